@@ -1,0 +1,17 @@
+"""gsdff: 3D Gaussian scenes that carry a feature vector per Gaussian, distilled from a 2D teacher.
+
+Conventions, everywhere in the package:
+
+- Letters: N Gaussians, C cameras, H W pixels, K latent channels, T teacher channels, D rendered channels, M masks,
+  Q queries.
+- Names of the field: means, quats (wxyz), scales, opacities, sh0, shN, features, viewmats (world to camera), Ks,
+  camtoworlds. Stored parameters are pre-activation and say so: log_scales, logit_opacities.
+- Cameras are OpenCV's: x right, y down, z forward. Pixel centres are at +0.5; Ks and means2d are in pixels.
+- Images are [H, W, 3] float32 in [0, 1]; kept in memory they are uint8. Teacher maps have unit norm per pixel.
+- A scene lives in its own *working frame*, the input's world frame shifted and scaled so that the cameras lie around
+  the origin at about unit distance (`gsdff.cameras.WorldFrame`). What is written for others is in the input's frame.
+
+Layers, and imports point down only: doors (`python -m gsdff.X`) -> wholes -> tools -> nouns.
+"""
+
+__version__ = "0.1.0"

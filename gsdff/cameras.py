@@ -1,0 +1,77 @@
+"""Pinhole cameras and the frame a scene is worked on in."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One undistorted pinhole camera, OpenCV axes (x right, y down, z forward), pixel centres at +0.5."""
+
+    viewmat: Float[Tensor, "4 4"]
+    """World to camera, rigid, float32."""
+    K: Float[Tensor, "3 3"]
+    """Intrinsics in pixels of a `width` x `height` image, float32."""
+    width: int
+    height: int
+
+    @property
+    def camtoworld(self) -> Float[Tensor, "4 4"]:
+        """Camera to world: the inverse of `viewmat`, float32 (inverted in float64)."""
+        return torch.linalg.inv(self.viewmat.double()).float()
+
+    @property
+    def position(self) -> Float[Tensor, "3"]:
+        """The camera's centre in the world."""
+        return self.camtoworld[:3, 3]
+
+    def resized(self, width: int, height: int) -> "Camera":
+        """The same camera taking an image of another size: rows of K scale with the sides."""
+        scale = torch.tensor([width / self.width, height / self.height, 1.0])
+        return replace(self, K=self.K * scale[:, None], width=width, height=height)
+
+    def to(self, device: torch.device | str) -> "Camera":
+        """The same camera with its tensors on `device`."""
+        return replace(self, viewmat=self.viewmat.to(device), K=self.K.to(device))
+
+
+@dataclass(frozen=True)
+class WorldFrame:
+    """Similarity between the input's world and the working frame: working = (input - centre) / scale.
+
+    No rotation, so view directions (and with them spherical harmonics) and quaternions are the same in both.
+    """
+
+    centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scale: float = 1.0
+
+    @staticmethod
+    def around(positions: Float[Tensor, "C 3"]) -> "WorldFrame":
+        """The frame in which these camera centres have mean zero and largest distance one.
+
+        Cameras that all stand at one point keep the input's scale.
+        """
+        positions = positions.double()
+        centre = positions.mean(0)
+        radius = float((positions - centre).norm(dim=-1).max())
+        return WorldFrame(tuple(centre.tolist()), radius if radius > 1e-9 else 1.0)
+
+    def points_to_working(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
+        """Points of the input's world in the working frame, float32 (computed in float64)."""
+        centre = torch.tensor(self.centre, dtype=torch.float64, device=points.device)
+        return ((points.double() - centre) / self.scale).float()
+
+    def points_to_input(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
+        """Points of the working frame in the input's world, float32 (computed in float64)."""
+        centre = torch.tensor(self.centre, dtype=torch.float64, device=points.device)
+        return (points.double() * self.scale + centre).float()
+
+    def viewmats_to_working(self, viewmats: Float[Tensor, "C 4 4"]) -> Float[Tensor, "C 4 4"]:
+        """World-to-camera matrices of the input's world, made to take points of the working frame, float32."""
+        viewmats = viewmats.double().clone()
+        centre = torch.tensor(self.centre, dtype=torch.float64)
+        viewmats[..., :3, 3] = (viewmats[..., :3, :3] @ centre + viewmats[..., :3, 3]) / self.scale
+        return viewmats.float()

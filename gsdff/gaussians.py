@@ -1,0 +1,75 @@
+"""The scene itself: N Gaussians and what each of them carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from math import isqrt, log
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gsdff.cameras import WorldFrame
+
+
+@dataclass
+class Gaussians:
+    """Parameters of N Gaussians, pre-activation where the name says so. A new attribute is a new field here."""
+
+    means: Float[Tensor, "N 3"]
+    quats: Float[Tensor, "N 4"]
+    """wxyz, of any norm but zero."""
+    log_scales: Float[Tensor, "N 3"]
+    logit_opacities: Float[Tensor, "N"]
+    sh0: Float[Tensor, "N 1 3"]
+    """Constant band of the spherical harmonics: colour = 0.5 + 0.2821 sh0 + ..."""
+    shN: Float[Tensor, "N B 3"]
+    """Higher bands, B = (degree + 1)^2 - 1, in gsplat's (and 3DGS's) order."""
+    features: Float[Tensor, "N K"] | None = None
+    """Latent features z; the T-dimensional feature is B z (`gsdff.features`)."""
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    @property
+    def scales(self) -> Float[Tensor, "N 3"]:
+        """Standard deviations along the Gaussian's own axes."""
+        return self.log_scales.exp()
+
+    @property
+    def opacities(self) -> Float[Tensor, "N"]:
+        """Opacity at the centre, in (0, 1)."""
+        return self.logit_opacities.sigmoid()
+
+    @property
+    def sh(self) -> Float[Tensor, "N A 3"]:
+        """All bands, A = (degree + 1)^2."""
+        return torch.cat([self.sh0, self.shN], dim=1)
+
+    @property
+    def sh_degree(self) -> int:
+        """The highest band stored."""
+        return isqrt(self.shN.shape[1] + 1) - 1
+
+    def items(self) -> Iterator[tuple[str, Tensor]]:
+        """Pairs of name and tensor, for the attributes that are present."""
+        for field in fields(self):
+            if (tensor := getattr(self, field.name)) is not None:
+                yield field.name, tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Gaussians:
+        """A copy with `function` applied to every attribute: `g.map(lambda t: t[keep])`, `g.map(torch.detach)`."""
+        return replace(self, **{name: function(tensor) for name, tensor in self.items()})
+
+    def to(self, device: torch.device | str) -> Gaussians:
+        """A copy with its tensors on `device`."""
+        return self.map(lambda tensor: tensor.to(device))
+
+    def to_input_frame(self, frame: WorldFrame) -> Gaussians:
+        """A copy in the input's world (from the working frame)."""
+        return replace(self, means=frame.points_to_input(self.means), log_scales=self.log_scales + log(frame.scale))
+
+    def to_working_frame(self, frame: WorldFrame) -> Gaussians:
+        """A copy in the working frame (from the input's world)."""
+        return replace(self, means=frame.points_to_working(self.means), log_scales=self.log_scales - log(frame.scale))
