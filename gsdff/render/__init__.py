@@ -1,0 +1,138 @@
+"""Rasterisation of Gaussians: one contract for CPU and CUDA, chosen by the tensors' device.
+
+`rasterization` is the subset of `gsplat.rasterization` (1.5.3) that gsdff uses, with the same meaning and constants.
+`render_rgb` and `render_features` are what the rest of the package calls.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gsdff.cameras import Camera
+from gsdff.gaussians import Gaussians
+
+RenderMode = Literal["RGB", "D", "ED", "RGB+D", "RGB+ED"]
+RasterizeMode = Literal["classic", "antialiased"]
+
+
+def rasterization(
+    means: Float[Tensor, "N 3"],
+    quats: Float[Tensor, "N 4"],
+    scales: Float[Tensor, "N 3"],
+    opacities: Float[Tensor, "N"],
+    colors: Tensor,
+    viewmats: Float[Tensor, "C 4 4"],
+    Ks: Float[Tensor, "C 3 3"],
+    width: int,
+    height: int,
+    *,
+    near_plane: float = 0.01,
+    far_plane: float = 1e10,
+    eps2d: float = 0.3,
+    sh_degree: int | None = None,
+    backgrounds: Float[Tensor, "C D"] | None = None,
+    render_mode: RenderMode = "RGB",
+    absgrad: bool = False,
+    rasterize_mode: RasterizeMode = "classic",
+    radius_clip: float = 0.0,
+) -> tuple[Float[Tensor, "C H W D"], Float[Tensor, "C H W 1"], dict]:
+    """Renders, alphas and meta (means2d, radii, depths, conics, opacities, tile lists ...) of every camera.
+
+    `colors` is [N, D] or [C, N, D], or with `sh_degree` the harmonics [N, A, 3] with A >= (sh_degree + 1)^2; D is any
+    number. Render modes add the depth along the optical axis as a last channel: accumulated (D) or expected (ED).
+    Differentiable in all tensors but Ks (and, with gsplat, as gsplat says); gradients nobody asked for are not computed.
+    float32. `meta["means2d"]` carries what `gsplat.strategy.DefaultStrategy` needs; its `absgrad` is set on request.
+
+    Source: Kerbl et al. 2023, 3D Gaussian Splatting; antialiased mode: Yu et al. 2024, Mip-Splatting.
+    """
+    options = {"near_plane": near_plane, "far_plane": far_plane, "eps2d": eps2d, "radius_clip": radius_clip}
+    if means.is_cuda:
+        from gsdff.render.cuda import rasterization_cuda
+
+        return rasterization_cuda(
+            means, quats, scales, opacities, colors, viewmats, Ks, width, height,
+            sh_degree=sh_degree, backgrounds=backgrounds, render_mode=render_mode, absgrad=absgrad,
+            rasterize_mode=rasterize_mode, **options,
+        )  # fmt: skip
+    from gsdff.render.cpu import Lens, rasterization_cpu
+
+    if backgrounds is not None and "D" in render_mode:
+        empty = torch.zeros(len(backgrounds), 1)
+        backgrounds = torch.cat([backgrounds, empty], dim=-1) if "RGB" in render_mode else empty
+    depth_mode = "none" if render_mode == "RGB" else "append" if "RGB" in render_mode else "only"
+    lens = Lens(width, height, **options, antialiased=rasterize_mode == "antialiased")
+    renders, alphas, meta = rasterization_cpu(
+        means, quats, scales, opacities, colors, viewmats, Ks, lens,
+        sh_degree=sh_degree, depth_mode=depth_mode, backgrounds=backgrounds, absgrad=absgrad,
+    )  # fmt: skip
+    if "ED" in render_mode:
+        renders = torch.cat([renders[..., :-1], renders[..., -1:] / alphas.clamp(min=1e-10)], dim=-1)
+    return renders, alphas, meta
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One camera's picture."""
+
+    image: Float[Tensor, "H W D"]
+    alpha: Float[Tensor, "H W 1"]
+    meta: dict
+    """`rasterization`'s meta, for densification."""
+
+
+def render_rgb(
+    gaussians: Gaussians,
+    camera: Camera,
+    *,
+    sh_degree: int | None = None,
+    background: Float[Tensor, "3"] | None = None,
+    rasterize_mode: RasterizeMode = "classic",
+    absgrad: bool = False,
+) -> Rendered:
+    """The scene's colours (not clamped to 1) from one camera; `sh_degree` None takes all stored bands."""
+    renders, alphas, meta = rasterization(
+        gaussians.means,
+        gaussians.quats,
+        gaussians.scales,
+        gaussians.opacities,
+        gaussians.sh,
+        camera.viewmat[None],
+        camera.K[None],
+        camera.width,
+        camera.height,
+        sh_degree=gaussians.sh_degree if sh_degree is None else sh_degree,
+        backgrounds=None if background is None else background[None],
+        rasterize_mode=rasterize_mode,
+        absgrad=absgrad,
+    )
+    return Rendered(renders[0], alphas[0], meta)
+
+
+def render_features(
+    gaussians: Gaussians,
+    camera: Camera,
+    *,
+    features: Float[Tensor, "N K"] | None = None,
+    rasterize_mode: RasterizeMode = "classic",
+) -> Rendered:
+    """Blended features from one camera, zero where nothing is; `features` None takes the Gaussians' own.
+
+    Geometry and opacity are detached: a teacher that contradicts itself between views must not eat the scene.
+    """
+    fixed = gaussians.map(torch.detach)
+    renders, alphas, meta = rasterization(
+        fixed.means,
+        fixed.quats,
+        fixed.scales,
+        fixed.opacities,
+        gaussians.features if features is None else features,
+        camera.viewmat[None],
+        camera.K[None],
+        camera.width,
+        camera.height,
+        rasterize_mode=rasterize_mode,
+    )
+    return Rendered(renders[0], alphas[0], meta)
