@@ -43,8 +43,8 @@ def rasterization(
 
     `colors` is [N, D] or [C, N, D], or with `sh_degree` the harmonics [N, A, 3] with A >= (sh_degree + 1)^2; D is any
     number. Render modes add the depth along the optical axis as a last channel: accumulated (D) or expected (ED).
-    Differentiable in all tensors but Ks (and, with gsplat, as gsplat says); gradients nobody asked for are not computed.
-    float32. `meta["means2d"]` carries what `gsplat.strategy.DefaultStrategy` needs; its `absgrad` is set on request.
+    Differentiable in all tensors but Ks; gradients nobody asked for are not computed. float32. `meta["means2d"]`
+    carries what `gsplat.strategy.DefaultStrategy` needs; its `absgrad` is set on request.
 
     Source: Kerbl et al. 2023, 3D Gaussian Splatting; antialiased mode: Yu et al. 2024, Mip-Splatting.
     """

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gsdff.render import blend, harmonics
+from gsdff.render import harmonics
+from gsdff.render.blend import blend_tiles
+from gsdff.render.blend_backward import MOMENTS, backward_colors, backward_tiles, gather_pairs, pair_columns
 from gsdff.render.project import project, project_backward
 from gsdff.render.threads import run_parts, split_range
 from gsdff.render.tiles import TILE, TileLists, list_tiles, make_splats
@@ -130,7 +132,7 @@ class _Blend(torch.autograd.Function):
         for camera, tiles in enumerate(lists):
             fixed = (tiles.offsets, tiles.gaussian_ids, splats[camera], _array(colors[camera]), width, height)
             outputs = (_array(renders[camera]), _array(alphas[camera, ..., 0]))
-            run_parts(blend.blend_tiles, [(share, *fixed, *outputs) for share in _shares(tiles)])
+            run_parts(blend_tiles, [(share, *fixed, *outputs) for share in _shares(tiles)])
         ctx.save_for_backward(means2d, colors, renders, alphas)
         ctx.lists, ctx.splats, ctx.absgrad = lists, splats, absgrad
         return renders, alphas
@@ -140,26 +142,26 @@ class _Blend(torch.autograd.Function):
     def backward(ctx, grad_renders, grad_alphas):
         means2d, colors, renders, alphas = ctx.saved_tensors
         wants_geometry = any(ctx.needs_input_grad[index] for index in (0, 1, 3))
-        first = blend.MOMENTS if wants_geometry else 0
+        first = MOMENTS if wants_geometry else 0
         grad_colors = torch.zeros_like(colors, memory_format=torch.contiguous_format)
         grad_geometry = torch.zeros(*colors.shape[:2], 8)
         for camera, tiles in enumerate(ctx.lists):
             splats = ctx.splats[camera]
             cotangent = _array(grad_renders[camera])
-            pairs = np.empty((len(tiles.gaussian_ids), blend.pair_columns(first + colors.shape[-1])), np.float32)
+            pairs = np.empty((len(tiles.gaussian_ids), pair_columns(first + colors.shape[-1])), np.float32)
             pixels = (tiles.offsets, tiles.gaussian_ids, splats)
             if wants_geometry:
                 images = (_array(renders[camera]), _array(alphas[camera, ..., 0]))
                 cotangents = (cotangent, _array(grad_alphas[camera, ..., 0]))
                 fixed = (*pixels, _array(colors[camera]), *images, *cotangents, pairs, ctx.absgrad)
-                run_parts(blend.backward_tiles, [(share, *fixed) for share in _shares(tiles)])
+                run_parts(backward_tiles, [(share, *fixed) for share in _shares(tiles)])
             else:
                 height, width = cotangent.shape[:2]
                 fixed = (*pixels, width, height, cotangent, pairs)
-                run_parts(blend.backward_colors, [(share, *fixed) for share in _shares(tiles)])
+                run_parts(backward_colors, [(share, *fixed) for share in _shares(tiles)])
             fixed = (tiles.order, tiles.slot_offsets, tiles.slots, pairs, splats, first)
             outputs = (_array(grad_colors[camera]), _array(grad_geometry[camera]))
-            run_parts(blend.gather_pairs, [(*part, *fixed, *outputs) for part in split_range(len(tiles.order))])
+            run_parts(gather_pairs, [(*part, *fixed, *outputs) for part in split_range(len(tiles.order))])
         if ctx.absgrad:
             means2d.absgrad = grad_geometry[..., 6:8]
         grads = grad_geometry[..., 0:2], grad_geometry[..., 2:5], grad_colors, grad_geometry[..., 5]

@@ -78,7 +78,7 @@ def evaluate(begin, end, means, position, sh, degree, radii, colors):
 
 @njit(nogil=True, cache=True)
 def evaluate_backward(begin, end, means, position, sh, degree, radii, colors, grad_colors, grad_sh, grad_means):
-    """Adds dL/dsh [N, A, 3] and dL/d(mean - position) [N, 3] for Gaussians begin..end; clamped channels give nothing."""
+    """Adds dL/dsh [N, A, 3] and dL/d(mean - position) [N, 3] of begin..end; clamped channels give nothing."""
     Y, dY = np.empty(16), np.zeros((16, 3))
     for n in range(begin, end):
         if radii[n, 0] == 0 or radii[n, 1] == 0:

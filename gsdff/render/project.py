@@ -188,25 +188,13 @@ def _grad_pose(mean, R, scale, dW, d_centre, grad_viewmat):
 def _grad_quat(quat, norm, dR, grad):
     """dL/dquat from dL/dR, through the normalisation."""
     w, x, y, z = quat[0] / norm, quat[1] / norm, quat[2] / norm, quat[3] / norm
-    dw = 2 * (x * (dR[2, 1] - dR[1, 2]) + y * (dR[0, 2] - dR[2, 0]) + z * (dR[1, 0] - dR[0, 1]))
-    dx = 2 * (
-        -2 * x * (dR[1, 1] + dR[2, 2])
-        + y * (dR[0, 1] + dR[1, 0])
-        + z * (dR[0, 2] + dR[2, 0])
-        + w * (dR[2, 1] - dR[1, 2])
-    )
-    dy = 2 * (
-        x * (dR[0, 1] + dR[1, 0])
-        - 2 * y * (dR[0, 0] + dR[2, 2])
-        + z * (dR[1, 2] + dR[2, 1])
-        + w * (dR[0, 2] - dR[2, 0])
-    )
-    dz = 2 * (
-        x * (dR[0, 2] + dR[2, 0])
-        + y * (dR[1, 2] + dR[2, 1])
-        - 2 * z * (dR[0, 0] + dR[1, 1])
-        + w * (dR[1, 0] - dR[0, 1])
-    )
+    # sums and differences across the diagonal
+    yz, zx, xy = dR[2, 1] + dR[1, 2], dR[0, 2] + dR[2, 0], dR[1, 0] + dR[0, 1]
+    turn_x, turn_y, turn_z = dR[2, 1] - dR[1, 2], dR[0, 2] - dR[2, 0], dR[1, 0] - dR[0, 1]
+    dw = 2 * (x * turn_x + y * turn_y + z * turn_z)
+    dx = 2 * (w * turn_x - 2 * x * (dR[1, 1] + dR[2, 2]) + y * xy + z * zx)
+    dy = 2 * (w * turn_y - 2 * y * (dR[0, 0] + dR[2, 2]) + x * xy + z * yz)
+    dz = 2 * (w * turn_z - 2 * z * (dR[0, 0] + dR[1, 1]) + x * zx + y * yz)
     along = w * dw + x * dx + y * dy + z * dz
     grad[0], grad[1] = (dw - along * w) / norm, (dx - along * x) / norm
     grad[2], grad[3] = (dy - along * y) / norm, (dz - along * z) / norm

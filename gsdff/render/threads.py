@@ -7,6 +7,7 @@ and after a fork, and torch's own setting (`torch.set_num_threads`) rules.
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 
 import torch
 
@@ -34,4 +35,4 @@ def split_range(length: int, smallest: int = 1024) -> list[tuple[int, int]]:
     """`range(length)` cut into near-equal consecutive pieces, one a thread, none smaller than `smallest`."""
     pieces = max(1, min(torch.get_num_threads(), length // smallest))
     edges = [length * piece // pieces for piece in range(pieces + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))

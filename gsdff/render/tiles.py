@@ -39,7 +39,7 @@ class TileLists:
 
 @njit(nogil=True, cache=True, forceinline=True)
 def row_span(splat, y0, y1):
-    """First and last column whose pixel centres the ellipse may meet in rows y0..y1 (inclusive); empty if first > last."""
+    """First and last column whose pixel centres the ellipse may meet in rows y0..y1 inclusive; none if first > last."""
     top = splat[TOP_Y]
     low = max(np.float32(y0) + np.float32(0.5) - splat[MEAN_Y], -top)
     high = min(np.float32(y1) + np.float32(0.5) - splat[MEAN_Y], top)
@@ -100,7 +100,7 @@ def _deal(begin, end, order, splats, tiles_x, tiles_y, cursors, slot_offsets, ga
 
 @njit(nogil=True, cache=True)
 def _sort_by_depth(depths, radii):
-    """Ids of the visible Gaussians by depth, equal depths by id: radix sort of the float's bits (depths are positive)."""
+    """Ids of the visible Gaussians by depth, equal depths by id: radix sort of the bits (depths are positive)."""
     visible = 0
     for index in range(len(depths)):
         visible += radii[index, 0] > 0 and radii[index, 1] > 0

@@ -1,0 +1,206 @@
+"""Gradients of blending, by a second scan of the tile lists.
+
+It runs front to back like the first: what lies behind a Gaussian is the finished pixel minus what has been blended so
+far. Every (tile, Gaussian) pair writes its gradient to a row of its own and rows are summed per Gaussian in a fixed
+order, so gradients are the same bits for any number of threads.
+"""
+
+import numpy as np
+from numba import njit
+
+from gsdff.render.blend import (
+    BLOCK,
+    BLOCKS,
+    MAX_ALPHA,
+    ONE,
+    PIXELS,
+    ZERO,
+    alive,
+    blend_step,
+    block_span,
+    offsets_to,
+    open_tile,
+    pixel_of,
+    visibility,
+)  # fmt: skip
+from gsdff.render.simd import LANES, at, load, magnitude, splat, store, totals, where
+from gsdff.render.tiles import CONIC_A, CONIC_B, CONIC_C, OPACITY, SPLAT, TILE
+
+# Columns of a pair's gradient, before its D channels: moments of g = dL/dsigma about the Gaussian's centre, and the
+# sums of |dL/dmean| that AbsGS wants. Everything geometric follows from them (`gather_pairs`).
+M0, MX, MY, MXX, MXY, MYY, ABS_X, ABS_Y = range(8)
+MOMENTS = 8
+
+
+def pair_columns(num_columns: int) -> int:
+    """Length of a pair's row of gradients: whole vectors."""
+    return -(-num_columns // LANES) * LANES
+
+
+@njit(nogil=True, cache=True)
+def _read_tile(x0, y0, grad_renders, cotangent):
+    """Copies dL/drenders [H, W, D] of a tile to blocks [D, 16, 4, 4], zero outside the image."""
+    height, width, num_channels = grad_renders.shape
+    cotangent[:] = 0
+    for y in range(y0, min(y0 + TILE, height)):
+        for x in range(x0, min(x0 + TILE, width)):
+            pixel = pixel_of(x - x0, y - y0)
+            for channel in range(num_channels):
+                cotangent[channel * PIXELS + pixel] = grad_renders[y, x, channel]
+
+
+@njit(nogil=True, cache=True)
+def _read_behind(x0, y0, renders, alphas, grad_renders, grad_alphas, behind):
+    """Per pixel: sum of w_i <c_i, dL/drender> over all Gaussians, less what alpha's gradient takes from it."""
+    height, width, num_channels = renders.shape
+    behind[:] = 0
+    for y in range(y0, min(y0 + TILE, height)):
+        for x in range(x0, min(x0 + TILE, width)):
+            value = -grad_alphas[y, x] * (ONE - alphas[y, x])
+            for channel in range(num_channels):
+                value += renders[y, x, channel] * grad_renders[y, x, channel]
+            behind[pixel_of(x - x0, y - y0)] = value
+
+
+@njit(nogil=True, cache=True)
+def backward_colors(tiles, offsets, gaussian_ids, splats, width, height, grad_renders, pair_grads):
+    """dL/dcolors of every pair, into pair_grads [I, pair_columns(D)]: the scatter of w dL/drenders, nothing else."""
+    num_channels, num_columns = grad_renders.shape[2], pair_grads.shape[1]
+    tiles_x = -(-width // TILE)
+    flat_splats, flat_grads = splats.reshape(-1), pair_grads.reshape(-1)
+    transmittance, weights = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
+    touched = np.empty(BLOCKS * BLOCKS, np.int64)
+    cotangent = np.empty(num_channels * PIXELS, np.float32)
+    sums = np.zeros(num_columns * LANES, np.float32)
+    for tile in tiles:
+        x0, y0, blocks = open_tile(tile, tiles_x, width, height, transmittance)
+        _read_tile(x0, y0, grad_renders, cotangent)
+        for pair in range(offsets[tile], offsets[tile + 1]):
+            gaussian = gaussian_ids[pair]
+            count = 0
+            for block_row in range(BLOCKS if blocks else 0):
+                first, last = block_span(splats, gaussian, x0, y0, block_row)
+                for block_column in range(first, last + 1):
+                    block = block_row * BLOCKS + block_column
+                    dx, dy = offsets_to(flat_splats, gaussian * SPLAT, x0, y0, block)
+                    visible, sane = visibility(flat_splats, gaussian * SPLAT, dx, dy)
+                    _, weight, blended, finished = blend_step(transmittance, block, visible, sane)
+                    if blended:
+                        touched[count] = block * LANES
+                        store(weights, count * LANES, weight)
+                        count += 1
+                    if finished and not alive(transmittance, block):
+                        blocks -= 1
+            for channel in range(num_channels):
+                summed = splat(ZERO)
+                for entry in range(count):
+                    summed += load(weights, entry * LANES) * load(cotangent, channel * PIXELS + touched[entry])
+                store(sums, channel * LANES, summed)
+            _write_pair(sums, flat_grads, pair * num_columns, num_columns)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _write_pair(sums, flat_grads, place, num_columns):
+    """Adds up the lanes of each column's vector and writes the pair's row."""
+    for column in range(0, num_columns, LANES):
+        store(flat_grads, place + column, totals(sums, column * LANES))
+
+
+@njit(nogil=True, cache=True)
+def backward_tiles(
+    tiles, offsets, gaussian_ids, splats, colors, renders, alphas, grad_renders, grad_alphas, pair_grads, want_abs
+):
+    """All gradients of every pair, into pair_grads [I, pair_columns(MOMENTS + D)]."""
+    height, width, num_channels = renders.shape
+    num_columns = pair_grads.shape[1]
+    tiles_x = -(-width // TILE)
+    flat_splats, flat_colors, flat_grads = splats.reshape(-1), colors.reshape(-1), pair_grads.reshape(-1)
+    transmittance, behind = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
+    cotangent = np.empty(num_channels * PIXELS, np.float32)
+    sums = np.empty(num_columns * LANES, np.float32)
+    for tile in tiles:
+        x0, y0, blocks = open_tile(tile, tiles_x, width, height, transmittance)
+        _read_tile(x0, y0, grad_renders, cotangent)
+        _read_behind(x0, y0, renders, alphas, grad_renders, grad_alphas, behind)
+        for pair in range(offsets[tile], offsets[tile + 1]):
+            gaussian = gaussian_ids[pair]
+            base = gaussian * SPLAT
+            sums[:] = 0
+            m0 = mx = my = mxx = mxy = myy = abs_x = abs_y = splat(ZERO)
+            for block_row in range(BLOCKS if blocks else 0):
+                first, last = block_span(splats, gaussian, x0, y0, block_row)
+                for block_column in range(first, last + 1):
+                    block = block_row * BLOCKS + block_column
+                    dx, dy = offsets_to(flat_splats, base, x0, y0, block)
+                    visible, sane = visibility(flat_splats, base, dx, dy)
+                    alpha, weight, blended, finished = blend_step(transmittance, block, visible, sane)
+                    if finished and not alive(transmittance, block):
+                        blocks -= 1
+                    if not blended:
+                        continue
+                    dot = splat(ZERO)
+                    for channel in range(num_channels):
+                        grad = load(cotangent, channel * PIXELS + block * LANES)
+                        dot += grad * at(flat_colors, gaussian * num_channels + channel)
+                        place = (MOMENTS + channel) * LANES
+                        store(sums, place, load(sums, place) + weight * grad)
+                    rest = load(behind, block * LANES) - weight * dot
+                    store(behind, block * LANES, rest)
+                    # dL/dsigma = -alpha dL/dalpha; a clamped alpha passes no gradient
+                    slope = rest * alpha / (ONE - alpha) - weight * dot
+                    slope = where(visible > MAX_ALPHA, splat(ZERO), slope)
+                    slope_x, slope_y = slope * dx, slope * dy
+                    m0, mx, my = m0 + slope, mx + slope_x, my + slope_y
+                    mxx, mxy, myy = mxx + slope_x * dx, mxy + slope_x * dy, myy + slope_y * dy
+                    if want_abs:
+                        a, b = at(flat_splats, base + CONIC_A), at(flat_splats, base + CONIC_B)
+                        abs_x += magnitude(slope_x * a + slope_y * b)
+                        abs_y += magnitude(slope_x * b + slope_y * at(flat_splats, base + CONIC_C))
+            _store_moments(sums, m0, mx, my, mxx, mxy, myy, abs_x, abs_y)
+            _write_pair(sums, flat_grads, pair * num_columns, num_columns)
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def _store_moments(sums, m0, mx, my, mxx, mxy, myy, abs_x, abs_y):
+    store(sums, M0 * LANES, m0)
+    store(sums, MX * LANES, mx)
+    store(sums, MY * LANES, my)
+    store(sums, MXX * LANES, mxx)
+    store(sums, MXY * LANES, mxy)
+    store(sums, MYY * LANES, myy)
+    store(sums, ABS_X * LANES, abs_x)
+    store(sums, ABS_Y * LANES, abs_y)
+
+
+@njit(nogil=True, cache=True)
+def gather_pairs(begin, end, order, slot_offsets, slots, pair_grads, splats, first, grad_colors, grad_geometry):
+    """Sums each Gaussian's slots, for order[begin:end], in the order of its tiles.
+
+    grad_colors [N, D] gets the columns from `first` on. Where first is MOMENTS, grad_geometry [N, 8] gets means2d (2),
+    conics (3), opacity and absolute means2d (2). With d the offset from the centre,
+    sigma = (a dx^2 + 2 b dx dy + c dy^2) / 2, whence dsigma/dmean = -(a dx + b dy, b dx + c dy).
+    """
+    num_columns, num_channels = pair_grads.shape[1], grad_colors.shape[1]
+    flat_pairs, flat_colors, flat_splats = pair_grads.reshape(-1), grad_colors.reshape(-1), splats.reshape(-1)
+    summed = np.empty(num_columns, np.float32)
+    for rank in range(begin, end):
+        for column in range(0, num_columns, LANES):
+            row = splat(ZERO)
+            for place in range(slot_offsets[rank], slot_offsets[rank + 1]):
+                row += load(flat_pairs, slots[place] * num_columns + column)
+            store(summed, column, row)
+        gaussian = order[rank]
+        for channel in range(num_channels):
+            flat_colors[gaussian * num_channels + channel] = at(summed, first + channel)
+        if first == MOMENTS:
+            a, b = at(flat_splats, gaussian * SPLAT + CONIC_A), at(flat_splats, gaussian * SPLAT + CONIC_B)
+            c, row_out = at(flat_splats, gaussian * SPLAT + CONIC_C), grad_geometry[gaussian]
+            row_out[0] = -(a * summed[MX] + b * summed[MY])
+            row_out[1] = -(b * summed[MX] + c * summed[MY])
+            row_out[2], row_out[3], row_out[4] = (
+                np.float32(0.5) * summed[MXX],
+                summed[MXY],
+                np.float32(0.5) * summed[MYY],
+            )
+            row_out[5] = -summed[M0] / at(flat_splats, gaussian * SPLAT + OPACITY)
+            row_out[6], row_out[7] = summed[ABS_X], summed[ABS_Y]
