@@ -22,6 +22,8 @@ class View:
     """The image's path below the images folder, as the input spells it."""
     camera: Camera
     image: UInt8[Tensor, "H W 3"]
+    alpha: UInt8[Tensor, "H W"] | None = None
+    """Coverage of a photo with transparent pixels, kept where the background is random: `image` is then over black."""
 
     @property
     def stem(self) -> str:
@@ -32,6 +34,12 @@ class View:
     def target(self) -> Float[Tensor, "H W 3"]:
         """The photo as float32 in [0, 1]."""
         return self.image.float() / 255
+
+    def over(self, background: Float[Tensor, "3"]) -> Float[Tensor, "H W 3"]:
+        """The target with `background` behind its transparent pixels; the target itself where it has none."""
+        if self.alpha is None:
+            return self.target
+        return self.target + (1 - self.alpha[..., None].float() / 255) * background
 
 
 @dataclass(frozen=True)
@@ -44,16 +52,19 @@ class Scene:
     points: Float[Tensor, "P 3"]
     point_colors: UInt8[Tensor, "P 3"]
     frame: WorldFrame
+    held_out: tuple[int, ...] | None = None
+    """Indices of the dataset's own test views; None where it has no split and every 8th is held out."""
 
     @property
     def test_ids(self) -> list[int]:
         """Indices of the held-out views."""
-        return list(range(0, len(self.views), HOLD_OUT_EVERY))
+        return list(range(0, len(self.views), HOLD_OUT_EVERY) if self.held_out is None else self.held_out)
 
     @property
     def train_ids(self) -> list[int]:
         """Indices of the training views."""
-        return [i for i in range(len(self.views)) if i % HOLD_OUT_EVERY]
+        test_ids = set(self.test_ids)
+        return [i for i in range(len(self.views)) if i not in test_ids]
 
     @cached_property
     def extent(self) -> float:

@@ -6,24 +6,24 @@ order, so gradients are the same bits for any number of threads.
 """
 
 import numpy as np
-from numba import njit
 
+from gsdff.kernels import kernel
 from gsdff.render.blend import (
-    BLOCK,
     BLOCKS,
+    HALF,
     MAX_ALPHA,
     ONE,
     PIXELS,
     ZERO,
-    alive,
     blend_step,
-    block_span,
-    offsets_to,
+    ellipse_in_tile,
+    offsets_from,
     open_tile,
     pixel_of,
+    touched_blocks,
     visibility,
 )  # fmt: skip
-from gsdff.render.simd import LANES, at, load, magnitude, splat, store, totals, where
+from gsdff.render.simd import LANES, at, load, lowest_bit, magnitude, splat, store, totals, where
 from gsdff.render.tiles import CONIC_A, CONIC_B, CONIC_C, OPACITY, SPLAT, TILE
 
 # Columns of a pair's gradient, before its D channels: moments of g = dL/dsigma about the Gaussian's centre, and the
@@ -37,7 +37,7 @@ def pair_columns(num_columns: int) -> int:
     return -(-num_columns // LANES) * LANES
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _read_tile(x0, y0, grad_renders, cotangent):
     """Copies dL/drenders [H, W, D] of a tile to blocks [D, 16, 4, 4], zero outside the image."""
     height, width, num_channels = grad_renders.shape
@@ -49,7 +49,7 @@ def _read_tile(x0, y0, grad_renders, cotangent):
                 cotangent[channel * PIXELS + pixel] = grad_renders[y, x, channel]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _read_behind(x0, y0, renders, alphas, grad_renders, grad_alphas, behind):
     """Per pixel: sum of w_i <c_i, dL/drender> over all Gaussians, less what alpha's gradient takes from it."""
     height, width, num_channels = renders.shape
@@ -62,35 +62,35 @@ def _read_behind(x0, y0, renders, alphas, grad_renders, grad_alphas, behind):
             behind[pixel_of(x - x0, y - y0)] = value
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def backward_colors(tiles, offsets, gaussian_ids, splats, width, height, grad_renders, pair_grads):
     """dL/dcolors of every pair, into pair_grads [I, pair_columns(D)]: the scatter of w dL/drenders, nothing else."""
     num_channels, num_columns = grad_renders.shape[2], pair_grads.shape[1]
-    tiles_x = -(-width // TILE)
     flat_splats, flat_grads = splats.reshape(-1), pair_grads.reshape(-1)
     transmittance, weights = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
     touched = np.empty(BLOCKS * BLOCKS, np.int64)
     cotangent = np.empty(num_channels * PIXELS, np.float32)
     sums = np.zeros(num_columns * LANES, np.float32)
     for tile in tiles:
-        x0, y0, blocks = open_tile(tile, tiles_x, width, height, transmittance)
+        x0, y0, live = open_tile(tile, width, height, transmittance)
         _read_tile(x0, y0, grad_renders, cotangent)
         for pair in range(offsets[tile], offsets[tile + 1]):
-            gaussian = gaussian_ids[pair]
+            base = gaussian_ids[pair] * SPLAT
+            bits = touched_blocks(flat_splats, base, x0, y0) & live
+            ellipse = ellipse_in_tile(flat_splats, base, x0, y0)
             count = 0
-            for block_row in range(BLOCKS if blocks else 0):
-                first, last = block_span(splats, gaussian, x0, y0, block_row)
-                for block_column in range(first, last + 1):
-                    block = block_row * BLOCKS + block_column
-                    dx, dy = offsets_to(flat_splats, gaussian * SPLAT, x0, y0, block)
-                    visible, sane = visibility(flat_splats, gaussian * SPLAT, dx, dy)
-                    _, weight, blended, finished = blend_step(transmittance, block, visible, sane)
-                    if blended:
-                        touched[count] = block * LANES
-                        store(weights, count * LANES, weight)
-                        count += 1
-                    if finished and not alive(transmittance, block):
-                        blocks -= 1
+            while bits:
+                block = lowest_bit(bits)
+                bits &= bits - 1
+                dx, dy = offsets_from(ellipse, block)
+                visible, sane = visibility(ellipse, dx, dy)
+                _, weight, blended, ended = blend_step(transmittance, block, visible, sane)
+                if blended:
+                    touched[count] = block * LANES
+                    store(weights, count * LANES, weight)
+                    count += 1
+                if ended:
+                    live &= ~(1 << block)
             for channel in range(num_channels):
                 summed = splat(ZERO)
                 for entry in range(count):
@@ -99,68 +99,67 @@ def backward_colors(tiles, offsets, gaussian_ids, splats, width, height, grad_re
             _write_pair(sums, flat_grads, pair * num_columns, num_columns)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _write_pair(sums, flat_grads, place, num_columns):
     """Adds up the lanes of each column's vector and writes the pair's row."""
     for column in range(0, num_columns, LANES):
         store(flat_grads, place + column, totals(sums, column * LANES))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def backward_tiles(
     tiles, offsets, gaussian_ids, splats, colors, renders, alphas, grad_renders, grad_alphas, pair_grads, want_abs
 ):
     """All gradients of every pair, into pair_grads [I, pair_columns(MOMENTS + D)]."""
     height, width, num_channels = renders.shape
     num_columns = pair_grads.shape[1]
-    tiles_x = -(-width // TILE)
     flat_splats, flat_colors, flat_grads = splats.reshape(-1), colors.reshape(-1), pair_grads.reshape(-1)
     transmittance, behind = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
     cotangent = np.empty(num_channels * PIXELS, np.float32)
     sums = np.empty(num_columns * LANES, np.float32)
     for tile in tiles:
-        x0, y0, blocks = open_tile(tile, tiles_x, width, height, transmittance)
+        x0, y0, live = open_tile(tile, width, height, transmittance)
         _read_tile(x0, y0, grad_renders, cotangent)
         _read_behind(x0, y0, renders, alphas, grad_renders, grad_alphas, behind)
         for pair in range(offsets[tile], offsets[tile + 1]):
             gaussian = gaussian_ids[pair]
-            base = gaussian * SPLAT
+            bits = touched_blocks(flat_splats, gaussian * SPLAT, x0, y0) & live
+            ellipse = ellipse_in_tile(flat_splats, gaussian * SPLAT, x0, y0)
             sums[:] = 0
             m0 = mx = my = mxx = mxy = myy = abs_x = abs_y = splat(ZERO)
-            for block_row in range(BLOCKS if blocks else 0):
-                first, last = block_span(splats, gaussian, x0, y0, block_row)
-                for block_column in range(first, last + 1):
-                    block = block_row * BLOCKS + block_column
-                    dx, dy = offsets_to(flat_splats, base, x0, y0, block)
-                    visible, sane = visibility(flat_splats, base, dx, dy)
-                    alpha, weight, blended, finished = blend_step(transmittance, block, visible, sane)
-                    if finished and not alive(transmittance, block):
-                        blocks -= 1
-                    if not blended:
-                        continue
-                    dot = splat(ZERO)
-                    for channel in range(num_channels):
-                        grad = load(cotangent, channel * PIXELS + block * LANES)
-                        dot += grad * at(flat_colors, gaussian * num_channels + channel)
-                        place = (MOMENTS + channel) * LANES
-                        store(sums, place, load(sums, place) + weight * grad)
-                    rest = load(behind, block * LANES) - weight * dot
-                    store(behind, block * LANES, rest)
-                    # dL/dsigma = -alpha dL/dalpha; a clamped alpha passes no gradient
-                    slope = rest * alpha / (ONE - alpha) - weight * dot
-                    slope = where(visible > MAX_ALPHA, splat(ZERO), slope)
-                    slope_x, slope_y = slope * dx, slope * dy
-                    m0, mx, my = m0 + slope, mx + slope_x, my + slope_y
-                    mxx, mxy, myy = mxx + slope_x * dx, mxy + slope_x * dy, myy + slope_y * dy
-                    if want_abs:
-                        a, b = at(flat_splats, base + CONIC_A), at(flat_splats, base + CONIC_B)
-                        abs_x += magnitude(slope_x * a + slope_y * b)
-                        abs_y += magnitude(slope_x * b + slope_y * at(flat_splats, base + CONIC_C))
+            while bits:
+                block = lowest_bit(bits)
+                bits &= bits - 1
+                dx, dy = offsets_from(ellipse, block)
+                visible, sane = visibility(ellipse, dx, dy)
+                alpha, weight, blended, ended = blend_step(transmittance, block, visible, sane)
+                if ended:
+                    live &= ~(1 << block)
+                if not blended:
+                    continue
+                dot = splat(ZERO)
+                for channel in range(num_channels):
+                    grad = load(cotangent, channel * PIXELS + block * LANES)
+                    dot += grad * at(flat_colors, gaussian * num_channels + channel)
+                    place = (MOMENTS + channel) * LANES
+                    store(sums, place, load(sums, place) + weight * grad)
+                rest = load(behind, block * LANES) - weight * dot
+                store(behind, block * LANES, rest)
+                # dL/dsigma = -alpha dL/dalpha; a clamped alpha passes no gradient
+                slope = rest * alpha / (ONE - alpha) - weight * dot
+                slope = where(visible > MAX_ALPHA, splat(ZERO), slope)
+                slope_x, slope_y = slope * dx, slope * dy
+                m0, mx, my = m0 + slope, mx + slope_x, my + slope_y
+                mxx, mxy, myy = mxx + slope_x * dx, mxy + slope_x * dy, myy + slope_y * dy
+                if want_abs:
+                    a, b, c = ellipse[2], ellipse[3] * HALF, ellipse[4]
+                    abs_x += magnitude(slope_x * a + slope_y * b)
+                    abs_y += magnitude(slope_x * b + slope_y * c)
             _store_moments(sums, m0, mx, my, mxx, mxy, myy, abs_x, abs_y)
             _write_pair(sums, flat_grads, pair * num_columns, num_columns)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _store_moments(sums, m0, mx, my, mxx, mxy, myy, abs_x, abs_y):
     store(sums, M0 * LANES, m0)
     store(sums, MX * LANES, mx)
@@ -172,7 +171,7 @@ def _store_moments(sums, m0, mx, my, mxx, mxy, myy, abs_x, abs_y):
     store(sums, ABS_Y * LANES, abs_y)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def gather_pairs(begin, end, order, slot_offsets, slots, pair_grads, splats, first, grad_colors, grad_geometry):
     """Sums each Gaussian's slots, for order[begin:end], in the order of its tiles.
 
@@ -198,9 +197,9 @@ def gather_pairs(begin, end, order, slot_offsets, slots, pair_grads, splats, fir
             row_out[0] = -(a * summed[MX] + b * summed[MY])
             row_out[1] = -(b * summed[MX] + c * summed[MY])
             row_out[2], row_out[3], row_out[4] = (
-                np.float32(0.5) * summed[MXX],
+                HALF * summed[MXX],
                 summed[MXY],
-                np.float32(0.5) * summed[MYY],
+                HALF * summed[MYY],
             )
             row_out[5] = -summed[M0] / at(flat_splats, gaussian * SPLAT + OPACITY)
             row_out[6], row_out[7] = summed[ABS_X], summed[ABS_Y]

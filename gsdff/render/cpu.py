@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gsdff.kernels import run_parts, split_range
 from gsdff.render import harmonics
 from gsdff.render.blend import blend_tiles
 from gsdff.render.blend_backward import MOMENTS, backward_colors, backward_tiles, gather_pairs, pair_columns
 from gsdff.render.project import project, project_backward
-from gsdff.render.threads import run_parts, split_range
 from gsdff.render.tiles import TILE, TileLists, list_tiles, make_splats
 
 

@@ -1,7 +1,8 @@
 """View-dependent colour: real spherical harmonics up to degree 3 in 3DGS's order and signs, forward and backward."""
 
 import numpy as np
-from numba import njit
+
+from gsdff.kernels import kernel
 
 _C0, _C1 = 0.28209479177387814, 0.4886025119029199
 _C2A, _C2B, _C2C = 1.0925484305920792, 0.31539156525252005, 0.5462742152960396
@@ -14,7 +15,7 @@ _C3A, _C3B, _C3C, _C3D, _C3E = (
 )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _basis(x, y, z, degree, Y):
     """Values of the bands 0..degree in the unit direction (x, y, z)."""
     Y[0] = _C0
@@ -30,7 +31,7 @@ def _basis(x, y, z, degree, Y):
         Y[15] = -_C3A * x * (x * x - 3 * y * y)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _slopes(x, y, z, degree, dY):
     """Derivatives [16, 3] of the polynomials in `_basis`; rows of higher bands than `degree` are left as they are."""
     if degree > 0:
@@ -51,7 +52,7 @@ def _slopes(x, y, z, degree, dY):
         dY[15, 0], dY[15, 1] = -3 * _C3A * (x * x - y * y), 6 * _C3A * x * y
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _direction(mean, position):
     """Unit vector from the camera's centre to the Gaussian's, and the distance."""
     x, y, z = float(mean[0]) - position[0], float(mean[1]) - position[1], float(mean[2]) - position[2]
@@ -59,7 +60,7 @@ def _direction(mean, position):
     return x / length, y / length, z / length, length
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def evaluate(begin, end, means, position, sh, degree, radii, colors):
     """colors [N, 3] = max(0.5 + sum of bands, 0) of the visible Gaussians begin..end; sh [N, A, 3]."""
     Y = np.empty(16)
@@ -76,7 +77,7 @@ def evaluate(begin, end, means, position, sh, degree, radii, colors):
         colors[n, 0], colors[n, 1], colors[n, 2] = max(red, 0.0), max(green, 0.0), max(blue, 0.0)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def evaluate_backward(begin, end, means, position, sh, degree, radii, colors, grad_colors, grad_sh, grad_means):
     """Adds dL/dsh [N, A, 3] and dL/d(mean - position) [N, 3] of begin..end; clamped channels give nothing."""
     Y, dY = np.empty(16), np.zeros((16, 3))

@@ -8,13 +8,14 @@ float64 at no cost and the stored results are float32.
 import math
 
 import numpy as np
-from numba import njit
+
+from gsdff.kernels import kernel
 
 ALPHA_THRESHOLD = 1 / 255
 """A Gaussian contributes where its alpha is at least this (8-bit images cannot show less)."""
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _rotation(quat, matrix):
     """Rotation matrix of a wxyz quaternion of any norm; returns the norm."""
     norm = math.sqrt(quat[0] ** 2.0 + quat[1] ** 2.0 + quat[2] ** 2.0 + quat[3] ** 2.0)
@@ -25,7 +26,7 @@ def _rotation(quat, matrix):
     return norm
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _to_camera(viewmat, mean):
     """The centre in camera coordinates."""
     x, y, z = float(mean[0]), float(mean[1]), float(mean[2])
@@ -36,14 +37,14 @@ def _to_camera(viewmat, mean):
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _clamped(ratio, focal, centre, side):
     """x/z or y/z kept within 1.3 fields of view, where the linearised projection still means something."""
     margin = 0.15 * side / focal
     return min(max(ratio, -(centre / focal + margin)), (side - centre) / focal + margin)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _project_covariance(viewmat, K, width, height, centre, quat, scale, R, W, U):
     """Fills R = R(quat), W = R_view R diag(scale) and U = J W; returns the quaternion's norm and clamped x/z, y/z."""
     norm = _rotation(quat, R)
@@ -59,7 +60,7 @@ def _project_covariance(viewmat, K, width, height, centre, quat, scale, R, W, U)
     return norm, across, down
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _covariance(U, eps2d):
     """(xx, xy, yy, determinant, determinant before the blur); the latter as a cross product, which cannot cancel."""
     xx = U[0, 0] ** 2 + U[0, 1] ** 2 + U[0, 2] ** 2
@@ -72,7 +73,7 @@ def _covariance(U, eps2d):
     return xx + eps2d, xy, yy + eps2d, sharp + eps2d * (xx + yy) + eps2d**2, sharp
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def project(begin, end, means, quats, scales, opacities, viewmat, K, size, limits, antialiased, outputs):
     """Projects Gaussians begin..end for one camera.
 
@@ -106,7 +107,7 @@ def project(begin, end, means, quats, scales, opacities, viewmat, K, size, limit
         radii[n, 0], radii[n, 1] = min(radius_x, 1e9), min(radius_y, 1e9)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def project_backward(begin, end, means, quats, scales, viewmat, K, size, eps2d, antialiased, radii, grads, outputs):
     """Gradients of Gaussians begin..end from those of their projections.
 
@@ -152,7 +153,7 @@ def project_backward(begin, end, means, quats, scales, viewmat, K, size, eps2d, 
         _grad_quat(quats[n], norm, dR, grad_quats[n])
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _grad_factor(U, eps2d, grad_conic, grad_compensation, dU):
     """dL/dU from dL/dconic and dL/dcompensation: with S = U U^T + eps2d I and X = S^-1, dL/dS = -X G X."""
     xx, xy, yy, determinant, sharp = _covariance(U, eps2d)
@@ -172,7 +173,7 @@ def _grad_factor(U, eps2d, grad_conic, grad_compensation, dU):
         dU[1, j] = 2 * (sxy * U[0, j] + syy * U[1, j])
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _grad_pose(mean, R, scale, dW, d_centre, grad_viewmat):
     """Adds a Gaussian's share of dL/dviewmat: the centre is R_view mean + t, and W = R_view R diag(scale)."""
     for i in range(3):
@@ -184,7 +185,7 @@ def _grad_pose(mean, R, scale, dW, d_centre, grad_viewmat):
         grad_viewmat[i, 3] += d_centre[i]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _grad_quat(quat, norm, dR, grad):
     """dL/dquat from dL/dR, through the normalisation."""
     w, x, y, z = quat[0] / norm, quat[1] / norm, quat[2] / norm, quat[3] / norm

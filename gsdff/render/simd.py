@@ -96,6 +96,7 @@ def _lower_and(context, builder, sig, args):
 
 
 def _address(context, builder, array_type, array, index, lanes):
+    assert array_type.dtype == types.float32, f"lanes hold float32, not {array_type.dtype}"
     data = context.make_array(array_type)(context, builder, array).data
     pointer = builder.gep(data, [index], inbounds=True)
     return builder.bitcast(pointer, (_VECTOR if lanes else _F32).as_pointer())
@@ -156,14 +157,33 @@ def where(typingctx, mask, yes, no):
 
 
 @intrinsic
-def smaller(typingctx, vector, scalar):
-    """The smaller of each lane and a scalar."""
+def smaller(typingctx, x, y):
+    """The smaller of two vectors, lane by lane."""
 
     def emit(context, builder, sig, args):
-        other = _splat(builder, args[1])
-        return builder.select(builder.fcmp_ordered("<", args[0], other), args[0], other)
+        return builder.select(builder.fcmp_ordered("<", *args), *args)
 
-    return f32x16(f32x16, types.float32), emit
+    return f32x16(f32x16, f32x16), emit
+
+
+@intrinsic
+def larger(typingctx, x, y):
+    """The larger of two vectors, lane by lane."""
+
+    def emit(context, builder, sig, args):
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return f32x16(f32x16, f32x16), emit
+
+
+@intrinsic
+def root(typingctx, vector):
+    """Square roots."""
+
+    def emit(context, builder, sig, args):
+        return _call(builder, f"llvm.sqrt.v{LANES}f32", _VECTOR, [args[0]])
+
+    return f32x16(f32x16), emit
 
 
 @intrinsic
@@ -188,13 +208,23 @@ def any_lane(typingctx, mask):
 
 
 @intrinsic
-def total(typingctx, vector):
-    """The sum over lanes."""
+def lane_bits(typingctx, mask):
+    """The mask as an integer, lane 0 in the lowest bit."""
 
     def emit(context, builder, sig, args):
-        return _call(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", _F32, [ir.Constant(_F32, 0.0), args[0]])
+        return builder.zext(builder.bitcast(args[0], ir.IntType(LANES)), ir.IntType(64))
 
-    return types.float32(f32x16), emit
+    return types.int64(mask16), emit
+
+
+@intrinsic
+def lowest_bit(typingctx, bits):
+    """The position of the lowest bit that is set."""
+
+    def emit(context, builder, sig, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), emit
 
 
 @intrinsic

@@ -8,9 +8,8 @@ order leaves every tile's list sorted, so intersections are never sorted themsel
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
-from gsdff.render.threads import run_parts, split_range
+from gsdff.kernels import kernel, run_parts, split_range
 
 TILE = 16
 
@@ -37,7 +36,7 @@ class TileLists:
     """[I] int32: positions in `gaussian_ids`, Gaussian by Gaussian."""
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(forceinline=True)
 def row_span(splat, y0, y1):
     """First and last column whose pixel centres the ellipse may meet in rows y0..y1 inclusive; none if first > last."""
     top = splat[TOP_Y]
@@ -57,7 +56,7 @@ def row_span(splat, y0, y1):
     )
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@kernel(forceinline=True)
 def _tile_rows(splat, tiles_y):
     """First and last tile row the ellipse may meet."""
     top = max(splat[MEAN_Y] - splat[TOP_Y] - np.float32(0.5), np.float32(-1e6))
@@ -65,7 +64,7 @@ def _tile_rows(splat, tiles_y):
     return max(np.int32(np.floor(top)) // TILE, 0), min(np.int32(np.ceil(bottom)) // TILE, tiles_y - 1)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _count(begin, end, order, splats, tiles_x, tiles_y, counts, touched):
     """How many pairs each tile (`counts` [tiles]) and each Gaussian (`touched` [V]) gets from order[begin:end]."""
     for rank in range(begin, end):
@@ -80,7 +79,7 @@ def _count(begin, end, order, splats, tiles_x, tiles_y, counts, touched):
         touched[rank] = found
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _deal(begin, end, order, splats, tiles_x, tiles_y, cursors, slot_offsets, gaussian_ids, slots):
     """Writes the pairs that `_count` counted; `cursors` [tiles] is where this part's pairs start in each tile."""
     for rank in range(begin, end):
@@ -98,7 +97,7 @@ def _deal(begin, end, order, splats, tiles_x, tiles_y, cursors, slot_offsets, ga
                 place += 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _sort_by_depth(depths, radii):
     """Ids of the visible Gaussians by depth, equal depths by id: radix sort of the bits (depths are positive)."""
     visible = 0
@@ -150,7 +149,7 @@ def list_tiles(splats: np.ndarray, depths: np.ndarray, radii: np.ndarray, width:
     return TileLists(offsets, gaussian_ids, order, slot_offsets, slots)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _fill_splats(begin, end, means2d, conics, opacities, radii, splats):
     for n in range(begin, end):
         if radii[n, 0] == 0 or radii[n, 1] == 0:

@@ -1,0 +1,101 @@
+"""What a dataset format gives before any photo is opened: which photos, through which lens, from where, and points."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from gsdff.errors import UserError
+
+PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+
+logger = logging.getLogger("gsdff")
+
+
+@dataclass(frozen=True)
+class Lens:
+    """A camera model and its parameters, in COLMAP's names and order, in pixels of a `width` x `height` photo."""
+
+    model: str
+    width: int
+    height: int
+    params: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One posed photo on disk."""
+
+    name: str
+    """The photo's path below the images folder, as the input spells it."""
+    path: Path
+    """The file to read."""
+    shrink: int
+    """How many times smaller the file is still to be made: 1 where it comes from an `images_N` folder."""
+    lens: Lens
+    viewmat: Float64[np.ndarray, "4 4"]
+    """World to camera, OpenCV axes, in the input's world frame, rigid."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A dataset, read but not yet loaded. Everything is in the input's world frame."""
+
+    source: Path
+    """The file or folder that lists the photos; messages name it."""
+    root: Path
+    """The dataset's folder."""
+    shots: list[Shot]
+    points: Float64[np.ndarray, "P 3"]
+    """Sparse points; P = 0 where the dataset has none."""
+    point_colors: UInt8[np.ndarray, "P 3"]
+    held_out: frozenset[str] | None = None
+    """Names of the test views, where the dataset has a split of its own."""
+    cube: float | None = None
+    """Half the side of the cube around the origin that holds the scene, where the format promises one."""
+
+
+def find_file(path: Path) -> Path | None:
+    """`path` itself, or the photo it means when written without its suffix; None where there is neither."""
+    if path.is_file():
+        return path
+    for suffix in PHOTO_SUFFIXES:
+        for spelled in (suffix, suffix.upper()):
+            if (candidate := path.with_name(path.name + spelled)).is_file():
+                return candidate
+    return None
+
+
+def pick_file(images: Path | None, path: Path, downscale: int) -> tuple[Path, int] | None:
+    """The file to read for the photo `path` below `images`, and how many times smaller it is still to be made.
+
+    Where `images_N` stands beside `images`, its file is taken (under another suffix if need be). None: no such photo.
+    """
+    if images and downscale > 1:
+        small = images.with_name(f"{images.name}_{downscale}") / path.relative_to(images)
+        if found := find_file(small) or find_file(small.with_suffix("")):
+            return found, 1
+    if found := find_file(path):
+        return found, downscale
+    return None
+
+
+def report_missing(missing: list[str], total: int, source: Path) -> None:
+    """Says once how many listed photos are not there; an error where none is."""
+    if not missing:
+        return
+    if len(missing) == total:
+        raise UserError(
+            f"{source}: none of the {total} photos it lists exists (first: {missing[0]}); "
+            "put the images folder where the file expects it"
+        )
+    logger.warning("%s: %d of %d listed photos do not exist and are skipped (first: %s)", source, len(missing), total,
+                   missing[0])  # fmt: skip
+
+
+def list_photos(folder: Path) -> Iterator[Path]:
+    """Photos anywhere below `folder`, in name order."""
+    return (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())

@@ -1,0 +1,109 @@
+"""From a path to a `Scene`: which format it is, then its photos and points in the working frame."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float64, UInt8
+
+from gsdff.cameras import WorldFrame
+from gsdff.config import DataConfig
+from gsdff.data import colmap, transforms
+from gsdff.data.capture import Capture, list_photos
+from gsdff.data.develop import develop
+from gsdff.data.points import UNKNOWN_COLOR, random_in_cube, random_in_view
+from gsdff.errors import UserError
+from gsdff.scene import Scene, View
+
+logger = logging.getLogger("gsdff")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of dataset: how to find it at a path, and how to read what was found."""
+
+    name: str
+    find: Callable[[Path], Path | None]
+    """The file or folder of this kind in or at the path, None where there is none."""
+    read: Callable[[Path, int], Capture]
+    """Given what was found and the downscale factor."""
+
+
+FORMATS = (
+    Format("COLMAP model", colmap.find, colmap.read),
+    Format("transforms.json", transforms.find, transforms.read),
+)  # in order of preference: a COLMAP model brings points
+
+
+def load_scene(path: Path, dataset: DataConfig) -> Scene:
+    """The posed photos and points at `path`, undistorted, downscaled, in name order, in the working frame.
+
+    `path` is a COLMAP folder (`sparse/0`, `sparse`, `colmap/sparse/0` or the model itself, with `images`), a folder
+    with transforms.json or transforms_train.json, or such a file. Every photo is decoded here, so that a damaged one
+    shows before training. Raises `UserError` naming the file for whatever is missing, damaged or contradictory.
+    """
+    if dataset.downscale < 1:
+        raise UserError(f"dataset.downscale must be 1 or more, got {dataset.downscale}")
+    capture = read_capture(path, dataset.downscale)
+    shots = sorted(capture.shots, key=lambda shot: shot.name)
+    viewmats = np.stack([shot.viewmat for shot in shots])
+    centres = -np.einsum("cji,cj->ci", viewmats[:, :3, :3], viewmats[:, :3, 3])
+    frame = WorldFrame.around(torch.from_numpy(centres))
+    held_out = capture.held_out and tuple(i for i, shot in enumerate(shots) if shot.name in capture.held_out)
+    views = develop(shots, frame, dataset.background, capture.source)
+    points, colors = capture.points, capture.point_colors
+    if len(points) == 0:
+        points, colors = draw_points(capture, viewmats, views, dataset.random_points)
+    scene = Scene(
+        root=capture.root,
+        views=views,
+        points=frame.points_to_working(torch.from_numpy(points)),
+        point_colors=torch.from_numpy(colors),
+        frame=frame,
+        held_out=held_out,
+    )
+    if not scene.train_ids:
+        raise UserError(f"{capture.source}: no photo is left to train on, all {len(views)} are held out; add photos")
+    return scene
+
+
+def read_capture(path: Path, downscale: int) -> Capture:
+    """What the first format that recognises `path` reads there; points that are not finite are left out."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; give a COLMAP folder or one with transforms.json")
+    found = [(kind, place) for kind in FORMATS if (place := kind.find(path))]
+    if not found:
+        photos = next(list_photos(path), None) if path.is_dir() else None
+        if photos:
+            folder = path / "images" if (path / "images").is_dir() else path
+            raise UserError(f"{path}: photos without poses; run `python -m gsdff.prepare --images {folder}` first")
+        raise UserError(f"{path}: neither a COLMAP model (sparse/0/cameras.bin or .txt) nor transforms.json is there")
+    (kind, place), *others = found
+    logger.info("reading the %s %s", kind.name, place)
+    for _, other in others:
+        logger.info("%s is there as well and not used; name it to use it", other)
+    capture = kind.read(place, downscale)
+    finite = np.isfinite(capture.points).all(1)
+    if not finite.all():
+        logger.warning("%s: %d points are not finite and are left out", place, (~finite).sum())
+        capture = replace(capture, points=capture.points[finite], point_colors=capture.point_colors[finite])
+    return capture
+
+
+def draw_points(
+    capture: Capture, viewmats: Float64[np.ndarray, "C 4 4"], views: list[View], num_points: int
+) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarray, "P 3"]]:
+    """Random grey points where the scene may be, always the same ones for the same cameras."""
+    if num_points < 1:
+        raise UserError(f"{capture.source}: no points, and dataset.random_points is {num_points}; it must be 1 or more")
+    logger.info("%s: no points, starting from %d random ones", capture.source, num_points)
+    if capture.cube:
+        points = random_in_cube(num_points, capture.cube)
+    else:
+        Ks = np.stack([view.camera.K.double().numpy() for view in views])
+        sizes = np.array([(view.camera.width, view.camera.height) for view in views])
+        points = random_in_view(num_points, viewmats, Ks, sizes)
+    return points, np.full((num_points, 3), UNKNOWN_COLOR, np.uint8)

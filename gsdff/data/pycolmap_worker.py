@@ -1,0 +1,121 @@
+"""Everything that needs pycolmap, as a script of its own process: its library may abort one that also writes PNGs.
+
+Run by `gsdff.data.worker` as `python pycolmap_worker.py TASK REQUEST.json FOLDER`; the answer is `FOLDER/answer.json`
+(written last) and, beside it, raw arrays or a model. Imports nothing of gsdff, so it starts at once.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+
+ROWS_AT_A_TIME = 256
+GOOD_SHARE = 0.99
+
+
+def rectify(request: dict, folder: Path) -> list[dict]:
+    """For each lens of `request["lenses"]` the pinhole of COLMAP's undistorter, and where its pixels come from.
+
+    An answer is {"K": [fx, fy, cx, cy], "width", "height", "grid": file or None} or {"error": why}. The grid is float32
+    [H, W, 2], positions in the photo in pixels; None where the lens is a pinhole as it stands.
+    """
+    return [rectify_one(lens, folder / f"grid_{i}.npy") for i, lens in enumerate(request["lenses"])]
+
+
+def rectify_one(lens: dict, grid_path: Path) -> dict:
+    """One answer of `rectify`."""
+    camera = pycolmap.Camera(model=lens["model"], width=lens["width"], height=lens["height"], params=lens["params"])
+    if camera.is_spherical():
+        return {"error": "it sees all around, no single pinhole can; cut the photos into perspective views first"}
+    camera.rescale(lens["to_width"], lens["to_height"])
+    if same := undistorted_twin(camera):
+        return {"K": list(same.params), "width": same.width, "height": same.height, "grid": None}
+    pinhole = pycolmap.undistort_camera(pycolmap.UndistortCameraOptions(), camera)
+    grid = sampling_grid(camera, pinhole)
+    if not well_behaved(grid, camera.width, camera.height):
+        return {"error": "its distortion folds the photo over or leaves it; are the parameters those of these photos?"}
+    np.save(grid_path, grid.astype(np.float32))
+    return {
+        "K": list(pinhole.params), "width": pinhole.width, "height": pinhole.height, "grid": str(grid_path),
+    }  # fmt: skip
+
+
+def undistorted_twin(camera: pycolmap.Camera) -> pycolmap.Camera | None:
+    """The pinhole with the camera's own focal lengths and size, where its pixels are the camera's; None otherwise."""
+    focal = (camera.focal_length_x, camera.focal_length_y)
+    centre = (camera.principal_point_x, camera.principal_point_y)
+    twin = pycolmap.Camera(model="PINHOLE", width=camera.width, height=camera.height, params=[*focal, *centre])
+    lattice = np.stack(np.meshgrid(np.linspace(0, camera.width, 33), np.linspace(0, camera.height, 33)), axis=-1)
+    return twin if np.abs(positions_of(lattice, twin, camera) - lattice).max() < 1e-3 else None
+
+
+def positions_of(pixels: np.ndarray, pinhole: pycolmap.Camera, camera: pycolmap.Camera) -> np.ndarray:
+    """Where the rays through `pixels` [..., 2] of `pinhole` are in `camera`'s photo; NaN where nowhere."""
+    fx, fy, cx, cy = pinhole.params
+    rays = np.concatenate([(pixels - [cx, cy]) / [fx, fy], np.ones((*pixels.shape[:-1], 1))], axis=-1)
+    return camera.img_from_cam(rays.reshape(-1, 3)).reshape(pixels.shape)
+
+
+def sampling_grid(camera: pycolmap.Camera, pinhole: pycolmap.Camera) -> np.ndarray:
+    """`positions_of` every pixel centre of `pinhole`, [H, W, 2]."""
+    bands = []
+    for first_row in range(0, pinhole.height, ROWS_AT_A_TIME):
+        rows = np.arange(first_row, min(first_row + ROWS_AT_A_TIME, pinhole.height))
+        pixels = np.stack(np.meshgrid(np.arange(pinhole.width) + 0.5, rows + 0.5), axis=-1)
+        bands.append(positions_of(pixels, pinhole, camera))
+    return np.concatenate(bands)
+
+
+def well_behaved(grid: np.ndarray, width: int, height: int) -> bool:
+    """Whether the grid stays within the photo and nowhere turns back, but for a few pixels at the corners."""
+    inside = ((grid > -1) & (grid < [width + 1, height + 1])).all(-1)[:-1, :-1]
+    right, down = grid[:-1, 1:] - grid[:-1, :-1], grid[1:, :-1] - grid[:-1, :-1]
+    return bool((inside & (right[..., 0] * down[..., 1] > right[..., 1] * down[..., 0])).mean() >= GOOD_SHARE)
+
+
+def reconstruct(request: dict, folder: Path) -> dict:
+    """Structure from motion; the largest model goes to `folder/model`. See `gsdff.data.sfm.reconstruct`.
+
+    The answer is {"model": None} where no model could be made.
+    """
+    pycolmap.set_random_seed(0)
+    database, photos = folder / "database.db", request["images"]
+    reader = pycolmap.ImageReaderOptions()
+    reader.camera_model = request["camera_model"]
+    extraction = pycolmap.FeatureExtractionOptions()
+    extraction.max_image_size = request["max_size"]
+    for names in request["groups"]:  # one camera for all photos of one size
+        pycolmap.extract_features(
+            database, photos, image_names=names, camera_mode=pycolmap.CameraMode.SINGLE, reader_options=reader,
+            extraction_options=extraction, device=pycolmap.Device.cpu,
+        )  # fmt: skip
+    match = pycolmap.match_exhaustive if request["matcher"] == "exhaustive" else pycolmap.match_sequential
+    match(database, device=pycolmap.Device.cpu)
+    options = pycolmap.IncrementalPipelineOptions()
+    options.random_seed = 0
+    (folder / "models").mkdir()
+    models = pycolmap.incremental_mapping(database, photos, folder / "models", options)
+    if not models:
+        return {"model": None}
+    best = max(models.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()))
+    (folder / "model").mkdir()
+    best.write_binary(folder / "model")
+    return {
+        "model": str(folder / "model"),
+        "registered": sorted(image.name for image in best.images.values() if image.has_pose),
+        "num_points": best.num_points3D(),
+        "reprojection_error": best.compute_mean_reprojection_error(),
+    }
+
+
+TASKS = {"rectify": rectify, "reconstruct": reconstruct}
+
+if __name__ == "__main__":
+    task, request_path, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    answer = TASKS[task](json.loads(request_path.read_text()), folder)
+    partial = folder / "answer.json.part"
+    partial.write_text(json.dumps(answer))
+    os.replace(partial, folder / "answer.json")

@@ -1,0 +1,114 @@
+"""Structure from motion: poses and sparse points for a folder of photos, by pycolmap on the CPU."""
+
+import logging
+import os
+import re
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from gsdff.data.capture import list_photos
+from gsdff.data.images import photo_size
+from gsdff.data.worker import run_worker
+from gsdff.errors import UserError
+
+FEWEST_PHOTOS = 3
+MANY_PHOTOS = 200  # from here on matching every pair takes the longest by far
+
+logger = logging.getLogger("gsdff")
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What structure from motion found."""
+
+    model: Path
+    """The folder of cameras.bin, images.bin and points3D.bin."""
+    photos: list[str]
+    """All photos, below the images folder."""
+    registered: list[str]
+    """Those that have a pose now."""
+    num_points: int
+    reprojection_error: float
+    """Mean over the points' observations, in pixels."""
+
+
+def reconstruct(images: Path, model: Path, *, matcher: str, max_size: int, camera_model: str) -> Reconstruction:
+    """Writes the largest COLMAP model of the photos below `images` to the new folder `model`.
+
+    Photos of one size share one camera of COLMAP's model `camera_model`. `matcher` is exhaustive (every pair) or
+    sequential (neighbours in name order, for video frames); features are found at up to `max_size` pixels a side.
+    Raises `UserError` for too few photos, photos that do not connect, and a crash; nothing is left of a failed try.
+    """
+    photos = list(list_photos(images))
+    if len(photos) < FEWEST_PHOTOS:
+        raise UserError(f"{images}: {len(photos)} photos, expected {FEWEST_PHOTOS} or more of one scene")
+    if matcher == "exhaustive" and len(photos) > MANY_PHOTOS:
+        logger.info("matching every pair of %d photos takes long; --matcher sequential suits video frames", len(photos))
+    groups: dict[tuple[int, int], list[str]] = {}
+    for photo in photos:
+        groups.setdefault(photo_size(photo), []).append(photo.relative_to(images).as_posix())
+    request = {
+        "images": str(images), "groups": list(groups.values()), "matcher": matcher, "max_size": max_size,
+        "camera_model": camera_model,
+    }  # fmt: skip
+    model.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".prepare-", dir=model.parent) as folder:
+        with closing(Progress(len(photos))) as progress:
+            answer = run_worker("reconstruct", request, Path(folder), progress.read)
+        if answer["model"] is None:
+            raise UserError(
+                f"{images}: no two of the {len(photos)} photos could be posed; take them of one still scene, from many "
+                "places, each overlapping the next by two thirds"
+            )
+        os.replace(answer["model"], model)
+    names = [name for group in groups.values() for name in group]
+    return Reconstruction(
+        model, sorted(names), answer["registered"], answer["num_points"], answer["reprojection_error"]
+    )
+
+
+class Progress:
+    """One bar for the three phases, moved by the lines that COLMAP logs; a line it does not know moves nothing."""
+
+    FEATURES = re.compile(r"Processed file \[\d+/\d+\]")
+    BLOCK = re.compile(r"Processing block \[(\d+)/(\d+), (\d+)/(\d+)\]")
+    NEIGHBOURS = re.compile(r"Processing image \[(\d+)/(\d+)\]")
+    REGISTERED = re.compile(r"num_reg_frames=(\d+)")
+
+    def __init__(self, num_photos: int) -> None:
+        self.num_photos, self.num_seen = num_photos, 0
+        self.bar: tqdm | None = None
+
+    def read(self, line: str) -> None:
+        """Takes one line of COLMAP's log."""
+        if self.FEATURES.search(line):
+            self.num_seen += 1
+            self.show("features", self.num_seen / self.num_photos)
+        elif "Feature matching" in line:
+            self.show("matching", 0)
+        elif found := self.BLOCK.search(line):
+            row, num_rows, column, num_columns = map(int, found.groups())
+            self.show("matching", ((row - 1) * num_columns + column - 1) / (num_rows * num_columns))
+        elif found := self.NEIGHBOURS.search(line):
+            self.show("matching", (int(found[1]) - 1) / int(found[2]))
+        elif "Finding good initial image pair" in line:
+            self.show("mapping", 0)
+        elif found := self.REGISTERED.search(line):
+            self.show("mapping", (int(found[1]) + 1) / self.num_photos)
+
+    def show(self, phase: str, share: float) -> None:
+        """Draws the bar of `phase` filled to `share`; a new phase begins a new line."""
+        if self.bar is None or self.bar.desc != phase:
+            self.close()
+            self.bar = tqdm(total=1.0, desc=phase, bar_format="{desc:>8} {percentage:3.0f}%|{bar}| {elapsed}")
+        self.bar.n = min(share, 1.0)
+        self.bar.refresh()
+
+    def close(self) -> None:
+        """Ends the bar of the phase that is over."""
+        if self.bar is not None:
+            self.bar.close()

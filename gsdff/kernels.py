@@ -1,0 +1,59 @@
+"""Compiled kernels: how they are made, cached and run on all cores."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from numba import njit
+
+
+def kernel(function: Callable | None = None, **options) -> Callable:
+    """numba's `njit`, without the GIL and cached on disk; `forceinline=True` for the small ones that others call.
+
+    numba's cache looks at a function's own file only, so a kernel would go on using what it once inlined from another
+    file. Here every kernel is recompiled when any file with kernels has changed.
+    """
+    if function is None:
+        return lambda function: kernel(function, **options)
+    dispatcher = njit(nogil=True, cache=True, **options)(function)
+    dispatcher._cache._cache_file._source_stamp = _source_stamp()
+    return dispatcher
+
+
+@cache
+def _source_stamp() -> str:
+    """A fingerprint of all sources that hold kernels."""
+    here = Path(__file__).parent
+    sources = [Path(__file__), *sorted(here.glob("render/*.py")), *sorted(here.glob("losses/*.py"))]
+    return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+@cache
+def _pool(num_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(num_threads, thread_name_prefix="gsdff")
+
+
+def run_parts(function: Callable, parts: Iterable[tuple]) -> None:
+    """Calls `function(*part)` for every part and returns when all are done; threads take parts in order.
+
+    Plain threads around kernels that release the GIL: no threading layer to choose, safe beside other threads (a
+    viewer), and torch's own setting (`torch.set_num_threads`) rules. What it writes must depend on its part
+    alone, so that results do not depend on the number of threads.
+    """
+    num_threads = torch.get_num_threads()
+    if num_threads == 1:
+        for part in parts:
+            function(*part)
+    else:
+        for done in [_pool(num_threads).submit(function, *part) for part in parts]:
+            done.result()
+
+
+def split_range(length: int, smallest: int = 1024) -> list[tuple[int, int]]:
+    """`range(length)` cut into near-equal consecutive pieces, one a thread, none smaller than `smallest`."""
+    pieces = max(1, min(torch.get_num_threads(), length // smallest))
+    return list(pairwise(length * piece // pieces for piece in range(pieces + 1)))

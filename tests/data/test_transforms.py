@@ -1,0 +1,201 @@
+"""transforms.json is read in the dialects of nerfstudio, instant-ngp and Blender."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from gsdff.data import transforms
+from gsdff.errors import UserError
+
+POSE = [[1.0, 0, 0, 1], [0, 1, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]
+SHARED_LENS = {"fl_x": 20.0, "fl_y": 21.0, "cx": 8.5, "cy": 6.5, "w": 16, "h": 12}
+
+
+@pytest.fixture
+def write(tmp_path, write_photos):
+    """Writes photos, and a transforms file with a frame for each of `paths` (as given there)."""
+
+    def write(
+        paths=("images/0.png", "images/1.png"), shared=SHARED_LENS, frames=None, name="transforms.json", photos=None
+    ):
+        root = tmp_path / "s"
+        write_photos(root, paths if photos is None else photos)
+        if frames is None:
+            frames = [{"file_path": path, "transform_matrix": POSE} for path in paths]
+        (root / name).write_text(json.dumps({**shared, "frames": frames}))
+        return root
+
+    return write
+
+
+def read(root, downscale=1):
+    return transforms.read(transforms.find(root), downscale)
+
+
+def frame(path="images/0.png", **settings):
+    return {"file_path": path, "transform_matrix": POSE, **settings}
+
+
+def test_opengl_cameras_become_opencv_ones(write):
+    viewmat = read(write()).shots[0].viewmat
+    # The camera stands at (1, 2, 3) and looks along -z with +y up: what lies 5 ahead and 1 up is at (0, -1, 5).
+    assert np.allclose(viewmat @ [1, 3, -2, 1], [0, -1, 5, 1])
+
+
+def test_shared_intrinsics_are_read(write):
+    lens = read(write()).shots[0].lens
+    assert (lens.model, lens.width, lens.height, lens.params) == ("PINHOLE", 16, 12, (20.0, 21.0, 8.5, 6.5))
+
+
+def test_a_frames_own_intrinsics_come_before_shared_ones(write):
+    shots = read(write(frames=[frame(fl_x=30.0, fl_y=31.0, cx=1.0), frame("images/1.png")])).shots
+    assert [shot.lens.params for shot in shots] == [(30.0, 31.0, 1.0, 6.5), (20.0, 21.0, 8.5, 6.5)]
+
+
+def test_angles_of_view_give_focal_lengths(write):
+    angle = 2 * math.atan(0.5 * 16 / 25)
+    lens = read(write(shared={"camera_angle_x": angle})).shots[0].lens
+    assert np.allclose(lens.params, (25, 25, 8, 6)) and (lens.width, lens.height) == (16, 12)
+    both = {"camera_angle_x": angle, "camera_angle_y": 2 * math.atan(0.5 * 12 / 30)}
+    assert np.allclose(read(write(shared=both)).shots[0].lens.params[:2], (25, 30))
+    assert np.allclose(read(write(shared={**both, "fl_x": 20.0})).shots[0].lens.params[:2], (20, 20))
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "params"),
+    [
+        ({"k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0}, "PINHOLE", ()),
+        ({"camera_model": "PINHOLE", "k1": 0.3}, "PINHOLE", ()),
+        ({"k1": 0.1, "p2": 0.4}, "OPENCV", (0.1, 0.0, 0.0, 0.4)),
+        ({"camera_model": "OPENCV", "k1": 0.1, "k2": 0.2, "p1": 0.3, "p2": 0.4}, "OPENCV", (0.1, 0.2, 0.3, 0.4)),
+        ({"camera_model": "OPENCV", "k1": 0.1, "k3": 0.5}, "FULL_OPENCV", (0.1, 0, 0, 0, 0.5, 0, 0, 0)),
+        ({"camera_model": "OPENCV_FISHEYE", "k1": 0.1, "k4": 0.4}, "OPENCV_FISHEYE", (0.1, 0, 0, 0.4)),
+        ({"camera_model": "OPENCV_FISHEYE"}, "OPENCV_FISHEYE", (0, 0, 0, 0)),
+        ({"is_fisheye": True, "k2": 0.2}, "OPENCV_FISHEYE", (0, 0.2, 0, 0)),
+    ],
+)
+def test_lens_models_are_colmaps(write, settings, model, params):
+    lens = read(write(shared=SHARED_LENS | settings)).shots[0].lens
+    assert lens.model == model and lens.params == (20.0, 21.0, 8.5, 6.5, *params)
+
+
+@pytest.mark.parametrize(
+    ("listed", "there"),
+    [("./images/a", "images/a.png"), ("images/a", "images/a.JPG"), ("images\\a.jpg", "images/a.jpg"),
+     ("images/a.0001", "images/a.0001.jpeg"), ("./images/../images/a.png", "images/a.png")],
+)  # fmt: skip
+def test_paths_are_found_as_they_are_meant(write, listed, there):
+    root = write(paths=[listed], photos=[there])
+    shot = read(root).shots[0]
+    assert shot.path == root / there and shot.name == there.removeprefix("images/")
+
+
+def test_absolute_paths_are_taken_as_they_are(write, tmp_path, write_photos):
+    write_photos(tmp_path / "elsewhere", ["a.png"])
+    shots = read(write(paths=[str(tmp_path / "elsewhere/a.png"), "images/b.png"], photos=["images/b.png"])).shots
+    assert [shot.path.name for shot in shots] == ["a.png", "b.png"]
+
+
+def test_listed_photos_that_do_not_exist_are_skipped_with_a_count(write, caplog):
+    root = write(paths=["images/0.png", "images/1.png"], photos=["images/1.png"])
+    assert [shot.name for shot in read(root).shots] == ["1.png"]
+    assert "1 of 2 listed photos do not exist" in caplog.text and "images/0.png" in caplog.text
+    with pytest.raises(UserError, match=r"transforms.json: none of the 1 photos"):
+        read(write(paths=["images/7.png"], photos=[]))
+
+
+def test_smaller_copies_are_taken_where_they_are_there(write, write_photos):
+    root = write()
+    write_photos(root / "images_2", ["0.png"], (8, 6))
+    shots = read(root, 2).shots
+    assert [(s.path.relative_to(root).as_posix(), s.shrink, s.name) for s in shots] == [
+        ("images_2/0.png", 1, "0.png"), ("images/1.png", 2, "1.png"),
+    ]  # fmt: skip
+
+
+def test_blenders_split_is_kept_and_its_validation_photos_left_out(write):
+    shared = {"camera_angle_x": 0.69}
+    for split, count in (("train", 3), ("val", 2), ("test", 2)):
+        paths = [f"./{split}/r_{i}" for i in range(count)]
+        root = write(paths, shared, name=f"transforms_{split}.json", photos=[f"{path}.png" for path in paths])
+    capture = read(root)
+    assert sorted(s.name for s in capture.shots) == [
+        "test/r_0.png", "test/r_1.png", "train/r_0.png", "train/r_1.png", "train/r_2.png",
+    ]  # fmt: skip
+    assert capture.held_out == {"test/r_0.png", "test/r_1.png"} and capture.cube == 1.3
+    (root / "transforms_test.json").unlink()
+    assert read(root).held_out == {"val/r_0.png", "val/r_1.png"}
+    (root / "transforms_val.json").unlink()
+    assert read(root).held_out is None
+
+
+def test_nerfstudios_lists_of_filenames_are_kept_to(write):
+    paths = [f"images/{i}.png" for i in range(4)]
+    split = {"train_filenames": paths[:2], "val_filenames": paths[2:3], "test_filenames": paths[2:3]}
+    capture = read(write(paths, SHARED_LENS | split))
+    assert [s.name for s in capture.shots] == ["0.png", "1.png", "2.png"] and capture.held_out == {"2.png"}
+
+
+def test_a_listed_point_cloud_is_read_in_the_files_own_frame(write, caplog):
+    moved = {"ply_file_path": "sparse.ply", "applied_transform": [[0, 1, 0, 9], [1, 0, 0, 9], [0, 0, -1, 9]]}
+    root = write(shared=SHARED_LENS | moved)
+    assert read(root).points.shape == (0, 3) and "sparse.ply does not exist" in caplog.text
+    properties = "".join(f"property float {axis}\n" for axis in "xyz")
+    (root / "sparse.ply").write_text(f"ply\nformat ascii 1.0\nelement vertex 1\n{properties}end_header\n1 2 3\n")
+    capture = read(root)
+    assert capture.points.tolist() == [[1, 2, 3]]
+    assert np.allclose(capture.shots[0].viewmat @ [1, 2, 3, 1], [0, 0, 0, 1])
+
+
+def test_rounded_matrices_give_rigid_cameras(write):
+    angle = 0.3
+    cosine, sine = math.cos(angle), math.sin(angle)
+    matrix = np.array([[cosine, -sine, 0, 1], [sine, cosine, 0, 2], [0, 0, 1, 3]])
+    viewmat = read(write(frames=[frame(transform_matrix=matrix.round(3).tolist())])).shots[0].viewmat
+    assert np.allclose(viewmat[:3, :3] @ viewmat[:3, :3].T, np.eye(3), atol=1e-12)
+    assert np.allclose(viewmat @ [1, 2, 3, 1], [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"transform_matrix": np.diag([2.0, 2, 2, 1]).tolist()}, "images/0.png: transform_matrix is not rigid"),
+        ({"transform_matrix": np.diag([1.0, 1, -1, 1]).tolist()}, "images/0.png: transform_matrix is not rigid"),
+        ({"transform_matrix": [[math.nan] * 4] * 4}, "images/0.png: transform_matrix is not finite"),
+        ({"transform_matrix": [[1, 2], [3, 4]]}, r"images/0.png: expected a 4x4 transform_matrix, got shape \(2, 2\)"),
+        ({"transform_matrix": [["a"]]}, "images/0.png: transform_matrix is not a matrix of numbers"),
+        ({"transform_matrix": None}, "images/0.png: expected a 4x4 transform_matrix"),
+        ({"fl_x": "20"}, "images/0.png: fl_x must be a number, got '20'"),
+        ({"fl_x": -1.0}, "images/0.png: focal lengths must be positive"),
+        ({"w": 0}, "images/0.png: w and h must be positive"),
+        ({"camera_model": "EQUIRECTANGULAR"}, "images/0.png: camera model EQUIRECTANGULAR cannot"),
+        ({"k1": 0.1, "k4": 0.1}, "images/0.png: k4 of a perspective camera"),
+        ({"file_path": 3}, "frame 0 has no `file_path`"),
+    ],
+)
+def test_a_bad_frame_is_named(write, bad, message):
+    root = write(frames=[frame(**bad), frame("images/1.png")])
+    with pytest.raises(UserError, match=rf"transforms\.json: .*{message}|transforms\.json: {message}"):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "expected an object with a list `frames`"),
+        ('{"frames": 3}', "expected an object with a list `frames`"),
+        ('{"frames": []}', "`frames` is empty"),
+    ],
+)
+def test_a_file_that_is_no_transforms_file_is_named(tmp_path, content, message):
+    (tmp_path / "transforms.json").write_text(content)
+    with pytest.raises(UserError, match=rf"transforms\.json: {message}"):
+        read(tmp_path)
+
+
+def test_frames_without_intrinsics_are_named(write):
+    with pytest.raises(UserError, match=r"images/0.png: no intrinsics"):
+        read(write(shared={}))
