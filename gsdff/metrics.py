@@ -1,0 +1,162 @@
+"""How close a rendering is to a photo, a label map to the truth, a feature map to its teacher."""
+
+import logging
+import pickle
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int, Integer, Shaped
+from torch import Tensor
+
+from gsdff.errors import UserError
+
+log = logging.getLogger("gsdff")
+
+SSIM_WINDOW = 11
+VOID = 255
+"""The id of pixels without a label."""
+
+ImageDistance = Callable[[Tensor, Tensor], float]
+
+
+def psnr(image: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> float:
+    """Peak signal-to-noise ratio in dB of images in [0, 1]: -10 log10 of the mean squared error; inf if identical."""
+    _check_same_shape(image, target)
+    return float(-10 * (image.double() - target.double()).square().mean().log10())
+
+
+def ssim(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"]) -> float:
+    """Structural similarity of images in [0, 1], averaged over pixels and channels.
+
+    Wang et al. 2004: Gaussian window of 11 pixels and sigma 1.5, C1 = 0.01², C2 = 0.03², over the pixels whose window
+    lies inside the image. torchmetrics, and with it gsplat's and nerfstudio's figures, do the same; INRIA's code pads
+    with black instead and so counts the border too. Raises UserError for images smaller than the window.
+    """
+    from kornia.metrics import ssim as ssim_map
+
+    _check_same_shape(image, target)
+    if min(image.shape[:2]) < SSIM_WINDOW:
+        size = f"{image.shape[1]}x{image.shape[0]}"
+        raise UserError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side, got {size}; use a lower downscale")
+    batches = (picture.permute(2, 0, 1)[None].contiguous() for picture in (image, target))
+    return float(ssim_map(*batches, window_size=SSIM_WINDOW, eps=0.0, padding="valid").mean())
+
+
+def open_lpips(device: torch.device | str, *, download: bool = False) -> ImageDistance | None:
+    """LPIPS 0.1 over AlexNet (Zhang et al. 2018): a distance of two [H, W, 3] images in [0, 1], 0 for the same.
+
+    AlexNet's ImageNet weights are looked for in torch's hub folder, where torchvision keeps them; `download` fetches
+    them. None, with one line in the log that says what is missing, where they are not there. Raises UserError for a
+    file that holds something else, or a failed download.
+    """
+    from torchvision.models import AlexNet_Weights
+
+    url = AlexNet_Weights.IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
+    if not path.is_file():
+        if not download:
+            log.warning("LPIPS is left out: its AlexNet weights are missing, put %s (233 MB) at %s", url, path)
+            return None
+        _download(url)
+    model = _load_lpips(path).to(device)
+
+    @torch.inference_mode()
+    def distance(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"]) -> float:
+        _check_same_shape(image, target)
+        batches = (picture.to(device).permute(2, 0, 1)[None] for picture in (image, target))
+        return float(model(*batches, normalize=True))
+
+    return distance
+
+
+def cosine_map(features: Float[Tensor, "*shape K"], target: Float[Tensor, "*shape K"]) -> Float[Tensor, "*shape"]:
+    """Cosine of the angle between feature vectors, per pixel; 0 where one of them is zero."""
+    _check_same_shape(features, target)
+    return torch.cosine_similarity(features, target, dim=-1)
+
+
+def confusion_matrix(
+    predicted: Integer[Tensor, "*shape"], truth: Integer[Tensor, "*shape"], num_classes: int, *, void: int = VOID
+) -> Int[Tensor, "Q Q1"]:
+    """Counts of pixels by true class (row) and predicted class (column); matrices of several views add up.
+
+    Pixels whose truth is `void` do not count; the last of the Q + 1 columns counts pixels predicted as `void`, which
+    is always wrong. Raises UserError for any other id that is not below `num_classes`.
+    """
+    _check_same_shape(predicted, truth)
+    labelled = truth != void
+    rows, columns = truth[labelled].long(), predicted[labelled].long()
+    for name, ids in (("true", rows), ("predicted", columns)):
+        unknown = ids[((ids < 0) | (ids >= num_classes)) & (ids != void)]
+        if len(unknown):
+            expected = f"expected {name} labels from 0 to {num_classes - 1} or {void} for none"
+            raise UserError(f"{expected}, got {int(unknown[0])}; does the class list belong to these labels?")
+    columns = torch.where(columns == void, num_classes, columns)
+    counts = torch.bincount(rows * (num_classes + 1) + columns, minlength=num_classes * (num_classes + 1))
+    return counts.reshape(num_classes, num_classes + 1)
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """What a confusion matrix says."""
+
+    iou: Float[Tensor, "Q"]
+    """Intersection over union per class; NaN for a class that is neither in the truth nor predicted."""
+    miou: float
+    """Mean of `iou` over the classes that have one; NaN where nothing is labelled."""
+    accuracy: float
+    """Share of labelled pixels that are right; NaN where nothing is labelled."""
+    num_pixels: int
+    """Labelled pixels."""
+
+
+def label_scores(confusion: Int[Tensor, "Q Q1"]) -> LabelScores:
+    """Intersection over union and accuracy of a confusion matrix (`confusion_matrix`)."""
+    confusion = confusion.double()
+    correct = confusion.diagonal()
+    union = confusion.sum(1) + confusion[:, :-1].sum(0) - correct
+    iou = correct / union  # 0 / 0 is the NaN that is meant
+    num_pixels = int(confusion.sum())
+    accuracy = float(correct.sum() / num_pixels) if num_pixels else float("nan")
+    return LabelScores(iou.float(), float(iou.nanmean()), accuracy, num_pixels)
+
+
+def miou(
+    predicted: Integer[Tensor, "*shape"], truth: Integer[Tensor, "*shape"], num_classes: int, *, void: int = VOID
+) -> LabelScores:
+    """The label scores of one pair of maps; over several views, add `confusion_matrix` and take `label_scores`."""
+    return label_scores(confusion_matrix(predicted, truth, num_classes, void=void))
+
+
+def _check_same_shape(a: Shaped[Tensor, "..."], b: Shaped[Tensor, "..."]) -> None:
+    if a.shape != b.shape:
+        raise ValueError(f"expected two of the same shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+
+
+def _download(url: str) -> None:
+    """Fetches a published file into torch's hub folder, checking the hash in its name."""
+    try:
+        torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash of what came is another
+        raise UserError(f"could not download {url} ({error}); fetch it by hand, or leave LPIPS out") from error
+
+
+def _load_lpips(weights: Path) -> torch.nn.Module:
+    """The reference LPIPS: linear heads from its wheel, the trunk's weights from `weights`."""
+    import lpips
+
+    with warnings.catch_warnings():  # lpips still calls torchvision by a deprecated argument
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"torchvision\.models\._utils")
+        model = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        # lpips slices AlexNet's `features` but keeps their numbers: slice2.3.weight is features.3.weight
+        trunk = {name: state[f"features.{name.split('.', 1)[1]}"] for name in model.net.state_dict()}
+        model.net.load_state_dict(trunk)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
+        raise UserError(f"{weights}: expected torchvision's AlexNet weights, got something else; remove it") from error
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,222 @@
+"""Gaussians in and out of the files other programs read: 3DGS's PLY, .splat and compressed PLY."""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gsdff.errors import UserError
+from gsdff.gaussians import Gaussians
+
+log = logging.getLogger("gsdff")
+
+SH_REST_COUNTS = (0, 9, 24, 45)
+"""Numbers of f_rest properties, by degree: 3 ((degree + 1)^2 - 1)."""
+PROPERTIES = {
+    "means": ["x", "y", "z"],
+    "sh0": ["f_dc_0", "f_dc_1", "f_dc_2"],
+    "logit_opacities": ["opacity"],
+    "log_scales": ["scale_0", "scale_1", "scale_2"],
+    "quats": ["rot_0", "rot_1", "rot_2", "rot_3"],
+}
+"""The PLY properties every 3DGS file has, by the attribute they hold."""
+
+
+def write_ply(path: Path, gaussians: Gaussians) -> None:
+    """Writes the binary little-endian float32 PLY of 3DGS, features after it as `semantic_0` ...; atomically.
+
+    Property order and channel-major f_rest are INRIA's (`GaussianModel.save_ply`). The header holds no comment: some
+    viewers expect the element on its third line. Values are stored as they are, so `read_ply` gives the same bits.
+    """
+    from plyfile import PlyData, PlyElement
+
+    num = len(gaussians)
+    columns = {name: _rows(getattr(gaussians, name)) for name in PROPERTIES}
+    rest = _rows(gaussians.shN.transpose(1, 2))
+    features = gaussians.means.new_zeros(num, 0) if gaussians.features is None else gaussians.features
+    blocks = [
+        (PROPERTIES["means"], columns["means"]),
+        (["nx", "ny", "nz"], torch.zeros_like(columns["means"])),
+        (PROPERTIES["sh0"], columns["sh0"]),
+        (_numbered("f_rest", rest.shape[1]), rest),
+        (PROPERTIES["logit_opacities"], columns["logit_opacities"]),
+        (PROPERTIES["log_scales"], columns["log_scales"]),
+        (PROPERTIES["quats"], columns["quats"]),
+        (_numbered("semantic", features.shape[1]), features),
+    ]
+    names = [name for block_names, _ in blocks for name in block_names]
+    table = np.empty(num, dtype=[(name, "<f4") for name in names])
+    flat = table.view("<f4").reshape(num, len(names))
+    start = 0
+    for block_names, values in blocks:
+        flat[:, start : start + len(block_names)] = values.detach().cpu().numpy()
+        start += len(block_names)
+    ply = PlyData([PlyElement.describe(table, "vertex")], byte_order="<")
+    _write_atomically(path, ply.write)
+
+
+def read_ply(path: Path) -> Gaussians:
+    """The Gaussians of a 3DGS PLY, in whatever frame the file is in; float32 on the CPU.
+
+    Binary of either byte order or ASCII, any numeric type, properties in any order; unknown ones (normals among them)
+    are ignored. Gaussians that cannot be drawn (NaN anywhere, infinite position, zero quaternion) are dropped with a
+    warning. Raises UserError for a file that is no PLY, holds no Gaussians, or ends early.
+    """
+    data = _read_vertices(path)
+    names = set(data.dtype.names or ())
+    missing = [name for wanted in PROPERTIES.values() for name in wanted if name not in names]
+    if missing:
+        raise UserError(_explain_no_gaussians(path, names, missing))
+    rest_names = _numbered("f_rest", _count_numbered("f_rest", names))
+    if len(rest_names) not in SH_REST_COUNTS:
+        raise UserError(
+            f"{path}: expected 0, 9, 24 or 45 f_rest properties (SH degree 0 to 3), got {len(rest_names)}; "
+            "export it again with a degree of at most 3"
+        )
+    num_features = _count_numbered("semantic", names)
+    arrays = {name: _floats(path, data, wanted) for name, wanted in PROPERTIES.items()}
+    rest = _floats(path, data, rest_names).reshape(len(data), 3, len(rest_names) // 3)
+    gaussians = Gaussians(
+        means=arrays["means"],
+        quats=arrays["quats"],
+        log_scales=arrays["log_scales"],
+        logit_opacities=arrays["logit_opacities"][:, 0].contiguous(),
+        sh0=arrays["sh0"][:, None, :],
+        shN=rest.transpose(1, 2).contiguous(),
+        features=_floats(path, data, _numbered("semantic", num_features)) if num_features else None,
+    )
+    return _drop_undrawable(path, gaussians)
+
+
+def write_splat(path: Path, gaussians: Gaussians) -> None:
+    """Writes antimatter15's `.splat` (32 bytes a Gaussian; no SH beyond sh0, no features), atomically."""
+    from gsplat.exporter import splat2splat_bytes
+
+    g = _finite_only(path, gaussians)
+    data = splat2splat_bytes(g.means, g.log_scales, g.quats, g.logit_opacities, g.sh0[:, 0])
+    _write_atomically(path, lambda stream: stream.write(data))
+
+
+def write_compressed_ply(path: Path, gaussians: Gaussians) -> None:
+    """Writes SuperSplat's compressed PLY (16 bytes a Gaussian, SH bytes after it; no features), atomically.
+
+    Gaussians of opacity below 1/255 are left out, as gsplat's exporter does.
+    """
+    from gsplat.exporter import splat2ply_bytes_compressed
+
+    g = _finite_only(path, gaussians)
+    visible = g.opacities > 1 / 255
+    g = g.map(lambda tensor: tensor[visible])
+    if not len(g):
+        raise UserError(f"{path}: nothing to write, no Gaussian has an opacity above 1/255")
+    rest = _rows(g.shN.transpose(1, 2))
+    data = splat2ply_bytes_compressed(g.means, g.log_scales, g.quats, g.logit_opacities, g.sh0[:, 0], rest)
+    if not rest.shape[1]:  # the exporter declares the element even when it has no property
+        data = data.replace(f"element sh {len(g)}\n".encode(), b"", 1)
+    _write_atomically(path, lambda stream: stream.write(data))
+
+
+def _write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Calls `write` on a file beside `path` and moves it there once it is complete."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as stream:
+            write(stream)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read_vertices(path: Path) -> np.ndarray:
+    """The structured array of a PLY's vertices."""
+    from plyfile import PlyData, PlyParseError
+
+    if not path.is_file():
+        raise UserError(f"{path}: expected a 3DGS PLY, there is no such file")
+    try:
+        ply = PlyData.read(str(path))
+    # plyfile raises bare ValueErrors for bad names and bytes, MemoryError for an impossible count of ASCII rows
+    except (PlyParseError, ValueError, MemoryError, OverflowError) as error:
+        cause = f"it cannot be read as one ({str(error) or type(error).__name__})"
+        raise UserError(f"{path}: expected a 3DGS PLY, but {cause}; copy or export it again") from error
+    if "vertex" not in ply:
+        elements = _listed(element.name for element in ply)
+        raise UserError(f"{path}: expected a 3DGS PLY, got one without the element vertex but with {elements}")
+    return ply["vertex"].data
+
+
+def _explain_no_gaussians(path: Path, names: set[str], missing: list[str]) -> str:
+    if "packed_position" in names:
+        got, advice = "a compressed PLY", "convert it to an ordinary 3DGS PLY first (SuperSplat does)"
+    else:
+        got, advice = f"{_listed(names)} (a mesh or point cloud?)", "export it as Gaussian splats"
+    return f"{path}: expected a 3DGS PLY, its vertices lack {', '.join(missing)} and have {got}; {advice}"
+
+
+def _listed(names: object) -> str:
+    return ", ".join(sorted(names)) or "nothing"
+
+
+def _numbered(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}_{i}" for i in range(count)]
+
+
+def _count_numbered(prefix: str, names: set[str]) -> int:
+    """How many of prefix_0, prefix_1, ... there are, without a gap."""
+    count = 0
+    while f"{prefix}_{count}" in names:
+        count += 1
+    return count
+
+
+def _column(path: Path, data: np.ndarray, name: str) -> np.ndarray:
+    if data.dtype[name].kind not in "fiu":
+        raise UserError(f"{path}: expected one number per vertex in property {name}, got a list")
+    return data[name]
+
+
+def _floats(path: Path, data: np.ndarray, names: list[str]) -> Float[Tensor, "N P"]:
+    """Some properties as one float32 tensor; doubles too large for it become infinite."""
+    columns = torch.empty(len(data), len(names))
+    with np.errstate(over="ignore"):
+        for i, name in enumerate(names):
+            columns[:, i] = torch.from_numpy(_column(path, data, name).astype(np.float32))
+    return columns
+
+
+def _drop_undrawable(path: Path, gaussians: Gaussians) -> Gaussians:
+    drawable = gaussians.means.isfinite().all(-1) & (gaussians.quats != 0).any(-1)
+    for _, tensor in gaussians.items():
+        drawable &= ~_rows(tensor).isnan().any(-1)
+    num_dropped = int((~drawable).sum())
+    if num_dropped == 0:
+        return gaussians
+    if num_dropped == len(gaussians):
+        raise UserError(f"{path}: none of its {len(gaussians)} Gaussians can be drawn (NaN values or zero quaternions)")
+    reason = "cannot be drawn (NaN, infinite or without rotation)"
+    log.warning("%s: dropped %d of %d Gaussians that %s", path, num_dropped, len(gaussians), reason)
+    return gaussians.map(lambda tensor: tensor[drawable])
+
+
+def _finite_only(path: Path, gaussians: Gaussians) -> Gaussians:
+    """What gsplat's exporters can take: finite rows on the CPU, at least one."""
+    gaussians = gaussians.map(lambda tensor: tensor.detach().cpu())
+    finite = (gaussians.quats != 0).any(-1)
+    for _, tensor in gaussians.items():
+        finite &= _rows(tensor).isfinite().all(-1)
+    if not finite.any():
+        raise UserError(f"{path}: nothing to write, the scene has no Gaussian with finite values")
+    if not finite.all():
+        log.warning("%s: left out %d of %d Gaussians that are not finite", path, int((~finite).sum()), len(finite))
+    return gaussians.map(lambda tensor: tensor[finite])
+
+
+def _rows(tensor: Tensor) -> Float[Tensor, "N P"]:
+    """An attribute as one row per Gaussian (also of none, and of no columns)."""
+    return tensor.reshape(len(tensor), tensor.shape[1:].numel())
