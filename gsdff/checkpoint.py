@@ -1,0 +1,80 @@
+"""The state of a run on disk: written whole or not at all, and read without running anything."""
+
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gsdff.errors import UserError
+
+FORMAT = 1
+"""Changes whenever older checkpoints can no longer be read."""
+KEPT = 2
+"""How many of the newest checkpoints stay."""
+_NAME = re.compile(r"step_(\d+)\.pt")
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Writes `folder/step_000500.pt` and removes all but the two newest; `state` holds tensors and plain values only.
+
+    The file appears under its name once it is complete and on the disk, so a process killed at any moment, or a full
+    disk, leaves the older ones as they were.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step_{step:06d}.pt"
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, "step": step, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        # torch's writer raises an error of its own while it handles the file's
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise UserError(
+            f"{path}: could not be written ({cause.strerror}); what was written before is kept: "
+            "make room and continue with --resume"
+        ) from cause
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync_folder(folder)
+    for old in list_checkpoints(folder)[:-KEPT]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The state in a checkpoint, on the CPU; `UserError` where it is damaged or of another version."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise UserError(f"{path}: not a checkpoint, or damaged; remove it to use the one before it") from error
+    version = state.get("format") if isinstance(state, dict) else None
+    if version != FORMAT:
+        raise UserError(
+            f"{path}: expected a checkpoint of version {FORMAT}, got version {version}; "
+            "use the gsdff that wrote it, or train again"
+        )
+    return state
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints in a folder, oldest first; none where there is no such folder."""
+    numbered = [(int(match[1]), path) for path in folder.glob("*.pt") if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(numbered)]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Puts the new name on the disk too (POSIX keeps names in the folder)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
