@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import gsdff
 from gsdff.data import load_scene
 from gsdff.errors import UserError
 from gsdff.feature_evaluation import evaluate_features, features_table
+from gsdff.files import whole_file
 from gsdff.metrics import ImageDistance, open_lpips, psnr, ssim
 from gsdff.pictures import error_map, save_png, side_by_side
 from gsdff.report import render_view
@@ -134,9 +134,8 @@ def _describe(run: LoadedRun, scene: Scene) -> dict[str, Any]:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(_plain(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(_plain(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

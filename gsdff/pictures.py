@@ -4,7 +4,6 @@ A picture is [H, W, 3], float in [0, 1] or uint8 in 0..255; what the functions h
 """
 
 import colorsys
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ import torch
 from jaxtyping import Float, Integer, Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from gsdff.files import whole_file
 
 Picture = Shaped[Tensor, "H W 3"]
 
@@ -30,12 +31,8 @@ _FIT_ROWS = 50_000
 def save_png(path: Path, picture: Picture) -> None:
     """Writes a picture as a PNG, atomically; the folder is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with whole_file(path) as partial:
         Image.fromarray(to_bytes(picture).numpy()).save(partial, format="PNG")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def to_bytes(picture: Picture) -> UInt8[Tensor, "H W 3"]:

@@ -1,10 +1,7 @@
 """Gaussians in and out of the files other programs read: 3DGS's PLY, .splat and compressed PLY."""
 
 import logging
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -12,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.errors import UserError
+from gsdff.files import whole_file
 from gsdff.gaussians import Gaussians
 
 log = logging.getLogger("gsdff")
@@ -58,7 +56,8 @@ def write_ply(path: Path, gaussians: Gaussians) -> None:
         flat[:, start : start + len(block_names)] = values.detach().cpu().numpy()
         start += len(block_names)
     ply = PlyData([PlyElement.describe(table, "vertex")], byte_order="<")
-    _write_atomically(path, ply.write)
+    with whole_file(path) as partial, partial.open("wb") as stream:
+        ply.write(stream)
 
 
 def read_ply(path: Path) -> Gaussians:
@@ -100,7 +99,8 @@ def write_splat(path: Path, gaussians: Gaussians) -> None:
 
     g = _finite_only(path, gaussians)
     data = splat2splat_bytes(g.means, g.log_scales, g.quats, g.logit_opacities, g.sh0[:, 0])
-    _write_atomically(path, lambda stream: stream.write(data))
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
 
 
 def write_compressed_ply(path: Path, gaussians: Gaussians) -> None:
@@ -119,18 +119,8 @@ def write_compressed_ply(path: Path, gaussians: Gaussians) -> None:
     data = splat2ply_bytes_compressed(g.means, g.log_scales, g.quats, g.logit_opacities, g.sh0[:, 0], rest)
     if not rest.shape[1]:  # the exporter declares the element even when it has no property
         data = data.replace(f"element sh {len(g)}\n".encode(), b"", 1)
-    _write_atomically(path, lambda stream: stream.write(data))
-
-
-def _write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Calls `write` on a file beside `path` and moves it there once it is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as stream:
-            write(stream)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
 
 
 def _read_vertices(path: Path) -> np.ndarray:
