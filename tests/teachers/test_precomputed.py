@@ -1,0 +1,164 @@
+"""The precomputed teacher: what it reads, and what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gsdff.cameras import Camera
+from gsdff.config import TeacherConfig
+from gsdff.errors import UserError
+from gsdff.scene import View
+from gsdff.teachers import open_teacher
+from gsdff.teachers.precomputed import PrecomputedTeacher
+
+
+def make_view(name: str = "street/a.jpg") -> View:
+    return View(name, Camera(torch.eye(4), torch.eye(3), 6, 4), torch.zeros(4, 6, 3, dtype=torch.uint8))
+
+
+def write_map(folder: Path, features: object, stem: str = "a") -> Path:
+    path = folder / f"{stem}_fmap_CxHxW.pt"
+    torch.save(features, path)
+    return path
+
+
+def write_text(folder: Path, names: list[str], vectors: np.ndarray) -> None:
+    np.savez(folder / "text_features.npz", names=np.array(names), vectors=vectors)
+
+
+def test_a_map_is_normalised_per_pixel_and_stays_where_it_is(tmp_path: Path) -> None:
+    features = torch.zeros(2, 1, 3)
+    features[:, 0, 0] = torch.tensor([3.0, 4.0])
+    features[:, 0, 1] = torch.tensor([0.0, -2.0])
+    write_map(tmp_path, features)
+    got = PrecomputedTeacher(tmp_path).extract(make_view())
+    expected = torch.tensor([[[0.6, 0.0, 0.0]], [[0.8, -1.0, 0.0]]])
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_maps_of_any_float_type_come_out_as_unit_float32(
+    tmp_path: Path, dtype: torch.dtype, generator: torch.Generator
+) -> None:
+    features = torch.randn(5, 3, 4, generator=generator)
+    write_map(tmp_path, features.to(dtype))
+    got = PrecomputedTeacher(tmp_path).extract(make_view())
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got.norm(dim=0), torch.ones(3, 4))
+
+
+def test_text_is_looked_up_by_name_whatever_its_case_and_has_unit_length(tmp_path: Path) -> None:
+    write_text(tmp_path, ["road", "Traffic Light", "road"], np.array([[2.0, 0.0], [3.0, 4.0], [0.0, 1.0]], np.float16))
+    teacher = PrecomputedTeacher(tmp_path)
+    assert teacher.knows("ROAD") and teacher.knows("traffic light") and not teacher.knows("sky")
+    got = teacher.text(["traffic light", "road"])
+    torch.testing.assert_close(got, torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
+
+
+def test_an_unknown_name_is_refused_with_the_closest_ones(tmp_path: Path) -> None:
+    write_text(tmp_path, ["building", "sky"], np.eye(2, dtype=np.float32))
+    with pytest.raises(UserError, match=r"text_features.npz: knows no 'bilding' among its 2 names; closest: building"):
+        PrecomputedTeacher(tmp_path).text(["bilding"])
+
+
+def test_without_text_features_it_knows_no_name_and_says_which_file_it_wants(tmp_path: Path) -> None:
+    teacher = PrecomputedTeacher(tmp_path)
+    assert not teacher.knows("road")
+    with pytest.raises(UserError, match=r"text_features\.npz: missing"):
+        teacher.text(["road"])
+
+
+def test_a_missing_map_is_named_together_with_its_photo(tmp_path: Path) -> None:
+    teacher = PrecomputedTeacher(tmp_path)
+    for ask in (teacher.check, teacher.extract, teacher.fingerprint_of):
+        with pytest.raises(UserError, match=r"a_fmap_CxHxW\.pt: missing; photo street/a\.jpg"):
+            ask(make_view())
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (torch.full((2, 3, 3), torch.nan), "NaN or infinite"),
+        (torch.full((2, 3, 3), torch.inf), "NaN or infinite"),
+        (torch.ones(3, 3), r"expected a float tensor \[channels, height, width\], got torch.float32 \[3, 3\]"),
+        (torch.ones(2, 3, 3, dtype=torch.uint8), "got torch.uint8"),
+        (torch.ones(2, 0, 3), "is empty"),
+        ({"features": torch.ones(2, 3, 3)}, "got dict"),
+    ],
+)
+def test_what_is_no_map_is_refused_with_the_files_name(tmp_path: Path, features: object, message: str) -> None:
+    write_map(tmp_path, features)
+    with pytest.raises(UserError, match=rf"a_fmap_CxHxW\.pt: .*{message}"):
+        PrecomputedTeacher(tmp_path).extract(make_view())
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "text"])
+def test_a_damaged_map_is_refused_with_the_files_name(tmp_path: Path, damage: str) -> None:
+    path = write_map(tmp_path, torch.ones(2, 30, 30))
+    whole = path.read_bytes()
+    noise = bytes(np.random.default_rng(0).integers(0, 256, 500, dtype=np.uint8))
+    path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "noise": noise, "text": b"<html>"}[damage])
+    with pytest.raises(UserError, match=r"a_fmap_CxHxW\.pt: not a tensor"):
+        PrecomputedTeacher(tmp_path).extract(make_view())
+
+
+def test_a_map_that_would_run_code_is_refused_and_runs_none(tmp_path: Path) -> None:
+    write_map(tmp_path, Path("anything"))  # any class beyond tensors needs code to load
+    with pytest.raises(UserError, match="not a tensor"):
+        PrecomputedTeacher(tmp_path).extract(make_view())
+
+
+def test_a_map_with_other_channels_than_the_first_or_the_text_is_refused(tmp_path: Path) -> None:
+    write_map(tmp_path, torch.ones(3, 2, 2), "a")
+    write_map(tmp_path, torch.ones(4, 2, 2), "b")
+    teacher = PrecomputedTeacher(tmp_path)
+    teacher.extract(make_view("a.jpg"))
+    with pytest.raises(UserError, match=r"b_fmap_CxHxW\.pt: has 4 channels where .* have 3"):
+        teacher.extract(make_view("b.jpg"))
+    write_text(tmp_path, ["sky"], np.ones((1, 4), np.float32))
+    with pytest.raises(UserError, match=r"a_fmap_CxHxW\.pt: has 3 channels where .* have 4"):
+        PrecomputedTeacher(tmp_path).extract(make_view("a.jpg"))
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"names": np.array(["sky"])},
+        {"names": np.array(["sky"]), "vectors": np.ones((2, 3), np.float32)},
+        {"names": np.array(["sky"]), "vectors": np.ones((1, 3), np.int64)},
+        {"names": np.array(["sky"]), "vectors": np.zeros((1, 3), np.float32)},
+        {"names": np.array(["sky"]), "vectors": np.full((1, 3), np.nan, np.float32)},
+        {"names": np.array(["sky"], dtype=object), "vectors": np.ones((1, 3), np.float32)},
+    ],
+)
+def test_broken_text_features_are_refused_with_the_files_name(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "text_features.npz", **arrays)
+    with pytest.raises(UserError, match=r"text_features\.npz: "):
+        PrecomputedTeacher(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip at all"])
+def test_text_features_that_are_no_npz_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "text_features.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"text_features\.npz: "):
+        PrecomputedTeacher(tmp_path)
+
+
+def test_the_fingerprint_of_a_map_changes_with_its_bytes(tmp_path: Path) -> None:
+    teacher = PrecomputedTeacher(tmp_path)
+    write_map(tmp_path, torch.ones(2, 3, 3))
+    before = teacher.fingerprint_of(make_view())
+    assert before == teacher.fingerprint_of(make_view())
+    write_map(tmp_path, torch.full((2, 3, 3), 2.0))
+    assert before != teacher.fingerprint_of(make_view())
+
+
+def test_the_configuration_opens_it_or_says_what_is_missing(tmp_path: Path) -> None:
+    assert open_teacher(TeacherConfig()) is None
+    assert open_teacher(TeacherConfig("precomputed", tmp_path)).name == "precomputed"
+    with pytest.raises(UserError, match=r"--teacher\.maps"):
+        open_teacher(TeacherConfig("precomputed"))
+    with pytest.raises(UserError, match=r"nowhere: .*there is none"):
+        open_teacher(TeacherConfig("precomputed", tmp_path / "nowhere"))

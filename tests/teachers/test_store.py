@@ -1,0 +1,154 @@
+"""The feature store: projected maps on disk, made once, reused while nothing changes."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from gsdff.cameras import Camera
+from gsdff.errors import UserError
+from gsdff.scene import View
+from gsdff.teachers.precomputed import PrecomputedTeacher
+from gsdff.teachers.store import open_store
+
+
+def make_views(count: int) -> list[View]:
+    camera = Camera(torch.eye(4), torch.eye(3), 6, 4)
+    return [View(f"v{i}.png", camera, torch.zeros(4, 6, 3, dtype=torch.uint8)) for i in range(count)]
+
+
+def write_maps(folder: Path, count: int, *, channels: int = 7, seed: int = 0) -> None:
+    folder.mkdir(exist_ok=True)
+    generator = torch.Generator().manual_seed(seed)
+    for i in range(count):
+        # Each map has its own shape: a network's resolution may follow the photo's.
+        torch.save(torch.randn(channels, 5, 4 + i, generator=generator).half(), folder / f"v{i}_fmap_CxHxW.pt")
+
+
+class CountingTeacher(PrecomputedTeacher):
+    """Counts how many maps are read."""
+
+    num_extracted = 0
+
+    def extract(self, view: View) -> torch.Tensor:
+        self.num_extracted += 1
+        return super().extract(view)
+
+
+def test_maps_come_back_projected_at_their_own_resolution(tmp_path: Path) -> None:
+    write_maps(tmp_path / "maps", 3)
+    teacher, views = PrecomputedTeacher(tmp_path / "maps"), make_views(3)
+    store = open_store(teacher, views, tmp_path / "features", 4)
+    for i, view in enumerate(views):
+        latents = store.load(view)
+        assert latents.shape == (5, 4 + i, 4) and latents.dtype == torch.float32
+        expected = torch.einsum("thw,tk->hwk", teacher.extract(view), store.basis.B)
+        torch.testing.assert_close(latents, expected, atol=5e-4, rtol=0)  # float16 on disk
+
+
+def test_the_basis_keeps_the_leading_directions_of_all_pixels_of_all_maps(tmp_path: Path) -> None:
+    write_maps(tmp_path / "maps", 3)
+    teacher, views = PrecomputedTeacher(tmp_path / "maps"), make_views(3)
+    basis = open_store(teacher, views, tmp_path / "features", 4).basis
+    pixels = torch.cat([teacher.extract(view).flatten(1) for view in views], dim=1).double()
+    singular = torch.linalg.svd(pixels).S.square()
+    assert basis.energy == pytest.approx(float(singular[:4].sum() / singular.sum()), abs=1e-6)
+    kept = (basis.B.T.double() @ pixels).square().sum() / pixels.square().sum()
+    assert float(kept) == pytest.approx(basis.energy, abs=1e-6)
+
+
+def test_as_many_dimensions_as_channels_store_the_maps_as_they_are(tmp_path: Path) -> None:
+    write_maps(tmp_path / "maps", 2)
+    teacher, views = PrecomputedTeacher(tmp_path / "maps"), make_views(2)
+    store = open_store(teacher, views, tmp_path / "features", 7)
+    assert torch.equal(store.basis.B, torch.eye(7))
+    assert torch.equal(store.load(views[0]), teacher.extract(views[0]).half().float().permute(1, 2, 0))
+
+
+def test_pixels_without_an_answer_stay_zero(tmp_path: Path) -> None:
+    write_maps(tmp_path / "maps", 2)
+    path = tmp_path / "maps" / "v0_fmap_CxHxW.pt"
+    features = torch.load(path, weights_only=True)
+    features[:, 2, 1] = 0
+    torch.save(features, path)
+    store = open_store(PrecomputedTeacher(tmp_path / "maps"), make_views(2), tmp_path / "features", 3)
+    latents = store.load(make_views(2)[0])
+    assert not latents[2, 1].any() and (latents.norm(dim=-1) == 0).sum() == 1
+
+
+def test_an_unchanged_store_is_reused_without_reading_a_map(tmp_path: Path) -> None:
+    write_maps(tmp_path / "maps", 3)
+    first = open_store(PrecomputedTeacher(tmp_path / "maps"), make_views(3), tmp_path / "features", 4)
+    teacher = CountingTeacher(tmp_path / "maps")
+    again = open_store(teacher, make_views(3), tmp_path / "features", 4)
+    assert teacher.num_extracted == 0
+    assert torch.equal(again.basis.B, first.basis.B) and again.basis.fingerprint == first.basis.fingerprint
+
+
+@pytest.mark.parametrize("change", ["map", "dim", "views", "teacher"])
+def test_any_change_makes_the_store_again(tmp_path: Path, change: str) -> None:
+    write_maps(tmp_path / "maps", 3)
+    first = open_store(PrecomputedTeacher(tmp_path / "maps"), make_views(3), tmp_path / "features", 4)
+    teacher, views, dim = CountingTeacher(tmp_path / "maps"), make_views(3), 4
+    if change == "map":
+        torch.save(torch.ones(7, 5, 4).half(), tmp_path / "maps" / "v0_fmap_CxHxW.pt")
+    elif change == "dim":
+        dim = 5
+    elif change == "views":
+        views = views[:2]
+    else:
+        teacher.fingerprint = "another network"
+    again = open_store(teacher, views, tmp_path / "features", dim)
+    assert teacher.num_extracted == 2 * len(views)
+    assert again.basis.fingerprint != first.basis.fingerprint
+    assert sorted(path.stem for path in (tmp_path / "features").glob("*.npy")) == [view.stem for view in views]
+
+
+@pytest.mark.parametrize("damage", ["cut short", "map missing", "index damaged", "killed before the index"])
+def test_a_damaged_or_unfinished_store_is_made_again(tmp_path: Path, damage: str) -> None:
+    write_maps(tmp_path / "maps", 2)
+    views, folder = make_views(2), tmp_path / "features"
+    whole = open_store(PrecomputedTeacher(tmp_path / "maps"), views, folder, 4)
+    expected = [whole.load(view) for view in views]
+    if damage == "cut short":
+        (folder / "v1.npy").write_bytes((folder / "v1.npy").read_bytes()[:-10])
+    elif damage == "map missing":
+        (folder / "v1.npy").unlink()
+    elif damage == "index damaged":
+        (folder / "index.json").write_text("{")
+    else:
+        (folder / "index.json").unlink()
+        (folder / "v1.npy.tmp").write_bytes(b"half")
+    store = open_store(PrecomputedTeacher(tmp_path / "maps"), views, folder, 4)
+    for view, latents in zip(views, expected, strict=True):
+        assert torch.equal(store.load(view), latents)
+
+
+def test_the_kept_energy_and_the_sizes_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_maps(tmp_path / "maps", 2)
+    with caplog.at_level("INFO", logger="gsdff"):
+        basis = open_store(PrecomputedTeacher(tmp_path / "maps"), make_views(2), tmp_path / "features", 4).basis
+    assert f"4 of 7 channels keep {basis.energy:.4f} of the teacher's energy" in caplog.text
+
+
+def test_a_view_without_its_map_stops_before_anything_is_written(tmp_path: Path) -> None:
+    write_maps(tmp_path / "maps", 2)
+    with pytest.raises(UserError, match=r"v2_fmap_CxHxW\.pt: missing"):
+        open_store(PrecomputedTeacher(tmp_path / "maps"), make_views(3), tmp_path / "features", 4)
+    assert not (tmp_path / "features").exists()
+
+
+def test_maps_that_say_nothing_at_all_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    torch.save(torch.zeros(3, 2, 2), tmp_path / "maps" / "v0_fmap_CxHxW.pt")
+    with pytest.raises(UserError, match="every pixel of all 1 maps is zero"):
+        open_store(PrecomputedTeacher(tmp_path / "maps"), make_views(1), tmp_path / "features", 2)
+
+
+def test_two_photos_of_one_stem_would_share_a_map_and_are_not_this_layers_to_judge(tmp_path: Path) -> None:
+    # distill.check_features refuses them; the store itself only promises a map per stem.
+    write_maps(tmp_path / "maps", 1)
+    twin = dataclasses.replace(make_views(1)[0], name="other/v0.png")
+    store = open_store(PrecomputedTeacher(tmp_path / "maps"), [*make_views(1), twin], tmp_path / "features", 2)
+    assert torch.equal(store.load(twin), store.load(make_views(1)[0]))

@@ -1,0 +1,208 @@
+"""Scoring features: the protocol by hand, what is written, what is left out."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from tiny_field import make_gaussians, make_scene
+
+from gsdff.cameras import WorldFrame
+from gsdff.config import FeatureConfig, TeacherConfig, TrainConfig
+from gsdff.errors import UserError
+from gsdff.feature_evaluation import enlarge, evaluate_features, features_table
+from gsdff.gaussians import Gaussians
+from gsdff.render import render_features
+from gsdff.runs import LoadedRun
+from gsdff.scene import Scene
+from gsdff.teachers.basis import Basis
+
+WIDTH, HEIGHT = 26, 18
+TEXT = torch.eye(5)[:3]  # road, sky, car
+CLASSES = [
+    {"id": 4, "name": "road"},
+    {"id": 1, "name": "pole", "text_query": None},
+    {"id": 2, "name": "car", "text_query": "automobile", "moves": True},
+    {"id": 7, "name": "sky"},
+    {"id": 8, "name": "tram"},
+]
+ROAD, POLE, CAR, SKY, TRAM = 4, 1, 2, 7, 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixture:
+    run: LoadedRun
+    scene: Scene
+    out: Path
+
+    @property
+    def maps(self) -> Path:
+        return self.run.config.teacher.maps
+
+    def evaluate(self, **changes) -> dict:
+        return evaluate_features(dataclasses.replace(self.run, **changes), self.scene, self.out)
+
+
+def write_map(ready: Fixture, stem: str, features: torch.Tensor) -> None:
+    torch.save(features, ready.maps / f"{stem}_fmap_CxHxW.pt")
+
+
+def write_labels(ready: Fixture, stem: str, ids: np.ndarray) -> None:
+    (ready.scene.root / "labels").mkdir(exist_ok=True)
+    (ready.scene.root / "classes.json").write_text(json.dumps({"classes": CLASSES}))
+    Image.fromarray(ids.astype(np.uint8)).save(ready.scene.root / "labels" / f"{stem}.png")
+
+
+def constant_map(direction: torch.Tensor) -> torch.Tensor:
+    return direction[:, None, None].expand(5, 8, 8).clone()
+
+
+@pytest.fixture
+def ready(tmp_path: Path, generator: torch.Generator) -> Fixture:
+    """40 Gaussians in a 4 of 5-dimensional space that all say road; a teacher that says road everywhere."""
+    maps, folder = tmp_path / "maps", tmp_path / "run"
+    maps.mkdir()
+    folder.mkdir()
+    np.savez(maps / "text_features.npz", names=np.array(["road", "sky", "automobile"]), vectors=TEXT.numpy())
+    Basis(torch.eye(5)[:, :4].contiguous(), 0.9, "precomputed", "f").save(folder / "basis.safetensors")
+    gaussians = make_gaussians(40, generator, dim=4)
+    gaussians.features = torch.eye(4)[0].expand(40, 4).clone()
+    config = TrainConfig(teacher=TeacherConfig("precomputed", maps), features=FeatureConfig(4))
+    scene = make_scene(tmp_path / "scene", width=WIDTH, height=HEIGHT)
+    scene.root.mkdir()
+    run = LoadedRun(folder, config, gaussians, WorldFrame(), 7)
+    ready = Fixture(run, scene, tmp_path / "evaluation")
+    for view in scene.views:
+        write_map(ready, view.stem, constant_map(TEXT[0]))
+    return ready
+
+
+def coverage(gaussians: Gaussians, scene: Scene, view_id: int) -> np.ndarray:
+    return render_features(gaussians, scene.views[view_id].camera).image.any(-1).numpy()
+
+
+def test_scores_by_hand(ready: Fixture) -> None:
+    """One view half road, half sky; the other half void, pole, tram, which do not count, and half car."""
+    left = np.arange(WIDTH) < WIDTH // 2
+    write_labels(ready, "v0", np.where(left, ROAD, SKY) * np.ones((HEIGHT, 1)))
+    others = np.full((HEIGHT, WIDTH), CAR)
+    others[:, left] = 255
+    others[:, :4], others[:, 4:8] = POLE, TRAM
+    write_labels(ready, "v8", others)
+    labels = ready.evaluate()["labels"]
+    assert labels["competing"] == ["car", "road", "sky"] and labels["queries"] == ["automobile", "road", "sky"]
+    assert labels["ignored"] == ["pole", "tram"] and labels["moving"] == ["car"]
+    half = HEIGHT * WIDTH // 2
+    assert labels["num_pixels"] == 3 * half and labels["num_views"] == 2
+    # The teacher says road everywhere: a third is right, and two thirds are wrongly road.
+    assert labels["teacher"]["iou"] == pytest.approx({"car": 0, "road": 1 / 3, "sky": 0})
+    assert labels["teacher"]["miou"] == pytest.approx(1 / 9)
+    assert labels["teacher"]["miou_static"] == pytest.approx(1 / 6)
+    assert labels["teacher"]["accuracy"] == pytest.approx(1 / 3)
+    # The field says road where there is a Gaussian and nothing elsewhere, which is wrong too.
+    covered = [coverage(ready.run.gaussians, ready.scene, i) for i in (0, 8)]
+    right, answered = covered[0][:, left].sum(), covered[0].sum() + covered[1][:, ~left].sum()
+    assert 0 < right < half
+    assert labels["field"]["accuracy"] == pytest.approx(right / (3 * half))
+    assert labels["field"]["iou"]["road"] == pytest.approx(right / (half + answered - right))
+
+
+def test_a_field_that_shows_its_teacher_has_cosine_one_and_the_truth_in_its_own_words_scores_one(
+    ready: Fixture, generator: torch.Generator
+) -> None:
+    latents = torch.randn(40, 4, generator=generator)
+    gaussians = dataclasses.replace(ready.run.gaussians, features=latents)
+    ids = torch.tensor([CAR, ROAD, SKY])
+    for i in ready.scene.test_ids:
+        view = ready.scene.views[i]
+        small = render_features(gaussians, view.camera.resized(8, 8), rasterize_mode="antialiased").image
+        write_map(ready, view.stem, F.pad(small, (0, 1)).permute(2, 0, 1).contiguous())
+        large = render_features(gaussians, view.camera).image
+        answers = ids[large[..., [2, 0, 1]].argmax(-1)].masked_fill(~large.any(-1), 255)
+        write_labels(ready, view.stem, answers.numpy())
+    result = ready.evaluate(gaussians=gaussians)
+    assert result["cosine_to_teacher"] == pytest.approx(1, abs=1e-5)
+    assert result["labels"]["field"]["miou"] == pytest.approx(1)
+    assert result["labels"]["field"]["accuracy"] == pytest.approx(1)
+
+
+def test_the_part_of_the_teacher_outside_the_basis_counts_against_the_field(ready: Fixture) -> None:
+    tilted = torch.tensor([0.6, 0.0, 0.0, 0.0, 0.8])  # the last channel is not in the basis
+    gaussians = ready.run.gaussians
+    for i in ready.scene.test_ids:
+        write_map(ready, ready.scene.views[i].stem, constant_map(tilted))
+    seen = [
+        render_features(gaussians, ready.scene.views[i].camera.resized(8, 8), rasterize_mode="antialiased")
+        .image.any(-1).float().mean()
+        for i in ready.scene.test_ids
+    ]
+    # 0.6 where something is rendered, 0 elsewhere.
+    assert ready.evaluate()["cosine_to_teacher"] == pytest.approx(0.6 * float(sum(seen)) / 2, abs=1e-5)
+
+
+def test_lengths_of_features_change_no_score(ready: Fixture, generator: torch.Generator) -> None:
+    write_labels(ready, "v0", np.full((HEIGHT, WIDTH), ROAD))
+    gaussians = dataclasses.replace(ready.run.gaussians, features=torch.randn(40, 4, generator=generator))
+    longer = dataclasses.replace(gaussians, features=4 * gaussians.features)
+    one, other = ready.evaluate(gaussians=gaussians), ready.evaluate(gaussians=longer)
+    assert one["labels"] == other["labels"]
+    assert one["cosine_to_teacher"] == pytest.approx(other["cosine_to_teacher"], abs=1e-6)
+
+
+def test_what_is_returned_is_plain_and_every_held_out_view_has_pictures(ready: Fixture) -> None:
+    write_labels(ready, "v0", np.full((HEIGHT, WIDTH), ROAD))
+    result = ready.evaluate()
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    # v8 has no label image: it has no label picture and no say in the label scores.
+    assert sorted(p.name for p in ready.out.glob("*.png")) == ["v0_labels.png", "v0_pca.png", "v8_pca.png"]
+    assert result["num_views"] == 2 and result["labels"]["num_views"] == 1
+    with Image.open(ready.out / "v0_pca.png") as picture:
+        assert picture.height == HEIGHT and picture.width >= 3 * WIDTH
+    with Image.open(ready.out / "v0_labels.png") as picture:
+        assert picture.height > HEIGHT and picture.width >= 4 * WIDTH  # the legend is below
+
+
+def test_a_class_nobody_sees_has_no_score_rather_than_zero(ready: Fixture) -> None:
+    write_labels(ready, "v0", np.full((HEIGHT, WIDTH), ROAD))
+    teacher = ready.evaluate()["labels"]["teacher"]
+    assert teacher["iou"] == {"car": None, "road": 1.0, "sky": None} and teacher["miou"] == 1
+
+
+def test_the_table_states_the_competing_classes_and_both_scores(ready: Fixture) -> None:
+    write_labels(ready, "v0", np.full((HEIGHT, WIDTH), ROAD))
+    table = features_table(ready.evaluate())
+    assert "3 classes compete (car, road, sky)" in table
+    assert "do not count (pole, tram)" in table
+    rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()}
+    assert rows["road"][1] == "1.000" and rows["car"] == ["-", "-"]
+
+
+def test_without_labels_there_are_cosines_and_pca_pictures_only(ready: Fixture) -> None:
+    result = ready.evaluate()
+    assert "labels" not in result and len(result["views"]) == 2
+    assert "cosine to the teacher" in features_table(result)
+    assert not list(ready.out.glob("*_labels.png"))
+
+
+def test_a_run_without_features_is_left_alone(ready: Fixture) -> None:
+    gaussians = dataclasses.replace(ready.run.gaussians, features=None)
+    assert ready.evaluate(gaussians=gaussians) == {} and features_table({}) == ""
+    assert not ready.out.exists()
+
+
+@pytest.mark.parametrize("lost", ["basis.safetensors", "v8_fmap_CxHxW.pt"])
+def test_a_lost_file_is_named(ready: Fixture, lost: str) -> None:
+    folder = ready.run.folder if lost.startswith("basis") else ready.maps
+    (folder / lost).unlink()
+    with pytest.raises(UserError, match=lost):
+        ready.evaluate()
+
+
+def test_enlarging_takes_the_label_under_each_pixels_centre() -> None:
+    got = enlarge(torch.tensor([[1, 2], [3, 255]], dtype=torch.uint8), 4, 5)
+    # Centres of 5 columns on 2: .2 .6 | 1.0 1.4 1.8 -> the middle column lies on the border and goes right.
+    assert got.tolist() == [[1, 1, 2, 2, 2]] * 2 + [[3, 3, 255, 255, 255]] * 2

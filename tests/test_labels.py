@@ -1,0 +1,161 @@
+"""Class lists and label images: what they give, what counts, what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gsdff.cameras import Camera, WorldFrame
+from gsdff.errors import UserError
+from gsdff.labels import VOID, LabelClass, Truth, find_truth, read_classes
+from gsdff.scene import Scene, View
+
+
+def test_a_list_of_names_gives_ids_and_queries(tmp_path: Path) -> None:
+    path = tmp_path / "classes.json"
+    path.write_text('["wall", "floor"]')
+    assert read_classes(path) == [LabelClass(0, "wall", "wall"), LabelClass(1, "floor", "floor")]
+
+
+def test_rows_give_ids_queries_motion_and_colours_in_the_order_of_ids(tmp_path: Path) -> None:
+    path = tmp_path / "classes.json"
+    rows = [
+        {"id": 7, "name": "car", "moves": True, "text_query": "automobile", "color": [64, 0, 128], "pixel_share": 0.1},
+        {"id": 2, "name": "pole", "text_query": None},
+        {"id": 3, "name": "road"},
+    ]
+    path.write_text(json.dumps({"void": 255, "classes": rows}))
+    pole, road, car = read_classes(path)
+    assert pole == LabelClass(2, "pole", None)
+    assert road == LabelClass(3, "road", "road")
+    assert car == LabelClass(7, "car", "automobile", True, (64, 0, 128))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "3",
+        '{"names": ["wall"]}',
+        '[{"id": 1}]',
+        "[1]",
+        '[{"id": 255, "name": "wall"}]',
+        '[{"id": "1", "name": "wall"}]',
+        '[{"id": 1, "name": "wall"}, {"id": 1, "name": "floor"}]',
+        '[{"id": 1, "name": "wall", "text_query": 3}]',
+        '[{"id": 1, "name": "wall", "color": [1, 2]}]',
+        '[{"id": 1, "name": "wall", "color": 7}]',
+    ],
+)
+def test_what_is_no_class_list_is_refused_with_the_files_name(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "classes.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"classes\.json: "):
+        read_classes(path)
+
+
+def test_a_missing_class_list_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"classes\.json: missing"):
+        read_classes(tmp_path / "classes.json")
+
+
+def make_view(name: str, width: int = 4, height: int = 2) -> View:
+    camera = Camera(torch.eye(4), torch.eye(3), width, height)
+    return View(name, camera, torch.zeros(height, width, 3, dtype=torch.uint8))
+
+
+def make_scene(root: Path, names: list[str]) -> Scene:
+    nothing = torch.zeros(0, 3)
+    return Scene(root, [make_view(name) for name in names], nothing, nothing.byte(), WorldFrame())
+
+
+def write_labels(folder: Path, stem: str, ids: np.ndarray) -> Path:
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(ids).save(folder / f"{stem}.png")
+    return folder / f"{stem}.png"
+
+
+CLASSES = [{"id": 3, "name": "road"}, {"id": 5, "name": "pole", "text_query": None}, {"id": 9, "name": "sky"}]
+ROAD, POLE, SKY = (LabelClass(3, "road", "road"), LabelClass(5, "pole", None), LabelClass(9, "sky", "sky"))
+
+
+def test_ids_become_indices_of_competing_classes_and_the_rest_is_void(tmp_path: Path) -> None:
+    write_labels(tmp_path, "a", np.array([[3, 5, 9, 255], [9, 9, 3, 3]], np.uint8))
+    got = Truth(tmp_path, [ROAD, SKY], [POLE]).load(make_view("sub/a.jpg"))
+    assert got.tolist() == [[0, VOID, 1, VOID], [1, 1, 0, 0]] and got.dtype == torch.uint8
+
+
+def test_labels_of_a_larger_photo_shrink_by_nearest_neighbour(tmp_path: Path) -> None:
+    blocks = np.array([[3, 5, 9, 255], [9, 9, 3, 3]], np.uint8)
+    write_labels(tmp_path, "a", blocks.repeat(3, 0).repeat(3, 1))
+    got = Truth(tmp_path, [ROAD, SKY], [POLE]).load(make_view("a.jpg"))
+    assert got.tolist() == [[0, VOID, 1, VOID], [1, 1, 0, 0]]
+
+
+def test_a_view_without_a_label_image_has_no_truth(tmp_path: Path) -> None:
+    assert Truth(tmp_path, [ROAD, SKY], []).load(make_view("a.jpg")) is None
+
+
+def test_an_id_of_no_class_is_refused_with_the_files_name(tmp_path: Path) -> None:
+    write_labels(tmp_path, "a", np.full((2, 4), 7, np.uint8))
+    with pytest.raises(UserError, match=r"a\.png: holds id 7"):
+        Truth(tmp_path, [ROAD, SKY], [POLE]).load(make_view("a.jpg"))
+
+
+@pytest.mark.parametrize("damage", ["colour", "noise", "cut"])
+def test_what_is_no_label_image_is_refused_with_the_files_name(tmp_path: Path, damage: str) -> None:
+    if damage == "colour":
+        write_labels(tmp_path, "a", np.zeros((2, 4, 3), np.uint8))
+    else:
+        noise = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
+        path = write_labels(tmp_path, "a", noise)
+        path.write_bytes(b"noise" if damage == "noise" else path.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"a\.png: "):
+        Truth(tmp_path, [ROAD, SKY], [POLE]).load(make_view("a.jpg"))
+
+
+def test_classes_compete_if_they_have_a_query_the_teacher_knows(tmp_path: Path) -> None:
+    write_labels(tmp_path / "labels", "a", np.zeros((2, 4), np.uint8))
+    (tmp_path / "classes.json").write_text('["wall", "floor", "clock"]')
+    truth = find_truth(make_scene(tmp_path, ["a.jpg"]), None, lambda name: name != "clock")
+    assert [row.name for row in truth.competing] == ["wall", "floor"]
+    assert [row.name for row in truth.ignored] == ["clock"]
+
+
+def test_a_class_without_a_query_does_not_compete(tmp_path: Path) -> None:
+    write_labels(tmp_path / "labels", "a", np.zeros((2, 4), np.uint8))
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": CLASSES}))
+    truth = find_truth(make_scene(tmp_path, ["a.jpg"]), None, lambda name: True)
+    assert truth.competing == [ROAD, SKY] and truth.ignored == [POLE]
+
+
+def test_the_class_list_may_lie_inside_the_label_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "truth"
+    write_labels(folder, "a", np.zeros((2, 4), np.uint8))
+    (folder / "classes.json").write_text('["wall", "floor"]')
+    truth = find_truth(make_scene(tmp_path / "elsewhere", ["a.jpg"]), folder, lambda name: True)
+    assert truth.folder == folder and len(truth.competing) == 2
+
+
+@pytest.mark.parametrize("missing", ["folder", "classes", "held-out view"])
+def test_labels_that_are_not_there_are_skipped_unless_asked_for(tmp_path: Path, missing: str) -> None:
+    folder = tmp_path / "labels"
+    if missing != "folder":
+        write_labels(folder, "b" if missing == "held-out view" else "a", np.zeros((2, 4), np.uint8))
+    if missing != "classes":
+        (tmp_path / "classes.json").write_text('["wall", "floor"]')
+    scene = make_scene(tmp_path, ["a.jpg", "b.jpg"])  # b is for training
+    assert find_truth(scene, None, lambda name: True) is None
+    with pytest.raises(UserError, match=r"labels: "):
+        find_truth(scene, folder, lambda name: True)
+
+
+def test_a_teacher_without_words_scores_no_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_labels(tmp_path / "labels", "a", np.zeros((2, 4), np.uint8))
+    (tmp_path / "classes.json").write_text('["wall", "floor"]')
+    assert find_truth(make_scene(tmp_path, ["a.jpg"]), None, lambda name: False) is None
+    assert "the teacher knows 0 of the classes" in caplog.text
