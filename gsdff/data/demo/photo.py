@@ -1,0 +1,96 @@
+"""Takes the photos of the demo scene: rays, surfaces, light, film."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gsdff.data.demo.light import Lighting, develop
+from gsdff.data.demo.solids import Solid, Wall
+from gsdff.data.demo.tracing import Hits, trace
+
+_SAMPLES = ((0.0, 0.0), (-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
+"""Where in a pixel rays go, from its centre: the centre, which alone decides label and depth, and a rotated grid."""
+_RAYS = 250_000
+"""Rays traced at a time: enough that small objects get many, few enough to fit into memory whatever the photo's size."""
+
+
+@dataclass(frozen=True)
+class Viewpoint:
+    """A pinhole camera of the demo: camera-to-world rotation [3, 3], centre [3], focal length in pixels."""
+
+    rotation: Tensor
+    centre: Tensor
+    focal: float
+    width: int
+    height: int
+
+    def directions(self, rows: range, offset: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+        """Unit world directions [3, P] through the pixels of these rows, row by row; (0, 0) is a pixel's centre."""
+        v, u = torch.meshgrid(
+            torch.arange(rows.start, rows.stop) + 0.5 + offset[1], torch.arange(self.width) + 0.5 + offset[0],
+            indexing="ij",
+        )  # fmt: skip
+        x, y = (u.flatten() - self.width / 2) / self.focal, (v.flatten() - self.height / 2) / self.focal
+        rays = self.rotation @ torch.stack([x, y, torch.ones_like(x)])
+        return rays / (rays * rays).sum(0).sqrt()
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture and what each pixel's centre shows."""
+
+    image: Tensor
+    """[H, W, 3] uint8 sRGB"""
+    surface_ids: Tensor
+    """[H, W] indices into the stage's surfaces"""
+    points: Tensor
+    """[H, W, 3] where the centre's ray meets the surface, world"""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """All surfaces, walls first, and the light on them."""
+
+    walls: list[Wall]
+    solids: list[Solid]
+    lighting: Lighting
+
+    @property
+    def surfaces(self) -> list[Wall | Solid]:
+        """In the order of surface ids."""
+        return [*self.walls, *self.solids]
+
+    def photograph(self, viewpoint: Viewpoint) -> Photo:
+        """One anti-aliased photo."""
+        images, ids, points = [], [], []
+        num_rows = max(1, _RAYS // (len(_SAMPLES) * viewpoint.width))
+        for top in range(0, viewpoint.height, num_rows):
+            rows = range(top, min(top + num_rows, viewpoint.height))
+            directions = torch.cat([viewpoint.directions(rows, offset) for offset in _SAMPLES], dim=1)
+            hits = trace(viewpoint.centre, directions, self.walls, self.solids)
+            where = viewpoint.centre[:, None] + directions * hits.distances
+            film = develop(self._radiance(where, directions, hits))
+            centres = len(rows) * viewpoint.width
+            images.append(film.reshape(3, len(_SAMPLES), centres).mean(1).T)
+            ids.append(hits.surface_ids[:centres])
+            points.append(where[:, :centres].T)
+        shape = (viewpoint.height, viewpoint.width)
+        image = (torch.cat(images) * 255 + 0.5).clamp(0, 255).byte()
+        return Photo(image.reshape(*shape, 3), torch.cat(ids).reshape(shape), torch.cat(points).reshape(*shape, 3))
+
+    def _radiance(self, points: Tensor, directions: Tensor, hits: Hits) -> Tensor:
+        """Linear light [3, P] that comes from the surfaces met."""
+        normals, albedo = torch.zeros_like(points), torch.zeros_like(points)
+        gloss, glow = torch.zeros_like(points[0]), torch.zeros_like(points[0])
+        for index in hits.surface_ids.unique().tolist():
+            surface = self.surfaces[index]
+            ids = (hits.surface_ids == index).nonzero()[:, 0]
+            there = points[:, ids]
+            normals[:, ids] = surface.normals(there)
+            albedo[:, ids] = surface.paint(surface.to_local(there))
+            gloss[ids], glow[ids] = surface.gloss, surface.glow
+        is_solid = hits.surface_ids >= len(self.walls)
+        light, opened = self.lighting.irradiance(points, normals, is_solid)
+        mirrored = self.lighting.mirrored(points, normals, directions, gloss, opened)
+        return albedo * (light + glow) + mirrored

@@ -1,0 +1,72 @@
+"""Rays against the scene: which surface each one meets first, and where."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gsdff.data.demo.solids import Solid, Wall
+
+SURFACE = 1e-4
+"""A ray has arrived when it is this near a surface, metres; a pixel sees about 5 mm."""
+_MAX_STEPS = 128
+_STEPS_PER_ROUND = 4
+
+
+@dataclass(frozen=True)
+class Hits:
+    """First surfaces met by P rays."""
+
+    distances: Tensor
+    """[P], along the unit directions."""
+    surface_ids: Tensor
+    """[P] int64, indices into walls + solids."""
+
+
+def trace(origin: Tensor, directions: Tensor, walls: list[Wall], solids: list[Solid]) -> Hits:
+    """The first surface each ray meets. `origin` [3] lies inside the walls, `directions` [3, P] have unit length."""
+    distances = torch.full_like(directions[0], float("inf"))
+    surface_ids = torch.zeros(directions.shape[1], dtype=torch.int64)
+    for index, wall in enumerate(walls):
+        speed = directions[wall.axis]
+        reach = torch.where(speed * wall.inward < 0, (wall.offset - origin[wall.axis]) / speed, torch.inf)
+        nearer = reach < distances
+        distances = torch.where(nearer, reach, distances)
+        surface_ids[nearer] = index
+    balls = [solid.ball for solid in solids]
+    to_centres = torch.stack([centre for centre, _ in balls]) - origin
+    radii = torch.tensor([radius for _, radius in balls])
+    for index in to_centres.norm(dim=1).argsort().tolist():  # near ones first: they spare the far ones work
+        along = to_centres[index] @ directions
+        misses_by = (to_centres[index] ** 2).sum() - along * along
+        candidates = ((misses_by < radii[index] ** 2) & (along > 0)).nonzero()[:, 0]
+        reach = _march(solids[index], origin, directions[:, candidates], distances[candidates])
+        nearer = reach < distances[candidates]
+        distances[candidates[nearer]] = reach[nearer]
+        surface_ids[candidates[nearer]] = index + len(walls)
+    return Hits(distances, surface_ids)
+
+
+def _march(solid: Solid, origin: Tensor, directions: Tensor, limits: Tensor) -> Tensor:
+    """How far along each ray the solid lies, infinity where it is missed or lies beyond the limit (sphere tracing)."""
+    start = solid.to_local(origin[:, None])
+    directions = solid.to_local(directions + torch.tensor(solid.origin)[:, None])
+    lower, upper = torch.tensor(solid.lower)[:, None], torch.tensor(solid.upper)[:, None]
+    to_lower, to_upper = (lower - start) / directions, (upper - start) / directions
+    enters = torch.minimum(to_lower, to_upper).amax(0).clamp_min(0)
+    leaves = torch.minimum(torch.maximum(to_lower, to_upper).amin(0), limits)
+
+    reach = torch.full_like(limits, torch.inf)
+    active = (enters < leaves).nonzero()[:, 0]
+    t, leaves, directions = enters[active], leaves[active], directions[:, active]
+    for _ in range(0, _MAX_STEPS, _STEPS_PER_ROUND):
+        if not len(active):
+            break
+        for _ in range(_STEPS_PER_ROUND):
+            gap = solid.distance(start + directions * t)
+            t = t + gap
+        arrived = gap < SURFACE
+        reach[active[arrived]] = t[arrived]
+        going = ~arrived & (t < leaves)
+        active, t, leaves, directions = active[going], t[going], leaves[going], directions[:, going]
+    return reach
