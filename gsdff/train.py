@@ -61,6 +61,9 @@ def main() -> None:
     write_config(folder.config, config)
     try:
         run(config, scene, folder, state)
+    except OSError as error:
+        error.filename = error.filename or str(folder.path)  # a write that fails does not know its file's name
+        raise
     except KeyboardInterrupt:
         log.info("stopped; continue with: python -m gsdff.train --out %s --resume", folder.path)
         raise
@@ -110,9 +113,10 @@ def read_arguments(argv: list[str]) -> TrainArguments:
         log.info("device %s: taking the preset %s (--config takes another)", device, below.name)
     options = arguments.options
     if options.data != DEMO:
-        options = replace(options, data=options.data.absolute())
+        options = replace(options, data=Path(os.path.abspath(options.data)))
     if options.teacher.maps is not None:
-        options = replace(options, teacher=replace(options.teacher, maps=options.teacher.maps.absolute()))
+        maps = Path(os.path.abspath(options.teacher.maps))
+        options = replace(options, teacher=replace(options.teacher, maps=maps))
     return replace(arguments, options=options)
 
 
@@ -130,7 +134,7 @@ def run_folder(config: TrainConfig) -> Path:
     """`--out`, or `runs/` and the name of the data's folder (of its parent for a file)."""
     if config.out is not None:
         return config.out
-    place = config.data.absolute()
+    place = Path(os.path.abspath(config.data))
     return Path("runs") / (place.parent if place.is_file() else place).name
 
 
