@@ -1,5 +1,6 @@
 """Compiled kernels: how they are made, cached and run on all cores."""
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -19,7 +20,8 @@ def kernel(function: Callable | None = None, **options) -> Callable:
     """
     if function is None:
         return lambda function: kernel(function, **options)
-    dispatcher = njit(nogil=True, cache=True, **options)(function)
+    # numpy's error model: x / 0 is inf or NaN as in torch, and no division is preceded by a test
+    dispatcher = njit(nogil=True, cache=True, error_model="numpy", **options)(function)
     dispatcher._cache._cache_file._source_stamp = _source_stamp()
     return dispatcher
 
@@ -33,7 +35,8 @@ def _source_stamp() -> str:
 
 
 @cache
-def _pool(num_threads: int) -> ThreadPoolExecutor:
+def _pool(num_threads: int, process: int) -> ThreadPoolExecutor:
+    """One pool a process: a fork's child has none of its parent's threads."""
     return ThreadPoolExecutor(num_threads, thread_name_prefix="gsdff")
 
 
@@ -49,7 +52,8 @@ def run_parts(function: Callable, parts: Iterable[tuple]) -> None:
         for part in parts:
             function(*part)
     else:
-        for done in [_pool(num_threads).submit(function, *part) for part in parts]:
+        pool = _pool(num_threads, os.getpid())
+        for done in [pool.submit(function, *part) for part in parts]:
             done.result()
 
 
