@@ -1,6 +1,5 @@
 """The state of a run on disk: written whole or not at all, and read without running anything."""
 
-import os
 import pickle
 import re
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 
 from gsdff.errors import UserError
+from gsdff.files import whole_file
 
 FORMAT = 1
 """Changes whenever older checkpoints can no longer be read."""
@@ -25,13 +25,9 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step_{step:06d}.pt"
-    partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
+        with whole_file(path) as partial, partial.open("wb") as file:
             torch.save({"format": FORMAT, "step": step, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         # torch's writer raises an error of its own while it handles the file's
         cause = error if isinstance(error, OSError) else error.__context__
@@ -41,9 +37,6 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
             f"{path}: could not be written ({cause.strerror}); what was written before is kept: "
             "make room and continue with --resume"
         ) from cause
-    finally:
-        partial.unlink(missing_ok=True)
-    _sync_folder(folder)
     for old in list_checkpoints(folder)[:-KEPT]:
         old.unlink()
     return path
@@ -68,13 +61,3 @@ def list_checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints in a folder, oldest first; none where there is no such folder."""
     numbered = [(int(match[1]), path) for path in folder.glob("*.pt") if (match := _NAME.fullmatch(path.name))]
     return [path for _, path in sorted(numbered)]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Puts the new name on the disk too (POSIX keeps names in the folder)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -4,7 +4,6 @@ Values come from three places, later ones winning: the defaults here, a TOML pre
 The tables of a TOML file are the dataclasses (`[stage1]`), its keys their fields (`steps = 2000`).
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -17,6 +16,7 @@ import tomli_w
 from tyro.conf import arg
 
 from gsdff.errors import UserError
+from gsdff.files import whole_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -167,9 +167,8 @@ def read_config(path: Path) -> TrainConfig:
 
 def write_config(path: Path, config: TrainConfig) -> None:
     """Writes a file that `read_config` reads back to an equal config; atomically."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(tomli_w.dumps(to_table(config)), encoding="utf-8")
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_text(tomli_w.dumps(to_table(config)), encoding="utf-8")
 
 
 def to_table(config: Any) -> dict[str, Any]:

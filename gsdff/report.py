@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from gsdff.config import TrainConfig
 from gsdff.errors import UserError
+from gsdff.files import whole_file
 from gsdff.gaussians import Gaussians
 from gsdff.metrics import psnr
 from gsdff.pictures import save_png, side_by_side
@@ -109,7 +109,7 @@ class Report:
         self.metrics.flush()
         self.events.add_scalars(step, means)
         self.bar.set_postfix(
-            loss=f"{means['loss']:.4f}", psnr=f"{means['psnr']:.2f}", gaussians=len(gaussians), refresh=False
+            loss=f"{means['loss']:.4f}", psnr=f"{means['psnr']:.2f}", gaussians=f"{len(gaussians):,}", refresh=False
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -175,9 +175,8 @@ def drop_lines_after(path: Path, step: int) -> None:
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= step]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(kept), encoding="utf-8")
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_text("".join(kept), encoding="utf-8")
 
 
 def last_line(path: Path) -> dict[str, Any]:

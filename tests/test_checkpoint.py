@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from gsdff import checkpoint
+from gsdff import checkpoint, files
 from gsdff.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from gsdff.errors import UserError
 
@@ -33,7 +33,7 @@ def test_only_the_two_newest_stay_by_step_and_not_by_name(tmp_path):
 
 def test_files_that_were_never_finished_do_not_count(tmp_path):
     save_checkpoint(tmp_path, 3, STATE)
-    (tmp_path / "step_000004.pt.partial").write_bytes(b"half")
+    (tmp_path / ".step_000004.pt.partial").write_bytes(b"half")
     (tmp_path / "other.pt").write_bytes(b"not ours")
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000003.pt"]
     assert list_checkpoints(tmp_path / "nowhere") == []
@@ -45,7 +45,7 @@ def test_a_process_that_dies_while_writing_leaves_the_older_one(tmp_path, monkey
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint.os, "fsync", die)
+    monkeypatch.setattr(files.os, "fsync", die)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(tmp_path, 2, STATE)
     assert names(tmp_path) == ["step_000001.pt"]
@@ -91,7 +91,7 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, monkeypatch):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a disk that is always full")
 def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_the_older_one(tmp_path):
     save_checkpoint(tmp_path, 1, STATE)
-    (tmp_path / "step_000002.pt.partial").symlink_to("/dev/full")
+    (tmp_path / ".step_000002.pt.partial").symlink_to("/dev/full")
     with pytest.raises(UserError, match=f"{tmp_path}/step_000002.pt: could not be written") as error:
         save_checkpoint(tmp_path, 2, STATE)
     assert os.strerror(errno.ENOSPC) in str(error.value)
