@@ -87,8 +87,8 @@ class LearningRates:
     """Constant band of the spherical harmonics."""
     shN: float = 1.25e-4
     """Higher bands."""
-    features: float = 1e-2
-    """Latent features, in stage 2."""
+    features: float = 3e-3
+    """Latent features, in stage 2; larger ones drift away from what the lift found."""
 
 
 @dataclass(frozen=True)

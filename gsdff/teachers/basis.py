@@ -1,7 +1,6 @@
 """The subspace features live in: the leading directions of everything the teacher said about a scene."""
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gsdff.errors import UserError
+from gsdff.files import whole_file
 
 log = logging.getLogger("gsdff")
 
@@ -39,9 +39,8 @@ class Basis:
             "teacher": self.teacher,
             "fingerprint": self.fingerprint,
         }
-        partial = path.with_name(path.name + ".tmp")
-        save_file({"B": self.B.contiguous().cpu()}, partial, metadata=metadata)
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            save_file({"B": self.B.contiguous().cpu()}, partial, metadata=metadata)
 
     @staticmethod
     def load(path: Path) -> "Basis":

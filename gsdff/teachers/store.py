@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.errors import UserError
+from gsdff.files import whole_file
 from gsdff.scene import View
 from gsdff.teachers import Teacher
 from gsdff.teachers.basis import Basis, fit_basis
@@ -60,7 +60,8 @@ def open_store(
     basis = fit_basis(moment, dim, teacher=teacher.name, fingerprint=fingerprint)
     basis.save(folder / BASIS_FILE)
     _project(teacher, views, folder, basis.B.to(device))
-    _write(folder / INDEX_FILE, json.dumps({"layout": LAYOUT, "fingerprint": fingerprint}).encode())
+    with whole_file(folder / INDEX_FILE) as partial:
+        partial.write_text(json.dumps({"layout": LAYOUT, "fingerprint": fingerprint}), encoding="utf-8")
     _report(views, folder, basis)
     return FeatureStore(folder, basis)
 
@@ -110,16 +111,9 @@ def _project(teacher: Teacher, views: Sequence[View], folder: Path, B: Float[Ten
         features = teacher.extract(view).to(B.device)
         latents = torch.einsum("thw,tk->hwk", features, B)
         path = folder / f"{view.stem}.npy"
-        partial = path.with_name(path.name + ".tmp")
-        with partial.open("wb") as file:
+        with whole_file(path) as partial, partial.open("wb") as file:
             np.save(file, latents.half().cpu().contiguous().numpy())
-        os.replace(partial, path)
 
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_bytes(content)
-    os.replace(partial, path)
 
 
 def _report(views: Sequence[View], folder: Path, basis: Basis) -> None:

@@ -119,7 +119,7 @@ def test_a_damaged_or_unfinished_store_is_made_again(tmp_path: Path, damage: str
         (folder / "index.json").write_text("{")
     else:
         (folder / "index.json").unlink()
-        (folder / "v1.npy.tmp").write_bytes(b"half")
+        (folder / ".v1.npy.partial").write_bytes(b"half")
     store = open_store(PrecomputedTeacher(tmp_path / "maps"), views, folder, 4)
     for view, latents in zip(views, expected, strict=True):
         assert torch.equal(store.load(view), latents)

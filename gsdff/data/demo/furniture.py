@@ -52,32 +52,34 @@ def painting(name: str, pose: Pose, half_width: float, half_height: float, style
 
 def bookcase() -> Solid:
     """A bookcase at the wall y = HALF_Y, its shelves full of books."""
-    half_width, depth, height, shelf = 0.75, 0.14, 1.62, 0.39
+    half_width, depth, height, shelf, spacing = 0.75, 0.14, 1.62, 0.39, 0.043
+
+    def books(p: Tensor, upright: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        tall = cells(column, row, 2.0)
+        book = torch.stack([p[0] - (column + 0.5) * spacing, p[1] - 0.06 + 0.03 * tall, upright - 0.15])
+        return torch.maximum(sdf.box(book, (0.0215, 0.09, 0.15)), upright - 0.22 - 0.09 * tall)
 
     def distance(p: Tensor) -> Tensor:
         body = sdf.box(sdf.moved(p, z=height / 2), (half_width, depth, height / 2), 0.006)
-        level = torch.stack([p[0], p[1] + depth, (p[2] - 0.08) % shelf - shelf / 2])
+        row, column, upright = ((p[2] - 0.08) / shelf).floor(), (p[0] / spacing).floor(), (p[2] - 0.08) % shelf
+        level = torch.stack([p[0], p[1] + depth, upright - shelf / 2])
         hollow = sdf.box(level, (half_width - 0.035, 0.2, shelf / 2 - 0.014))
         hollow = torch.maximum(hollow, p[2] - height + 0.05)
-        row, column = ((p[2] - 0.08) / shelf).floor(), (p[0] / 0.043).floor()
-        tall = cells(column, row, 2.0)
-        spine = (column + 0.5) * 0.043
-        upright = level[2] + shelf / 2
-        books = sdf.box(torch.stack([p[0] - spine, p[1] - 0.06 + 0.03 * tall, upright - 0.15]), (0.0195, 0.09, 0.15))
-        books = torch.maximum(books, upright - 0.22 - 0.09 * tall)
-        books = torch.maximum(books, torch.maximum(p[2] - 1.5, p[0].abs() - half_width + 0.05))
-        return torch.minimum(torch.maximum(body, -hollow), books) * 0.6
+        beside = column + torch.where(p[0] / spacing - column < 0.5, -1.0, 1.0)  # the next book may stand out further
+        spines = torch.minimum(books(p, upright, row, column), books(p, upright, row, beside))
+        spines = torch.maximum(spines, torch.maximum(p[2] - 1.5, p[0].abs() - half_width + 0.05))
+        return torch.minimum(torch.maximum(body, -hollow), spines) * 0.8
 
     def paint(p: Tensor) -> Tensor:
-        row, column = ((p[2] - 0.08) / shelf).floor(), (p[0] / 0.043).floor()
+        row, column, upright = ((p[2] - 0.08) / shelf).floor(), (p[0] / spacing).floor(), (p[2] - 0.08) % shelf
         hue, tone = cells(column, row, 4.0), cells(column, row, 9.0)
         spine = mix(mix(rgb("#8f2f2a"), rgb("#2a4f78"), step(0.4, 0.5, hue)), rgb("#3a6b45"), step(0.55, 0.62, hue))
         spine = mix(spine, rgb("#d3b277"), step(0.6, 0.66, tone))
-        band = (p[2] - 0.08) % shelf
-        spine = mix(spine, rgb("#ecd9a0"), inside(((band - 0.17).abs() < 0.012) | ((band - 0.08).abs() < 0.006)) * 0.8)
-        local = (p[0] / 0.043) % 1.0
-        is_book = (p[1] > -depth + 0.02) & (p[0].abs() < half_width - 0.036) & (band > 0.0155) & (band < shelf - 0.016)
-        spine = spine * (0.55 + 0.45 * step(0.0, 0.15, torch.minimum(local, 1 - local)))
+        bands = ((upright - 0.17).abs() < 0.012) | ((upright - 0.08).abs() < 0.006)
+        spine = mix(spine, rgb("#ecd9a0"), inside(bands) * 0.8)
+        across = (p[0] / spacing) % 1.0
+        spine = spine * (0.55 + 0.45 * step(0.0, 0.15, torch.minimum(across, 1 - across)))
+        is_book = (p[1] > -depth + 0.02) & (p[0].abs() < half_width - 0.036) & ((upright - 0.1945).abs() < 0.179)
         timber = wood(p[0] + p[2], p[2] * 0.3 + p[1], rgb("#5b3a20"), rgb("#85592f"))
         return mix(timber, spine, inside(is_book))
 

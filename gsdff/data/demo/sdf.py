@@ -100,18 +100,18 @@ def lathe(p: Tensor, profile: tuple[tuple[float, float], ...]) -> Tensor:
     """
     rho, z = torch.hypot(p[0], p[1]), p[2]
     nearest = torch.full_like(rho, float("inf"))
-    winding = torch.ones_like(rho)
+    within = torch.zeros_like(rho, dtype=torch.bool)
     for (r0, z0), (r1, z1) in zip(profile, profile[1:] + profile[:1], strict=True):
-        if r0 == 0 and r1 == 0:
-            continue
         er, ez = r1 - r0, z1 - z0
         wr, wz = rho - r0, z - z0
-        along = ((wr * er + wz * ez) / (er * er + ez * ez)).clamp(0, 1)
-        nearest = torch.minimum(nearest, (wr - er * along) ** 2 + (wz - ez * along) ** 2)
-        above, below, left = z >= z0, z < z1, er * wz > ez * wr
-        crosses = (above & below & left) | ~(above | below | left)
-        winding = torch.where(crosses, -winding, winding)
-    return winding * nearest.sqrt()
+        if z0 != z1:  # an odd number of sides lies further out
+            within ^= (z >= min(z0, z1)) & (z < max(z0, z1)) & (wr < wz * (er / ez))
+        if r0 or r1:
+            square = er * er + ez * ez
+            along = (wr * (er / square) + wz * (ez / square)).clamp(0, 1)
+            nearest = torch.minimum(nearest, (wr - er * along) ** 2 + (wz - ez * along) ** 2)
+    distance = nearest.sqrt()
+    return torch.where(within, -distance, distance)
 
 
 def smooth_union(a: Tensor, b: Tensor, width: float) -> Tensor:

@@ -192,7 +192,7 @@ def potted_plant(name: str, pose: Pose) -> list[Solid]:
     def leaf(q: Tensor) -> Tensor:
         bent = torch.stack([q[0], q[1], q[2] + 3.5 * q[0] ** 2 + 2.0 * q[1] ** 2 - 2.5 * q[1].abs() * 0.1])
         narrow = bent[1] / (1 - 5.5 * q[0].clamp(-0.08, 0.08))
-        return sdf.ellipsoid(torch.stack([bent[0], narrow, bent[2]]), 0.073, 0.033, 0.0042) * 0.65
+        return sdf.ellipsoid(torch.stack([bent[0], narrow, bent[2]]), 0.073, 0.033, 0.0042) * 0.55
 
     def foliage(p: Tensor) -> Tensor:
         stems = sdf.capsule(p, (0.0, 0.0, 0.09), (0.0, 0.0, 0.25), 0.005)

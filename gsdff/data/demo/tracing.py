@@ -9,7 +9,10 @@ from gsdff.data.demo.solids import Solid, Wall
 
 SURFACE = 1e-4
 """A ray has arrived when it is this near a surface, metres; a pixel sees about 5 mm."""
-_MAX_STEPS = 128
+_NEARLY = 2e-4
+"""After `_PATIENCE` steps a ray creeps along a surface, and this is near enough."""
+_PATIENCE = 96
+_MAX_STEPS = 160
 _STEPS_PER_ROUND = 4
 
 
@@ -59,13 +62,13 @@ def _march(solid: Solid, origin: Tensor, directions: Tensor, limits: Tensor) -> 
     reach = torch.full_like(limits, torch.inf)
     active = (enters < leaves).nonzero()[:, 0]
     t, leaves, directions = enters[active], leaves[active], directions[:, active]
-    for _ in range(0, _MAX_STEPS, _STEPS_PER_ROUND):
+    for steps in range(0, _MAX_STEPS, _STEPS_PER_ROUND):
         if not len(active):
             break
         for _ in range(_STEPS_PER_ROUND):
             gap = solid.distance(start + directions * t)
             t = t + gap
-        arrived = gap < SURFACE
+        arrived = gap < (SURFACE if steps < _PATIENCE else _NEARLY)
         reach[active[arrived]] = t[arrived]
         going = ~arrived & (t < leaves)
         active, t, leaves, directions = active[going], t[going], leaves[going], directions[:, going]

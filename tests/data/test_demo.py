@@ -1,0 +1,379 @@
+"""The built-in scene: what is written agrees with what stands there, and looks like photos."""
+
+import json
+import math
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gsdff.config import DataConfig
+from gsdff.data import load_scene
+from gsdff.data.demo import sdf, write, write_demo_scene
+from gsdff.data.demo.light import visibility
+from gsdff.data.demo.model import quaternion
+from gsdff.data.demo.room import TABLE_TOP
+from gsdff.data.demo.things import ORANGE_RADIUS
+from gsdff.data.demo.tracing import trace
+from gsdff.data.demo.world import CATEGORIES, World, build_world
+from gsdff.errors import UserError
+
+VIEWS, WIDTH, HEIGHT = 8, 64, 48
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A small demo scene on disk."""
+    folder = tmp_path_factory.mktemp("demo") / "scene"
+    write_demo_scene(folder, views=VIEWS, width=WIDTH, height=HEIGHT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    """The same scene, not photographed."""
+    return build_world()
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the test itself reads from the .bin files."""
+
+    size: tuple[int, int]
+    params: tuple[float, ...]
+    names: list[str]
+    rotations: np.ndarray
+    translations: np.ndarray
+    points: np.ndarray
+    colors: np.ndarray
+
+    def centres(self) -> np.ndarray:
+        return np.stack([-r.T @ t for r, t in zip(self.rotations, self.translations, strict=True)])
+
+    def rays(self, view: int) -> tuple[np.ndarray, np.ndarray]:
+        """Camera centre [3] and unit directions [H, W, 3] through the pixel centres."""
+        fx, fy, cx, cy = self.params
+        v, u = np.mgrid[: self.size[1], : self.size[0]] + 0.5
+        rays = np.stack([(u - cx) / fx, (v - cy) / fy, np.ones_like(u)], -1) @ self.rotations[view]
+        return self.centres()[view], rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+
+
+class Reader:
+    """Little-endian fields one after the other; at the end nothing may be left."""
+
+    def __init__(self, path: Path):
+        self.data, self.at = path.read_bytes(), 0
+
+    def take(self, fields: str) -> tuple:
+        values = struct.unpack_from(f"<{fields}", self.data, self.at)
+        self.at += struct.calcsize(f"<{fields}")
+        return values
+
+    def name(self) -> str:
+        end = self.data.index(b"\0", self.at)
+        text, self.at = self.data[self.at : end].decode(), end + 1
+        return text
+
+    def finish(self) -> None:
+        assert self.at == len(self.data)
+
+
+def rotation_of(w: float, x: float, y: float, z: float) -> np.ndarray:
+    return np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(folder) -> Model:
+    cameras, images, points = (Reader(folder / "sparse/0" / f"{stem}.bin") for stem in ("cameras", "images", "points3D"))
+    assert cameras.take("Q") == (1,)
+    camera_id, kind, width, height = cameras.take("IiQQ")
+    assert (camera_id, kind) == (1, 1)  # PINHOLE
+    params = cameras.take("4d")
+    poses, names = [], []
+    for number in range(1, images.take("Q")[0] + 1):
+        image_id, *pose, its_camera = images.take("I7dI")
+        assert (image_id, its_camera) == (number, camera_id)
+        poses.append(pose)
+        names.append(images.name())
+        assert images.take("Q") == (0,)
+    rows = [points.take("Q3d3BdQ") for _ in range(points.take("Q")[0])]
+    for reader in (cameras, images, points):
+        reader.finish()
+    assert len({row[0] for row in rows}) == len(rows) and all(row[-1] == 0 for row in rows)
+    return Model(
+        (width, height), params, names, np.stack([rotation_of(*pose[:4]) for pose in poses]),
+        np.array([pose[4:] for pose in poses]), np.array([row[1:4] for row in rows]),
+        np.array([row[4:7] for row in rows], dtype=np.uint8),
+    )  # fmt: skip
+
+
+def pictures(folder: Path, kind: str) -> np.ndarray:
+    return np.stack([np.array(Image.open(path)) for path in sorted((folder / kind).glob("*.png"))])
+
+
+def object_ids(folder: Path) -> dict[str, int]:
+    return {row["name"]: row["id"] for row in json.loads((folder / "objects.json").read_text())["objects"]}
+
+
+def test_pictures_of_every_kind_have_the_size_and_depth_asked_for(folder, model):
+    kinds = {kind: pictures(folder, kind) for kind in ("images", "labels", "instances")}
+    assert kinds["images"].shape == (VIEWS, HEIGHT, WIDTH, 3) and kinds["images"].dtype == np.uint8
+    assert kinds["labels"].shape == (VIEWS, HEIGHT, WIDTH) and kinds["labels"].dtype == np.uint8
+    assert kinds["instances"].shape == (VIEWS, HEIGHT, WIDTH) and kinds["instances"].dtype == np.uint16
+    assert model.size == (WIDTH, HEIGHT) and model.names == [f"view_{i:03d}.png" for i in range(VIEWS)]
+    assert "labels" in (folder / "README.txt").read_text()
+
+
+def test_all_classes_appear_and_every_instance_has_one_class(folder):
+    classes = json.loads((folder / "classes.json").read_text())
+    labels, instances = pictures(folder, "labels"), pictures(folder, "instances")
+    ids = [row["id"] for row in classes["classes"]]
+    assert classes["void"] == 255 and ids == list(range(len(CATEGORIES)))
+    assert set(np.unique(labels)) == set(ids)
+    names = {row["name"]: row["id"] for row in classes["classes"]}
+    objects = json.loads((folder / "objects.json").read_text())["objects"]
+    for row in objects:
+        assert set(np.unique(labels[instances == row["id"]])) <= {names[row["class"]]}
+    assert set(np.unique(instances)) <= {row["id"] for row in objects}
+
+
+def test_at_least_8_objects_of_6_classes_stand_on_the_table(folder, world):
+    seen = set(np.unique(pictures(folder, "instances")))
+    ids = object_ids(folder)
+    standing = {s.name: s.category for s in world.stage.solids if s.origin[2] >= TABLE_TOP and s.category != "painting"}
+    visible = {name: category for name, category in standing.items() if ids[name] in seen and category != "cushion"}
+    assert len(visible) >= 8 and len(set(visible.values())) >= 6
+
+
+def test_cameras_stand_in_the_room_and_look_at_the_table(model):
+    centres = model.centres()
+    assert (np.abs(centres[:, :2]) < 1.6).all() and (centres[:, 2] > 1).all() and (centres[:, 2] < 1.7).all()
+    to_table = np.array([0, 0, TABLE_TOP]) - centres
+    to_table /= np.linalg.norm(to_table, axis=1, keepdims=True)
+    assert (np.einsum("ci,ci->c", model.rotations[:, 2], to_table) > 0.97).all()
+    np.testing.assert_allclose(model.rotations[:, 0, 2], 0, atol=1e-6)  # level horizon
+    assert (model.rotations[:, 1, 2] < 0).all()  # image y points down
+
+
+def test_an_orange_is_labelled_where_the_rays_meet_its_ball(folder, model, world):
+    """The ball is intersected here, in closed form, with the cameras read from the .bin files."""
+    instances, number = pictures(folder, "instances"), object_ids(folder)["orange on table"]
+    middle = np.array(next(s.origin for s in world.stage.solids if s.name == "orange on table"))
+    in_front = [i for name, i in object_ids(folder).items() if not name.startswith(("wall", "floor", "rug", "table"))]
+    num_hits = 0
+    for view in range(VIEWS):
+        centre, rays = model.rays(view)
+        along = rays @ (middle - centre)
+        passes_by = np.sqrt(((middle - centre) ** 2).sum() - along**2)
+        labelled = instances[view] == number
+        assert (passes_by[labelled] < ORANGE_RADIUS + 3e-4).all()
+        others = instances[view][(passes_by < ORANGE_RADIUS - 1e-5) & ~labelled]
+        assert np.isin(others, in_front).all()
+        num_hits += labelled.sum()
+    assert num_hits > 50
+
+
+def test_labels_agree_with_walking_the_rays_in_small_steps(folder, model, world):
+    """An independent search: no sphere tracing, only which solid a point 2 mm further along the ray lies in."""
+    instances = pictures(folder, "instances")
+    generator = np.random.default_rng(0)
+    solids, names = world.stage.solids, object_ids(folder)
+    reach = torch.arange(0.3, 4.2, 0.002)
+    wrong = 0
+    for view in range(VIEWS):
+        centre, rays = model.rays(view)
+        for row, column in zip(generator.integers(0, HEIGHT, 12), generator.integers(0, WIDTH, 12), strict=True):
+            points = torch.tensor(centre[:, None] + rays[row, column][:, None] * reach.double().numpy()).float()
+            inside = (points[:2].abs() < torch.tensor([[2.4], [2.1]])).all(0) & (points[2] > 0)
+            first, met = int(inside.long().argmin()), None
+            for solid in solids:
+                local = solid.to_local(points[:, :first])
+                hits = (solid.distance(local) < 1e-4).nonzero()
+                if len(hits) and hits[0, 0] < first:
+                    first, met = int(hits[0, 0]), solid.name
+            name = {number: name for name, number in names.items()}[int(instances[view, row, column])]
+            wrong += name != met if met else not name.startswith(("wall", "floor", "ceiling"))
+    assert wrong <= 2  # of 96: a 2 mm step may jump over a rim or a leaf's edge
+
+
+def test_points_lie_on_one_class_in_all_views_that_see_them(folder, model, world):
+    labels, fx = pictures(folder, "labels"), model.params[0]
+    votes = np.zeros((len(model.points), len(CATEGORIES)), int)
+    for view in range(VIEWS):
+        centre, rays = model.rays(view)
+        directions = torch.tensor(rays.reshape(-1, 3).T).float().contiguous()
+        hits = trace(torch.tensor(centre).float(), directions, world.stage.walls, world.stage.solids)
+        in_camera = model.points @ model.rotations[view].T + model.translations[view]
+        column, row = (in_camera[:, :2] / in_camera[:, 2:] * fx + [WIDTH / 2, HEIGHT / 2]).T
+        inside = (in_camera[:, 2] > 0) & (column >= 0) & (column < WIDTH) & (row >= 0) & (row < HEIGHT)
+        ids = inside.nonzero()[0]
+        pixel = row[ids].astype(int) * WIDTH + column[ids].astype(int)
+        distance = np.linalg.norm(model.points[ids] - centre, axis=1)
+        visible = np.abs(hits.distances.numpy()[pixel] / distance - 1) < 0.015
+        votes[ids[visible], labels[view].reshape(-1)[pixel[visible]]] += 1
+    seen = votes.sum(1)
+    assert (seen >= 1).mean() > 0.9
+    shared = votes[seen >= 2]
+    assert len(shared) > 1000 and (shared.max(1) / shared.sum(1)).mean() > 0.93
+
+
+def test_points_have_the_colour_of_the_photos(folder, model):
+    """Projected into the photo they came from, their colour is there; over all views the closest one is near."""
+    images, fx = pictures(folder, "images").astype(int), model.params[0]
+    closest = np.full(len(model.points), 255.0)
+    for view in range(VIEWS):
+        in_camera = model.points @ model.rotations[view].T + model.translations[view]
+        column, row = (in_camera[:, :2] / in_camera[:, 2:] * fx + [WIDTH / 2, HEIGHT / 2]).T
+        inside = (in_camera[:, 2] > 0) & (column >= 0) & (column < WIDTH) & (row >= 0) & (row < HEIGHT)
+        ids = inside.nonzero()[0]
+        there = images[view][row[ids].astype(int), column[ids].astype(int)]
+        closest[ids] = np.minimum(closest[ids], np.abs(there - model.colors[ids].astype(int)).mean(1))
+    assert np.median(closest) < 1.5
+
+
+PYCOLMAP = """
+import json, sys
+import pycolmap
+r = pycolmap.Reconstruction(sys.argv[1])
+image = r.images[min(r.images)]
+points = [r.points3D[i] for i in sorted(r.points3D)[:5]]
+pose = image.cam_from_world() if callable(image.cam_from_world) else image.cam_from_world
+print(json.dumps([r.num_images(), r.num_points3D(), image.name, [(pose * p.xyz).tolist() for p in points],
+                  [list(map(float, p.color)) for p in points], next(iter(r.cameras.values())).model.name]))
+"""
+
+
+def test_pycolmap_reads_the_same_model(folder, model):
+    command = [sys.executable, "-c", PYCOLMAP, str(folder / "sparse/0")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    num_images, num_points, name, in_camera, colors, camera = json.loads(done.stdout.splitlines()[-1])
+    assert (num_images, num_points, name, camera) == (VIEWS, len(model.points), model.names[0], "PINHOLE")
+    ours = model.points[:5] @ model.rotations[0].T + model.translations[0]
+    np.testing.assert_allclose(in_camera, ours, atol=1e-9)
+    np.testing.assert_array_equal(colors, model.colors[:5])
+
+
+def test_the_ordinary_loader_loads_it(folder, model):
+    scene = load_scene(folder, DataConfig())
+    assert [view.name for view in scene.views] == model.names and len(scene.points) == len(model.points)
+    np.testing.assert_array_equal(torch.stack([view.image for view in scene.views]).numpy(), pictures(folder, "images"))
+    centres = scene.frame.points_to_input(torch.stack([view.camera.position for view in scene.views]))
+    np.testing.assert_allclose(centres.numpy(), model.centres(), atol=1e-5)
+    assert scene.views[0].camera.K[0, 0] == pytest.approx(model.params[0])
+
+
+def test_photos_are_exposed_like_photos(folder):
+    images = pictures(folder, "images").astype(float)
+    assert 70 < images.mean() < 170 and images.std() > 35
+    assert (images.max(-1) <= 2).mean() < 0.03 and (images.min(-1) >= 254).mean() < 0.03
+    means = images.mean((1, 2, 3))
+    assert means.max() / means.min() < 2
+
+
+def test_things_throw_shadows_away_from_the_window(world):
+    bottle = next(s for s in world.stage.solids if s.category == "bottle").origin
+    points = torch.tensor([[bottle[0] + 0.12, 0.0], [bottle[1], 0.33], [TABLE_TOP + 0.006, TABLE_TOP + 0.006]])
+    to_sun = torch.nn.functional.normalize(torch.tensor([[-1.0], [0.0], [0.48]]), dim=0)
+    shaded, lit = visibility(world.stage.lighting.fine, points, to_sun, 24.0, 0.01).tolist()
+    assert shaded < 0.05 and lit > 0.95
+
+
+def test_no_solid_reaches_out_of_its_box(world, generator):
+    for solid in world.stage.solids:
+        lower, upper = torch.tensor(solid.lower)[:, None], torch.tensor(solid.upper)[:, None]
+        points = lower + (upper - lower) * torch.rand(3, 3000, generator=generator)
+        side, faces = torch.arange(3000) % 3, torch.cat([lower, upper], 1)
+        points[side, torch.arange(3000)] = faces[side, torch.arange(3000) // 3 % 2]
+        assert solid.distance(points).min() > -2.1e-3, solid.name
+
+
+def test_distances_of_simple_shapes():
+    p = torch.tensor([[0.0, 0.0, 2.0], [3.0, 0.0, 0.0], [0.0, 0.0, 0.0]]).T
+    assert sdf.sphere(p, 1.0).tolist() == [1, 2, -1]
+    assert sdf.box(p, (1.0, 2.0, 0.5)).tolist() == [1.5, 2, -0.5]
+    assert sdf.cylinder(p, 1.0, 0.5).tolist() == [1.5, 2, -0.5]
+    assert sdf.torus(p, 3.0, 0.5).tolist() == pytest.approx([math.hypot(3, 2) - 0.5, -0.5, 2.5])
+    assert sdf.capsule(p, (0.0, 0.0, 0.0), (3.0, 0.0, 0.0), 0.25).tolist() == [1.75, -0.25, -0.25]
+    assert sdf.turned(p, math.pi / 2)[:, 1].tolist() == pytest.approx([0, -3, 0], abs=1e-6)
+
+
+def test_a_turned_rectangle_is_a_cylinder(generator):
+    p = 2 * torch.rand(3, 500, generator=generator) - 1
+    turned = sdf.lathe(p, ((0.0, -0.3), (0.5, -0.3), (0.5, 0.3), (0.0, 0.3)))
+    torch.testing.assert_close(turned, sdf.cylinder(p, 0.5, 0.3), atol=1e-6, rtol=0)
+
+
+def test_quaternions_turn_back_into_their_rotations():
+    generator = np.random.default_rng(0)
+    quats = generator.normal(size=(50, 4))
+    quats = np.concatenate([quats / np.linalg.norm(quats, axis=1, keepdims=True), np.eye(4)])  # half turns too
+    for quat in quats:
+        found = quaternion(rotation_of(*quat))
+        assert found[0] >= 0
+        np.testing.assert_allclose(rotation_of(*found), rotation_of(*quat), atol=1e-12)
+
+
+def tiny(folder: Path, **changes: int) -> None:
+    write_demo_scene(folder, **({"views": 2, "width": 16, "height": 12} | changes))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_one_seed_gives_one_scene_and_another_other_cameras(tmp_path, world, monkeypatch):
+    tiny(tmp_path / "a")
+    tiny(tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    monkeypatch.setattr(write, "build_world", lambda: world)
+    tiny(tmp_path / "c", seed=1)
+    assert contents(tmp_path / "a")["sparse/0/images.bin"] != contents(tmp_path / "c")["sparse/0/images.bin"]
+
+
+def test_a_scene_that_is_there_is_left_alone_and_mended_when_a_file_is_gone(tmp_path, world, monkeypatch):
+    folder, built = tmp_path / "scene", []
+    monkeypatch.setattr(write, "build_world", lambda: built.append(1) or world)
+    folder.mkdir()
+    tiny(folder)
+    before = contents(folder)
+    tiny(folder)
+    assert len(built) == 1 and contents(folder) == before
+    (folder / "labels" / "view_001.png").unlink()
+    tiny(folder)
+    assert len(built) == 2 and contents(folder) == before
+    tiny(folder, width=20)
+    assert len(built) == 3 and Image.open(folder / "images" / "view_000.png").width == 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scene"]
+
+
+def test_a_folder_with_other_things_is_refused_and_kept(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=tmp_path.name):
+        tiny(tmp_path)
+    assert contents(tmp_path) == {"thesis.tex": b"years of work"}
+
+
+def test_an_interrupted_run_leaves_the_old_scene_and_no_scraps(tmp_path, world, monkeypatch):
+    monkeypatch.setattr(write, "build_world", lambda: world)
+    tiny(tmp_path / "scene")
+    before, num_threads = contents(tmp_path / "scene"), torch.get_num_threads()
+
+    def full_disk(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(write, "write_model", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        tiny(tmp_path / "scene", seed=3)
+    assert contents(tmp_path / "scene") == before and torch.get_num_threads() == num_threads
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scene"]
