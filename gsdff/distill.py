@@ -16,14 +16,13 @@ from gsdff.features import squared_error
 from gsdff.gaussians import Gaussians
 from gsdff.lift import FeatureTarget, lift_features
 from gsdff.render import RasterizeMode, Rendered, render_features
+from gsdff.runs import RunFolder
 from gsdff.scene import Scene, View
 from gsdff.teachers import open_teacher
 from gsdff.teachers.basis import Basis
 from gsdff.teachers.store import FeatureStore, open_store
 
 log = logging.getLogger("gsdff")
-
-BASIS_FILE = "basis.safetensors"
 
 
 def make_target(latents: Float[Tensor, "h w K"], view: View) -> FeatureTarget:
@@ -138,7 +137,7 @@ def prepare_features(
     device = torch.device(device)
     views = [scene.views[view_id] for view_id in scene.train_ids]
     store = open_store(teacher, views, run_folder / "features", config.features.dim, device)
-    path = run_folder / BASIS_FILE
+    path = RunFolder(run_folder).basis
     if not lift:
         _require_same_basis(path, store.basis)
     store.basis.save(path)

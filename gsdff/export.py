@@ -1,4 +1,4 @@
-"""`python -m gsdff.export RUN`: a run's scene as a file other programs open."""
+"""`python -m gsdff.export RUN`: a run's scene, or any 3DGS PLY, as a file other programs open."""
 
 import logging
 import shutil
@@ -19,14 +19,14 @@ BASIS_SUFFIX = ".basis.safetensors"
 
 @dataclass(frozen=True)
 class ExportArguments:
-    """Writes a run's Gaussians in the world frame of the photos' poses."""
+    """Writes a run's Gaussians in the world frame of the photos' poses, or those of a PLY in another format."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run's folder, as `python -m gsdff.train` made it."""
+    """The run's folder, as `python -m gsdff.train` made it, or a 3DGS PLY from anywhere."""
     format: Literal["ply", "splat", "compressed"] = "ply"
     """`ply`: 3DGS's, exact; `splat`: 32 bytes a Gaussian, one colour from all sides; `compressed`: SuperSplat's PLY."""
     out: Path | None = None
-    """The file to write; by default RUN/scene.ply, RUN/scene.splat or RUN/scene.compressed.ply."""
+    """The file to write; by default RUN/scene.ply, .splat or .compressed.ply, beside a PLY under its own name."""
     features: Literal["latent", "none"] = "latent"
     """`latent` adds `semantic_*` properties and a file with their basis to a `ply`; `none` suits strict viewers."""
 
@@ -39,16 +39,21 @@ def main() -> None:
 
 def export_run(arguments: ExportArguments) -> Path:
     """Writes the file and gives its path; the basis of its features goes beside it as `<stem>.basis.safetensors`."""
-    from gsdff.distill import BASIS_FILE
-    from gsdff.ply import write_compressed_ply, write_ply, write_splat
-    from gsdff.runs import load_run
+    from gsdff.ply import read_ply, write_compressed_ply, write_ply, write_splat
+    from gsdff.runs import RunFolder, load_run
 
-    path = arguments.out or arguments.run / f"scene{SUFFIXES[arguments.format]}"
+    source = arguments.run
+    path = arguments.out or default_path(source, arguments.format)
     ending = ".splat" if arguments.format == "splat" else ".ply"
     if path.suffix != ending:
         raise UserError(f"--out {path}: expected a name ending in {ending} for --format {arguments.format}")
-    run = load_run(arguments.run)
-    gaussians = run.gaussians.to_input_frame(run.frame)
+    if source.is_file():
+        if path.exists() and path.samefile(source):
+            raise UserError(f"{source}: is a PLY already; choose another --format or --out")
+        gaussians, basis = read_ply(source), source.with_suffix(BASIS_SUFFIX)
+    else:
+        run = load_run(source)
+        gaussians, basis = run.gaussians.to_input_frame(run.frame), RunFolder(source).basis
     has_features = gaussians.features is not None and arguments.features == "latent"
     if has_features and arguments.format != "ply":
         log.info("features are left out: --format %s has no place for them", arguments.format)
@@ -58,9 +63,14 @@ def export_run(arguments: ExportArguments) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write = {"ply": write_ply, "splat": write_splat, "compressed": write_compressed_ply}[arguments.format]
     write(path, gaussians)
-    if has_features:
-        shutil.copyfile(run.folder / BASIS_FILE, path.with_suffix(BASIS_SUFFIX))
+    if has_features and basis.is_file():
+        shutil.copyfile(basis, path.with_suffix(BASIS_SUFFIX))
     return path
+
+
+def default_path(source: Path, form: str) -> Path:
+    """Where an export goes that was given no name."""
+    return source.with_suffix(SUFFIXES[form]) if source.is_file() else source / f"scene{SUFFIXES[form]}"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from gsdff.distill import BASIS_FILE
 from gsdff.features import encode, teacher_cosine, text_cosine
 from gsdff.labels import LabelClass, Truth, find_truth
 from gsdff.metrics import confusion_matrix, label_scores
@@ -29,7 +28,7 @@ from gsdff.pictures import (
 )
 from gsdff.query import classify
 from gsdff.render import render_features
-from gsdff.runs import LoadedRun
+from gsdff.runs import LoadedRun, RunFolder
 from gsdff.scene import Scene, View
 from gsdff.teachers import Teacher, open_teacher
 from gsdff.teachers.basis import Basis
@@ -64,7 +63,7 @@ def evaluate_features(run: LoadedRun, scene: Scene, out_folder: Path, labels: Pa
         return {}
     teacher = open_teacher(run.config.teacher)
     assert teacher is not None, "a run with features has a teacher"
-    basis = Basis.load(run.folder / BASIS_FILE)
+    basis = Basis.load(RunFolder(run.folder).basis)
     views = [scene.views[view_id] for view_id in scene.test_ids]
     truth = find_truth(scene, labels, teacher.knows)
     text = teacher.text([row.query for row in truth.competing]) if truth else None

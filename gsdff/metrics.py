@@ -73,12 +73,6 @@ def open_lpips(device: torch.device | str, *, download: bool = False) -> ImageDi
     return distance
 
 
-def cosine_map(features: Float[Tensor, "*shape K"], target: Float[Tensor, "*shape K"]) -> Float[Tensor, "*shape"]:
-    """Cosine of the angle between feature vectors, per pixel; 0 where one of them is zero."""
-    _check_same_shape(features, target)
-    return torch.cosine_similarity(features, target, dim=-1)
-
-
 def confusion_matrix(
     predicted: Integer[Tensor, "*shape"], truth: Integer[Tensor, "*shape"], num_classes: int, *, void: int = VOID
 ) -> Int[Tensor, "Q Q1"]:
@@ -123,13 +117,6 @@ def label_scores(confusion: Int[Tensor, "Q Q1"]) -> LabelScores:
     num_pixels = int(confusion.sum())
     accuracy = float(correct.sum() / num_pixels) if num_pixels else float("nan")
     return LabelScores(iou.float(), float(iou.nanmean()), accuracy, num_pixels)
-
-
-def miou(
-    predicted: Integer[Tensor, "*shape"], truth: Integer[Tensor, "*shape"], num_classes: int, *, void: int = VOID
-) -> LabelScores:
-    """The label scores of one pair of maps; over several views, add `confusion_matrix` and take `label_scores`."""
-    return label_scores(confusion_matrix(predicted, truth, num_classes, void=void))
 
 
 def _check_same_shape(a: Shaped[Tensor, "..."], b: Shaped[Tensor, "..."]) -> None:

@@ -59,12 +59,6 @@ def stacked(*pictures: Picture) -> UInt8[Tensor, "H W 3"]:
     return side_by_side(*(to_bytes(picture).transpose(0, 1) for picture in pictures)).transpose(0, 1).contiguous()
 
 
-def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4) -> UInt8[Tensor, "H W 3"]:
-    """Pictures in rows of `columns`, in reading order."""
-    rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
-    return stacked(*(side_by_side(*row) for row in rows))
-
-
 def error_map(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"]) -> UInt8[Tensor, "H W 3"]:
     """Mean absolute error over the channels as heat: black for none, white from `FULL_ERROR` on."""
     error = (image.detach().cpu() - target.detach().cpu()).abs().mean(-1)

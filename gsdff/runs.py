@@ -47,6 +47,11 @@ class RunFolder:
         return self.path / "scene.ply"
 
     @property
+    def basis(self) -> Path:
+        """What the latent features of the scene mean."""
+        return self.path / "basis.safetensors"
+
+    @property
     def demo_data(self) -> Path:
         """Where a run on the built-in scene keeps its photos."""
         return self.path / "data"

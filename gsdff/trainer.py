@@ -138,7 +138,7 @@ class Trainer:
 
     def _set_means_rate(self) -> None:
         """The rate of the means falls exponentially through stage 1 and is in units of the scene's extent."""
-        progress = min(1.0, self.step / self.config.stage1.steps)
+        progress = min(1.0, self.step / max(1, self.config.stage1.steps))
         (group,) = self.optimizers["means"].param_groups
         group["lr"] = self.config.rates.means * self.scene.extent * LAST_MEANS_RATE**progress
 

@@ -70,20 +70,22 @@ def with_boxes(scene: Callable[[float], Scene], target: int) -> tuple[Scene, flo
 
 
 def garden(path: Path, channels: int) -> Scene:
-    """A real, uneven cloud of points seen by the first camera of the file, as wide as the next points are far."""
+    """A real, uneven cloud of points seen by the first camera of the file, about as wide as the next points are far."""
     from scipy.spatial import cKDTree
 
     data = np.load(path)
     means = torch.from_numpy(data["means3d"]).float()
     distances = cKDTree(data["means3d"]).query(data["means3d"], k=4)[0][:, 1:].mean(1)
     n = len(means)
+    generator = torch.Generator().manual_seed(0)
+    shapes = torch.exp(0.5 * torch.randn(n, 3, generator=generator))
     return Scene(
         name=path.stem,
         means=means,
-        quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(n, 1),
-        scales=torch.from_numpy(distances).float().clamp(1e-4, 0.1)[:, None].repeat(1, 3),
+        quats=torch.randn(n, 4, generator=generator),
+        scales=torch.from_numpy(distances).float().clamp(1e-4, 0.1)[:, None] * shapes,
         opacities=torch.full((n,), 0.5),
-        colors=torch.rand(n, channels, generator=torch.Generator().manual_seed(0)),
+        colors=torch.rand(n, channels, generator=generator),
         viewmats=torch.from_numpy(data["viewmats"][:1]).float(),
         Ks=torch.from_numpy(data["Ks"][:1]).float(),
         width=int(data["width"]),

@@ -79,3 +79,12 @@ def test_the_door_names_the_file_it_wrote(run):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{run.folder / 'scene.splat'}: 0.0 MiB\n"
+
+
+def test_a_ply_from_anywhere_converts_too(run, tmp_path):
+    ply = export_run(ExportArguments(run.folder, out=tmp_path / "other.ply"))
+    splat = export_run(ExportArguments(ply, format="splat"))
+    assert splat == tmp_path / "other.splat"
+    assert splat.read_bytes() == export_run(ExportArguments(run.folder, format="splat")).read_bytes()
+    with pytest.raises(UserError, match=f"{ply}: is a PLY already"):
+        export_run(ExportArguments(ply))

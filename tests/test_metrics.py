@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from gsdff.errors import UserError
-from gsdff.metrics import confusion_matrix, cosine_map, label_scores, miou, open_lpips, psnr, ssim
+from gsdff.metrics import confusion_matrix, label_scores, open_lpips, psnr, ssim
 
 WEIGHTS = "alexnet-owt-7be5be79.pth"
 
@@ -44,7 +44,7 @@ def test_psnr_of_a_constant_error_is_known():
 
 
 def test_metrics_refuse_images_of_different_shape():
-    for metric in (psnr, ssim, cosine_map):
+    for metric in (psnr, ssim):
         with pytest.raises(ValueError, match=r"same shape, got \(20, 20, 3\) and \(20, 21, 3\)"):
             metric(torch.zeros(20, 20, 3), torch.zeros(20, 21, 3))
 
@@ -156,12 +156,6 @@ def test_a_failed_download_is_an_error_that_names_the_address(hub, monkeypatch):
         open_lpips("cpu", download=True)
 
 
-def test_cosine_of_known_vectors():
-    a = torch.tensor([[[3.0, 0.0], [1.0, 1.0], [0.0, 0.0]]])
-    b = torch.tensor([[[5.0, 0.0], [-1.0, 0.0], [1.0, 0.0]]])
-    torch.testing.assert_close(cosine_map(a, b), torch.tensor([[1.0, -math.sqrt(0.5), 0.0]]))
-
-
 def test_confusion_matrix_and_scores_of_a_small_map_are_known():
     truth = torch.tensor([[0, 0, 1, 1], [2, 2, 255, 255]], dtype=torch.uint8)
     predicted = torch.tensor([[0, 1, 1, 1], [255, 2, 0, 3]], dtype=torch.uint8)
@@ -173,7 +167,6 @@ def test_confusion_matrix_and_scores_of_a_small_map_are_known():
     assert scores.miou == pytest.approx((1 / 2 + 2 / 3 + 1 / 2) / 3)
     assert scores.accuracy == pytest.approx(4 / 6)
     assert scores.num_pixels == 6
-    assert miou(predicted, truth, 4).miou == scores.miou
 
 
 def test_confusion_of_views_adds_up_and_a_perfect_map_scores_one(generator):
@@ -181,17 +174,17 @@ def test_confusion_of_views_adds_up_and_a_perfect_map_scores_one(generator):
     predicted = torch.randint(0, 5, (2, 30, 20), generator=generator)
     one, two = (confusion_matrix(predicted[i], truth[i], 5) for i in range(2))
     assert torch.equal(one + two, confusion_matrix(predicted, truth, 5))
-    scores = miou(truth, truth, 5)
+    scores = label_scores(confusion_matrix(truth, truth, 5))
     assert scores.miou == scores.accuracy == 1 and scores.num_pixels == 1200
 
 
 def test_a_class_predicted_but_never_true_scores_zero_and_counts():
-    scores = miou(torch.tensor([0, 1]), torch.tensor([0, 0]), 3)
+    scores = label_scores(confusion_matrix(torch.tensor([0, 1]), torch.tensor([0, 0]), 3))
     assert scores.iou[:2].tolist() == [0.5, 0] and scores.miou == 0.25
 
 
 def test_nothing_labelled_scores_nothing():
-    scores = miou(torch.zeros(3, dtype=torch.long), torch.full((3,), 255), 2)
+    scores = label_scores(confusion_matrix(torch.zeros(3, dtype=torch.long), torch.full((3,), 255), 2))
     assert scores.num_pixels == 0 and math.isnan(scores.miou) and math.isnan(scores.accuracy)
 
 

@@ -8,7 +8,6 @@ from PIL import Image
 from gsdff.pictures import (
     FULL_ERROR,
     GAP,
-    contact_sheet,
     error_map,
     fit_pca,
     heat,
@@ -65,14 +64,6 @@ def test_pictures_of_any_size_stand_side_by_side_with_gaps():
     assert (canvas[:, :3] == 0).all() and (canvas[:, 3 : 3 + GAP] == 255).all()
     assert (canvas[:2, 3 + GAP :] == 51).all() and (canvas[2:, 3 + GAP :] == 255).all()
     assert stacked(plain(4, 3, 0), plain(2, 5, 0.2)).shape == (4 + GAP + 2, 5, 3)
-
-
-def test_a_contact_sheet_reads_from_left_to_right():
-    sheet = contact_sheet([plain(2, 2, i / 255) for i in range(5)], columns=3)
-    assert sheet.shape == (4 + GAP, 6 + 2 * GAP, 3)
-    step = 2 + GAP
-    assert [int(sheet[0, i * step, 0]) for i in range(3)] == [0, 1, 2]
-    assert [int(sheet[step, i * step, 0]) for i in range(3)] == [3, 4, 255]
 
 
 def test_no_error_is_black_and_the_full_error_is_white():

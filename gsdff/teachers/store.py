@@ -115,11 +115,15 @@ def _project(teacher: Teacher, views: Sequence[View], folder: Path, B: Float[Ten
             np.save(file, latents.half().cpu().contiguous().numpy())
 
 
-
 def _report(views: Sequence[View], folder: Path, basis: Basis) -> None:
     channels, dim = basis.B.shape
     size = sum((folder / f"{view.stem}.npy").stat().st_size for view in views)
     log.info(
         "features: %d of %d channels keep %.4f of the teacher's energy; %d maps, %.2f MB each (%.2f MB at full width)",
-        dim, channels, basis.energy, len(views), size / len(views) / 1e6, size / len(views) / 1e6 * channels / dim,
+        dim,
+        channels,
+        basis.energy,
+        len(views),
+        size / len(views) / 1e6,
+        size / len(views) / 1e6 * channels / dim,
     )

@@ -1,4 +1,4 @@
-"""The built-in demo scene: a laid table in a furnished room, modelled with distance functions and ray-traced on the CPU."""
+"""The built-in demo scene: a laid table in a furnished room, made of distance functions, ray-traced."""
 
 from gsdff.data.demo.write import write_demo_scene
 

@@ -1,4 +1,4 @@
-"""Things of china, glass and brass on the demo table. Every function models one object standing at z = 0 of its frame."""
+"""Things of china, glass and brass for the demo table. A function models one object, standing at z = 0 of its frame."""
 
 import math
 
@@ -179,6 +179,9 @@ def lamp(name: str, pose: Pose) -> list[Solid]:
     )  # fmt: skip
     shade = ((0.082, 0.24), (0.086, 0.24), (0.056, 0.38), (0.052, 0.38))
 
+    foot_box = (-0.07, -0.07, 0), (0.07, 0.07, 0.361)
+    shade_box = (-0.087, -0.087, 0.239), (0.087, 0.087, 0.381)
+
     def paint_foot(p: Tensor) -> Tensor:
         angle = torch.atan2(p[1], p[0])
         rings = stripes(p[2] - 0.02, 0.028, 0.16)
@@ -200,9 +203,6 @@ def lamp(name: str, pose: Pose) -> list[Solid]:
         return sdf.lathe(p, shade)
 
     return [
-        Solid(name, "lamp", (-0.07, -0.07, 0), (0.07, 0.07, 0.361), distance_foot, paint_foot, **pose.place, gloss=0.05),
-        Solid(
-            name, "lamp", (-0.087, -0.087, 0.239), (0.087, 0.087, 0.381), distance_shade, paint_shade, **pose.place,
-            glow=0.25,
-        ),
-    ]  # fmt: skip
+        Solid(name, "lamp", *foot_box, distance_foot, paint_foot, **pose.place, gloss=0.05),
+        Solid(name, "lamp", *shade_box, distance_shade, paint_shade, **pose.place, glow=0.25),
+    ]

@@ -12,7 +12,7 @@ from gsdff.data.demo.tracing import Hits, trace
 _SAMPLES = ((0.0, 0.0), (-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
 """Where in a pixel rays go, from its centre: the centre, which alone decides label and depth, and a rotated grid."""
 _RAYS = 250_000
-"""Rays traced at a time: enough that small objects get many, few enough to fit into memory whatever the photo's size."""
+"""Rays traced at a time: enough that small objects get many, few enough for memory whatever the photo's size."""
 
 
 @dataclass(frozen=True)

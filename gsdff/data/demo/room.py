@@ -1,14 +1,23 @@
-"""The room around the demo table: walls, floor, rug, window, furniture, and the table itself. Metres, z up, floor at 0."""
-
-import math
+"""The room of the demo scene: walls, floor, rug, window, and the table in the middle. Metres, z up, floor at 0."""
 
 import torch
 from torch import Tensor
 
 from gsdff.data.demo import sdf
-from gsdff.data.demo.solids import Pose, Solid, Wall
+from gsdff.data.demo.solids import Solid, Wall
 from gsdff.data.demo.textures import (
-    cells, checker, dots, fractal, inside, mix, noise, planks, rgb, step, stripes, wood,
+    cells,
+    checker,
+    dots,
+    fractal,
+    inside,
+    mix,
+    noise,
+    planks,
+    rgb,
+    step,
+    stripes,
+    wood,
 )  # fmt: skip
 
 HALF_X, HALF_Y, CEILING = 2.4, 2.1, 2.6

@@ -4,7 +4,17 @@ import math
 
 from gsdff.data.demo.crockery import bottle, bowl, clock, cup, lamp, plate, teapot
 from gsdff.data.demo.solids import Pose, Solid
-from gsdff.data.demo.things import APPLE_HEIGHT, ORANGE_RADIUS, apple, banana, book, donut, orange, potted_plant, toy_block
+from gsdff.data.demo.things import (
+    APPLE_HEIGHT,
+    ORANGE_RADIUS,
+    apple,
+    banana,
+    book,
+    donut,
+    orange,
+    potted_plant,
+    toy_block,
+)
 
 
 def still_life(table_top: float) -> list[Solid]:

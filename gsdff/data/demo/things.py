@@ -1,7 +1,5 @@
 """Fruit, books, toys and a plant for the demo table. Every function models one object at its frame's origin."""
 
-import math
-
 import torch
 from torch import Tensor
 

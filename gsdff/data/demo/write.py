@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.data.demo.model import sample_points, write_model
-from gsdff.data.demo.photo import Photo, Viewpoint
+from gsdff.data.demo.photo import Photo
 from gsdff.data.demo.world import CATEGORIES, World, build_world, viewpoints
 from gsdff.errors import UserError
 from gsdff.scene import HOLD_OUT_EVERY
@@ -31,7 +31,7 @@ _POINT_NOISE = 0.003
 """Spread of the points, per axis, over their distance to the camera that saw them."""
 _README = (
     "The built-in demo scene of gsdff: a table in a room, ray-traced, with exact labels (labels/, classes.json) and "
-    "objects (instances/, objects.json).\nMetres, z up, floor at z = 0. demo.json holds the settings it was made with.\n"
+    "objects (instances/, objects.json).\nMetres, z up, floor at z = 0. demo.json holds the settings.\n"
 )
 
 
