@@ -7,6 +7,8 @@ and prints the process's peak resident memory, what of it was there after the im
 and of the last pass over the views.
 """
 
+import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
+
 import argparse
 import json
 import resource

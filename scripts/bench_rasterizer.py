@@ -7,6 +7,8 @@ Scenes are scaled until their bounding boxes meet a given number of 16x16 tiles,
 of cost against intersections x channels needs.
 """
 
+import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
+
 import json
 import platform
 import resource
@@ -29,6 +31,7 @@ from gsdff.render import rasterization, reference
 
 TENSORS = ("means", "quats", "scales", "opacities", "colors")
 SOLID, FAINT = (0.0, 1.0), (0.01, 0.05)
+CURVE_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Options:
     device: Literal["cpu", "cuda"] = "cpu"
     """`cuda` times gsplat through the same call."""
     repeats: int = 20
-    """Timed runs of each measurement; the curve takes half of them."""
+    """Timed runs of each scene's passes."""
     threads: int | None = None
     """CPU threads; torch's own choice where not given."""
     garden: Path | None = None
@@ -165,20 +168,24 @@ def spread(values: list[float]) -> float:
 
 
 def measure_curve(scale: float, options: Options) -> dict:
-    """Best times over sizes and channels of faint scenes, and straight lines through them."""
-    points = []
+    """Best times over sizes and channels of faint scenes, and straight lines through them.
+
+    All scenes are gone through in several rounds: what else runs on the machine for a while spoils no point for good.
+    """
+    points = {}
     work = [(n, d) for n in (6250, 12_500, 25_000, 50_000) for d in (1, 3, 8, 16, 32, 64, 128)]
-    for n, channels in tqdm(work, desc="curve"):
+    for n, channels in tqdm(work * CURVE_ROUNDS, desc="curve"):
         scene = synthetic("faint", n, 400, 300, channels, FAINT, scale)
-        repeats = max(3, options.repeats // 2)
-        forward, backward = time_passes(scene, TENSORS, repeats, options.device)
-        _, colors = time_passes(scene, ("colors",), repeats, options.device)
-        intersections = len(rasterization(**scene.arguments(device=options.device))[2]["flatten_ids"])
-        point = {"gaussians": n, "channels": channels, "intersections": intersections}
-        best = {"forward": min(forward), "backward": min(backward), "backward_colors": min(colors)}
-        points.append(point | {f"{name}_ms": value for name, value in best.items()})
-    fits = {name: fit(points, name) for name in ("forward", "backward", "backward_colors")}
-    return {"points": points, "fits": fits}
+        forward, backward = time_passes(scene, TENSORS, 3, options.device)
+        _, colors = time_passes(scene, ("colors",), 3, options.device)
+        if (n, channels) not in points:
+            intersections = len(rasterization(**scene.arguments(device=options.device))[2]["flatten_ids"])
+            points[n, channels] = {"gaussians": n, "channels": channels, "intersections": intersections}
+        point = points[n, channels]
+        for name, times in (("forward", forward), ("backward", backward), ("backward_colors", colors)):
+            point[f"{name}_ms"] = min(point.get(f"{name}_ms", float("inf")), *times)
+    fits = {name: fit(list(points.values()), name) for name in ("forward", "backward", "backward_colors")}
+    return {"points": list(points.values()), "fits": fits}
 
 
 def fit(points: list[dict], name: str) -> dict[str, float]:

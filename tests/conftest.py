@@ -1,5 +1,7 @@
 """Fixtures shared by the tests."""
 
+import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
+
 from pathlib import Path
 
 import pytest

@@ -57,7 +57,7 @@ def bookcase() -> Solid:
     def books(p: Tensor, upright: Tensor, row: Tensor, column: Tensor) -> Tensor:
         tall = cells(column, row, 2.0)
         book = torch.stack([p[0] - (column + 0.5) * spacing, p[1] - 0.06 + 0.03 * tall, upright - 0.15])
-        return torch.maximum(sdf.box(book, (0.0215, 0.09, 0.15)), upright - 0.22 - 0.09 * tall)
+        return torch.maximum(sdf.box(book, (0.0215, 0.08, 0.15)), upright - 0.22 - 0.09 * tall)
 
     def distance(p: Tensor) -> Tensor:
         body = sdf.box(sdf.moved(p, z=height / 2), (half_width, depth, height / 2), 0.006)
@@ -120,7 +120,7 @@ def sofa() -> list[Solid]:
         at = Pose(HALF_X - 0.29, y, 0.68, degrees).place
         return Solid(name, "cushion", low, high, distance, paint, **at)
 
-    low, high = (-0.41, -half_y, -0.03), (0.44, half_y, 0.87)
+    low, high = (-0.41, -half_y - 0.01, -0.03), (0.44, half_y + 0.01, 0.87)
     return [
         Solid("sofa", "sofa", low, high, distance, paint, origin=(HALF_X - 0.46, 0, 0)),
         cushion("cushion yellow", -0.5, 8, "#e3b23c", "#f3e6c0", 0.1),

@@ -77,12 +77,18 @@ def _nearest(solids: list[Solid], points: Tensor) -> Tensor:
 
 def visibility(grid: DistanceGrid, points: Tensor, towards: Tensor, sharpness: float, start: float) -> Tensor:
     """Share of a round light seen from each point, its radius 1 / sharpness radians (Aaltonen's soft shadows)."""
-    t = torch.full_like(points[0], start)
-    seen = torch.ones_like(t)
-    for _ in range(26):
-        gap = grid.at(points + towards * t)
-        seen = torch.minimum(seen, sharpness * gap / t)
-        t = t + torch.maximum(gap.clamp_max(0.25), 0.4 * start + 0.03 * t)
+    seen = torch.ones_like(points[0])
+    active, towards = torch.arange(len(seen)), towards.expand_as(points)
+    t, so_far = torch.full_like(seen, start), seen
+    for _ in range(0, 25, 5):
+        for _ in range(5):
+            there = points + towards * t
+            gap = grid.at(there)
+            so_far = torch.minimum(so_far, sharpness * gap / t)
+            t = t + torch.maximum(gap.clamp_max(0.25), 0.4 * start + 0.03 * t)
+        seen[active] = so_far
+        going = (so_far > -1) & ((there > grid.lower) & (there < grid.upper)).all(0)
+        active, t, so_far, points, towards = active[going], t[going], so_far[going], points[:, going], towards[:, going]
     seen = seen.clamp_min(-1)
     return 0.25 * (1 + seen) ** 2 * (2 - seen)
 

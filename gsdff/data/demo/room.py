@@ -162,7 +162,7 @@ def window() -> list[Solid]:
     solids = [
         Solid("window", "window", (-0.005, -half_y, -half_z), (0.005, half_y, half_z), pane, paint_garden, **at,
               glow=1.5),
-        Solid("window", "window", (-0.03, -half_y - 0.1, -half_z - 0.08), (0.2, half_y + 0.1, half_z + 0.06), frame,
+        Solid("window", "window", (-0.05, -half_y - 0.1, -half_z - 0.08), (0.2, half_y + 0.1, half_z + 0.06), frame,
               white, **at, gloss=0.03),
     ]  # fmt: skip
     return [*solids, _curtain("left curtain", y1 + 0.16), _curtain("right curtain", y0 - 0.16)]

@@ -6,6 +6,7 @@ approximates the distance the caller shortens it, so that a marching ray never s
 """
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -99,19 +100,28 @@ def lathe(p: Tensor, profile: tuple[tuple[float, float], ...]) -> Tensor:
     A side that lies on the axis is no surface, so it is left out.
     """
     rho, z = torch.hypot(p[0], p[1]), p[2]
-    nearest = torch.full_like(rho, float("inf"))
-    within = torch.zeros_like(rho, dtype=torch.bool)
-    for (r0, z0), (r1, z1) in zip(profile, profile[1:] + profile[:1], strict=True):
-        er, ez = r1 - r0, z1 - z0
-        wr, wz = rho - r0, z - z0
-        if z0 != z1:  # an odd number of sides lies further out
-            within ^= (z >= min(z0, z1)) & (z < max(z0, z1)) & (wr < wz * (er / ez))
-        if r0 or r1:
-            square = er * er + ez * ez
-            along = (wr * (er / square) + wz * (ez / square)).clamp(0, 1)
-            nearest = torch.minimum(nearest, (wr - er * along) ** 2 + (wz - ez * along) ** 2)
-    distance = nearest.sqrt()
-    return torch.where(within, -distance, distance)
+    r0, z0, along_r, along_z, slope, low, high = _sides(profile)
+    wr, wz = rho - r0, z - z0
+    further_out = (z >= low) & (z < high) & (wr < wz * slope)  # an odd number of sides: the point is within
+    along = (wr * along_r + wz * along_z).clamp(0, 1)
+    square = along_r**2 + along_z**2
+    nearest = (wr - along * (along_r / square)) ** 2 + (wz - along * (along_z / square)) ** 2
+    distance = nearest.amin(0).sqrt()
+    return torch.where(further_out.sum(0) % 2 == 1, -distance, distance)
+
+
+@cache
+def _sides(profile: tuple[tuple[float, float], ...]) -> tuple[Tensor, ...]:
+    """Of every side [S, 1]: its start, its direction over its squared length, dr/dz, and the heights it spans."""
+    start = torch.tensor(profile, dtype=torch.float64)
+    end = start.roll(-1, 0)
+    on_surface = (start[:, 0] > 0) | (end[:, 0] > 0)
+    start, side = start[on_surface], (end - start)[on_surface]
+    heights = torch.stack([start[:, 1], start[:, 1] + side[:, 1]], 1)
+    slope = side[:, 0] / torch.where(side[:, 1] == 0, torch.inf, side[:, 1])
+    side = side / (side**2).sum(1, keepdim=True)
+    columns = [start[:, 0], start[:, 1], side[:, 0], side[:, 1], slope, heights.amin(1), heights.amax(1)]
+    return tuple(column.float()[:, None] for column in columns)
 
 
 def smooth_union(a: Tensor, b: Tensor, width: float) -> Tensor:

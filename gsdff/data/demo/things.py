@@ -193,7 +193,7 @@ def potted_plant(name: str, pose: Pose) -> list[Solid]:
         return sdf.ellipsoid(torch.stack([bent[0], narrow, bent[2]]), 0.073, 0.033, 0.0042) * 0.55
 
     def foliage(p: Tensor) -> Tensor:
-        stems = sdf.capsule(p, (0.0, 0.0, 0.09), (0.0, 0.0, 0.25), 0.005)
+        stems = sdf.capsule(p, (0.0, 0.0, 0.096), (0.0, 0.0, 0.25), 0.005)
         for ring in _LEAF_RINGS:
             stems = torch.minimum(stems, leaf(leaf_frame(p, ring)[0]))
         return stems
