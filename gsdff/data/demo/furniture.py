@@ -102,7 +102,7 @@ def sofa() -> list[Solid]:
         return torch.minimum(torch.minimum(torch.minimum(base, back), torch.minimum(arm, seat)), feet)
 
     def paint(p: Tensor) -> Tensor:
-        weave = 0.8 + 0.4 * checker(p[0] + p[2], p[1] + 0.3 * p[2], 0.022) * noise(p[1] * 30, p[2] * 30, p[0] * 30)
+        weave = 0.85 + 0.3 * checker(p[0] + p[2], p[1] + 0.3 * p[2], 0.045)
         cloth = mix(rgb("#3d5f7a"), rgb("#5580a0"), fractal(p[0] * 6, p[1] * 6, p[2] * 6)) * weave
         return mix(cloth, rgb("#3a2415"), inside(p[2] < 0.08))
 

@@ -13,6 +13,8 @@ _SAMPLES = ((0.0, 0.0), (-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.3
 """Where in a pixel rays go, from its centre: the centre, which alone decides label and depth, and a rotated grid."""
 _RAYS = 250_000
 """Rays traced at a time: enough that small objects get many, few enough for memory whatever the photo's size."""
+_PARALLEL = 0.97
+"""Samples of a pixel share their light down to this cosine between their normals."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +97,15 @@ class Stage:
         return albedo * (light + glow) + mirrored
 
     def _light(self, points: Tensor, normals: Tensor, surface_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Light [3, P] and openness [P], found once a pixel: at its centre, for all its samples on the same surface.
+        """Light [3, P] and openness [P], found once a pixel, at its centre, for all samples on the same surface.
 
-        Light changes slowly over a surface, unlike paint, and is dear.
+        Light changes slowly along it, unlike paint, and is dear.
         """
         ids = surface_ids.reshape(len(_SAMPLES), -1)
         number = torch.arange(ids.numel()).reshape(ids.shape)
-        source = torch.where(ids == ids[0], number[0], number).flatten()
+        facing = normals.reshape(3, *ids.shape)
+        is_same = (ids == ids[0]) & ((facing * facing[:, :1]).sum(0) > _PARALLEL)
+        source = torch.where(is_same, number[0], number).flatten()
         needed, copies = source.unique(return_inverse=True)
         is_solid = surface_ids[needed] >= len(self.walls)
         light, opened = self.lighting.irradiance(points[:, needed], normals[:, needed], is_solid)

@@ -31,7 +31,7 @@ DADO = 0.66
 def walls() -> list[Wall]:
     """Floor, ceiling and four walls."""
     return [
-        Wall("floor", "floor", 2, 0.0, 1.0, _paint_floor, gloss=0.02),
+        Wall("floor", "floor", 2, 0.0, 1.0, _paint_floor, gloss=0.01),
         Wall("ceiling", "wall", 2, CEILING, -1.0, lambda p: rgb("#e8e4da").expand_as(p)),
         Wall("wall at the window", "wall", 0, -HALF_X, 1.0, lambda p: _paint_wall(p[1], p[2])),
         Wall("wall at the sofa", "wall", 0, HALF_X, -1.0, lambda p: _paint_wall(p[1], p[2])),
@@ -94,7 +94,7 @@ def table() -> list[Solid]:
 
     solids = [
         Solid("table", "table", (-half_x, -half_y, -0.019), (half_x, half_y, 0.019), top, paint_top,
-              origin=(0, 0, TABLE_TOP - 0.019), gloss=0.03),
+              origin=(0, 0, TABLE_TOP - 0.019), gloss=0.015),
         Solid("table", "table", (0.07 - half_x, 0.07 - half_y, -0.045), (half_x - 0.07, half_y - 0.07, 0.045), apron,
               lambda p: wood(p[0] + p[1], p[2], rgb("#643b1a"), rgb("#94642f")), origin=(0, 0, TABLE_TOP - 0.08)),
     ]  # fmt: skip
@@ -123,7 +123,7 @@ def rug() -> Solid:
         border = mix(rgb("#22324f"), rgb("#d9b678"), checker(x + y, x - y, 0.075))
         colour = mix(field, border, inside(margin < 0.2))
         colour = mix(colour, rgb("#e6d5ac"), inside(((margin - 0.2).abs() < 0.018) | (margin < 0.03)))
-        return colour * (0.78 + 0.4 * noise(x * 130, y * 130))
+        return colour * (0.88 + 0.24 * noise(x * 35, y * 35))
 
     low, high = (-half_x, -half_y, 0), (half_x, half_y, 0.01)
     return Solid("rug", "rug", low, high, distance, paint, yaw=0.0)

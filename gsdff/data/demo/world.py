@@ -14,8 +14,8 @@ from gsdff.data.demo.still_life import still_life
 
 FOCAL = 0.95
 """Focal length over image width."""
-_RINGS = ((1.12, 1.27), (1.52, 1.12), (1.3, 1.18))
-"""Height above the floor and distance from the table's middle of the rings of cameras, metres."""
+_DISTANCE, _HEIGHT = 1.2, 1.31
+"""Of the cameras, from the table's middle and above the floor, on average, metres."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,15 @@ def build_world() -> World:
 
 
 def viewpoints(views: int, width: int, height: int, generator: torch.Generator) -> list[Viewpoint]:
-    """Cameras once round the table, alternating between three heights, each a little off its place."""
+    """Cameras once round the table, rising and sinking three times on the way, each a little off its place."""
     places = []
     for index in range(views):
-        stand, distance = _RINGS[index % len(_RINGS)]
         sway, back, up, *aim = (2 * torch.rand(6, generator=generator) - 1).tolist()
-        angle = 2 * math.pi * (index + 0.3 * sway) / views - 1.0
-        distance *= 1 + 0.05 * back
-        centre = torch.tensor([distance * math.cos(angle), distance * math.sin(angle), stand + 0.04 * up])
+        angle = 2 * math.pi * (index + 0.25 * sway) / views - 1.0
+        wave = math.sin(3 * angle)
+        distance = _DISTANCE - 0.07 * wave + 0.03 * back
+        stand = _HEIGHT + 0.17 * wave + 0.03 * up
+        centre = torch.tensor([distance * math.cos(angle), distance * math.sin(angle), stand])
         target = torch.tensor([0.0, 0.0, TABLE_TOP + 0.07]) + 0.04 * torch.tensor(aim)
         places.append(Viewpoint(_looking(centre, target), centre, FOCAL * width, width, height))
     return places
