@@ -1,5 +1,6 @@
 """Compiled kernels: how they are made, cached and run on all cores."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import torch
 from numba import njit
+
+log = logging.getLogger("gsdff")
 
 
 def kernel(function: Callable | None = None, **options) -> Callable:
@@ -35,6 +38,15 @@ def _source_stamp() -> str:
 
 
 @cache
+def _say_compiling(folder: str) -> None:
+    """Says, once for these sources, why nothing moves for a while: numba's `folder` has no kernels of theirs yet."""
+    marker = Path(folder) / f"gsdff-{_source_stamp()[:16]}"
+    if not marker.exists():
+        log.info("compiling the kernels for this processor, this once; about a minute")
+        marker.touch()
+
+
+@cache
 def _pool(num_threads: int, process: int) -> ThreadPoolExecutor:
     """One pool a process: a fork's child has none of its parent's threads."""
     return ThreadPoolExecutor(num_threads, thread_name_prefix="gsdff")
@@ -47,6 +59,8 @@ def run_parts(function: Callable, parts: Iterable[tuple]) -> None:
     viewer), and torch's own setting (`torch.set_num_threads`) rules. What it writes must depend on its part
     alone, so that results do not depend on the number of threads.
     """
+    if hasattr(function, "stats"):
+        _say_compiling(function.stats.cache_path)
     num_threads = torch.get_num_threads()
     if num_threads == 1:
         for part in parts:

@@ -66,3 +66,13 @@ def test_every_part_is_run_once_on_any_number_of_threads():
             assert sorted(seen) == list(range(20))
     finally:
         torch.set_num_threads(threads)
+
+
+def test_compiling_is_said_once(tmp_path, caplog):
+    caplog.set_level("INFO", logger="gsdff")
+    kernels._say_compiling(str(tmp_path))
+    kernels._say_compiling.cache_clear()
+    kernels._say_compiling(str(tmp_path))
+    assert [record.message for record in caplog.records] == [
+        "compiling the kernels for this processor, this once; about a minute"
+    ]
