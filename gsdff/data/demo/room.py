@@ -117,12 +117,12 @@ def rug() -> Solid:
         margin = torch.minimum(half_x - x.abs(), half_y - y.abs())
         u, v = (x / 0.3) % 1.0 - 0.5, (y / 0.3) % 1.0 - 0.5
         lozenge = u.abs() + v.abs()
-        field = mix(rgb("#8f4a40"), rgb("#3a4a66"), inside(lozenge < 0.34))
-        field = mix(field, rgb("#e2c58e"), inside((lozenge - 0.34).abs() < 0.035))
-        field = mix(field, rgb("#d8894a"), inside(lozenge < 0.12))
-        border = mix(rgb("#22324f"), rgb("#d9b678"), checker(x + y, x - y, 0.075))
+        field = mix(rgb("#9a6254"), rgb("#62708a"), inside(lozenge < 0.34))
+        field = mix(field, rgb("#c4a986"), inside((lozenge - 0.34).abs() < 0.035))
+        field = mix(field, rgb("#bb8258"), inside(lozenge < 0.12))
+        border = mix(rgb("#4d5b75"), rgb("#bfa27c"), checker(x + y, x - y, 0.075))
         colour = mix(field, border, inside(margin < 0.2))
-        colour = mix(colour, rgb("#e6d5ac"), inside(((margin - 0.2).abs() < 0.018) | (margin < 0.03)))
+        colour = mix(colour, rgb("#c9b490"), inside(((margin - 0.2).abs() < 0.018) | (margin < 0.03)))
         return colour * (0.88 + 0.24 * noise(x * 35, y * 35))
 
     low, high = (-half_x, -half_y, 0), (half_x, half_y, 0.01)

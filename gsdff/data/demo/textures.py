@@ -83,8 +83,8 @@ def wood(along: Tensor, across: Tensor, dark: Tensor, light: Tensor, salt: Tenso
     salt = torch.as_tensor(salt).expand_as(along)
     warp = fractal(along * 1.3 + salt * 9, across * 7, salt * 5)
     rings = 0.5 + 0.5 * torch.sin(across * 95 + warp * 26 + salt * 20)
-    fibre = noise(along * 9 + salt * 31, across * 220, salt * 7)
-    tone = 0.6 * rings + 0.4 * fibre
+    fibre = noise(along * 9 + salt * 31, across * 110, salt * 7)
+    tone = 0.68 * rings + 0.32 * fibre
     return mix(dark, light, tone) * (0.86 + 0.28 * fractal(along * 3, across * 4, salt * 17))
 
 

@@ -12,10 +12,10 @@ from gsdff.data.demo.photo import Stage, Viewpoint
 from gsdff.data.demo.room import TABLE_TOP, rug, table, walls, window
 from gsdff.data.demo.still_life import still_life
 
-FOCAL = 0.95
+FOCAL = 1.08
 """Focal length over image width."""
-_DISTANCE, _HEIGHT = 1.2, 1.31
-"""Of the cameras, from the table's middle and above the floor, on average, metres."""
+_RINGS = ((1.2, 1.37), (1.5, 1.29), (1.36, 1.33))
+"""Height above the floor and distance from the table's middle of the rings of cameras, metres."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,14 @@ def build_world() -> World:
 
 
 def viewpoints(views: int, width: int, height: int, generator: torch.Generator) -> list[Viewpoint]:
-    """Cameras once round the table, rising and sinking three times on the way, each a little off its place."""
+    """Cameras once round the table, alternating between three heights, each a little off its place."""
     places = []
     for index in range(views):
+        stand, distance = _RINGS[index % len(_RINGS)]
         sway, back, up, *aim = (2 * torch.rand(6, generator=generator) - 1).tolist()
-        angle = 2 * math.pi * (index + 0.25 * sway) / views - 1.0
-        wave = math.sin(3 * angle)
-        distance = _DISTANCE - 0.07 * wave + 0.03 * back
-        stand = _HEIGHT + 0.17 * wave + 0.03 * up
-        centre = torch.tensor([distance * math.cos(angle), distance * math.sin(angle), stand])
+        angle = 2 * math.pi * (index + 0.3 * sway) / views - 1.0
+        distance *= 1 + 0.05 * back
+        centre = torch.tensor([distance * math.cos(angle), distance * math.sin(angle), stand + 0.04 * up])
         target = torch.tensor([0.0, 0.0, TABLE_TOP + 0.07]) + 0.04 * torch.tensor(aim)
         places.append(Viewpoint(_looking(centre, target), centre, FOCAL * width, width, height))
     return places
