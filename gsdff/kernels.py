@@ -37,13 +37,19 @@ def _source_stamp() -> str:
     return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
-@cache
+_folders_seen: set[str] = set()
+
+
 def _say_compiling(folder: str) -> None:
     """Says, once for these sources, why nothing moves for a while: numba's `folder` has no kernels of theirs yet."""
+    if folder in _folders_seen:
+        return
     marker = Path(folder) / f"gsdff-{_source_stamp()[:16]}"
     if not marker.exists():
-        log.info("compiling the kernels for this processor, this once; about a minute")
+        if not _folders_seen:
+            log.info("compiling the kernels for this processor, this once; about a minute")
         marker.touch()
+    _folders_seen.add(folder)
 
 
 @cache

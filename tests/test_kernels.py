@@ -68,11 +68,15 @@ def test_every_part_is_run_once_on_any_number_of_threads():
         torch.set_num_threads(threads)
 
 
-def test_compiling_is_said_once(tmp_path, caplog):
+def test_compiling_is_said_once(tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO", logger="gsdff")
-    kernels._say_compiling(str(tmp_path))
-    kernels._say_compiling.cache_clear()
-    kernels._say_compiling(str(tmp_path))
+    folders = [tmp_path / name for name in ("render", "losses")]
+    for folder in folders:
+        folder.mkdir()
+    for _process in range(2):
+        monkeypatch.setattr(kernels, "_folders_seen", set())
+        for folder in folders:
+            kernels._say_compiling(str(folder))
     assert [record.message for record in caplog.records] == [
         "compiling the kernels for this processor, this once; about a minute"
     ]
