@@ -13,13 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.scene import Scene, View
+from gsdff.scene import VOID, Scene, View
 
 log = logging.getLogger("gsdff")
 
 CLASSES_FILE = "classes.json"
-VOID = 255
-"""The label of pixels without truth."""
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ from jaxtyping import Float, Int, Integer, Shaped
 from torch import Tensor
 
 from gsdff.errors import UserError
+from gsdff.scene import VOID
 
 log = logging.getLogger("gsdff")
 
 SSIM_WINDOW = 11
-VOID = 255
-"""The id of pixels without a label."""
 
 ImageDistance = Callable[[Tensor, Tensor], float]
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from gsdff.files import whole_file
+from gsdff.scene import VOID
 
 Picture = Shaped[Tensor, "H W 3"]
 
@@ -22,7 +23,6 @@ GAP = 4
 GAP_COLOR = 255
 FULL_ERROR = 0.5
 """The mean absolute error that is drawn white; one scale for all views, so that they compare."""
-VOID = 255
 _HEAT = torch.tensor([[0.0, 0.0, 0.0], [0.45, 0.0, 0.35], [0.9, 0.25, 0.1], [1.0, 0.75, 0.1], [1.0, 1.0, 1.0]])
 _FIT_ROWS = 50_000
 """Feature vectors a PCA is fitted to at most; more change nothing that the eye can see."""

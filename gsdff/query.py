@@ -3,8 +3,7 @@
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-VOID = 255
-"""The answer where there is nothing to ask."""
+from gsdff.scene import VOID
 
 
 def classify(scores: Float[Tensor, "*S Q"], answered: Bool[Tensor, "*S"]) -> UInt8[Tensor, "*S"]:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from gsdff.cameras import Camera, WorldFrame
 
+VOID = 255
+"""The label of a pixel without truth, or without an answer."""
 HOLD_OUT_EVERY = 8
 """Every 8th view in name order, from the first, is held out (Mip-NeRF 360's split, and 3DGS's)."""
 

@@ -1,7 +1,6 @@
 """The built-in scene: what is written agrees with what stands there, and looks like photos."""
 
 import json
-import math
 import struct
 import subprocess
 import sys
@@ -15,14 +14,12 @@ from PIL import Image
 
 from gsdff.config import DataConfig
 from gsdff.data import load_scene
-from gsdff.data.demo import sdf, write, write_demo_scene
+from gsdff.data.demo import write_demo_scene
 from gsdff.data.demo.light import visibility
-from gsdff.data.demo.model import quaternion
 from gsdff.data.demo.room import TABLE_TOP
 from gsdff.data.demo.things import ORANGE_RADIUS
 from gsdff.data.demo.tracing import trace
 from gsdff.data.demo.world import CATEGORIES, World, build_world
-from gsdff.errors import UserError
 
 VIEWS, WIDTH, HEIGHT = 8, 64, 48
 
@@ -146,7 +143,6 @@ def test_pictures_of_every_kind_have_the_size_and_depth_asked_for(folder, model)
     assert kinds["labels"].shape == (VIEWS, HEIGHT, WIDTH) and kinds["labels"].dtype == np.uint8
     assert kinds["instances"].shape == (VIEWS, HEIGHT, WIDTH) and kinds["instances"].dtype == np.uint16
     assert model.size == (WIDTH, HEIGHT) and model.names == [f"view_{i:03d}.png" for i in range(VIEWS)]
-    assert "labels" in (folder / "README.txt").read_text()
 
 
 def test_all_classes_appear_and_every_instance_has_one_class(folder):
@@ -302,93 +298,3 @@ def test_things_throw_shadows_away_from_the_window(world):
     to_sun = torch.nn.functional.normalize(torch.tensor([[-1.0], [0.0], [0.48]]), dim=0)
     shaded, lit = visibility(world.stage.lighting.fine, points, to_sun, 24.0, 0.01).tolist()
     assert shaded < 0.05 and lit > 0.95
-
-
-def test_no_solid_reaches_out_of_its_box(world, generator):
-    for solid in world.stage.solids:
-        lower, upper = torch.tensor(solid.lower)[:, None], torch.tensor(solid.upper)[:, None]
-        points = lower + (upper - lower) * torch.rand(3, 3000, generator=generator)
-        side, faces = torch.arange(3000) % 3, torch.cat([lower, upper], 1)
-        points[side, torch.arange(3000)] = faces[side, torch.arange(3000) // 3 % 2]
-        assert solid.distance(points).min() > -1e-3, solid.name
-
-
-def test_distances_of_simple_shapes():
-    p = torch.tensor([[0.0, 0.0, 2.0], [3.0, 0.0, 0.0], [0.0, 0.0, 0.0]]).T
-    assert sdf.sphere(p, 1.0).tolist() == [1, 2, -1]
-    assert sdf.box(p, (1.0, 2.0, 0.5)).tolist() == [1.5, 2, -0.5]
-    assert sdf.cylinder(p, 1.0, 0.5).tolist() == [1.5, 2, -0.5]
-    assert sdf.torus(p, 3.0, 0.5).tolist() == pytest.approx([math.hypot(3, 2) - 0.5, -0.5, 2.5])
-    assert sdf.capsule(p, (0.0, 0.0, 0.0), (3.0, 0.0, 0.0), 0.25).tolist() == [1.75, -0.25, -0.25]
-    assert sdf.turned(p, math.pi / 2)[:, 1].tolist() == pytest.approx([0, -3, 0], abs=1e-6)
-
-
-def test_a_turned_rectangle_is_a_cylinder(generator):
-    p = 2 * torch.rand(3, 500, generator=generator) - 1
-    turned = sdf.lathe(p, ((0.0, -0.3), (0.5, -0.3), (0.5, 0.3), (0.0, 0.3)))
-    torch.testing.assert_close(turned, sdf.cylinder(p, 0.5, 0.3), atol=1e-6, rtol=0)
-
-
-def test_quaternions_turn_back_into_their_rotations():
-    generator = np.random.default_rng(0)
-    quats = generator.normal(size=(50, 4))
-    quats = np.concatenate([quats / np.linalg.norm(quats, axis=1, keepdims=True), np.eye(4)])  # half turns too
-    for quat in quats:
-        found = quaternion(rotation_of(*quat))
-        assert found[0] >= 0
-        np.testing.assert_allclose(rotation_of(*found), rotation_of(*quat), atol=1e-12)
-
-
-def tiny(folder: Path, **changes: int) -> None:
-    write_demo_scene(folder, **({"views": 2, "width": 16, "height": 12} | changes))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_one_seed_gives_one_scene_and_another_other_cameras(tmp_path, world, monkeypatch):
-    tiny(tmp_path / "a")
-    tiny(tmp_path / "b")
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    monkeypatch.setattr(write, "build_world", lambda: world)
-    tiny(tmp_path / "c", seed=1)
-    assert contents(tmp_path / "a")["sparse/0/images.bin"] != contents(tmp_path / "c")["sparse/0/images.bin"]
-
-
-def test_a_scene_that_is_there_is_left_alone_and_mended_when_a_file_is_gone(tmp_path, world, monkeypatch):
-    folder, built = tmp_path / "scene", []
-    monkeypatch.setattr(write, "build_world", lambda: built.append(1) or world)
-    folder.mkdir()
-    tiny(folder)
-    before = contents(folder)
-    tiny(folder)
-    assert len(built) == 1 and contents(folder) == before
-    (folder / "labels" / "view_001.png").unlink()
-    tiny(folder)
-    assert len(built) == 2 and contents(folder) == before
-    tiny(folder, width=20)
-    assert len(built) == 3 and imread(folder / "images" / "view_000.png").shape == (12, 20, 3)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["scene"]
-
-
-def test_a_folder_with_other_things_is_refused_and_kept(tmp_path):
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match=tmp_path.name):
-        tiny(tmp_path)
-    assert contents(tmp_path) == {"thesis.tex": b"years of work"}
-
-
-def test_an_interrupted_run_leaves_the_old_scene_and_no_scraps(tmp_path, world, monkeypatch):
-    monkeypatch.setattr(write, "build_world", lambda: world)
-    tiny(tmp_path / "scene")
-    before, num_threads = contents(tmp_path / "scene"), torch.get_num_threads()
-
-    def full_disk(*_):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(write, "write_model", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        tiny(tmp_path / "scene", seed=3)
-    assert contents(tmp_path / "scene") == before and torch.get_num_threads() == num_threads
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["scene"]

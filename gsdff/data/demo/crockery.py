@@ -119,9 +119,7 @@ def bottle(name: str, pose: Pose) -> Solid:
     def distance(p: Tensor) -> Tensor:
         return sdf.lathe(p, _BOTTLE)
 
-    return Solid(
-        name, "bottle", (-0.039, -0.039, 0), (0.039, 0.039, 0.319), distance, paint, **pose.place, gloss=0.06
-    )
+    return Solid(name, "bottle", (-0.039, -0.039, 0), (0.039, 0.039, 0.319), distance, paint, **pose.place, gloss=0.06)
 
 
 def plate(name: str, pose: Pose) -> Solid:

@@ -138,9 +138,7 @@ def window() -> list[Solid]:
         return sdf.box(p, (0.005, half_y, half_z))
 
     def frame(p: Tensor) -> Tensor:
-        rim = torch.maximum(
-            sdf.box(p, (0.03, half_y + 0.06, half_z + 0.06), 0.005), -sdf.box(p, (1, half_y, half_z))
-        )
+        rim = torch.maximum(sdf.box(p, (0.03, half_y + 0.06, half_z + 0.06), 0.005), -sdf.box(p, (1, half_y, half_z)))
         bars = torch.minimum(sdf.box(p, (0.02, 0.022, half_z)), sdf.box(sdf.moved(p, z=0.2), (0.02, half_y, 0.022)))
         sill = sdf.box(sdf.moved(p, 0.07, 0, -half_z - 0.06), (0.12, half_y + 0.1, 0.018), 0.006)
         return torch.minimum(torch.minimum(rim, bars), sill)

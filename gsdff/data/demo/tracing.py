@@ -72,4 +72,5 @@ def _march(solid: Solid, origin: Tensor, directions: Tensor, limits: Tensor) -> 
         reach[active[arrived]] = t[arrived]
         going = ~arrived & (t < leaves)
         active, t, leaves, directions = active[going], t[going], leaves[going], directions[:, going]
+    reach[active] = t  # rays that glide along a face to the last step, well within a millimetre of it
     return reach

@@ -1,0 +1,86 @@
+"""The built-in scene as a folder: made once, the same every time, whole or not there, never over other files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from gsdff.data.demo import write, write_demo_scene
+from gsdff.data.demo.world import World, build_world
+from gsdff.errors import UserError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """The scene's operations are small: threads inside them would only wait for each other."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    """The scene, not photographed."""
+    return build_world()
+
+
+def tiny(folder: Path, **changes: int) -> None:
+    write_demo_scene(folder, **({"views": 2, "width": 16, "height": 12} | changes))
+
+
+def photo_size(folder: Path) -> tuple[int, int]:
+    with Image.open(folder / "images" / "view_000.png") as image:
+        return image.size
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_one_seed_gives_one_scene_and_another_other_cameras(tmp_path, world, monkeypatch):
+    tiny(tmp_path / "a")
+    tiny(tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    monkeypatch.setattr(write, "build_world", lambda: world)
+    tiny(tmp_path / "c", seed=1)
+    assert contents(tmp_path / "a")["sparse/0/images.bin"] != contents(tmp_path / "c")["sparse/0/images.bin"]
+
+
+def test_a_scene_that_is_there_is_left_alone_and_mended_when_a_file_is_gone(tmp_path, world, monkeypatch):
+    folder, built = tmp_path / "scene", []
+    monkeypatch.setattr(write, "build_world", lambda: built.append(1) or world)
+    folder.mkdir()
+    tiny(folder)
+    before = contents(folder)
+    tiny(folder)
+    assert len(built) == 1 and contents(folder) == before
+    (folder / "labels" / "view_001.png").unlink()
+    tiny(folder)
+    assert len(built) == 2 and contents(folder) == before
+    tiny(folder, width=20)
+    assert len(built) == 3 and photo_size(folder) == (20, 12)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scene"]
+
+
+def test_a_folder_with_other_things_is_refused_and_kept(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=tmp_path.name):
+        tiny(tmp_path)
+    assert contents(tmp_path) == {"thesis.tex": b"years of work"}
+
+
+def test_an_interrupted_run_leaves_the_old_scene_and_no_scraps(tmp_path, world, monkeypatch):
+    monkeypatch.setattr(write, "build_world", lambda: world)
+    tiny(tmp_path / "scene")
+    before, num_threads = contents(tmp_path / "scene"), torch.get_num_threads()
+
+    def full_disk(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(write, "write_model", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        tiny(tmp_path / "scene", seed=3)
+    assert contents(tmp_path / "scene") == before and torch.get_num_threads() == num_threads
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scene"]
