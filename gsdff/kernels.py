@@ -61,20 +61,23 @@ def _pool(num_threads: int, process: int) -> ThreadPoolExecutor:
 def run_parts(function: Callable, parts: Iterable[tuple]) -> None:
     """Calls `function(*part)` for every part and returns when all are done; threads take parts in order.
 
-    Plain threads around kernels that release the GIL: no threading layer to choose, safe beside other threads (a
-    viewer), and torch's own setting (`torch.set_num_threads`) rules. What it writes must depend on its part
-    alone, so that results do not depend on the number of threads.
+    The calling thread works too. Plain threads around kernels that release the GIL: no threading layer to choose, safe
+    beside other threads (a viewer), and torch's own setting (`torch.set_num_threads`) rules. What a part writes must
+    depend on that part alone, so that results do not depend on the number of threads.
     """
     if hasattr(function, "stats"):
         _say_compiling(function.stats.cache_path)
-    num_threads = torch.get_num_threads()
-    if num_threads == 1:
-        for part in parts:
+    rest = iter(list(parts))  # threads take from it in turn; a list's iterator hands out each item once
+
+    def work() -> None:
+        for part in rest:
             function(*part)
-    else:
-        pool = _pool(num_threads, os.getpid())
-        for done in [pool.submit(function, *part) for part in parts]:
-            done.result()
+
+    helpers = torch.get_num_threads() - 1
+    others = [_pool(helpers, os.getpid()).submit(work) for _ in range(helpers)]
+    work()
+    for other in others:
+        other.result()
 
 
 def split_range(length: int, smallest: int = 1024) -> list[tuple[int, int]]:
