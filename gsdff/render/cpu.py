@@ -57,25 +57,27 @@ class _Project(torch.autograd.Function):
         means, quats, scales, viewmats, Ks, radii = ctx.saved_tensors
         lens: Lens = ctx.lens
         totals = [torch.zeros_like(tensor) for tensor in (means, quats, scales)]
-        grad_viewmats = torch.zeros(viewmats.shape, dtype=torch.float64)
+        wants_pose = ctx.needs_input_grad[4]
+        grad_viewmats = torch.zeros_like(viewmats) if wants_pose else None
         parts = split_range(len(means))
         arrays = [_array(tensor) for tensor in (means, quats, scales)]
         for camera in range(len(viewmats)):
             pose, K = _array(viewmats[camera].double()), _array(Ks[camera].double())
             incoming = tuple(_array(grad[camera]) for grad in grads[:4])
             here = totals if len(viewmats) == 1 else [torch.zeros_like(total) for total in totals]
-            poses = np.zeros((len(parts), 4, 4))
+            poses = np.zeros((len(parts), 4 if wants_pose else 0, 4))
             fixed = (*arrays, pose, K, (lens.width, lens.height), lens.eps2d, lens.antialiased, _array(radii[camera]))
             outputs = tuple(_array(out) for out in here)
             run_parts(
                 project_backward,
                 [(*part, *fixed, incoming, (*outputs, poses[i])) for i, part in enumerate(parts)],
             )
-            grad_viewmats[camera] = torch.from_numpy(poses.sum(0))
+            if wants_pose:
+                grad_viewmats[camera] = torch.from_numpy(poses.sum(0))
             if here is not totals:
                 for total, share in zip(totals, here, strict=True):
                     total += share
-        return (*totals, None, grad_viewmats.to(viewmats.dtype), None, None)
+        return (*totals, None, grad_viewmats, None, None)
 
 
 class _Harmonics(torch.autograd.Function):

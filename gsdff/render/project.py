@@ -112,7 +112,8 @@ def project_backward(begin, end, means, quats, scales, viewmat, K, size, eps2d, 
     """Gradients of Gaussians begin..end from those of their projections.
 
     grads: of means2d [N, 2], depths [N], conics [N, 3], compensations [N]. outputs: of means [N, 3], quats [N, 4],
-    scales [N, 3], and of the camera's viewmat [4, 4] (float64, added to).
+    scales [N, 3], and of the camera's viewmat [4, 4] (float64, added to; [0, 4]
+    where nobody asked for it).
     """
     width, height = size
     grad_means2d, grad_depths, grad_conics, grad_compensations = grads
@@ -143,7 +144,8 @@ def project_backward(begin, end, means, quats, scales, viewmat, K, size, eps2d, 
         dz = grad_depths[n] - (d_across * x + d_down * y) / z**2 - (along_x + along_y) / z
         for j in range(3):
             grad_means[n, j] = viewmat[0, j] * dx + viewmat[1, j] * dy + viewmat[2, j] * dz
-        _grad_pose(means[n], R, scales[n], dW, (dx, dy, dz), grad_viewmat)
+        if len(grad_viewmat):
+            _grad_pose(means[n], R, scales[n], dW, (dx, dy, dz), grad_viewmat)
         for j in range(3):
             for i in range(3):
                 dR[i, j] = viewmat[0, i] * dW[0, j] + viewmat[1, i] * dW[1, j] + viewmat[2, i] * dW[2, j]

@@ -1,13 +1,16 @@
 """Writes small datasets: COLMAP models in both encodings, and photos."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from gsdff.data.demo.world import World, build_world
 
 CAMERA_IDS = {"SIMPLE_PINHOLE": 0, "PINHOLE": 1, "SIMPLE_RADIAL": 2, "OPENCV": 4, "OPENCV_FISHEYE": 5}
 
@@ -78,3 +81,18 @@ def write_colmap(write_photos) -> Callable[..., Path]:
 def colmap_model() -> type[Model]:
     """The class of COLMAP models that `write_colmap` writes; its defaults are a valid one."""
     return Model
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """The built-in scene's operations are small: threads inside them would only wait for each other."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    """The built-in scene, not photographed."""
+    return build_world()

@@ -19,18 +19,10 @@ from gsdff.data.demo.light import visibility
 from gsdff.data.demo.room import TABLE_TOP
 from gsdff.data.demo.things import ORANGE_RADIUS
 from gsdff.data.demo.tracing import trace
-from gsdff.data.demo.world import CATEGORIES, World, build_world
+from gsdff.data.demo.world import CATEGORIES
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 VIEWS, WIDTH, HEIGHT = 8, 64, 48
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The scene's operations are small: threads inside them would only wait for each other."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +31,6 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "scene"
     write_demo_scene(folder, views=VIEWS, width=WIDTH, height=HEIGHT)
     return folder
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    """The same scene, not photographed."""
-    return build_world()
 
 
 @dataclass(frozen=True)

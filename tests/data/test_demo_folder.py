@@ -7,23 +7,9 @@ import torch
 from PIL import Image
 
 from gsdff.data.demo import write, write_demo_scene
-from gsdff.data.demo.world import World, build_world
 from gsdff.errors import UserError
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The scene's operations are small: threads inside them would only wait for each other."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    """The scene, not photographed."""
-    return build_world()
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny(folder: Path, **changes: int) -> None:
