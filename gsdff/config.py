@@ -4,27 +4,12 @@ Values come from three places, later ones winning: the defaults here, a TOML pre
 The tables of a TOML file are the dataclasses (`[stage1]`), its keys their fields (`steps = 2000`).
 """
 
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from difflib import SequenceMatcher
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
 
-import tomli_w
 from tyro.conf import arg
 
-from gsdff.errors import UserError
-from gsdff.files import whole_file
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-PRESET_FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
-"""Where presets are looked up by name: in an installed package, in a checkout."""
 DEMO = Path("demo")
 """The value of `data` that stands for the built-in scene."""
 
@@ -99,16 +84,55 @@ class Stage2Config:
     """Steps in this stage; 0 keeps the lifted features as they are."""
     feature_weight: float = 1.0
     """Weight of the feature loss beside the image loss."""
+    freeze_radiance: bool = False
+    """Train the features alone: colours, geometry and opacities stay as they are, and no photo is looked at."""
+
+
+@dataclass(frozen=True)
+class ToyConfig:
+    """How the toy teacher, which knows the truth from label images, errs; all of it drawn from `seed`."""
+
+    channels: int = 64
+    """T, channels of its maps; every class is a random unit vector."""
+    size: int = 48
+    """Longer side of its maps, in pixels."""
+    blur: float = 1.0
+    """Standard deviation, in pixels of its maps, of the blur across the borders of things."""
+    noise: float = 0.5
+    """Length of the random vector added to every pixel's unit vector, another one in every view."""
+    mistakes: float = 0.1
+    """Share of the things in a view that are taken for something else, other ones in every view."""
+    seed: int = 0
+    """Seed of class vectors, noise and mistakes."""
 
 
 @dataclass(frozen=True)
 class TeacherConfig:
     """The 2D network whose features are distilled."""
 
-    name: Annotated[Literal["none", "precomputed"], arg(name="teacher", prefix_name=False)] = "none"
-    """`none` trains stage 1 only."""
+    name: Annotated[
+        Literal["auto", "none", "lseg", "clip", "dino", "precomputed", "labels", "toy"],
+        arg(name="teacher", prefix_name=False),
+    ] = "auto"
+    """`none` trains stage 1 only; `auto` takes `precomputed` given maps, `lseg` given its checkpoint, `toy` for the
+    built-in scene, otherwise `lseg` where its checkpoint has been fetched, and `none` where not."""
     maps: Path | None = None
-    """precomputed: the folder of `<stem>_fmap_CxHxW.pt` maps, and of `text_features.npz`."""
+    """precomputed: the folder of `<stem>_fmap_CxHxW.pt` or `.npy` maps, and of `text_features.npz`."""
+    checkpoint: Path | None = None
+    """lseg: the official demo_e200.ckpt; by default the one that scripts/download_weights.py has fetched."""
+    model: str | None = None
+    """clip: an open_clip model (ViT-B-16); dino: a timm model (vit_small_patch14_dinov2.lvd142m)."""
+    pretrained: str | None = None
+    """clip, dino: a weights file, or for clip a tag that open_clip downloads (openai)."""
+    size: int | None = None
+    """lseg, clip, dino: longer side of the photo as the network sees it; by default that network's own."""
+    multi_scale: bool = False
+    """lseg: sum over scales 0.75 to 1.75 and mirrored photos, as published; about 15 times the time."""
+    batch: int = 4
+    """lseg, clip, dino: photos (or windows of them) in one pass."""
+    labels: Path | None = None
+    """labels, toy: the folder of label images; by default `labels` in the scene's folder."""
+    toy: ToyConfig = field(default_factory=ToyConfig)
 
 
 @dataclass(frozen=True)
@@ -117,6 +141,10 @@ class FeatureConfig:
 
     dim: int = 32
     """K, latent channels per Gaussian."""
+    energy: float | None = None
+    """Choose K instead: the fewest channels that keep this share of the teacher's second moment, in (0, 1]."""
+    cache: Path | None = None
+    """Folder of the teacher's projected maps, which runs on one scene can share; by default `features` in the run's."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +155,8 @@ class TrainConfig:
     """A COLMAP folder, a folder with transforms.json, or `demo` for the built-in scene."""
     out: Path | None = None
     """The run's folder; `runs/<data's name>` where not given."""
+    stage1_from: Path | None = None
+    """Skip stage 1: start stage 2 on the scene of this run, or of this 3DGS PLY in the photos' world frame."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes CUDA where there is a card."""
     seed: int = 0
@@ -143,129 +173,3 @@ class TrainConfig:
     rates: LearningRates = field(default_factory=LearningRates)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
-
-
-def find_preset(name: str) -> Path:
-    """The TOML file `--config` names: a path, or the name of a preset that comes with the package."""
-    if Path(name).is_file():
-        return Path(name)
-    presets = {file.stem: file for folder in PRESET_FOLDERS for file in sorted(folder.glob("*.toml"))}
-    if (stem := name.removesuffix(".toml").removeprefix("configs/")) in presets:
-        return presets[stem]
-    names = ", ".join(sorted(presets))
-    raise UserError(f"{name}: no such config file; expected the path of a TOML file or one of: {names}")
-
-
-def read_config(path: Path) -> TrainConfig:
-    """The defaults with the values of a TOML file; `UserError` names file and key where one does not belong."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected a TOML file: {error}") from error
-    return _from_table(TrainConfig(), table, path)
-
-
-def write_config(path: Path, config: TrainConfig) -> None:
-    """Writes a file that `read_config` reads back to an equal config; atomically."""
-    with whole_file(path) as partial:
-        partial.write_text(tomli_w.dumps(to_table(config)), encoding="utf-8")
-
-
-def to_table(config: Any) -> dict[str, Any]:
-    """A config as nested plain values; paths are strings, and what is None is left out (TOML knows no null)."""
-    table = {}
-    for entry in fields(config):
-        value = getattr(config, entry.name)
-        if is_dataclass(value):
-            table[entry.name] = to_table(value)
-        elif value is not None:
-            table[entry.name] = str(value) if isinstance(value, Path) else value
-    return table
-
-
-def flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Pairs of dotted key and value: `stage1.steps`, 2000."""
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def check_config(config: TrainConfig) -> None:
-    """Raises `UserError` for values that make no sense, before anything is loaded."""
-    stage1 = config.stage1
-    at_least_one = {
-        "--downscale": config.dataset.downscale,
-        "--dataset.random-points": config.dataset.random_points,
-        "--log-every": config.log_every,
-        "--picture-every": config.picture_every,
-        "--checkpoint-every": config.checkpoint_every,
-        "--stage1.steps": stage1.steps,
-        "--stage1.sh-interval": stage1.sh_interval,
-        "--stage1.refine-every": stage1.refine_every,
-        "--stage1.max-gaussians": stage1.max_gaussians,
-        "--features.dim": config.features.dim,
-    }
-    at_least_zero = {
-        "--stage1.reset-every": stage1.reset_every,
-        "--stage2.steps": config.stage2.steps,
-        "--stage2.feature-weight": config.stage2.feature_weight,
-        **{f"--rates.{key.replace('_', '-')}": rate for key, rate in to_table(config.rates).items()},
-    }
-    for least, group in ((1, at_least_one), (0, at_least_zero)):
-        for flag, value in group.items():
-            if not value >= least:
-                raise UserError(f"{flag}: expected at least {least}, got {value}")
-    if not 0 <= stage1.sh_degree <= 3:
-        raise UserError(f"--stage1.sh-degree: expected 0 to 3, got {stage1.sh_degree}")
-    if not 0 <= stage1.ssim_weight <= 1:
-        raise UserError(f"--stage1.ssim-weight: expected 0 to 1, got {stage1.ssim_weight}")
-    if config.teacher.name == "precomputed" and config.teacher.maps is None:
-        raise UserError("--teacher precomputed: expected the folder of its maps too; add --teacher.maps DIR")
-
-
-def _from_table(base: Any, table: dict[str, Any], file: Path, prefix: str = "") -> Any:
-    """A copy of the dataclass `base` with the values of a TOML table."""
-    kinds = get_type_hints(type(base))
-    values = {}
-    for key, value in table.items():
-        if key not in kinds:
-            raise UserError(f"{file}: unknown key {prefix}{key}; did you mean {_nearest_key(prefix + key)}?")
-        if is_dataclass(kinds[key]) and isinstance(value, dict):
-            values[key] = _from_table(getattr(base, key), value, file, f"{prefix}{key}.")
-        else:
-            values[key] = _convert(kinds[key], value, f"{file}: {prefix}{key}")
-    return replace(base, **values)
-
-
-def _convert(kind: Any, value: Any, where: str) -> Any:
-    """A TOML value as the field's type; only integers where a float is expected and strings for paths change."""
-    if get_origin(kind) is UnionType:
-        kind = next(option for option in get_args(kind) if option is not type(None))
-    if get_origin(kind) is Literal:
-        if value in get_args(kind):
-            return value
-        raise UserError(f"{where}: expected one of {', '.join(map(repr, get_args(kind)))}, got {value!r}")
-    accepted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
-    if is_dataclass(kind) or type(value) not in accepted:
-        expected = "a table" if is_dataclass(kind) else {Path: "a path in quotes"}.get(kind, kind.__name__)
-        raise UserError(f"{where}: expected {expected}, got {value!r}")
-    return kind(value)
-
-
-def _nearest_key(key: str) -> str:
-    """The valid dotted key (or table) most like this one, judged by its last part first: tables are easily mistaken."""
-
-    def likeness(valid: str) -> tuple[float, float]:
-        ends = key.rpartition(".")[2], valid.rpartition(".")[2]
-        return SequenceMatcher(None, *ends).ratio(), SequenceMatcher(None, key, valid).ratio()
-
-    return max(_all_keys(TrainConfig), key=likeness)
-
-
-def _all_keys(kind: type, prefix: str = "") -> Iterator[str]:
-    for key, entry in get_type_hints(kind).items():
-        yield prefix + key
-        if is_dataclass(entry):
-            yield from _all_keys(entry, f"{prefix}{key}.")

@@ -84,26 +84,26 @@ class FeatureTargets:
 
 @dataclass(frozen=True)
 class FeatureTerm:
-    """The feature loss of one training view, a term the trainer adds to the image loss as weight * term."""
+    """The feature loss of one training view, a term of stage 2 (`gsdff.trainer.Term`)."""
 
     targets: FeatureTargets
     weight: float
     rasterize_mode: RasterizeMode = "classic"
-    name: str = "feature"
 
-    def __call__(self, gaussians: Gaussians, view_id: int) -> Float[Tensor, ""]:
-        """Mean over pixels of Σ_k (ẑ - z*)², pixels weighted by rendered alpha; unweighted by `weight`.
+    def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean over pixels of Σ_k (ẑ - z*)², pixels weighted by rendered alpha; reported as `feature`.
 
         Differentiable in `gaussians.features` only: geometry and opacity are detached, and so is alpha.
         """
         target = self.targets[view_id]
         rendered = render_at(gaussians, target, self.rasterize_mode)
-        return squared_error(rendered.image, target.latents, rendered.alpha[..., 0].detach() * target.weights)
+        error = squared_error(rendered.image, target.latents, rendered.alpha[..., 0].detach() * target.weights)
+        return error, {"feature": error}
 
 
 def check_features(config: TrainConfig, scene: Scene) -> None:
     """Raises `UserError` for what would stop stage 2, without reading a map: to be asked before stage 1 starts."""
-    teacher = open_teacher(config.teacher)
+    teacher = open_teacher(config.teacher, scene)
     if teacher is None:
         return
     names: dict[str, str] = {}
@@ -126,17 +126,17 @@ def prepare_features(
 ) -> tuple[Float[Tensor, "N K"] | None, list[FeatureTerm]]:
     """What stage 2 starts from: lifted latents for every Gaussian, and the loss terms; (None, []) without a teacher.
 
-    Writes `run_folder/features/` (the latent maps of the training views) and `run_folder/basis.safetensors`. With
-    `lift=False` (a resumed run has its latents already) features are None, and a basis other than the one on disk is a
-    `UserError`, since those latents would mean nothing in it.
+    Writes `run_folder/basis.safetensors`, and the training views' latent maps into `run_folder/features/` or
+    `features.cache`. With `lift=False` (a resumed run has its latents already) features are None, and a basis other
+    than the one on disk is a `UserError`, since those latents would mean nothing in it.
     """
-    teacher = open_teacher(config.teacher)
+    device = torch.device(device)
+    teacher = open_teacher(config.teacher, scene, device)
     if teacher is None:
         return None, []
     check_features(config, scene)
-    device = torch.device(device)
     views = [scene.views[view_id] for view_id in scene.train_ids]
-    store = open_store(teacher, views, run_folder / "features", config.features.dim, device)
+    store = open_store(teacher, views, config.features.cache or run_folder / "features", config.features, device)
     path = RunFolder(run_folder).basis
     if not lift:
         _require_same_basis(path, store.basis)

@@ -17,6 +17,8 @@ class EvaluateArguments:
     """The run's folder, as `python -m gsdff.train` made it."""
     labels: Path | None = None
     """Folder of label images `<stem>.png` and classes.json to score features on; by default the data's `labels`."""
+    classes: tuple[str, ...] = ()
+    """Texts that compete for every pixel (`--classes dog cat background`); of labelled scenes, the classes to score."""
     download: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Fetch AlexNet's weights for LPIPS (233 MB) where they are missing; without them it is left out."""
 
@@ -26,7 +28,9 @@ def main() -> None:
     arguments = tyro.cli(EvaluateArguments, prog="python -m gsdff.evaluate")
     from gsdff.evaluation import evaluate_run, format_evaluation
 
-    evaluation = evaluate_run(arguments.run, labels=arguments.labels, download=arguments.download)
+    evaluation = evaluate_run(
+        arguments.run, labels=arguments.labels, classes=arguments.classes, download=arguments.download
+    )
     print(format_evaluation(evaluation))
     print(f"\nwritten to {evaluation.folder}")
 

@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from tqdm import tqdm
 import gsdff
 from gsdff.data import load_scene
 from gsdff.errors import UserError
-from gsdff.feature_evaluation import evaluate_features, features_table
+from gsdff.feature_evaluation import check_questions, evaluate_features
+from gsdff.feature_report import features_table
 from gsdff.files import whole_file
 from gsdff.metrics import ImageDistance, open_lpips, psnr, ssim
 from gsdff.pictures import error_map, save_png, side_by_side
@@ -44,15 +45,24 @@ class Evaluation:
     """Of `evaluate_features`; empty for a run without features."""
 
 
-def evaluate_run(folder: Path, *, labels: Path | None = None, download: bool = False) -> Evaluation:
+def evaluate_run(
+    folder: Path,
+    *,
+    labels: Path | None = None,
+    classes: Sequence[str] | None = None,
+    download: bool = False,
+) -> Evaluation:
     """Scores the held-out views of a run and writes `evaluation/`: metrics.json and pictures.
 
-    `labels` is a folder of label images, for runs with features; `download` fetches LPIPS' weights where they are
-    missing. Raises `UserError` for a folder that is no run, or whose data has changed.
+    `labels` (a folder of label images) and `classes` (texts that compete for the pixels) are for runs with features,
+    as `evaluate_features` takes them; `download` fetches LPIPS' weights where they are missing. Raises `UserError` for
+    a folder that is no run, whose data has changed, or that cannot be asked so.
     """
     run = load_run(folder)
     scene = load_scene(run.config.data, run.config.dataset)
     _check_scene(run, scene)
+    if labels or classes:
+        check_questions(run, scene, labels, classes or ())
     device = "cuda" if run.config.device != "cpu" and torch.cuda.is_available() else "cpu"
     run = replace(run, gaussians=run.gaussians.to(device))
     out = folder / FOLDER
@@ -60,7 +70,7 @@ def evaluate_run(folder: Path, *, labels: Path | None = None, download: bool = F
     images = score_images(run, scene, out, open_lpips(device, download=download))
     # written before features are asked for: should their teacher be missing, the images have been scored
     _write_json(out / "metrics.json", {**facts, "images": images})
-    features = evaluate_features(run, scene, out, labels)
+    features = evaluate_features(run, scene, out, labels, classes or ())
     if features:
         _write_json(out / "metrics.json", {**facts, "images": images, "features": features})
     return Evaluation(out, facts, images, features)

@@ -27,8 +27,9 @@ class ExportArguments:
     """`ply`: 3DGS's, exact; `splat`: 32 bytes a Gaussian, one colour from all sides; `compressed`: SuperSplat's PLY."""
     out: Path | None = None
     """The file to write; by default RUN/scene.ply, .splat or .compressed.ply, beside a PLY under its own name."""
-    features: Literal["latent", "none"] = "latent"
-    """`latent` adds `semantic_*` properties and a file with their basis to a `ply`; `none` suits strict viewers."""
+    features: Literal["latent", "decoded", "none"] = "latent"
+    """`latent` adds K `semantic_*` properties and a file with their basis to a `ply`; `decoded` writes all T channels
+    as Feature 3DGS does; `none` suits strict viewers."""
 
 
 def main() -> None:
@@ -39,8 +40,12 @@ def main() -> None:
 
 def export_run(arguments: ExportArguments) -> Path:
     """Writes the file and gives its path; the basis of its features goes beside it as `<stem>.basis.safetensors`."""
+    import torch
+
+    from gsdff.features import decode
     from gsdff.ply import read_ply, write_compressed_ply, write_ply, write_splat
     from gsdff.runs import RunFolder, load_run
+    from gsdff.teachers.basis import Basis
 
     source = arguments.run
     path = arguments.out or default_path(source, arguments.format)
@@ -54,17 +59,21 @@ def export_run(arguments: ExportArguments) -> Path:
     else:
         run = load_run(source)
         gaussians, basis = run.gaussians.to_input_frame(run.frame), RunFolder(source).basis
-    has_features = gaussians.features is not None and arguments.features == "latent"
+    has_features = gaussians.features is not None and arguments.features != "none"
     if has_features and arguments.format != "ply":
         log.info("features are left out: --format %s has no place for them", arguments.format)
         has_features = False
     if not has_features:
         gaussians = replace(gaussians, features=None)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if has_features and arguments.features == "decoded":
+        known = Basis.load(basis)
+        gaussians = replace(gaussians, features=decode(gaussians.features, known.B))
+        replace(known, B=torch.eye(len(known.B))).save(path.with_suffix(BASIS_SUFFIX))
+    elif has_features and basis.is_file():
+        shutil.copyfile(basis, path.with_suffix(BASIS_SUFFIX))
     write = {"ply": write_ply, "splat": write_splat, "compressed": write_compressed_ply}[arguments.format]
     write(path, gaussians)
-    if has_features and basis.is_file():
-        shutil.copyfile(basis, path.with_suffix(BASIS_SUFFIX))
     return path
 
 

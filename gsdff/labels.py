@@ -2,13 +2,13 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -35,6 +35,31 @@ class LabelClass:
 
 
 @dataclass(frozen=True)
+class LabelImages:
+    """A folder of label images `<stem>.png`, and the classes their ids stand for."""
+
+    folder: Path
+    classes: list[LabelClass]
+
+    def find(self, view: View) -> Path:
+        """The view's label image; `UserError` where it has none."""
+        path = self.folder / f"{view.stem}.png"
+        if not path.is_file():
+            raise UserError(f"{path}: missing; photo {view.name} needs this label image in {self.folder}")
+        return path
+
+    def load(self, view: View) -> UInt8[Tensor, "h w"]:
+        """Indices into `classes`, VOID where there is no truth, at the label image's own size but no finer than the
+        photo (nearest neighbour).
+
+        `UserError` where the view has no label image, where that is damaged or holds ids of no class.
+        """
+        path = self.find(view)
+        ids = _read_pixels(path, ("L", "P"), (view.camera.width, view.camera.height), may_enlarge=False)
+        return _to_indices(ids, self.classes, [], path)
+
+
+@dataclass(frozen=True)
 class Truth:
     """A folder of label images, and the classes that compete in this score."""
 
@@ -52,13 +77,8 @@ class Truth:
         path = self.folder / f"{view.stem}.png"
         if not path.is_file():
             return None
-        indices = np.full(256, -1, dtype=np.int64)
-        indices[[VOID, *(row.id for row in self.ignored)]] = VOID
-        indices[[row.id for row in self.competing]] = range(len(self.competing))
-        ids = _read_ids(path, (view.camera.width, view.camera.height))
-        if (unknown := np.unique(ids[indices[ids] < 0])).size:
-            raise UserError(f"{path}: holds id {unknown[0]}, which {CLASSES_FILE} does not list; add it, or use {VOID}")
-        return torch.from_numpy(indices[ids]).byte()
+        ids = _read_pixels(path, ("L", "P"), (view.camera.width, view.camera.height))
+        return _to_indices(ids, self.competing, self.ignored, path)
 
 
 def find_truth(scene: Scene, labels: Path | None, knows: Callable[[str], bool]) -> Truth | None:
@@ -67,14 +87,9 @@ def find_truth(scene: Scene, labels: Path | None, knows: Callable[[str], bool]) 
     `knows` tells whether the teacher has a text vector for a query. Labels asked for by name must be there and belong
     to the scene, otherwise `UserError`.
     """
-    folder = labels or scene.root / "labels"
-    classes_file = next((f for f in (folder / CLASSES_FILE, folder.parent / CLASSES_FILE) if f.is_file()), None)
-    problem = None
-    if not folder.is_dir():
-        problem = "no such folder of label images"
-    elif classes_file is None:
-        problem = f"no {CLASSES_FILE} in it or beside it names the ids of its images"
-    elif not any((folder / f"{scene.views[i].stem}.png").is_file() for i in scene.test_ids):
+    folder, classes_file = _locate(scene, labels)
+    problem = _what_is_missing(folder, classes_file)
+    if problem is None and not any((folder / f"{scene.views[i].stem}.png").is_file() for i in scene.test_ids):
         problem = "has no <stem>.png for any held-out view"
     if problem is not None:
         if labels is not None:
@@ -87,6 +102,20 @@ def find_truth(scene: Scene, labels: Path | None, knows: Callable[[str], bool]) 
         log.warning("labels are not scored: the teacher knows %d of the classes in %s", len(competing), classes_file)
         return None
     return Truth(folder, competing, [row for row in classes if row not in competing])
+
+
+def find_label_images(scene: Scene, labels: Path | None) -> LabelImages:
+    """The label images given, or those in the scene's folder; `UserError` where there are none."""
+    folder, classes_file = _locate(scene, labels)
+    if (problem := _what_is_missing(folder, classes_file)) is not None:
+        where = "--teacher.labels names another folder" if labels is None else "--teacher.labels must be such a folder"
+        raise UserError(f"{folder}: {problem}; {where}")
+    return LabelImages(folder, read_classes(classes_file))
+
+
+def read_instances(path: Path, size: tuple[int, int]) -> Int[Tensor, "H W"]:
+    """Object ids of an 8- or 16-bit image at `size` (width, height), by nearest neighbour."""
+    return torch.from_numpy(_read_pixels(path, ("L", "P", "I;16", "I"), size).astype(np.int64))
 
 
 def read_classes(path: Path) -> list[LabelClass]:
@@ -110,13 +139,45 @@ def read_classes(path: Path) -> list[LabelClass]:
     return sorted(classes, key=lambda row: row.id)
 
 
-def _read_ids(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
+def _locate(scene: Scene, labels: Path | None) -> tuple[Path, Path | None]:
+    """The folder of label images, and its class list, which lies in it or beside it."""
+    folder = labels or scene.root / "labels"
+    return folder, next((f for f in (folder / CLASSES_FILE, folder.parent / CLASSES_FILE) if f.is_file()), None)
+
+
+def _what_is_missing(folder: Path, classes_file: Path | None) -> str | None:
+    if not folder.is_dir():
+        return "no such folder of label images"
+    if classes_file is None:
+        return f"no {CLASSES_FILE} in it or beside it names the ids of its images"
+    return None
+
+
+def _to_indices(
+    ids: UInt8[np.ndarray, "h w"], counted: list[LabelClass], ignored: list[LabelClass], path: Path
+) -> UInt8[Tensor, "h w"]:
+    """Ids as indices into `counted`, VOID for those of `ignored`."""
+    indices = np.full(256, -1, dtype=np.int64)
+    indices[[VOID, *(row.id for row in ignored)]] = VOID
+    indices[[row.id for row in counted]] = range(len(counted))
+    if (unknown := np.unique(ids[indices[ids] < 0])).size:
+        raise UserError(f"{path}: holds id {unknown[0]}, which {CLASSES_FILE} does not list; add it, or use {VOID}")
+    return torch.from_numpy(indices[ids]).byte()
+
+
+def _read_pixels(
+    path: Path, modes: Sequence[str], size: tuple[int, int], *, may_enlarge: bool = True
+) -> Shaped[np.ndarray, "H W"]:
+    """The values of a one-channel image at `size` (width, height); no side larger than stored if not `may_enlarge`."""
     try:
         with Image.open(path) as image:
-            if image.mode not in ("L", "P"):
-                raise UserError(f"{path}: expected one 8-bit channel of class ids, got mode {image.mode}")
+            if image.mode not in modes:
+                depth = "8-bit" if "I;16" not in modes else "8- or 16-bit"
+                raise UserError(f"{path}: expected one {depth} channel of ids, got mode {image.mode}")
+            if not may_enlarge:
+                size = min(size[0], image.width), min(size[1], image.height)
             return np.asarray(image.resize(size, Image.Resampling.NEAREST))
-    except (OSError, SyntaxError) as error:  # Pillow's word for a broken PNG
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # how Pillow says damaged
         raise UserError(f"{path}: not a readable label image ({error})") from error
 
 

@@ -4,7 +4,7 @@ A picture is [H, W, 3], float in [0, 1] or uint8 in 0..255; what the functions h
 """
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ Picture = Shaped[Tensor, "H W 3"]
 GAP = 4
 """Pixels between pictures set side by side."""
 GAP_COLOR = 255
+TITLE_HEIGHT = 18
+"""Pixels of the strip above a titled picture."""
 FULL_ERROR = 0.5
 """The mean absolute error that is drawn white; one scale for all views, so that they compare."""
 _HEAT = torch.tensor([[0.0, 0.0, 0.0], [0.45, 0.0, 0.35], [0.9, 0.25, 0.1], [1.0, 0.75, 0.1], [1.0, 1.0, 1.0]])
@@ -57,6 +59,18 @@ def side_by_side(*pictures: Picture) -> UInt8[Tensor, "H W 3"]:
 def stacked(*pictures: Picture) -> UInt8[Tensor, "H W 3"]:
     """Pictures from top to bottom with white gaps, aligned at the left."""
     return side_by_side(*(to_bytes(picture).transpose(0, 1) for picture in pictures)).transpose(0, 1).contiguous()
+
+
+def titled(panels: Mapping[str, Picture]) -> UInt8[Tensor, "H W 3"]:
+    """Pictures side by side, each below its title on a white strip; a title wider than its picture is cut."""
+    font = ImageFont.load_default()
+    columns = []
+    for title, picture in panels.items():
+        strip = Image.new("RGB", (picture.shape[1], TITLE_HEIGHT), "white")
+        ImageDraw.Draw(strip).text((GAP, TITLE_HEIGHT // 2), title, fill="black", font=font, anchor="lm")
+        pixels = torch.frombuffer(bytearray(strip.tobytes()), dtype=torch.uint8)
+        columns.append(torch.cat([pixels.reshape(TITLE_HEIGHT, -1, 3), to_bytes(picture)]))
+    return side_by_side(*columns)
 
 
 def error_map(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"]) -> UInt8[Tensor, "H W 3"]:

@@ -23,6 +23,8 @@ from gsdff.scene import Scene, View
 
 SHOWN_VIEWS = 4
 """Held-out views that get a picture while training, spread over all of them; the last step shows every one."""
+BAR_DIGITS = {"loss": 4, "psnr": 2, "feature": 4}
+"""What the progress bar shows of a step's means, and with how many digits after the point."""
 
 
 class Report:
@@ -62,7 +64,7 @@ class Report:
         return self.earlier_seconds + time.perf_counter() - self.start
 
     def add(self, step: int, gaussians: Gaussians, measures: dict[str, Tensor]) -> None:
-        """Counts a finished step and writes what is due; `measures` are scalars, `loss` and `mse` among them."""
+        """Counts a finished step and writes what is due; `measures` are scalars, `loss` among them."""
         for name, value in measures.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
         self.num_steps += 1
@@ -102,15 +104,15 @@ class Report:
         """Writes the means since the last line to metrics.jsonl, TensorBoard and the bar."""
         means = {name: float(total) / self.num_steps for name, total in self.sums.items()}
         self.sums, self.num_steps = {}, 0
-        mse = means.pop("mse")
-        means |= {"psnr": -10 * math.log10(max(mse, 1e-10)), **held_out, "gaussians": len(gaussians)}
+        if "mse" in means:
+            means["psnr"] = -10 * math.log10(max(means.pop("mse"), 1e-10))
+        means |= {**held_out, "gaussians": len(gaussians)}
         line = {"step": step, **means, "seconds": round(self.seconds, 3)}
         self.metrics.write(json.dumps({key: None if value != value else value for key, value in line.items()}) + "\n")
         self.metrics.flush()
         self.events.add_scalars(step, means)
-        self.bar.set_postfix(
-            loss=f"{means['loss']:.4f}", psnr=f"{means['psnr']:.2f}", gaussians=f"{len(gaussians):,}", refresh=False
-        )
+        shown = {name: f"{means[name]:.{digits}f}" for name, digits in BAR_DIGITS.items() if name in means}
+        self.bar.set_postfix(**shown, gaussians=f"{len(gaussians):,}", refresh=False)
 
     def state_dict(self) -> dict[str, Any]:
         """What an interrupted run needs to write the same lines as one that was not."""

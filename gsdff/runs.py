@@ -5,7 +5,8 @@ from pathlib import Path
 
 from gsdff.cameras import WorldFrame
 from gsdff.checkpoint import list_checkpoints, load_checkpoint
-from gsdff.config import DEMO, TrainConfig, read_config
+from gsdff.config import DEMO, TrainConfig
+from gsdff.config_file import read_config
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
 

@@ -1,6 +1,6 @@
 """A posed set of photos: what every loader gives and everything else takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +36,11 @@ class View:
     def target(self) -> Float[Tensor, "H W 3"]:
         """The photo as float32 in [0, 1]."""
         return self.image.float() / 255
+
+    def to(self, device: torch.device | str) -> "View":
+        """The same view with its tensors on `device`."""
+        alpha = None if self.alpha is None else self.alpha.to(device)
+        return replace(self, camera=self.camera.to(device), image=self.image.to(device), alpha=alpha)
 
     def over(self, background: Float[Tensor, "3"]) -> Float[Tensor, "H W 3"]:
         """The target with `background` behind its transparent pixels; the target itself where it has none."""

@@ -1,4 +1,4 @@
-"""`python -m gsdff.train --data PATH`: posed photos become a scene of Gaussians, with features given a teacher."""
+"""`python -m gsdff.train --data PATH`: posed photos become a scene of Gaussians with a teacher's features."""
 
 import logging
 import os
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from gsdff.cli import run_door
-from gsdff.config import DEMO, TrainConfig, check_config, find_preset, flatten, read_config, to_table, write_config
+from gsdff.config import DEMO, TrainConfig
+from gsdff.config_file import absolute, check_config, find_preset, flatten, read_config, to_table, write_config
 from gsdff.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,15 +76,17 @@ def run(config: TrainConfig, scene: "Scene", folder: "RunFolder", state: dict[st
 
     from gsdff.ply import write_ply
     from gsdff.report import Report, last_line
+    from gsdff.start import first_gaussians
     from gsdff.trainer import Trainer, train
 
     device = torch.device(choose_device(config.device))
     size = f"{scene.views[0].camera.width}x{scene.views[0].camera.height}"
     log.info(
-        "%s: %d training views and %d held out, %s pixels, %d points; training on %s into %s",
-        scene.root, len(scene.train_ids), len(scene.test_ids), size, len(scene.points), device.type, folder.path,
+        "%s: %d training views and %d held out, %s pixels, %d points; teacher %s; training on %s into %s",
+        scene.root, len(scene.train_ids), len(scene.test_ids), size, len(scene.points), config.teacher.name,
+        device.type, folder.path,
     )  # fmt: skip
-    trainer = Trainer(config, scene, device)
+    trainer = Trainer(config, scene, device, first_gaussians(config, scene))
     with Report(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as report:
         if state is not None:
             trainer.load_state_dict(state["step"], state)
@@ -95,6 +98,8 @@ def run(config: TrainConfig, scene: "Scene", folder: "RunFolder", state: dict[st
     last = last_line(folder.metrics)
     print(f"{folder.ply}: {len(gaussians):,} Gaussians after {trainer.step:,} steps in {last['seconds']:.0f} s")
     print(f"held-out views: PSNR {last['heldout_psnr']:.2f} dB, pictures in {folder.pictures}")
+    if gaussians.features is None:
+        print(f"no features yet: python -m gsdff.train --stage1-from {folder.path} --teacher clip (or lseg, dino, ...)")
     print(f"next: python -m gsdff.evaluate {folder.path}")
 
 
@@ -102,22 +107,55 @@ def read_arguments(argv: list[str]) -> TrainArguments:
     """The command line over a TOML file over the defaults; paths are absolute, so that they hold from anywhere."""
     # first only what decides which file lies below; the second reading sees everything else
     first, _ = tyro.cli(TrainArguments, args=argv, prog=PROG, add_help=False, return_unknown_args=True)
-    saved = run_folder(first.options) / "config.toml"
-    device = choose_device(first.options.device)
+    below = options_below(first)
+    arguments = tyro.cli(TrainArguments, args=argv, prog=PROG, default=TrainArguments(options=below))
+    options = replace(absolute(arguments.options), out=arguments.options.out)
+    if options.stage1_from is not None:
+        options = replace(options, stage1=replace(options.stage1, steps=0))
+    teacher = replace(options.teacher, name=choose_teacher(options))
+    return replace(arguments, options=replace(options, teacher=teacher))
+
+
+def options_below(first: TrainArguments) -> TrainConfig:
+    """What the command line is laid over: `--config`, the run that is resumed or started from, or the preset."""
+    from gsdff.runs import RunFolder, data_folder
+
+    resumed, source = RunFolder(run_folder(first.options)), first.options.stage1_from
     if first.config is not None:
-        below = find_preset(first.config)
+        return read_config(find_preset(first.config))
+    if first.resume and resumed.config.is_file():
+        return read_config(resumed.config)
+    if source is not None and (begun := RunFolder(source)).config.is_file():
+        log.info("%s: taking its options", source)
+        config = read_config(begun.config)
+        teacher = TrainConfig().teacher if config.teacher.name == "none" else config.teacher
+        return replace(config, data=data_folder(config, begun), teacher=teacher)
+    if source is not None and not source.is_file():
+        raise UserError(f"--stage1-from {source}: expected a run's folder or a 3DGS PLY, there is none")
+    device = choose_device(first.options.device)
+    preset = find_preset(device)
+    log.info("device %s: taking the preset %s (--config takes another)", device, preset.name)
+    return read_config(preset)
+
+
+def choose_teacher(config: TrainConfig) -> str:
+    """The teacher's name, and what `auto` stands for: whatever is at hand."""
+    from gsdff.teachers.weights import WEIGHTS, weights_folder
+
+    teacher = config.teacher
+    if teacher.name != "auto":
+        return teacher.name
+    if teacher.maps is not None:
+        name = "precomputed"
+    elif teacher.checkpoint is not None:
+        name = "lseg"
+    elif config.data == DEMO or (config.data / "demo.json").is_file():
+        name = "toy"
+    elif (weights_folder() / WEIGHTS["lseg"].file).is_file():
+        name = "lseg"
     else:
-        below = saved if first.resume and saved.is_file() else find_preset(device)
-    arguments = tyro.cli(TrainArguments, args=argv, prog=PROG, default=TrainArguments(options=read_config(below)))
-    if first.config is None and below != saved:
-        log.info("device %s: taking the preset %s (--config takes another)", device, below.name)
-    options = arguments.options
-    if options.data != DEMO:
-        options = replace(options, data=Path(os.path.abspath(options.data)))
-    if options.teacher.maps is not None:
-        maps = Path(os.path.abspath(options.teacher.maps))
-        options = replace(options, teacher=replace(options.teacher, maps=maps))
-    return replace(arguments, options=options)
+        name = "none"
+    return name
 
 
 def choose_device(name: str) -> str:
@@ -131,9 +169,11 @@ def choose_device(name: str) -> str:
 
 
 def run_folder(config: TrainConfig) -> Path:
-    """`--out`, or `runs/` and the name of the data's folder (of its parent for a file)."""
+    """`--out`, or `runs/` and the name of the data's folder (of its parent for a file), or of the splat begun with."""
     if config.out is not None:
         return config.out
+    if config.stage1_from is not None:
+        return Path("runs") / f"{config.stage1_from.absolute().stem}_features"
     place = Path(os.path.abspath(config.data))
     return Path("runs") / (place.parent if place.is_file() else place).name
 

@@ -1,32 +1,32 @@
 """The training loop: stage 1 makes a scene of Gaussians from photos, stage 2 trains features with it."""
 
-import logging
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.checkpoint import save_checkpoint
-from gsdff.config import TrainConfig, to_table
-from gsdff.densify import Densifier
-from gsdff.distill import FeatureTerm, prepare_features
-from gsdff.errors import UserError
+from gsdff.config import TrainConfig
+from gsdff.config_file import to_table
+from gsdff.distill import prepare_features
 from gsdff.gaussians import Gaussians
-from gsdff.initialise import initialise_gaussians
-from gsdff.losses import image_loss
-from gsdff.render import render_rgb
+from gsdff.radiance import RadianceTerm
 from gsdff.report import Report
 from gsdff.runs import RunFolder
-from gsdff.scene import Scene, View
-
-log = logging.getLogger("gsdff")
+from gsdff.scene import Scene
 
 LAST_MEANS_RATE = 0.01
 """Share of the rate of the means that is left at the end of stage 1."""
-FEWEST_POINTS = 4
-"""A Gaussian's first size comes from its three nearest neighbours."""
+
+
+class Term(Protocol):
+    """A part of the loss."""
+
+    weight: float
+
+    def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The term for one training view, unweighted, and scalars to report."""
 
 
 class Trainer:
@@ -37,23 +37,15 @@ class Trainer:
     generators are part of the state.
     """
 
-    def __init__(self, config: TrainConfig, scene: Scene, device: torch.device):
-        if len(scene.points) < FEWEST_POINTS:
-            num = len(scene.points)
-            raise UserError(f"{scene.root}: expected at least {FEWEST_POINTS} points to start from, got {num}")
+    def __init__(self, config: TrainConfig, scene: Scene, device: torch.device, first: Gaussians):
         torch.manual_seed(config.seed)
         self.config = config
         self.scene = scene
         self.device = device
         self.step = 0
         self.optimizers: dict[str, torch.optim.Adam] = {}
-        self.terms: list[FeatureTerm] = []
-        self.densifier = Densifier(config.stage1, scene.extent)
-        first = initialise_gaussians(
-            scene.points, scene.point_colors, config.stage1.sh_degree, config.stage1.max_gaussians
-        )
-        if len(first) < len(scene.points):
-            log.info("%d of %d points make Gaussians: stage1.max_gaussians", len(first), len(scene.points))
+        self.radiance = RadianceTerm(config, scene, device)
+        self.terms: list[Term] = [self.radiance]
         self._optimise(first)
 
     @property
@@ -64,41 +56,30 @@ class Trainer:
     def advance(self) -> dict[str, Tensor]:
         """One step: a view is rendered and compared, parameters follow the gradient, Gaussians come and go.
 
-        Returns scalars: `loss`, its parts, and `mse` of the image.
+        Returns the scalars of all terms, and their weighted sum as `loss`.
         """
-        stage1 = self.config.stage1
         view_id = view_at(self.step, self.scene.train_ids, self.config.seed)
-        view = self._on_device(self.scene.views[view_id])
-        background = self._draw_background()
         self._set_means_rate()
-        rendered = render_rgb(
-            self.gaussians,
-            view.camera,
-            sh_degree=min(self.step // stage1.sh_interval, stage1.sh_degree),
-            background=background,
-            rasterize_mode=stage1.rasterize_mode,
-            absgrad=stage1.absgrad,
-        )
-        target = view.target if background is None else view.over(background)
-        image = image_loss(rendered.image, target, stage1.ssim_weight)
-        values = {term.name: term(self.gaussians, view_id) for term in self.terms}
-        loss = image.loss + sum(term.weight * values[term.name] for term in self.terms)
-        self.densifier.before_backward(rendered.meta)
+        loss, measures = torch.zeros((), device=self.device), {}
+        for term in self.terms:
+            value, scalars = term(self.gaussians, view_id, self.step)
+            loss = loss + term.weight * value
+            measures |= scalars
         loss.backward()
         for optimizer in self.optimizers.values():
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
         params = dict(self.gaussians.items())
-        self.densifier.after_step(params, self.optimizers, self.step, rendered.meta)
+        self.radiance.after_step(params, self.optimizers, self.step)
         self.gaussians = Gaussians(**params)
-        return {"loss": loss, "l1": image.l1, "ssim": image.ssim, "mse": image.mse, **values}
+        return {"loss": loss, **measures}
 
     def start_stage2(self, folder: RunFolder) -> None:
         """Adds features, lifted from the teacher unless they are there already, and the terms that train them."""
         lift = self.gaussians.features is None
         features, terms = prepare_features(self.config, self.scene, self.gaussians, folder.path, self.device, lift=lift)
-        self.terms = list(terms)
+        self.terms = [*([] if self.config.stage2.freeze_radiance else [self.radiance]), *terms]
         if features is not None:
             self.gaussians = replace(self.gaussians, features=torch.nn.Parameter(features))
             self.optimizers["features"] = self._make_optimizer("features", self.gaussians.features)
@@ -110,7 +91,7 @@ class Trainer:
             "frame": {"centre": list(self.scene.frame.centre), "scale": self.scene.frame.scale},
             "gaussians": dict(self.gaussians.map(torch.detach).items()),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "densifier": self.densifier.state_dict(),
+            "densifier": self.radiance.densifier.state_dict(),
             "random": {
                 "cpu": torch.get_rng_state(),
                 "cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
@@ -123,7 +104,7 @@ class Trainer:
         self._optimise(Gaussians(**state["gaussians"]))
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        self.densifier.load_state_dict(state["densifier"], self.device)
+        self.radiance.densifier.load_state_dict(state["densifier"], self.device)
         torch.set_rng_state(state["random"]["cpu"])
         if self.device.type == "cuda" and state["random"]["cuda"] is not None:
             torch.cuda.set_rng_state(state["random"]["cuda"])
@@ -138,21 +119,10 @@ class Trainer:
 
     def _set_means_rate(self) -> None:
         """The rate of the means falls exponentially through stage 1 and is in units of the scene's extent."""
-        progress = min(1.0, self.step / max(1, self.config.stage1.steps))
+        stage1_steps = self.config.stage1.steps
+        progress = min(1.0, self.step / stage1_steps) if stage1_steps else 1.0
         (group,) = self.optimizers["means"].param_groups
         group["lr"] = self.config.rates.means * self.scene.extent * LAST_MEANS_RATE**progress
-
-    def _draw_background(self) -> Float[Tensor, "3"] | None:
-        """What shows behind the last Gaussian in this step; None is black."""
-        if self.config.dataset.background == "black":
-            return None
-        if self.config.dataset.background == "white":
-            return torch.ones(3, device=self.device)
-        return torch.rand(3).to(self.device)
-
-    def _on_device(self, view: View) -> View:
-        alpha = None if view.alpha is None else view.alpha.to(self.device)
-        return replace(view, camera=view.camera.to(self.device), image=view.image.to(self.device), alpha=alpha)
 
 
 def train(trainer: Trainer, report: Report, folder: RunFolder) -> None:
@@ -175,6 +145,8 @@ def train(trainer: Trainer, report: Report, folder: RunFolder) -> None:
     run_until(trainer.total_steps)
     if trainer.gaussians.features is not None and not had_features and trainer.step == trainer.config.stage1.steps:
         save()  # no step of stage 2 did
+    if trainer.total_steps == 0:
+        report.write_line(0, trainer.gaussians, {"heldout_psnr": report.show(0, trainer.gaussians)})
 
 
 def view_at(step: int, train_ids: list[int], seed: int) -> int:

@@ -16,13 +16,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NOUNS = {"errors", "files", "kernels", "cameras", "scene", "gaussians", "features", "config"}
-WHOLES = {"trainer", "distill", "checkpoint", "runs", "report", "evaluation", "feature_evaluation"}
+NOUNS = {
+    "errors", "files", "kernels", "cameras", "scene", "gaussians", "features", "labels", "config", "config_file",
+}  # fmt: skip
+WHOLES = {
+    "trainer", "radiance", "start", "distill", "checkpoint", "runs", "report", "evaluation", "feature_evaluation",
+    "feature_report", "feature_scores", "questions",
+}  # fmt: skip
 DOORS = {"train", "evaluate", "export", "prepare", "cli"}
 HEAVY = {
     "gsplat", "gsplat.exporter", "gsplat.strategy", "kornia", "lpips", "numba", "numba.core", "numba.extending",
-    "numba.types", "open_clip", "plyfile", "pycolmap", "scipy", "segment_anything", "skimage", "tensorboard",
-    "torch.utils.tensorboard", "torchvision", "viser",
+    "numba.types", "open_clip", "plyfile", "pycolmap", "scipy", "scipy.ndimage", "segment_anything", "skimage",
+    "tensorboard", "timm", "torch.utils.tensorboard", "torchvision", "viser",
 }  # fmt: skip
 """A part with a name of its own here is a dependency of its own: gsplat's rasteriser, strategies and exporter."""
 

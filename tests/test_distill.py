@@ -125,10 +125,17 @@ def prepare(ready: Fixture, **changes) -> tuple[torch.Tensor | None, list[Featur
     return prepare_features(ready.config, ready.scene, ready.gaussians, ready.run, "cpu", **changes)
 
 
+def error_of(term: FeatureTerm, gaussians: Gaussians, view_id: int) -> torch.Tensor:
+    """The term's value, which it also reports."""
+    error, scalars = term(gaussians, view_id, 0)
+    assert scalars == {"feature": error}
+    return error
+
+
 def test_a_run_starts_from_lifted_latents_and_one_weighted_term(ready: Fixture) -> None:
     features, terms = prepare(ready)
     assert features.shape == (20, 4) and features.any() and not features.requires_grad
-    assert [(term.name, term.weight) for term in terms] == [("feature", 0.5)]
+    assert [term.weight for term in terms] == [0.5]
     assert Basis.load(ready.run / "basis.safetensors").B.shape == (6, 4)
     # Only the training views are stored: v0 and v8 are held out.
     assert sorted(path.stem for path in (ready.run / "features").glob("*.npy")) == [f"v{i}" for i in range(1, 8)]
@@ -154,7 +161,7 @@ def test_the_term_is_the_alpha_weighted_error_against_the_stored_map(ready: Fixt
     rendered = render_features(gaussians, camera, rasterize_mode="antialiased")
     error = (rendered.image - target.latents).square().sum(-1)
     alpha = rendered.alpha[..., 0]
-    assert float(term(gaussians, 3)) == pytest.approx(float((alpha * error).sum() / alpha.sum()), rel=1e-5)
+    assert float(error_of(term, gaussians, 3)) == pytest.approx(float((alpha * error).sum() / alpha.sum()), rel=1e-5)
 
 
 def test_the_term_equals_the_same_loss_in_all_channels_up_to_a_constant(ready: Fixture, generator) -> None:
@@ -168,13 +175,14 @@ def test_the_term_equals_the_same_loss_in_all_channels_up_to_a_constant(ready: F
         gaussians = dataclasses.replace(ready.gaussians, features=latents)
         channels = render_at(gaussians, term.targets[3], "classic", decode(latents, B)).image
         whole = squared_error(channels, teacher, alpha)
-        assert float(term(gaussians, 3) + constant) == pytest.approx(float(whole), abs=1e-3)  # float16 targets
+        in_latents = float(error_of(term, gaussians, 3) + constant)
+        assert in_latents == pytest.approx(float(whole), abs=1e-3)  # float16 targets
 
 
 def test_the_term_moves_features_and_nothing_else(ready: Fixture) -> None:
     features, (term,) = prepare(ready)
     gaussians = dataclasses.replace(ready.gaussians, features=features).map(lambda t: t.clone().requires_grad_())
-    (term(gaussians, 2) + 0 * sum(tensor.sum() for _, tensor in gaussians.items())).backward()
+    (error_of(term, gaussians, 2) + 0 * sum(tensor.sum() for _, tensor in gaussians.items())).backward()
     for name, tensor in gaussians.items():
         moved = bool(tensor.grad.any())
         assert moved == (name == "features"), name
@@ -184,17 +192,17 @@ def test_the_term_moves_features_and_nothing_else(ready: Fixture) -> None:
 def test_the_term_alone_reaches_no_geometry_at_all(ready: Fixture) -> None:
     features, (term,) = prepare(ready)
     gaussians = dataclasses.replace(ready.gaussians, features=features).map(lambda t: t.clone().requires_grad_())
-    term(gaussians, 2).backward()
+    error_of(term, gaussians, 2).backward()
     assert {name for name, tensor in gaussians.items() if tensor.grad is not None} == {"features"}
 
 
 def test_the_gradient_is_that_of_finite_differences(ready: Fixture, generator: torch.Generator) -> None:
     features, (term,) = prepare(ready)
     features = features.requires_grad_()
-    (slope,) = torch.autograd.grad(term(dataclasses.replace(ready.gaussians, features=features), 4), features)
+    (slope,) = torch.autograd.grad(error_of(term, dataclasses.replace(ready.gaussians, features=features), 4), features)
     direction = torch.randn(features.shape, generator=generator)
     ends = [
-        term(dataclasses.replace(ready.gaussians, features=features.detach() + step * direction), 4)
+        error_of(term, dataclasses.replace(ready.gaussians, features=features.detach() + step * direction), 4)
         for step in (-0.05, 0.05)  # the loss is quadratic: central differences are exact but for rounding
     ]
     assert float((slope * direction).sum()) == pytest.approx(float(ends[1] - ends[0]) / 0.1, rel=1e-3, abs=1e-4)
@@ -207,7 +215,7 @@ def test_training_the_term_lowers_it_below_the_lift(ready: Fixture) -> None:
     optimizer = torch.optim.Adam([features], lr=0.02)
 
     def mean_loss() -> torch.Tensor:
-        return sum(term(gaussians, i) for i in ready.scene.train_ids) / len(ready.scene.train_ids)
+        return sum(error_of(term, gaussians, i) for i in ready.scene.train_ids) / len(ready.scene.train_ids)
 
     before = float(mean_loss().detach())
     for _ in range(40):
@@ -224,13 +232,14 @@ def test_all_channels_are_the_uncompressed_mode(ready: Fixture) -> None:
 
 
 def test_without_a_teacher_there_is_nothing_to_do(ready: Fixture) -> None:
-    config = dataclasses.replace(ready.config, teacher=TeacherConfig())
+    config = dataclasses.replace(ready.config, teacher=TeacherConfig(name="none"))
     assert prepare_features(config, ready.scene, ready.gaussians, ready.run, "cpu") == (None, [])
     assert list(ready.run.iterdir()) == []
 
 
 def test_a_resumed_run_reuses_what_is_there_and_lifts_nothing(ready: Fixture, caplog) -> None:
     prepare(ready)
+    caplog.clear()
     with caplog.at_level(logging.INFO, logger="gsdff"):
         features, terms = prepare(ready, lift=False)
     assert features is None and len(terms) == 1

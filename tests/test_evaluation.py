@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,13 +111,17 @@ def test_lpips_is_scored_where_it_can_be(run, monkeypatch):
 
 
 def test_features_are_a_section_of_their_own_and_images_are_kept_without_them(run, monkeypatch, tmp_path):
-    def score(loaded, scene, out, labels):
-        assert (loaded.step, len(scene.views), out, labels) == (700, 10, run.folder / "evaluation", tmp_path)
+    def score(loaded, scene, out, labels, classes):
+        assert (loaded.step, len(scene.views), out) == (700, 10, run.folder / "evaluation")
+        assert (labels, classes) == (tmp_path, ("dog", "cat"))
         return {"cosine_to_teacher": 0.5}
 
+    monkeypatch.setattr("gsdff.evaluation.check_questions", lambda *args: None)
     monkeypatch.setattr("gsdff.evaluation.evaluate_features", score)
-    assert evaluate_run(run.folder, labels=tmp_path).features == {"cosine_to_teacher": 0.5}
-    assert read_metrics(run)["features"] == {"cosine_to_teacher": 0.5}
+    monkeypatch.setattr("gsdff.evaluation.features_table", lambda features: f"cosine {features['cosine_to_teacher']}")
+    evaluation = evaluate_run(run.folder, labels=tmp_path, classes=("dog", "cat"))
+    assert evaluation.features == read_metrics(run)["features"] == {"cosine_to_teacher": 0.5}
+    assert format_evaluation(evaluation).endswith("\n\ncosine 0.5")
 
     def fail(*args):
         raise UserError("maps: no such folder")
@@ -125,6 +130,13 @@ def test_features_are_a_section_of_their_own_and_images_are_kept_without_them(ru
     with pytest.raises(UserError, match="maps: no such folder"):
         evaluate_run(run.folder)
     assert "images" in read_metrics(run) and "features" not in read_metrics(run)
+
+
+@pytest.mark.parametrize("asked", [{"classes": ("dog", "cat")}, {"labels": Path("labels")}])
+def test_asking_a_run_without_features_is_refused_before_anything_is_scored(run, asked):
+    with pytest.raises(UserError, match="tiny: has no features to ask for labels or classes"):
+        evaluate_run(run.folder, **asked)
+    assert not (run.folder / "evaluation").exists()
 
 
 def test_the_table_is_aligned():
@@ -189,3 +201,21 @@ def test_the_door_refuses_what_is_no_run_in_one_line(tmp_path):
     done = run_door(str(tmp_path))
     assert done.returncode == 1
     assert done.stderr.strip().count("\n") == 0 and done.stderr.startswith(f"error: {tmp_path}")
+
+
+def test_the_door_takes_classes_separated_by_spaces(run, monkeypatch, capsys):
+    from gsdff import evaluate, evaluation
+
+    asked = []
+
+    def remember(folder, **options):
+        asked.append((folder, options))
+        return evaluation.Evaluation(folder, {}, {}, {})
+
+    monkeypatch.setattr(evaluation, "evaluate_run", remember)
+    monkeypatch.setattr(evaluation, "format_evaluation", lambda evaluation: "")
+    for arguments in ([str(run.folder), "--classes", "dog", "a cat", "--download"], [str(run.folder)]):
+        monkeypatch.setattr(sys, "argv", ["evaluate", *arguments])
+        evaluate.main()
+    assert [options["classes"] for _, options in asked] == [("dog", "a cat"), ()]
+    assert asked[0][0] == run.folder and asked[0][1]["download"]

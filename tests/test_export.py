@@ -11,6 +11,7 @@ from tiny_run import make_gaussians, write_run
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
 from gsdff.ply import read_ply
+from gsdff.teachers.basis import Basis
 
 
 @pytest.fixture
@@ -39,6 +40,24 @@ def test_features_can_be_left_out(run, tmp_path):
     path = export_run(ExportArguments(run.folder, out=tmp_path / "new" / "room.ply", features="none"))
     assert read_ply(path).features is None
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["room.ply"]
+
+
+def test_decoded_features_are_the_teachers_channels_and_their_basis_is_the_identity(run, tmp_path, generator):
+    B = torch.linalg.qr(torch.randn(7, 4, generator=generator)).Q
+    Basis(B, 0.9, "precomputed", "f").save(run.folder / "basis.safetensors")
+    path = export_run(ExportArguments(run.folder, out=tmp_path / "wide.ply", features="decoded"))
+    torch.testing.assert_close(read_ply(path).features, run.gaussians.features @ B.T)
+    basis = Basis.load(tmp_path / "wide.basis.safetensors")
+    assert torch.equal(basis.B, torch.eye(7)) and (basis.energy, basis.teacher) == (0.9, "precomputed")
+
+
+def test_features_and_basis_come_back_exactly(run, tmp_path, generator):
+    before = Basis(torch.linalg.qr(torch.randn(7, 4, generator=generator)).Q.contiguous(), 0.9, "lseg", "f")
+    before.save(run.folder / "basis.safetensors")
+    path = export_run(ExportArguments(run.folder, out=tmp_path / "a.ply"))
+    after = Basis.load(tmp_path / "a.basis.safetensors")
+    assert torch.equal(after.B, before.B) and (after.energy, after.teacher, after.fingerprint) == (0.9, "lseg", "f")
+    assert torch.equal(read_ply(path).features, run.gaussians.features)
 
 
 def test_a_run_without_features_exports_without_them(tmp_path, generator):

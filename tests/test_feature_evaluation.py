@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,10 @@ from tiny_field import make_gaussians, make_scene
 from gsdff.cameras import WorldFrame
 from gsdff.config import FeatureConfig, TeacherConfig, TrainConfig
 from gsdff.errors import UserError
-from gsdff.feature_evaluation import enlarge, evaluate_features, features_table
+from gsdff.feature_evaluation import check_questions, evaluate_features
+from gsdff.feature_report import features_table
 from gsdff.gaussians import Gaussians
+from gsdff.pictures import GAP, TITLE_HEIGHT
 from gsdff.render import render_features
 from gsdff.runs import LoadedRun
 from gsdff.scene import Scene
@@ -43,8 +47,8 @@ class Fixture:
     def maps(self) -> Path:
         return self.run.config.teacher.maps
 
-    def evaluate(self, **changes) -> dict:
-        return evaluate_features(dataclasses.replace(self.run, **changes), self.scene, self.out)
+    def evaluate(self, *, classes: Sequence[str] = (), **changes) -> dict:
+        return evaluate_features(dataclasses.replace(self.run, **changes), self.scene, self.out, classes=classes)
 
 
 def write_map(ready: Fixture, stem: str, features: torch.Tensor) -> None:
@@ -157,13 +161,15 @@ def test_what_is_returned_is_plain_and_every_held_out_view_has_pictures(ready: F
     write_labels(ready, "v0", np.full((HEIGHT, WIDTH), ROAD))
     result = ready.evaluate()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    # v8 has no label image: it has no label picture and no say in the label scores.
-    assert sorted(p.name for p in ready.out.glob("*.png")) == ["v0_labels.png", "v0_pca.png", "v8_pca.png"]
     assert result["num_views"] == 2 and result["labels"]["num_views"] == 1
-    with Image.open(ready.out / "v0_pca.png") as picture:
-        assert picture.height == HEIGHT and picture.width >= 3 * WIDTH
-    with Image.open(ready.out / "v0_labels.png") as picture:
-        assert picture.height > HEIGHT and picture.width >= 4 * WIDTH  # the legend is below
+    pictures = {path.stem: np.asarray(Image.open(path)) for path in ready.out.glob("*.png")}
+    assert sorted(pictures) == ["v0_labels", "v0_pca", "v8_labels", "v8_pca"]
+    for name, panels in {"v0_labels": 4, "v0_pca": 3, "v8_labels": 3, "v8_pca": 3}.items():  # v8 has no truth to show
+        assert pictures[name].shape[1] == panels * WIDTH + (panels - 1) * GAP
+    # v0's photo, truth, teacher and field: all road, but for the pixels that no Gaussian covers.
+    panels = [pictures["v0_labels"][TITLE_HEIGHT:, i * (WIDTH + GAP) :][:HEIGHT, :WIDTH] for i in range(4)]
+    assert not panels[0].any() and np.array_equal(panels[1], panels[2])
+    assert np.array_equal(panels[3].any(-1), coverage(ready.run.gaussians, ready.scene, 0))
 
 
 def test_a_class_nobody_sees_has_no_score_rather_than_zero(ready: Fixture) -> None:
@@ -172,20 +178,111 @@ def test_a_class_nobody_sees_has_no_score_rather_than_zero(ready: Fixture) -> No
     assert teacher["iou"] == {"car": None, "road": 1.0, "sky": None} and teacher["miou"] == 1
 
 
-def test_the_table_states_the_competing_classes_and_both_scores(ready: Fixture) -> None:
-    write_labels(ready, "v0", np.full((HEIGHT, WIDTH), ROAD))
-    table = features_table(ready.evaluate())
-    assert "3 classes compete (car, road, sky)" in table
-    assert "do not count (pole, tram)" in table
-    rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()}
-    assert rows["road"][1] == "1.000" and rows["car"] == ["-", "-"]
-
-
-def test_without_labels_there_are_cosines_and_pca_pictures_only(ready: Fixture) -> None:
+def test_without_labels_or_classes_there_are_cosines_and_pca_pictures_only(ready: Fixture) -> None:
     result = ready.evaluate()
-    assert "labels" not in result and len(result["views"]) == 2
+    assert "labels" not in result and "label_maps" not in result and len(result["views"]) == 2
     assert "cosine to the teacher" in features_table(result)
-    assert not list(ready.out.glob("*_labels.png"))
+    assert sorted(path.name for path in ready.out.iterdir()) == ["v0_pca.png", "v8_pca.png"]
+
+
+def test_a_teacher_without_text_is_compared_by_cosine_only_even_where_there_are_labels(ready: Fixture) -> None:
+    write_labels(ready, "v0", np.full((HEIGHT, WIDTH), ROAD))
+    (ready.maps / "text_features.npz").unlink()
+    result = ready.evaluate()
+    assert "labels" not in result and "label_maps" not in result
+    assert sorted(path.name for path in ready.out.iterdir()) == ["v0_pca.png", "v8_pca.png"]
+
+
+def test_classes_are_asked_for_where_nothing_is_labelled(ready: Fixture) -> None:
+    """The field says road where there is a Gaussian, its teacher everywhere."""
+    result = ready.evaluate(classes=("sky", "road"))
+    maps = result["label_maps"]
+    assert maps["classes"] == maps["queries"] == ["sky", "road"] and "labels" not in result
+    covered = np.stack([coverage(ready.run.gaussians, ready.scene, i) for i in (0, 8)])
+    assert 0.5 < covered.mean() < 1
+    assert maps["agreement_with_teacher"] == pytest.approx(covered.mean())
+    assert maps["teacher"]["speckle_share"] == 0 and maps["teacher"]["view_consistency"] == 1
+    assert sorted(path.name for path in ready.out.glob("*_labels.png")) == ["v0_labels.png", "v8_labels.png"]
+
+
+def test_a_point_whose_teacher_changes_its_mind_is_inconsistent_and_its_field_is_not(ready: Fixture) -> None:
+    """Three opaque blobs: one in sight of all, one hidden behind it, and one too faint to mark a surface."""
+    gaussians = ready.run.gaussians.map(lambda tensor: tensor[:3].clone())
+    gaussians.means = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.6, 0.0, 0.0]])
+    gaussians.log_scales = torch.full((3, 3), -1.5)
+    gaussians.logit_opacities = torch.tensor([7.0, 7.0, -0.5])
+    write_map(ready, "v8", constant_map(TEXT[1]))
+    maps = ready.evaluate(gaussians=gaussians, classes=("road", "sky"))["label_maps"]
+    assert maps["num_points"] == 1
+    assert maps["field"]["view_consistency"] == 1 and maps["teacher"]["view_consistency"] == 0
+
+
+def test_the_teachers_scores_are_blended_not_its_labels(ready: Fixture) -> None:
+    """Sure of road on the left, hardly of sky on the right: the border lies where the blend of the scores puts it."""
+    feature_map = constant_map(TEXT[0])
+    feature_map[:, :, 4:] = constant_map(torch.tensor([0.0, 0.3, 0.0, 0.0, 0.91**0.5]))[:, :, 4:]
+    write_map(ready, "v0", feature_map)
+    # The centres of the map's middle pixels are at 11.375 and 14.625. Between, road leads while 1 - t > 0.3 t, up to
+    # 13.87: in column 13 too, whose centre is at 13.5 and thus in a pixel of the map that says sky.
+    true = np.where(np.arange(WIDTH) <= 13, ROAD, SKY) * np.ones((HEIGHT, 1))
+    write_labels(ready, "v0", true)
+    assert ready.evaluate()["labels"]["teacher"]["accuracy"] == 1
+
+
+def test_instance_maps_are_the_segments_where_there_are_any(ready: Fixture) -> None:
+    write_labels(ready, "v0", np.full((HEIGHT, WIDTH), ROAD))
+    feature_map = constant_map(TEXT[0])
+    feature_map[:, :, 4:] = constant_map(TEXT[1])[:, :, 4:]
+    write_map(ready, "v0", feature_map)
+    labels = ready.evaluate()["labels"]
+    assert labels["segments"] == "labels" and labels["teacher"]["gradient_energy"] > 0
+    # Things as narrow as a pixel's column: no pair crosses from road to sky.
+    (ready.scene.root / "instances").mkdir()
+    columns = np.tile(np.arange(1, WIDTH + 1, dtype=np.uint16), (HEIGHT, 1))
+    Image.fromarray(columns).save(ready.scene.root / "instances" / "v0.png")
+    labels = ready.evaluate()["labels"]
+    assert labels["segments"] == "instances" and labels["teacher"]["gradient_energy"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_teachers_maps_are_not_kept(ready: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched:
+        """Says which of its maps are still held when the next is made."""
+
+        name = "watched"
+
+        def knows(self, name: str) -> bool:
+            return False
+
+        def extract(self, views: Sequence) -> Iterator[torch.Tensor]:
+            given = []
+            for _ in views:
+                assert all(kept() is None for kept in given[:-1])  # the last is let go when this one comes
+                feature_map = constant_map(TEXT[0])
+                given.append(weakref.ref(feature_map))
+                yield feature_map
+                del feature_map
+
+    monkeypatch.setattr("gsdff.feature_evaluation.open_teacher", lambda *_: Watched())
+    scene = dataclasses.replace(ready.scene, held_out=(0, 2, 4, 6, 8))
+    assert evaluate_features(ready.run, scene, ready.out)["num_views"] == 5
+
+
+def test_a_view_the_teacher_says_nothing_about_has_no_cosine(ready: Fixture) -> None:
+    write_map(ready, "v8", torch.zeros(5, 8, 8))
+    result = ready.evaluate()
+    assert result["views"]["v8.png"]["cosine_to_teacher"] is None
+    assert result["cosine_to_teacher"] == result["views"]["v0.png"]["cosine_to_teacher"]
+
+
+def test_questions_are_checked_before_anything_is_rendered(ready: Fixture) -> None:
+    check_questions(ready.run, ready.scene, None, ("road", "sky"))
+    with pytest.raises(UserError, match="cannot be asked for 'zebra'"):
+        check_questions(ready.run, ready.scene, None, ("road", "zebra"))
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        check_questions(ready.run, ready.scene, ready.out / "nowhere", ())
+    blind = dataclasses.replace(ready.run, gaussians=dataclasses.replace(ready.run.gaussians, features=None))
+    with pytest.raises(UserError, match="run: has no features"):
+        check_questions(blind, ready.scene, None, ("road", "sky"))
 
 
 def test_a_run_without_features_is_left_alone(ready: Fixture) -> None:
@@ -200,9 +297,3 @@ def test_a_lost_file_is_named(ready: Fixture, lost: str) -> None:
     (folder / lost).unlink()
     with pytest.raises(UserError, match=lost):
         ready.evaluate()
-
-
-def test_enlarging_takes_the_label_under_each_pixels_centre() -> None:
-    got = enlarge(torch.tensor([[1, 2], [3, 255]], dtype=torch.uint8), 4, 5)
-    # Centres of 5 columns on 2: .2 .6 | 1.0 1.4 1.8 -> the middle column lies on the border and goes right.
-    assert got.tolist() == [[1, 1, 2, 2, 2]] * 2 + [[3, 3, 255, 255, 255]] * 2

@@ -10,7 +10,16 @@ from PIL import Image
 
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.errors import UserError
-from gsdff.labels import VOID, LabelClass, Truth, find_truth, read_classes
+from gsdff.labels import (
+    VOID,
+    LabelClass,
+    LabelImages,
+    Truth,
+    find_label_images,
+    find_truth,
+    read_classes,
+    read_instances,
+)
 from gsdff.scene import Scene, View
 
 
@@ -159,3 +168,41 @@ def test_a_teacher_without_words_scores_no_labels(tmp_path: Path, caplog: pytest
     (tmp_path / "classes.json").write_text('["wall", "floor"]')
     assert find_truth(make_scene(tmp_path, ["a.jpg"]), None, lambda name: False) is None
     assert "the teacher knows 0 of the classes" in caplog.text
+
+
+@pytest.mark.parametrize(("times", "expected"), [((1, 1), (2, 4)), ((3, 3), (2, 4)), ((3, 1), (2, 4))])
+def test_label_images_are_no_finer_than_the_photo(tmp_path: Path, times: tuple[int, int], expected: tuple) -> None:
+    blocks = np.array([[3, 5, 9, 255], [9, 9, 3, 3]], np.uint8)
+    write_labels(tmp_path, "a", blocks.repeat(times[0], 0).repeat(times[1], 1))
+    got = LabelImages(tmp_path, [ROAD, POLE, SKY]).load(make_view("a.jpg"))
+    assert got.shape == expected and got.tolist() == [[0, 1, 2, VOID], [2, 2, 0, 0]]
+
+
+def test_label_images_smaller_than_the_photo_keep_their_size(tmp_path: Path) -> None:
+    write_labels(tmp_path, "a", np.array([[3, 9]], np.uint8))
+    assert LabelImages(tmp_path, [ROAD, POLE, SKY]).load(make_view("a.jpg")).tolist() == [[0, 2]]
+
+
+def test_a_label_image_asked_for_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.png: missing; photo sub/a\.jpg"):
+        LabelImages(tmp_path, [ROAD]).load(make_view("sub/a.jpg"))
+
+
+@pytest.mark.parametrize("missing", ["folder", "classes"])
+def test_a_teacher_of_labels_needs_the_folder_and_its_classes(tmp_path: Path, missing: str) -> None:
+    scene = make_scene(tmp_path, ["a.jpg"])
+    if missing != "folder":
+        write_labels(tmp_path / "labels", "a", np.zeros((2, 4), np.uint8))
+    for labels in (None, tmp_path / "labels"):
+        with pytest.raises(UserError, match=r"labels: no .*--teacher\.labels"):
+            find_label_images(scene, labels)
+    write_labels(tmp_path / "labels", "a", np.zeros((2, 4), np.uint8))
+    (tmp_path / "classes.json").write_text('["wall", "floor"]')
+    assert [row.name for row in find_label_images(scene, None).classes] == ["wall", "floor"]
+
+
+def test_instances_keep_all_of_their_16_bits(tmp_path: Path) -> None:
+    ids = np.array([[0, 300], [65535, 7]], np.uint16)
+    Image.fromarray(ids).save(tmp_path / "a.png")
+    assert read_instances(tmp_path / "a.png", (2, 2)).tolist() == ids.tolist()
+    assert read_instances(tmp_path / "a.png", (4, 2)).tolist() == ids.repeat(2, 1).tolist()

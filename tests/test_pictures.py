@@ -8,6 +8,7 @@ from PIL import Image
 from gsdff.pictures import (
     FULL_ERROR,
     GAP,
+    TITLE_HEIGHT,
     error_map,
     fit_pca,
     heat,
@@ -18,6 +19,7 @@ from gsdff.pictures import (
     save_png,
     side_by_side,
     stacked,
+    titled,
     to_bytes,
 )
 
@@ -64,6 +66,16 @@ def test_pictures_of_any_size_stand_side_by_side_with_gaps():
     assert (canvas[:, :3] == 0).all() and (canvas[:, 3 : 3 + GAP] == 255).all()
     assert (canvas[:2, 3 + GAP :] == 51).all() and (canvas[2:, 3 + GAP :] == 255).all()
     assert stacked(plain(4, 3, 0), plain(2, 5, 0.2)).shape == (4 + GAP + 2, 5, 3)
+
+
+def test_titles_stand_above_their_pictures():
+    canvas = titled({"photo": plain(4, 50, 0), "": plain(2, 5, 0.2), "a title wider than its picture": plain(4, 9, 0)})
+    assert canvas.shape == (TITLE_HEIGHT + 4, 50 + GAP + 5 + GAP + 9, 3)
+    strip, below = canvas[:TITLE_HEIGHT], canvas[TITLE_HEIGHT:]
+    assert torch.equal(below, side_by_side(plain(4, 50, 0), plain(2, 5, 0.2), plain(4, 9, 0)))
+    written = (strip < 128).all(-1).sum(0)
+    assert written[:50].sum() > 20 and written[54:59].sum() == 0 and written[63:].sum() > 0
+    assert (strip[:, 50:54] == 255).all()  # the gap stays free
 
 
 def test_no_error_is_black_and_the_full_error_is_white():

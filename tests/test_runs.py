@@ -7,7 +7,8 @@ from tiny_scene import tiny_gaussians
 
 from gsdff.cameras import WorldFrame
 from gsdff.checkpoint import save_checkpoint
-from gsdff.config import TrainConfig, write_config
+from gsdff.config import TrainConfig
+from gsdff.config_file import write_config
 from gsdff.errors import UserError
 from gsdff.runs import RunFolder, load_run
 

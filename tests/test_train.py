@@ -16,7 +16,8 @@ from tiny_scene import TinyDataset
 
 from gsdff import report, train, trainer
 from gsdff.checkpoint import list_checkpoints, load_checkpoint
-from gsdff.config import TrainConfig, read_config
+from gsdff.config import TrainConfig
+from gsdff.config_file import read_config
 from gsdff.errors import UserError
 from gsdff.ply import read_ply
 from gsdff.runs import load_run
@@ -79,11 +80,60 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_
     assert config.stage1.refine_stop == TrainConfig().stage1.refine_stop
 
 
+def with_toy(config):
+    return replace(config, teacher=replace(config.teacher, name="toy"))
+
+
+def test_auto_takes_the_teacher_that_is_at_hand(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache = tmp_path / "gsdff"
+    assert options().teacher.name == "toy"
+    assert options("--data", tmp_path).teacher.name == "none"
+    assert options("--data", tmp_path, "--teacher.maps", "m").teacher.name == "precomputed"
+    assert options("--teacher.checkpoint", "c").teacher.name == "lseg"
+    assert options("--teacher", "clip").teacher.name == "clip"
+    cache.mkdir()
+    (cache / "demo_e200.ckpt").write_bytes(b"")
+    assert options("--data", tmp_path).teacher.name == "lseg"
+    assert options("--data", tmp_path, "--teacher", "none").teacher.name == "none"
+
+
+def test_stage_2_on_a_finished_run_takes_its_data_and_options_and_skips_stage_1(dataset, short, tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    run_main(monkeypatch, "--data", dataset, "--config", short, "--out", first, "--device", "cpu", "--seed", 4)
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for photo in dataset.glob("*.png"):
+        torch.save(torch.randn(6, 8, 8), maps / f"{photo.stem}_fmap_CxHxW.pt")
+    for source, out in ((first, second), (first / "scene.ply", tmp_path / "from_ply")):
+        data = () if source == first else ("--data", dataset, "--config", short, "--device", "cpu")
+        run_main(
+            monkeypatch, "--stage1-from", source, "--out", out, "--teacher.maps", maps, "--features.dim", 4,
+            "--stage2.steps", 3, "--stage2.freeze-radiance", *data,
+        )  # fmt: skip
+        begun, ended = load_run(first), load_run(out)
+        assert ended.step == 3 and ended.gaussians.features.shape == (len(begun.gaussians), 4)
+        torch.testing.assert_close(ended.gaussians.means, begun.gaussians.means, atol=1e-5, rtol=1e-5)
+        assert torch.equal(ended.gaussians.sh0, begun.gaussians.sh0)
+    assert load_run(second).config.seed == 4 and load_run(second).config.data == dataset
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [("nothing", "nothing: expected a run's folder or a 3DGS PLY"), ("photos", "photos: expected a run's folder")],
+)
+def test_a_splat_that_is_none_is_an_error(tmp_path, monkeypatch, source, complaint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(UserError, match=complaint):
+        options("--stage1-from", source, "--teacher", "clip")
+
+
 def test_without_a_file_the_devices_preset_is_taken_and_said_once(caplog, monkeypatch):
     with caplog.at_level(logging.INFO, "gsdff"):
-        assert options() == replace(read_config(Path("configs/cpu.toml")), device="cpu")
+        assert options() == with_toy(replace(read_config(Path("configs/cpu.toml")), device="cpu"))
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        assert read_arguments([]).options == read_config(Path("configs/cuda.toml"))
+        assert read_arguments([]).options == with_toy(read_config(Path("configs/cuda.toml")))
         options("--config", "cpu")
     assert [record.message.split(" (")[0] for record in caplog.records] == [
         "device cpu: taking the preset cpu.toml",
@@ -226,10 +276,11 @@ def test_the_built_in_scene_is_written_once_into_the_runs_folder(short, tmp_path
 
     monkeypatch.setitem(sys.modules, "gsdff.data.demo", SimpleNamespace(write_demo_scene=write_demo_scene))
     monkeypatch.chdir(tmp_path)
+    begin = ("--config", short, "--device", "cpu", "--teacher", "none")
     with pytest.raises(KeyboardInterrupt):  # a scene that is not finished does not count
-        run_main(monkeypatch, "--config", short, "--device", "cpu")
+        run_main(monkeypatch, *begin)
     assert not Path("runs/demo/data").exists()
-    run_main(monkeypatch, "--config", short, "--device", "cpu")
+    run_main(monkeypatch, *begin)
     assert load_run(Path("runs/demo")).config.data == Path("runs/demo/data")
     run_main(monkeypatch, "--resume")
     assert len(written) == 2

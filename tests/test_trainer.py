@@ -5,13 +5,16 @@ import pytest
 import torch
 from tiny_scene import tiny_scene
 
+from gsdff import radiance
 from gsdff import trainer as trainer_module
 from gsdff.checkpoint import list_checkpoints, load_checkpoint
-from gsdff.config import DataConfig, FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig, read_config
-from gsdff.config import write_config as write_toml
+from gsdff.config import DataConfig, FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
+from gsdff.config_file import read_config
+from gsdff.config_file import write_config as write_toml
 from gsdff.errors import UserError
 from gsdff.report import Report
 from gsdff.runs import RunFolder, load_run
+from gsdff.start import first_gaussians
 from gsdff.trainer import Trainer, train, view_at
 
 CPU = torch.device("cpu")
@@ -19,17 +22,21 @@ STAGE1 = Stage1Config(
     steps=24, sh_degree=1, sh_interval=8, refine_start=4, refine_every=5, refine_stop=20, grow_grad2d=1e-5,
     reset_every=12, max_gaussians=70,
 )  # fmt: skip
-CONFIG = TrainConfig(stage1=STAGE1, stage2=Stage2Config(steps=6), log_every=4, picture_every=12, checkpoint_every=10)
+CONFIG = TrainConfig(
+    teacher=TeacherConfig(name="none"), stage1=STAGE1, stage2=Stage2Config(steps=6), log_every=4, picture_every=12,
+    checkpoint_every=10,
+)  # fmt: skip
 WITH_TEACHER = replace(CONFIG, teacher=TeacherConfig(name="precomputed"), features=FeatureConfig(dim=3))
 
 
 class PullTowardsOne:
     """A stage 2 term: features of every Gaussian should be one."""
 
-    name, weight = "pull", 2.0
+    weight = 2.0
 
-    def __call__(self, gaussians, view_id):
-        return (gaussians.features - 1).square().mean()
+    def __call__(self, gaussians, view_id, step):
+        pull = (gaussians.features - 1).square().mean()
+        return pull, {"pull": pull}
 
 
 @pytest.fixture
@@ -47,12 +54,18 @@ def fake_features(monkeypatch):
     return calls
 
 
+def make_trainer(config, scene=None):
+    """A trainer on the CPU, from the scene's points."""
+    scene = scene or tiny_scene()
+    return Trainer(config, scene, CPU, first_gaussians(config, scene))
+
+
 def run(folder, config, state=None):
     """Trains as the door does; gives the trainer."""
     names = RunFolder(folder)
     folder.mkdir(exist_ok=True)
     write_toml(names.config, config)
-    trainer = Trainer(config, tiny_scene(), CPU)
+    trainer = make_trainer(config)
     with Report(config, trainer.scene, names, state["step"] if state else 0, trainer.total_steps) as report:
         if state:
             trainer.load_state_dict(state["step"], state)
@@ -107,7 +120,7 @@ def test_a_resumed_run_reaches_the_bits_and_the_lines_of_one_that_was_not_interr
     whole = run(tmp_path / "whole", config)
     for stop in (10, 20, 24, 27):  # in stage 1, at its end, in stage 2
         folder = tmp_path / str(stop)
-        torn = Trainer(config, tiny_scene(), CPU)
+        torn = make_trainer(config)
         with Report(config, torn.scene, RunFolder(make(folder)), 0, torn.total_steps) as report:
             while torn.step < stop:
                 if torn.step == STAGE1.steps:
@@ -189,7 +202,7 @@ def test_every_pass_shows_every_training_view_once_in_an_order_of_its_own():
 
 
 def test_the_rate_of_the_means_falls_to_a_hundredth_in_units_of_the_extent():
-    trainer = Trainer(CONFIG, tiny_scene(), CPU)
+    trainer = make_trainer(CONFIG)
     rates = []
     for trainer.step in (0, 12, 24, 30):
         trainer._set_means_rate()
@@ -200,14 +213,14 @@ def test_the_rate_of_the_means_falls_to_a_hundredth_in_units_of_the_extent():
 
 def test_bands_of_harmonics_come_one_by_one(monkeypatch):
     degrees = []
-    original = trainer_module.render_rgb
+    original = radiance.render_rgb
 
     def spy(gaussians, camera, **options):
         degrees.append(options["sh_degree"])
         return original(gaussians, camera, **options)
 
-    monkeypatch.setattr(trainer_module, "render_rgb", spy)
-    trainer = Trainer(CONFIG, tiny_scene(), CPU)
+    monkeypatch.setattr(radiance, "render_rgb", spy)
+    trainer = make_trainer(CONFIG)
     for _ in range(20):
         trainer.advance()
     assert degrees == [0] * 8 + [1] * 12
@@ -216,15 +229,15 @@ def test_bands_of_harmonics_come_one_by_one(monkeypatch):
 @pytest.mark.parametrize("background", ["black", "white", "random"])
 def test_the_background_shows_behind_the_last_gaussian(monkeypatch, background):
     seen = []
-    original = trainer_module.image_loss
+    original = radiance.image_loss
 
     def spy(image, target, ssim_weight):
         seen.append(image.detach()[0, 0])
         return original(image, target, ssim_weight)
 
-    monkeypatch.setattr(trainer_module, "image_loss", spy)
+    monkeypatch.setattr(radiance, "image_loss", spy)
     config = replace(CONFIG, dataset=DataConfig(background=background))
-    trainer = Trainer(config, tiny_scene(), CPU)
+    trainer = make_trainer(config)
     trainer.gaussians.logit_opacities.data.fill_(-20)
     trainer.advance()
     trainer.advance()
@@ -236,24 +249,24 @@ def test_the_background_shows_behind_the_last_gaussian(monkeypatch, background):
 
 def test_a_transparent_photo_is_compared_over_the_background_of_the_step(monkeypatch):
     targets = []
-    original = trainer_module.image_loss
-    monkeypatch.setattr(trainer_module, "image_loss", lambda i, t, w: (targets.append(t), original(i, t, w))[1])
+    original = radiance.image_loss
+    monkeypatch.setattr(radiance, "image_loss", lambda i, t, w: (targets.append(t), original(i, t, w))[1])
     scene = tiny_scene()
     clear = [replace(view, image=view.image * 0, alpha=view.image[..., 0] * 0) for view in scene.views]
-    trainer = Trainer(replace(CONFIG, dataset=DataConfig(background="random")), replace(scene, views=clear), CPU)
+    trainer = make_trainer(replace(CONFIG, dataset=DataConfig(background="random")), replace(scene, views=clear))
     trainer.advance()
     color = targets[0][0, 0]
     assert color.min() > 0 and torch.equal(targets[0], color.expand_as(targets[0]))
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoints(tmp_path, monkeypatch):
-    original = trainer_module.image_loss
+    original = radiance.image_loss
 
     def break_down(image, target, ssim_weight):
         return original(image * (float("nan") if trainer.step >= 12 else 1), target, ssim_weight)
 
-    monkeypatch.setattr(trainer_module, "image_loss", break_down)
-    trainer = Trainer(CONFIG, tiny_scene(), CPU)
+    monkeypatch.setattr(radiance, "image_loss", break_down)
+    trainer = make_trainer(CONFIG)
     with (
         Report(CONFIG, trainer.scene, RunFolder(make(tmp_path / "run")), 0, 24) as report,
         pytest.raises(UserError, match=r"loss became nan after step 12; .*--rates"),
@@ -264,8 +277,20 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoints(tmp_pa
     assert read_lines(tmp_path / "run")[-1]["step"] == 12
 
 
-def test_too_few_points_are_an_error_that_names_the_scene():
-    scene = tiny_scene()
-    few = replace(scene, points=scene.points[:3], point_colors=scene.point_colors[:3])
-    with pytest.raises(UserError, match="tiny: expected at least 4 points to start from, got 3"):
-        Trainer(CONFIG, few, CPU)
+def test_frozen_radiance_leaves_all_but_the_features_as_stage_1_left_them(tmp_path, fake_features):
+    run(tmp_path / "stage1", CONFIG)
+    frozen = run(tmp_path / "frozen", replace(WITH_TEACHER, stage2=Stage2Config(steps=6, freeze_radiance=True)))
+    before = load_run(tmp_path / "stage1").gaussians
+    for name, tensor in before.items():
+        assert torch.equal(getattr(frozen.gaussians, name).detach(), tensor), name
+    assert frozen.gaussians.features.detach().any()
+    last = read_lines(tmp_path / "frozen")[-1]
+    assert last["loss"] == pytest.approx(2 * last["pull"]) and "l1" not in last and "psnr" not in last
+
+
+def test_a_run_of_no_steps_at_all_still_says_how_good_it_is(tmp_path, fake_features):
+    stage1 = replace(STAGE1, steps=0)
+    run(tmp_path, replace(WITH_TEACHER, stage1=stage1, stage2=Stage2Config(steps=0)))
+    (line,) = read_lines(tmp_path)
+    assert line["step"] == 0 and line["heldout_psnr"] > 0 and line["gaussians"] == 40
+    assert load_run(tmp_path).gaussians.features is not None

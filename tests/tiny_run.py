@@ -11,7 +11,8 @@ from PIL import Image
 
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.checkpoint import save_checkpoint
-from gsdff.config import TeacherConfig, TrainConfig, write_config
+from gsdff.config import TeacherConfig, TrainConfig
+from gsdff.config_file import write_config
 from gsdff.gaussians import Gaussians
 from gsdff.render import render_rgb
 

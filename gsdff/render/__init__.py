@@ -136,3 +136,21 @@ def render_features(
         rasterize_mode=rasterize_mode,
     )
     return Rendered(renders[0], alphas[0], meta)
+
+
+def render_depth(gaussians: Gaussians, camera: Camera, *, rasterize_mode: RasterizeMode = "classic") -> Rendered:
+    """Expected depth [H, W, 1] along the optical axis from one camera, 0 where nothing is."""
+    renders, alphas, meta = rasterization(
+        gaussians.means,
+        gaussians.quats,
+        gaussians.scales,
+        gaussians.opacities,
+        gaussians.sh0[:, 0],  # not drawn, but asked for
+        camera.viewmat[None],
+        camera.K[None],
+        camera.width,
+        camera.height,
+        render_mode="ED",
+        rasterize_mode=rasterize_mode,
+    )
+    return Rendered(renders[0], alphas[0], meta)

@@ -59,21 +59,29 @@ class Basis:
 
 
 def fit_basis(
-    moment: Float[Tensor, "T T"], dim: int, *, teacher: str = "", fingerprint: str = ""
+    moment: Float[Tensor, "T T"],
+    dim: int,
+    energy: float | None = None,
+    *,
+    teacher: str = "",
+    fingerprint: str = "",
 ) -> Basis:
     """The `dim` leading eigenvectors of Σ f fᵀ (float64, uncentred), each with its largest entry positive.
 
-    A `dim` of T or more gives B = I, the uncompressed mode, and says so where it is more.
+    With `energy`, as many as keep that share of the second moment, whatever `dim` says. T or more of them give B = I,
+    the uncompressed mode; it is said where `dim` asked for more.
     """
     channels = len(moment)
+    values, vectors = torch.linalg.eigh(moment)
+    shares = values.flip(0).clamp_min(0).cumsum(0) / values.clamp_min(0).sum()
+    if energy is not None:
+        dim = int((shares < energy - 1e-9).sum()) + 1  # of rank r, r keep all but rounding
     if dim >= channels:
-        if dim > channels:
+        if dim > channels and energy is None:
             log.info("features.dim %d is more than the teacher's %d channels: using all %d", dim, channels, channels)
         return Basis(torch.eye(channels), 1.0, teacher, fingerprint)
-    values, vectors = torch.linalg.eigh(moment)
     leading = vectors[:, -dim:].flip(1)
     # An eigenvector's sign is the solver's whim; ours is fixed, so that runs compare.
     pivots = leading.gather(0, leading.abs().argmax(0, keepdim=True))
     B = leading * pivots.sign()
-    energy = float(values[-dim:].sum() / values.sum())
-    return Basis(B.float().cpu().contiguous(), min(energy, 1.0), teacher, fingerprint)
+    return Basis(B.float().cpu().contiguous(), float(shares[dim - 1]), teacher, fingerprint)

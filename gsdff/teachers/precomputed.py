@@ -1,11 +1,12 @@
-"""Teacher maps made beforehand: a folder of `<stem>_fmap_CxHxW.pt`, as DFF and Feature 3DGS write them."""
+"""Teacher maps made beforehand: a folder of `<stem>_fmap_CxHxW.pt`, as DFF and Feature 3DGS write them, or of .npy."""
 
 import hashlib
 import io
 import pickle
-import zipfile
-from collections.abc import Sequence
-from difflib import get_close_matches
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,20 @@ from torch import Tensor
 
 from gsdff.errors import UserError
 from gsdff.scene import View
+from gsdff.teachers.texts import TEXT_FILE, TextVectors, read_texts
 
-MAP_SUFFIX = "_fmap_CxHxW.pt"
-TEXT_FILE = "text_features.npz"
+MAP_SUFFIXES = ("_fmap_CxHxW.pt", "_fmap_CxHxW.npy", ".npy")
+"""What follows the photo's stem; the first that is there is read."""
+_READERS = 2
+"""Maps being read while one is used."""
 
 
 class PrecomputedTeacher:
-    """Reads maps, tensors [T, h, w] of any float type, by the photo's stem.
+    """Reads maps, tensors [T, h, w] or [1, T, h, w] of any float type, by the photo's stem.
 
-    A map covers its whole image whatever the shapes of the two; a square map of a wide photo is a squashed one. An
-    optional `text_features.npz` (names [n], vectors [n, T]) answers text queries by name.
+    Of a photo with several maps `<stem>_fmap_CxHxW.pt` is read before `<stem>_fmap_CxHxW.npy`, and that before
+    `<stem>.npy`. A map covers its whole image whatever the shapes of the two; a square map of a wide photo is a
+    squashed one. An optional `text_features.npz` (names [n], vectors [n, T]) answers text queries by name.
     """
 
     name = "precomputed"
@@ -33,97 +38,115 @@ class PrecomputedTeacher:
 
     def __init__(self, folder: Path | None):
         if folder is None:
-            raise UserError(f"--teacher.maps: the precomputed teacher needs the folder of its *{MAP_SUFFIX} files")
+            raise UserError(f"--teacher.maps: the precomputed teacher needs the folder of its *{MAP_SUFFIXES[0]} files")
         if not folder.is_dir():
-            raise UserError(f"{folder}: --teacher.maps must be a folder of *{MAP_SUFFIX} files, there is none")
+            raise UserError(f"{folder}: --teacher.maps must be a folder of *{MAP_SUFFIXES[0]} files, there is none")
         self.folder = folder
-        self._texts = _read_texts(folder / TEXT_FILE)
+        self._texts = TextVectors(str(folder / TEXT_FILE), read_texts(folder / TEXT_FILE))
         # Known from the text vectors or the first map; every later map must have as many channels.
-        self._dim = len(next(iter(self._texts.values()))) if self._texts else None
+        self._dim = next((len(vector) for vector in self._texts.vectors.values()), None)
 
     def check(self, view: View) -> None:
         """`UserError` where the view has no map."""
-        if not self._path(view).is_file():
-            raise UserError(f"{self._path(view)}: missing; photo {view.name} needs this teacher map in {self.folder}")
+        self._path(view)
 
     def fingerprint_of(self, view: View) -> str:
         """Hash of the map file's bytes."""
-        self.check(view)
         digest = hashlib.blake2b(digest_size=16)
         with self._path(view).open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest()
 
-    def extract(self, view: View) -> Float[Tensor, "T h w"]:
-        """The view's map normalised to unit length per pixel, float32; pixels of zero length stay zero."""
-        self.check(view)
-        path = self._path(view)
-        content = io.BytesIO(path.read_bytes())  # read here, so that an OSError below can only mean a damaged file
+    def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
+        """The views' maps in order, normalised to unit length per pixel; pixels of zero length stay zero.
+
+        The next two are read while one is used, so that three maps at most are in memory.
+        """
+        coming = iter(views)
+        pool = ThreadPoolExecutor(_READERS, thread_name_prefix="teacher-maps")
+        reading: deque[tuple[View, Future[Tensor]]] = deque()
         try:
-            features = torch.load(content, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-            raise UserError(f"{path}: not a tensor saved by torch.save, or damaged; make the map again") from error
-        self._check_map(features, path)
-        return F.normalize(features.float(), dim=0, eps=1e-8)
+            while True:
+                for view in islice(coming, 1 + _READERS - len(reading)):
+                    reading.append((view, pool.submit(self._read, view)))
+                if not reading:
+                    return
+                view, future = reading.popleft()
+                features = future.result()
+                self._check_channels(features, self._path(view))
+                del future  # it holds the map too
+                yield features
+                del features
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def knows(self, name: str) -> bool:
         """Whether `text_features.npz` lists this name."""
-        return _key(name) in self._texts
+        return self._texts.knows(name)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
         """The listed vectors of these names, of unit length."""
-        source = self.folder / TEXT_FILE
-        if not self._texts:
-            raise UserError(f"{source}: missing, so these maps cannot be queried by text; expected names and vectors")
-        for name in names:
-            if not self.knows(name):
-                near = ", ".join(get_close_matches(_key(name), self._texts, n=3)) or "nothing like it"
-                raise UserError(f"{source}: knows no {name!r} among its {len(self._texts)} names; closest: {near}")
-        return torch.stack([self._texts[_key(name)] for name in names])
+        if not self._texts.vectors:
+            raise UserError(
+                f"{self._texts.source}: missing, so these maps cannot be queried by text; expected names and vectors"
+            )
+        return self._texts.look_up(names)
 
     def _path(self, view: View) -> Path:
-        return self.folder / f"{view.stem}{MAP_SUFFIX}"
-
-    def _check_map(self, features: object, path: Path) -> None:
-        if not isinstance(features, Tensor) or not features.is_floating_point() or features.ndim != 3:
-            shape = f"{features.dtype} {list(features.shape)}" if isinstance(features, Tensor) else ""
-            came = shape or type(features).__name__
-            raise UserError(f"{path}: expected a float tensor [channels, height, width], got {came}")
-        if features.numel() == 0:
-            raise UserError(f"{path}: the map is empty, {list(features.shape)}")
-        if self._dim is not None and features.shape[0] != self._dim:
+        candidates = [self.folder / f"{view.stem}{suffix}" for suffix in MAP_SUFFIXES]
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            others = " or ".join(candidate.name for candidate in candidates[1:])
             raise UserError(
-                f"{path}: has {features.shape[0]} channels where the other maps or {TEXT_FILE} have {self._dim}; "
+                f"{candidates[0]}: missing; photo {view.name} needs this teacher map in {self.folder} (or {others})"
+            )
+        return path
+
+    def _read(self, view: View) -> Float[Tensor, "T h w"]:
+        path = self._path(view)
+        loaded = _load_npy(path) if path.suffix == ".npy" else _load_pt(path)
+        return F.normalize(_as_map(loaded, path), dim=0, eps=1e-8)
+
+    def _check_channels(self, features: Float[Tensor, "T h w"], path: Path) -> None:
+        if self._dim is not None and len(features) != self._dim:
+            raise UserError(
+                f"{path}: has {len(features)} channels where the other maps or {TEXT_FILE} have {self._dim}; "
                 f"make all of {self.folder} with one network"
             )
-        if not features.isfinite().all():
-            raise UserError(f"{path}: holds NaN or infinite values; make the map again")
-        self._dim = features.shape[0]
+        self._dim = len(features)
 
 
-def _key(name: str) -> str:
-    return name.strip().lower()
-
-
-def _read_texts(path: Path) -> dict[str, Float[Tensor, "T"]]:
-    """Unit vectors by lower-case name; empty where there is no such file. The first of equal names counts."""
-    if not path.is_file():
-        return {}
+def _load_pt(path: Path) -> object:
+    content = io.BytesIO(path.read_bytes())  # read here, so that an OSError below can only mean a damaged file
     try:
-        with np.load(path, allow_pickle=False) as data:
-            names, vectors = data["names"], data["vectors"]
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: expected an .npz with arrays `names` [n] and `vectors` [n, T]: {error}") from error
-    if vectors.ndim != 2 or names.shape != vectors.shape[:1] or vectors.dtype.kind != "f" or vectors.size == 0:
-        raise UserError(
-            f"{path}: expected names [n] and float vectors [n, T], got names {list(names.shape)} and "
-            f"{vectors.dtype} vectors {list(vectors.shape)}"
-        )
-    unit = F.normalize(torch.from_numpy(vectors.astype(np.float32)), dim=1, eps=1e-8)
-    if not unit.isfinite().all() or (unit.norm(dim=1) < 0.5).any():
-        raise UserError(f"{path}: a text vector is zero, NaN or infinite")
-    texts: dict[str, Tensor] = {}
-    for name, vector in zip(names, unit, strict=True):
-        texts.setdefault(_key(str(name)), vector)
-    return texts
+        return torch.load(content, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise UserError(f"{path}: not a tensor saved by torch.save, or damaged; make the map again") from error
+
+
+def _load_npy(path: Path) -> object:
+    content = io.BytesIO(path.read_bytes())
+    try:
+        array = np.load(content, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: not an array saved by numpy.save, or damaged; make the map again") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        return array
+    return torch.from_numpy(array.astype(np.float32))  # torch knows neither long nor big-endian floats
+
+
+def _as_map(loaded: object, path: Path) -> Float[Tensor, "T h w"]:
+    """What was loaded as float32 [T, h, w], or why it is no map."""
+    features = loaded
+    if isinstance(features, Tensor) and features.ndim == 4 and len(features) == 1:
+        features = features[0]
+    if not isinstance(features, Tensor) or not features.is_floating_point() or features.ndim != 3:
+        is_array = isinstance(loaded, Tensor | np.ndarray)
+        came = f"{loaded.dtype} {list(loaded.shape)}" if is_array else type(loaded).__name__
+        raise UserError(f"{path}: expected a float tensor [channels, height, width], got {came}")
+    if features.numel() == 0:
+        raise UserError(f"{path}: the map is empty, {list(features.shape)}")
+    if not features.isfinite().all():
+        raise UserError(f"{path}: holds NaN or infinite values; make the map again")
+    return features.float()

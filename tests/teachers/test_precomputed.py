@@ -1,15 +1,16 @@
 """The precomputed teacher: what it reads, and what it refuses."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from gsdff.cameras import Camera
+from gsdff.cameras import Camera, WorldFrame
 from gsdff.config import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.scene import View
+from gsdff.scene import Scene, View
 from gsdff.teachers import open_teacher
 from gsdff.teachers.precomputed import PrecomputedTeacher
 
@@ -18,10 +19,19 @@ def make_view(name: str = "street/a.jpg") -> View:
     return View(name, Camera(torch.eye(4), torch.eye(3), 6, 4), torch.zeros(4, 6, 3, dtype=torch.uint8))
 
 
+def make_scene(root: Path) -> Scene:
+    return Scene(root, [make_view()], torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.uint8), WorldFrame())
+
+
 def write_map(folder: Path, features: object, stem: str = "a") -> Path:
     path = folder / f"{stem}_fmap_CxHxW.pt"
     torch.save(features, path)
     return path
+
+
+def only_map(folder: Path) -> torch.Tensor:
+    (features,) = PrecomputedTeacher(folder).extract([make_view()])
+    return features
 
 
 def write_text(folder: Path, names: list[str], vectors: np.ndarray) -> None:
@@ -33,7 +43,7 @@ def test_a_map_is_normalised_per_pixel_and_stays_where_it_is(tmp_path: Path) -> 
     features[:, 0, 0] = torch.tensor([3.0, 4.0])
     features[:, 0, 1] = torch.tensor([0.0, -2.0])
     write_map(tmp_path, features)
-    got = PrecomputedTeacher(tmp_path).extract(make_view())
+    got = only_map(tmp_path)
     expected = torch.tensor([[[0.6, 0.0, 0.0]], [[0.8, -1.0, 0.0]]])
     torch.testing.assert_close(got, expected)
 
@@ -44,7 +54,7 @@ def test_maps_of_any_float_type_come_out_as_unit_float32(
 ) -> None:
     features = torch.randn(5, 3, 4, generator=generator)
     write_map(tmp_path, features.to(dtype))
-    got = PrecomputedTeacher(tmp_path).extract(make_view())
+    got = only_map(tmp_path)
     assert got.dtype == torch.float32
     torch.testing.assert_close(got.norm(dim=0), torch.ones(3, 4))
 
@@ -59,7 +69,10 @@ def test_text_is_looked_up_by_name_whatever_its_case_and_has_unit_length(tmp_pat
 
 def test_an_unknown_name_is_refused_with_the_closest_ones(tmp_path: Path) -> None:
     write_text(tmp_path, ["building", "sky"], np.eye(2, dtype=np.float32))
-    with pytest.raises(UserError, match=r"text_features.npz: knows no 'bilding' among its 2 names; closest: building"):
+    with pytest.raises(UserError, match=r"text_features.npz: knows no 'bilding' but building, sky"):
+        PrecomputedTeacher(tmp_path).text(["bilding"])
+    write_text(tmp_path, ["building", *(f"thing {i}" for i in range(99))], np.ones((100, 2), np.float32))
+    with pytest.raises(UserError, match=r"knows no 'bilding' among its 100 names; closest: building"):
         PrecomputedTeacher(tmp_path).text(["bilding"])
 
 
@@ -72,8 +85,8 @@ def test_without_text_features_it_knows_no_name_and_says_which_file_it_wants(tmp
 
 def test_a_missing_map_is_named_together_with_its_photo(tmp_path: Path) -> None:
     teacher = PrecomputedTeacher(tmp_path)
-    for ask in (teacher.check, teacher.extract, teacher.fingerprint_of):
-        with pytest.raises(UserError, match=r"a_fmap_CxHxW\.pt: missing; photo street/a\.jpg"):
+    for ask in (teacher.check, lambda view: next(teacher.extract([view])), teacher.fingerprint_of):
+        with pytest.raises(UserError, match=r"a_fmap_CxHxW\.pt: missing; photo street/a\.jpg .*or a\.npy"):
             ask(make_view())
 
 
@@ -91,7 +104,7 @@ def test_a_missing_map_is_named_together_with_its_photo(tmp_path: Path) -> None:
 def test_what_is_no_map_is_refused_with_the_files_name(tmp_path: Path, features: object, message: str) -> None:
     write_map(tmp_path, features)
     with pytest.raises(UserError, match=rf"a_fmap_CxHxW\.pt: .*{message}"):
-        PrecomputedTeacher(tmp_path).extract(make_view())
+        only_map(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "noise", "text"])
@@ -101,25 +114,26 @@ def test_a_damaged_map_is_refused_with_the_files_name(tmp_path: Path, damage: st
     noise = bytes(np.random.default_rng(0).integers(0, 256, 500, dtype=np.uint8))
     path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "noise": noise, "text": b"<html>"}[damage])
     with pytest.raises(UserError, match=r"a_fmap_CxHxW\.pt: not a tensor"):
-        PrecomputedTeacher(tmp_path).extract(make_view())
+        only_map(tmp_path)
 
 
 def test_a_map_that_would_run_code_is_refused_and_runs_none(tmp_path: Path) -> None:
     write_map(tmp_path, Path("anything"))  # any class beyond tensors needs code to load
     with pytest.raises(UserError, match="not a tensor"):
-        PrecomputedTeacher(tmp_path).extract(make_view())
+        only_map(tmp_path)
 
 
 def test_a_map_with_other_channels_than_the_first_or_the_text_is_refused(tmp_path: Path) -> None:
     write_map(tmp_path, torch.ones(3, 2, 2), "a")
     write_map(tmp_path, torch.ones(4, 2, 2), "b")
     teacher = PrecomputedTeacher(tmp_path)
-    teacher.extract(make_view("a.jpg"))
+    maps = teacher.extract([make_view("a.jpg"), make_view("b.jpg")])
+    next(maps)
     with pytest.raises(UserError, match=r"b_fmap_CxHxW\.pt: has 4 channels where .* have 3"):
-        teacher.extract(make_view("b.jpg"))
+        next(maps)
     write_text(tmp_path, ["sky"], np.ones((1, 4), np.float32))
     with pytest.raises(UserError, match=r"a_fmap_CxHxW\.pt: has 3 channels where .* have 4"):
-        PrecomputedTeacher(tmp_path).extract(make_view("a.jpg"))
+        only_map(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +170,98 @@ def test_the_fingerprint_of_a_map_changes_with_its_bytes(tmp_path: Path) -> None
 
 
 def test_the_configuration_opens_it_or_says_what_is_missing(tmp_path: Path) -> None:
-    assert open_teacher(TeacherConfig()) is None
-    assert open_teacher(TeacherConfig("precomputed", tmp_path)).name == "precomputed"
+    scene = make_scene(tmp_path)
+    assert open_teacher(TeacherConfig("none"), scene) is None
+    assert open_teacher(TeacherConfig("precomputed", tmp_path), scene).name == "precomputed"
     with pytest.raises(UserError, match=r"--teacher\.maps"):
-        open_teacher(TeacherConfig("precomputed"))
+        open_teacher(TeacherConfig("precomputed"), scene)
     with pytest.raises(UserError, match=r"nowhere: .*there is none"):
-        open_teacher(TeacherConfig("precomputed", tmp_path / "nowhere"))
+        open_teacher(TeacherConfig("precomputed", tmp_path / "nowhere"), scene)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4"])
+def test_a_numpy_map_is_read_like_a_torch_map(tmp_path: Path, dtype: str, generator: torch.Generator) -> None:
+    features = torch.randn(5, 3, 4, generator=generator)
+    write_map(tmp_path, features)
+    expected = only_map(tmp_path)
+    (tmp_path / "a_fmap_CxHxW.pt").unlink()
+    for name in ("a.npy", "a_fmap_CxHxW.npy"):
+        np.save(tmp_path / name, features.numpy().astype(dtype))
+        torch.testing.assert_close(only_map(tmp_path), expected, atol=1e-3, rtol=1e-3)
+        (tmp_path / name).unlink()
+
+
+def test_of_several_maps_the_torch_one_wins_then_the_numpy_one_of_the_same_name(tmp_path: Path) -> None:
+    heights = {"a_fmap_CxHxW.pt": 1, "a_fmap_CxHxW.npy": 2, "a.npy": 3}
+    write_map(tmp_path, torch.ones(2, 1, 1))
+    for name in ("a_fmap_CxHxW.npy", "a.npy"):
+        np.save(tmp_path / name, np.ones((2, heights[name], 1), np.float32))
+    for name, height in heights.items():
+        assert only_map(tmp_path).shape == (2, height, 1)
+        (tmp_path / name).unlink()
+
+
+def test_a_batch_of_one_is_a_map_and_a_batch_of_two_is_none(tmp_path: Path) -> None:
+    write_map(tmp_path, torch.ones(1, 2, 3, 4))
+    assert only_map(tmp_path).shape == (2, 3, 4)
+    write_map(tmp_path, torch.ones(2, 2, 3, 4))
+    with pytest.raises(UserError, match=r"got torch\.float32 \[2, 2, 3, 4\]"):
+        only_map(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["empty", "cut", "text", "objects", "archive", "integers"])
+def test_what_is_no_numpy_map_is_refused_with_the_files_name(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones((2, 3, 3), np.float32))
+    if content == "archive":
+        with path.open("wb") as file:
+            np.savez(file, features=np.ones((2, 3, 3)))
+    elif content in ("objects", "integers"):
+        np.save(path, np.array([{}], dtype=object) if content == "objects" else np.ones((2, 3, 3), np.int32))
+    else:
+        path.write_bytes({"empty": b"", "cut": path.read_bytes()[:140], "text": b"<html>"}[content])
+    with pytest.raises(UserError, match=r"a\.npy: (not an array|expected a float tensor)"):
+        only_map(tmp_path)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
+def test_the_maps_of_many_views_come_in_their_order(tmp_path: Path, count: int) -> None:
+    for i in range(count):
+        write_map(tmp_path, torch.ones(2, 1, i + 1), f"v{i}")
+    views = [make_view(f"v{i}.png") for i in range(count)]
+    order = [*reversed(views)]
+    shapes = [features.shape[2] for features in PrecomputedTeacher(tmp_path).extract(order)]
+    assert shapes == [*range(count, 0, -1)]
+
+
+def test_no_more_than_two_maps_are_read_ahead_of_the_one_in_use(tmp_path: Path, monkeypatch) -> None:
+    for i in range(8):
+        write_map(tmp_path, torch.ones(2, 1, 1), f"v{i}")
+    read = []
+    teacher = PrecomputedTeacher(tmp_path)
+    read_map = teacher._read
+    monkeypatch.setattr(teacher, "_read", lambda view: read.append(view.stem) or read_map(view))
+    maps = teacher.extract([make_view(f"v{i}.png") for i in range(8)])
+    for used in range(1, 9):
+        next(maps)
+        assert used <= len(read) <= min(used + 2, 8)
+
+
+def test_a_broken_map_stops_the_sequence_at_its_turn_and_the_readers_with_it(tmp_path: Path) -> None:
+    for stem in ("v0", "v2"):
+        write_map(tmp_path, torch.ones(2, 1, 1), stem)
+    (tmp_path / "v1.npy").write_bytes(b"")
+    maps = PrecomputedTeacher(tmp_path).extract([make_view(f"v{i}.png") for i in range(3)])
+    next(maps)
+    with pytest.raises(UserError, match=r"v1\.npy"):
+        next(maps)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("teacher-maps")]
+
+
+def test_readers_end_when_nobody_wants_the_rest(tmp_path: Path) -> None:
+    for i in range(4):
+        write_map(tmp_path, torch.ones(2, 1, 1), f"v{i}")
+    maps = PrecomputedTeacher(tmp_path).extract([make_view(f"v{i}.png") for i in range(4)])
+    next(maps)
+    maps.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("teacher-maps")]

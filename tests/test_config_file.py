@@ -3,11 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from gsdff.config import (
+from gsdff.config import LearningRates, Stage1Config, TrainConfig
+from gsdff.config_file import (
     PRESET_FOLDERS,
-    LearningRates,
-    Stage1Config,
-    TrainConfig,
     check_config,
     find_preset,
     flatten,

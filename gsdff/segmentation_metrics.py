@@ -1,0 +1,148 @@
+"""What a mean IoU hides: borders, speckles, restless features, answers that change from view to view.
+
+A label map holds indices of classes, and `VOID` where there is no answer. Views add up: a score of several is that of
+all their pixels, pairs or points together, not a mean of means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, Integer, UInt8
+from scipy import ndimage
+from torch import Tensor
+
+from gsdff.cameras import Camera
+from gsdff.scene import VOID
+
+SPECKLE_AREA = 50
+"""Pixels: a connected component below that is a speckle."""
+DEPTH_TOLERANCE = 0.02
+"""How far a point may lie before or behind the surface that is seen, as a share of its depth."""
+MIN_ALPHA = 0.5
+"""Pixels covered less than that show no surface."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean that more can be added to."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def __add__(self, other: Mean) -> Mean:
+        return Mean(self.total + other.total, self.count + other.count)
+
+    @property
+    def value(self) -> float:
+        """NaN of nothing."""
+        return self.total / self.count if self.count else float("nan")
+
+
+def agreement(predicted: Integer[Tensor, "*S"], reference: Integer[Tensor, "*S"]) -> Mean:
+    """Share of the pixels the reference answers at which both give the same label; no answer never agrees."""
+    _check_size(predicted, reference.shape)
+    answered = reference != VOID
+    return Mean(int((predicted == reference)[answered].sum()), int(answered.sum()))
+
+
+def boundary_distance(ids: Integer[Tensor, "H W"], *, void: int = VOID) -> Float[Tensor, "H W"]:
+    """Euclidean distance in pixels from every pixel's centre to the nearest boundary; inf where there is none.
+
+    Boundaries are the points midway between two 4-neighbouring pixels of different ids, neither of them `void`: where
+    labelling stops, no thing needs to end. Pixels along a straight boundary are at 0.5, 1.5, ..., so `<= r` is a band
+    of r pixels on either side of it.
+    """
+    height, width = ids.shape
+    pixels = ids.cpu().numpy()
+    labelled = pixels != void
+    # twice as fine, so that what lies between two pixels has a place: pixels at even ones, the points at odd ones
+    is_boundary = np.zeros((2 * height - 1, 2 * width - 1), dtype=bool)
+    is_boundary[1::2, ::2] = (pixels[1:] != pixels[:-1]) & labelled[1:] & labelled[:-1]
+    is_boundary[::2, 1::2] = (pixels[:, 1:] != pixels[:, :-1]) & labelled[:, 1:] & labelled[:, :-1]
+    if not is_boundary.any():
+        return torch.full((height, width), torch.inf)
+    distance = ndimage.distance_transform_edt(~is_boundary)[::2, ::2] / 2
+    return torch.from_numpy(distance).float()
+
+
+def speckles(labels: Integer[Tensor, "H W"], *, min_area: int = SPECKLE_AREA) -> Mean:
+    """Share of pixels in 4-connected components, of one label each, of fewer than `min_area` pixels.
+
+    Pixels without an answer are a label like any other: a pinhole in an answer is a speckle too.
+    """
+    pixels = labels.cpu().numpy()
+    in_speckles = 0
+    for label in np.unique(pixels):
+        components, _ = ndimage.label(pixels == label)
+        areas = np.bincount(components.ravel())[1:]
+        in_speckles += int(areas[areas < min_area].sum())
+    return Mean(in_speckles, labels.numel())
+
+
+def gradient_energy(features: Float[Tensor, "H W K"], segments: Integer[Tensor, "H W"], *, none: int) -> Mean:
+    """Mean of ‖û_p - û_q‖² over the pairs of 4-neighbouring pixels p, q inside one segment; in [0, 4].
+
+    û is the feature at unit length, so that short features are not smooth ones. Pixels of the segment `none`, and those
+    whose feature is zero, form no pairs. Latents z give what B z gives.
+    """
+    _check_size(segments, features.shape[:2])
+    unit = F.normalize(features, dim=-1)
+    is_part = (segments != none) & features.any(-1)
+    energy = Mean()
+    for axis in (0, 1):
+        first, second = (slice(None),) * axis + (slice(None, -1),), (slice(None),) * axis + (slice(1, None),)
+        is_pair = is_part[first] & is_part[second] & (segments[first] == segments[second])
+        squares = (unit[first] - unit[second]).square().sum(-1)[is_pair]
+        energy += Mean(float(squares.double().sum()), len(squares))
+    return energy
+
+
+def seen_pixels(
+    points: Float[Tensor, "P 3"],
+    camera: Camera,
+    depth: Float[Tensor, "H W"],
+    alpha: Float[Tensor, "H W"],
+    *,
+    tolerance: float = DEPTH_TOLERANCE,
+) -> Int[Tensor, "P"]:
+    """The pixel y · W + x that shows each point, -1 for points that the camera does not see.
+
+    A point is seen where it falls into the image, the pixel is covered (alpha of `MIN_ALPHA` or more), and the point's
+    depth differs from the one rendered there by no more than `tolerance` times that.
+    """
+    _check_size(depth, (camera.height, camera.width))
+    _check_size(alpha, depth.shape)
+    in_camera = points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
+    z = in_camera[:, 2]
+    x, y = ((in_camera @ camera.K.T)[:, :2] / z.clamp_min(1e-6)[:, None]).unbind(-1)
+    is_inside = (z > 0) & (x >= 0) & (x < camera.width) & (y >= 0) & (y < camera.height)
+    x, y = (torch.where(is_inside, place, 0).long() for place in (x, y))
+    pixels = y * camera.width + x
+    surface = depth.flatten()[pixels]
+    is_surface = ((z - surface).abs() <= tolerance * surface) & (alpha.flatten()[pixels] >= MIN_ALPHA)
+    return torch.where(is_inside & is_surface, pixels, -1)
+
+
+def view_consistency(labels: UInt8[Tensor, "V P"], seen: Bool[Tensor, "V P"]) -> Mean:
+    """Mean, over the points seen in two views or more, of the probability that two of a point's views agree on it.
+
+    n views see a point and n_c of them call it c: Σ_c n_c (n_c - 1) / (n (n - 1)). No answer is a label like any other.
+    """
+    _check_size(labels, seen.shape)
+    agreeing = torch.zeros(seen.shape[1], dtype=torch.long)
+    for label in labels[seen].unique():
+        num_views = ((labels == label) & seen).sum(0)
+        agreeing += num_views * (num_views - 1)
+    num_views = seen.sum(0)
+    counts = num_views >= 2
+    shares = agreeing[counts] / (num_views * (num_views - 1))[counts].double()
+    return Mean(float(shares.sum()), int(counts.sum()))
+
+
+def _check_size(tensor: Tensor, size: tuple[int, ...]) -> None:
+    if tensor.shape != torch.Size(size):
+        raise ValueError(f"expected two of the same size, got {tuple(tensor.shape)} and {tuple(size)}")

@@ -1,0 +1,93 @@
+"""A teacher that knows the truth: the label images of the scene itself, as maps."""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gsdff.config import TeacherConfig
+from gsdff.errors import UserError
+from gsdff.labels import LabelClass, find_label_images
+from gsdff.scene import Scene, View
+from gsdff.teachers.texts import TEXT_FILE, TextVectors, fold, name_classes, read_texts
+
+log = logging.getLogger("gsdff")
+
+
+class LabelsTeacher:
+    """Every labelled pixel shows its class's vector: one-hot in the order of the class list, so T is their number.
+
+    With a `text_features.npz` beside the label images (names [n], vectors [n, T]) it is the text vector of the class
+    instead, and a class without one counts as void. Maps have the label image's size, at most the photo's: T x H x W
+    floats, one in memory at a time.
+    """
+
+    name = "labels"
+
+    def __init__(self, config: TeacherConfig, scene: Scene):
+        self.images = find_label_images(scene, config.labels)
+        classes, source = self.images.classes, self.images.folder / TEXT_FILE
+        if texts := read_texts(source):
+            self.class_vectors = torch.stack([_vector_of(row, texts) for row in classes])
+            texts = name_classes(*_with_vectors(classes, self.class_vectors, str(source))) | texts
+        else:
+            self.class_vectors = torch.eye(len(classes))
+            texts = name_classes(classes, self.class_vectors)
+        self._texts = TextVectors(str(source) if source.is_file() else f"the classes of {self.images.folder}", texts)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the class list and its vectors."""
+        digest = hashlib.blake2b(repr(self.images.classes).encode(), digest_size=16)
+        digest.update(self.class_vectors.numpy())
+        return digest.hexdigest()
+
+    def check(self, view: View) -> None:
+        """`UserError` where the view has no label image."""
+        self.images.find(view)
+
+    def fingerprint_of(self, view: View) -> str:
+        """Hash of the label image's bytes, and of the photo's size, which limits the map's."""
+        digest = hashlib.blake2b(self.images.find(view).read_bytes(), digest_size=16)
+        digest.update(repr((view.camera.width, view.camera.height)).encode())
+        return digest.hexdigest()
+
+    def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
+        """The class vectors of every view's pixels; zero where they are void."""
+        for view in views:
+            yield show(self.images.load(view), self.class_vectors)
+
+    def knows(self, name: str) -> bool:
+        """Whether a class has this name or text query, or `text_features.npz` lists it."""
+        return self._texts.knows(name)
+
+    def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
+        """The vectors of the classes of these names or text queries."""
+        return self._texts.look_up(names)
+
+
+def show(labels: Tensor, class_vectors: Float[Tensor, "C T"]) -> Float[Tensor, "T h w"]:
+    """The vectors of the classes whose indices `labels` [h, w] holds; zero at VOID, as at any index beyond them."""
+    table = torch.cat([class_vectors, class_vectors.new_zeros(1, class_vectors.shape[1])])
+    return table.T[:, labels.long().clamp(max=len(class_vectors))]
+
+
+def _vector_of(row: LabelClass, texts: dict[str, Tensor]) -> Float[Tensor, "T"]:
+    """The text vector by the class's query, by its name where it has no query; zero where there is none."""
+    return texts.get(fold(row.query or row.name), torch.zeros_like(next(iter(texts.values()))))
+
+
+def _with_vectors(
+    classes: list[LabelClass], vectors: Float[Tensor, "C T"], source: str
+) -> tuple[list[LabelClass], Float[Tensor, "Q T"]]:
+    """The classes that have a vector, and it; the others are said, and none at all is a `UserError`."""
+    has_one = vectors.any(dim=1)
+    missing = [row.name for row, has in zip(classes, has_one.tolist(), strict=True) if not has]
+    if len(missing) == len(classes):
+        raise UserError(f"{source}: holds the name of no class, expected {', '.join(missing)}; mend or remove it")
+    if missing:
+        log.info("labels teacher: %s has no vector for %s; they count as void", source, ", ".join(missing))
+    return [row for row, has in zip(classes, has_one.tolist(), strict=True) if has], vectors[has_one]

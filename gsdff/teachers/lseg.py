@@ -1,0 +1,213 @@
+"""LSeg (Li et al., ICLR 2022), the teacher of the method: maps in CLIP's text space, from one published checkpoint."""
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gsdff.config import TeacherConfig
+from gsdff.errors import UserError
+from gsdff.teachers.backbones import make_clip, tokenize
+from gsdff.teachers.lseg_network import CELL, MULTIPLE, LSegNetwork, published_name
+from gsdff.teachers.network import NetworkTeacher, fit, resize, slide
+from gsdff.teachers.weights import find_weights
+
+SIZE = 480
+"""Longer side of a photo as published, and of the windows the network was trained on."""
+SCALES = (0.75, 1.0, 1.25, 1.75)
+"""Published test-time scales."""
+STRIDE = 320
+"""Published distance of windows, two thirds of their side."""
+VERSION = 1
+"""Raised where this code makes other maps of the same weights and settings."""
+TEXT_MODEL = "ViT-B-32-quickgelu"
+TEXT_BATCH = 64
+"""Names in one pass of the text tower."""
+_HARDLY_AN_IMAGE_HALF = {"image_size": 32, "patch_size": 32, "layers": 1, "width": 64}
+"""open_clip makes no model without one; it is thrown away."""
+
+
+class LSegTeacher(NetworkTeacher):
+    """Maps [512, h, w] at half the resolution the network sees, and text vectors of the same space.
+
+    Making one reads the checkpoint's list of contents; weights are read when the first map or text is asked for, the
+    image half of CLIP never. Names are queried as they are, without a sentence around them, as LSeg was trained.
+    """
+
+    name = "lseg"
+
+    def __init__(self, config: TeacherConfig, device: torch.device):
+        super().__init__(config, device)
+        self.size = config.size or SIZE
+        self.path = find_weights("lseg", config.checkpoint)
+        with torch.device("meta"):
+            self._empty_network = LSegNetwork()
+        shapes = {published_name(name): entry.shape for name, entry in self._empty_network.state_dict().items()}
+        self._entries = read_entries(self.path, {**shapes, **TEXT_SHAPES})
+        self._texts: dict[str, Float[Tensor, "T"]] = {}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the checkpoint's bytes and of size, scales and this code; reads the whole file once."""
+        digest = hashlib.blake2b(repr((VERSION, self.size, self.config.multi_scale)).encode(), digest_size=16)
+        with self.path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return f"{self.name}-{digest.hexdigest()}"
+
+    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T h w"]:
+        """Maps of photos in [0, 1]; with `multi_scale` the sum over scales, at the resolution of scale 1."""
+        if not self.config.multi_scale:
+            return self._run(self._at_scale(images, 1.0))
+        height, width = fit(*images.shape[2:], self.size, MULTIPLE)
+        total = 0
+        for scale in SCALES:
+            total = total + resize(self._run_mirrored(self._at_scale(images, scale)), height // CELL, width // CELL)
+        return total
+
+    def knows(self, name: str) -> bool:
+        """Any name can be asked for."""
+        return True
+
+    @torch.no_grad()
+    def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
+        """Unit vectors of these names, float32 whatever the device; every name goes through the tower once."""
+        new = [name for name in dict.fromkeys(names) if name not in self._texts]
+        for start in range(0, len(new), TEXT_BATCH):
+            batch = new[start : start + TEXT_BATCH]
+            vectors = self._text_tower.encode_text(tokenize(TEXT_MODEL, batch).to(self.device))
+            self._texts.update(zip(batch, F.normalize(vectors, dim=1).cpu(), strict=True))
+        return torch.stack([self._texts[name] for name in names])
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        """The image network with its weights; in float32 on the CPU they stay in the mapped file."""
+        weights = {name: self._weight(published_name(name)) for name in self._empty_network.state_dict()}
+        self._empty_network.load_state_dict(weights, assign=True)
+        return self._empty_network.requires_grad_(False).eval().to(self.device)
+
+    @cached_property
+    def _text_tower(self) -> nn.Module:
+        """CLIP ViT-B/32's text half, whose parts open_clip calls as OpenAI does."""
+        with _quiet_about_weights():
+            clip = make_clip(TEXT_MODEL, vision_cfg=_HARDLY_AN_IMAGE_HALF)
+        del clip.visual, clip.logit_scale
+        clip.load_state_dict({name: self._weight(f"clip_pretrained.{name}") for name in clip.state_dict()}, assign=True)
+        return clip.requires_grad_(False).to(self.device)
+
+    def _weight(self, name: str) -> Tensor:
+        entry = self._entries[name]
+        return entry.float() if entry.is_floating_point() else entry
+
+    def _at_scale(self, images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 h w"]:
+        """The photos as the network sees them: resized, in [-1, 1]."""
+        return resize(images, *fit(*images.shape[2:], round(self.size * scale), MULTIPLE)) * 2 - 1
+
+    def _run(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T H/2 W/2"]:
+        """The network's maps in float32; it works in half precision on a CUDA card."""
+        with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
+            return self._network(images).float()
+
+    def _run_mirrored(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T H/2 W/2"]:
+        """Sum of the maps of the photos and, mirrored back, of the mirrored photos.
+
+        Photos larger than a window are seen through windows; where only one side is larger, the other is padded with
+        black, as published. Smaller photos are seen whole, as without `multi_scale`.
+        """
+
+        def run_both(part: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B T h/2 w/2"]:
+            return self._run(part) + self._run(part.flip(3)).flip(3)
+
+        height, width = images.shape[2:]
+        if max(height, width) <= SIZE:
+            return run_both(images)
+        padded = F.pad(images, (0, max(0, SIZE - width), 0, max(0, SIZE - height)), value=-1.0)
+        return slide(run_both, padded, SIZE, STRIDE, CELL)[:, :, : height // CELL, : width // CELL]
+
+
+def _text_shapes(width: int = 512, layers: int = 12) -> dict[str, torch.Size]:
+    """Entries of CLIP ViT-B/32's text half, by their name after `net.`."""
+    shapes = {
+        "positional_embedding": (77, width),
+        "text_projection": (width, width),
+        "token_embedding.weight": (49408, width),
+        "ln_final.weight": (width,),
+        "ln_final.bias": (width,),
+    }
+    linear = {"attn.in_proj_": (3, 1), "attn.out_proj.": (1, 1), "mlp.c_fc.": (4, 1), "mlp.c_proj.": (1, 4)}
+    for layer in (f"transformer.resblocks.{number}." for number in range(layers)):
+        for name, (out, into) in linear.items():
+            shapes |= {f"{layer}{name}weight": (out * width, into * width), f"{layer}{name}bias": (out * width,)}
+        for name in ("ln_1", "ln_2"):
+            shapes |= {f"{layer}{name}.weight": (width,), f"{layer}{name}.bias": (width,)}
+    return {f"clip_pretrained.{name}": torch.Size(shape) for name, shape in shapes.items()}
+
+
+TEXT_SHAPES = _text_shapes()
+
+
+class _Ignored:
+    """Stands for whatever class a checkpoint mentions beside its weights; keeps nothing and does nothing."""
+
+    def __init__(self, *args: object):
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def read_entries(path: Path, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+    """The `net.` entries of these names in a Lightning checkpoint, mapped from the file and not yet read.
+
+    Nothing of the file is executed: training leftovers of other classes (callbacks, hyper-parameters) become inert
+    stand-ins. `UserError` where the file is no such checkpoint, or an entry is missing or has another shape.
+    """
+    try:
+        leftovers = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        with torch.serialization.safe_globals([(_Ignored, name) for name in leftovers]):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path}: cannot be read without executing what it holds besides weights; where you trust it, save its "
+            f"state_dict alone: torch.save({{'state_dict': torch.load(FILE, weights_only=False)['state_dict']}}, NEW)"
+        ) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise UserError(
+            f"{path}: damaged or no checkpoint; expected LSeg's demo_e200.ckpt, download it again"
+        ) from error
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: holds no `state_dict`; expected LSeg's demo_e200.ckpt as published")
+    for name, shape in shapes.items():
+        entry = state.get(f"net.{name}")
+        if not isinstance(entry, Tensor):
+            raise UserError(f"{path}: has no entry net.{name}; expected LSeg's demo_e200.ckpt (ViT-L/16) as published")
+        if entry.shape != shape:
+            raise UserError(
+                f"{path}: net.{name} has shape {list(entry.shape)} where LSeg's demo_e200.ckpt (ViT-L/16) has "
+                f"{list(shape)}; it is of another network"
+            )
+    return {name: state[f"net.{name}"] for name in shapes}
+
+
+@contextmanager
+def _quiet_about_weights() -> Iterator[None]:
+    """open_clip warns on the root logger of a model without weights; ours get theirs a moment later."""
+    root = logging.getLogger()
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return "No pretrained weights" not in record.getMessage()
+
+    root.addFilter(is_news)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_news)

@@ -1,0 +1,170 @@
+"""A teacher simulated from label images: coarse, blurry, noisy and at times wrong, by amounts that are set.
+
+What a network does to features can so be studied against a truth that is known, and without any weights. Its scores say
+nothing about a real network's.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from gsdff.config import TeacherConfig, ToyConfig
+from gsdff.errors import UserError
+from gsdff.labels import find_label_images, read_instances
+from gsdff.scene import VOID, Scene, View
+from gsdff.teachers.labelled import show
+from gsdff.teachers.texts import TextVectors, name_classes
+
+log = logging.getLogger("gsdff")
+
+INSTANCES_FOLDER = "instances"
+_VERSION = 1
+"""Goes up with every change of what is simulated."""
+
+
+class ToyTeacher:
+    """Maps of class vectors, random and of unit length, spoilt in this order:
+
+    1. Some things of a view are taken for another class of the list. A thing is what has one id in the `instances/`
+       beside the label images; without that folder, or where the id is 0, all of a class in the view.
+    2. A pixel of the map shows the mean over its area, so classes mix at borders; it is zero where more than half of
+       its area is void.
+    3. A Gaussian blur mixes them further; then vectors are brought to unit length.
+    4. A vector of random direction in all T channels is added to every pixel, and the sum brought to unit length.
+
+    All of it follows from `toy.seed` and the photo's stem: a view always errs in the same way, another view in another.
+    """
+
+    name = "toy"
+
+    def __init__(self, config: TeacherConfig, scene: Scene):
+        self.settings = config.toy
+        _check_settings(self.settings)
+        self.images = find_label_images(scene, config.labels)
+        instances = self.images.folder.parent / INSTANCES_FOLDER
+        self.instances = instances if instances.is_dir() else None
+        shape = len(self.images.classes), self.settings.channels
+        self.class_vectors: Float[Tensor, "C T"] = F.normalize(torch.randn(shape, generator=self._draws("classes")))
+        texts = name_classes(self.images.classes, self.class_vectors)
+        self._texts = TextVectors(f"toy teacher, the classes of {self.images.folder}", texts)
+        _say_what_it_is()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the settings and the class list."""
+        made_of = json.dumps([_VERSION, asdict(self.settings), repr(self.images.classes), self.instances is None])
+        return hashlib.blake2b(made_of.encode(), digest_size=16).hexdigest()
+
+    def check(self, view: View) -> None:
+        """`UserError` where the view has no label image, or no instances where the scene has some."""
+        self.images.find(view)
+        if self.instances is not None and not (path := self.instances / f"{view.stem}.png").is_file():
+            raise UserError(f"{path}: missing; photo {view.name} needs it, as there is a folder {self.instances}")
+
+    def fingerprint_of(self, view: View) -> str:
+        """Hash of the label image and the instances, as bytes, and of the photo's size, which limits the map's."""
+        self.check(view)
+        digest = hashlib.blake2b(self.images.find(view).read_bytes(), digest_size=16)
+        if self.instances is not None:
+            digest.update((self.instances / f"{view.stem}.png").read_bytes())
+        digest.update(repr((view.camera.width, view.camera.height)).encode())
+        return digest.hexdigest()
+
+    def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
+        """The views' spoilt maps."""
+        for view in views:
+            yield self._spoil(view)
+
+    def clean(self, view: View) -> Float[Tensor, "T H W"]:
+        """What a flawless teacher would say: the class vector of every pixel of the label image, zero at void."""
+        return show(self.images.load(view), self.class_vectors)
+
+    def knows(self, name: str) -> bool:
+        """Whether a class has this name or text query."""
+        return self._texts.knows(name)
+
+    def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
+        """The vectors of the classes of these names or text queries."""
+        return self._texts.look_up(names)
+
+    def _spoil(self, view: View) -> Float[Tensor, "T h w"]:
+        self.check(view)
+        labels = self.images.load(view)
+        seen = self._mistake(view, labels)
+        height, width = labels.shape
+        scale = min(1.0, self.settings.size / max(height, width))
+        h, w = (max(1, round(side * scale)) for side in (height, width))
+        down, across = _areas(height, h), _areas(width, w)
+        is_answered = down @ (labels != VOID).float() @ across.T >= 0.5
+        down, across = _blur(h, self.settings.blur) @ down, _blur(w, self.settings.blur) @ across
+        mixed = self.class_vectors.new_zeros(self.settings.channels, h, w)
+        for index in seen[seen != VOID].unique().tolist():
+            share = down @ (seen == index).float() @ across.T
+            mixed += self.class_vectors[index, :, None, None] * share
+        noise = F.normalize(torch.randn(mixed.shape, generator=self._draws("noise", view)), dim=0)
+        noisy = F.normalize(mixed, dim=0) + self.settings.noise * noise
+        return F.normalize(noisy, dim=0) * is_answered
+
+    def _mistake(self, view: View, labels: UInt8[Tensor, "H W"]) -> UInt8[Tensor, "H W"]:
+        """The labels with the view's mistaken things shown as another class, any other being as likely."""
+        codes = labels.long()
+        if self.instances is not None:
+            size = labels.shape[1], labels.shape[0]
+            codes = codes + 256 * read_instances(self.instances / f"{view.stem}.png", size)
+        things = codes[labels != VOID].unique()
+        num_classes = len(self.class_vectors)
+        if num_classes == 1:
+            return labels
+        draws = self._draws("mistakes", view)
+        # The share of few things is no whole number: the rest decides by chance, so that the mean over views is right.
+        count = int(self.settings.mistakes * len(things) + torch.rand((), generator=draws, dtype=torch.float64))
+        mistaken = things[torch.randperm(len(things), generator=draws)[:count]]
+        steps = torch.randint(1, num_classes, (count,), generator=draws)
+        seen = labels.clone()
+        for thing, step in zip(mistaken.tolist(), steps.tolist(), strict=True):
+            seen[codes == thing] = (thing % 256 + step) % num_classes
+        return seen
+
+    def _draws(self, purpose: str, view: View | None = None) -> torch.Generator:
+        """Randomness of its own for this purpose and view."""
+        key = json.dumps([self.settings.seed, purpose, view and view.stem])
+        seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "big")
+        return torch.Generator().manual_seed(seed)
+
+
+def _areas(length: int, parts: int) -> Float[Tensor, "parts length"]:
+    """Row i: the shares that each of `length` pixels has in the i-th of equal parts; rows sum to one."""
+    edges = torch.arange(parts + 1, dtype=torch.float64)[:, None] * length / parts
+    pixels = torch.arange(length, dtype=torch.float64)
+    overlap = (torch.minimum(edges[1:], pixels + 1) - torch.maximum(edges[:-1], pixels)).clamp_min(0)
+    return (overlap * parts / length).float()
+
+
+def _blur(length: int, std: float) -> Float[Tensor, "length length"]:
+    """Row i: a Gaussian about pixel i; rows sum to one, at the image's border too."""
+    if std == 0:
+        return torch.eye(length)
+    pixels = torch.arange(length, dtype=torch.float64)
+    return torch.softmax(-(((pixels[:, None] - pixels) / std) ** 2) / 2, dim=1).float()
+
+
+def _check_settings(settings: ToyConfig) -> None:
+    for name, least in (("channels", 2), ("size", 1), ("blur", 0), ("noise", 0), ("mistakes", 0)):
+        if not least <= getattr(settings, name) < float("inf"):
+            raise UserError(f"--teacher.toy.{name}: expected at least {least}, got {getattr(settings, name)}")
+    if settings.mistakes > 1:
+        raise UserError(f"--teacher.toy.mistakes: expected a share of 0 to 1, got {settings.mistakes}")
+
+
+@cache
+def _say_what_it_is() -> None:
+    """Once in a process, however often the teacher is made."""
+    log.info("toy teacher: simulated from label images, no network looked at the photos")
