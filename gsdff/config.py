@@ -121,7 +121,7 @@ class TeacherConfig:
     checkpoint: Path | None = None
     """lseg: the official demo_e200.ckpt; by default the one that scripts/download_weights.py has fetched."""
     model: str | None = None
-    """clip: an open_clip model (ViT-B-16); dino: a timm model (vit_small_patch14_dinov2.lvd142m)."""
+    """clip: an open_clip model (ViT-B-16-quickgelu); dino: a timm model (vit_small_patch14_dinov2.lvd142m)."""
     pretrained: str | None = None
     """clip, dino: a weights file, or for clip a tag that open_clip downloads (openai)."""
     size: int | None = None

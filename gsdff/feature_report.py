@@ -39,6 +39,8 @@ def features_table(result: dict) -> str:
     labels = result.get("labels")
     if labels and labels["ignored"]:
         lines.append(f"pixels of other classes do not count ({', '.join(labels['ignored'])})")
+    if labels and labels["not_in_mean"]:
+        lines.append(f"the means leave out {', '.join(labels['not_in_mean'])}")
     rows = [] if labels is None else _truth_rows(labels)
     rows += [_row("in speckles", maps, "speckle_share"), _row("view consistency", maps, "view_consistency")]
     width = max(len(title) for title, *_ in rows) + 2

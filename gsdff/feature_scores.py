@@ -128,6 +128,7 @@ class FeatureScores:
             "competing": [row.name for row in truth.competing],
             "queries": [row.query for row in truth.competing],
             "ignored": [row.name for row in truth.ignored],
+            "not_in_mean": [row.name for row in truth.competing if not row.counts],
             "moving": [row.name for row in truth.competing if row.moves],
             "num_views": self.num_labelled_views,
             "num_pixels": label_scores(self.sums["field"].confusion).num_pixels,
@@ -142,12 +143,14 @@ def enlarge(values: Float[Tensor, "h w D"], size: Sequence[int], mode: str = "bi
 
 def _against_truth(sums: _Sums, classes: Sequence[LabelClass]) -> dict:
     scores = label_scores(sums.confusion)
-    static = [i for i, row in enumerate(classes) if not row.moves]
+    counting = [i for i, row in enumerate(classes) if row.counts]
+    static = [i for i in counting if not classes[i].moves]
+    bands = {f"{radius}px": label_scores(counts).iou[counting] for radius, counts in sums.bands.items()}
     return {
-        "miou": _finite(scores.miou),
+        "miou": _finite(float(scores.iou[counting].nanmean())),
         "miou_static": _finite(float(scores.iou[static].nanmean())),
         "accuracy": _finite(scores.accuracy),
-        "boundary_miou": {f"{radius}px": _finite(label_scores(counts).miou) for radius, counts in sums.bands.items()},
+        "boundary_miou": {band: _finite(float(iou.nanmean())) for band, iou in bands.items()},
         "gradient_energy": _finite(sums.energy.value),
         "iou": {row.name: _finite(iou) for row, iou in zip(classes, scores.iou.tolist(), strict=True)},
     }

@@ -32,6 +32,8 @@ class LabelClass:
     moves: bool = False
     """Whether it has motion of its own, which a static scene cannot fit."""
     color: tuple[int, int, int] | None = None
+    counts: bool = True
+    """Whether its own IoU is in the mean; one that a closed teacher cannot see may compete without counting."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def read_classes(path: Path) -> list[LabelClass]:
     """Classes of a classes.json in the order of their ids.
 
     Either a list of names, which are ids and queries at once, or {"classes": [{"id", "name", "text_query"?, "moves"?,
-    "color"?}]}: without "text_query" the name is asked for, null means the class cannot be asked for.
+    "color"?, "counts"?}]}: without "text_query" the name is asked for, null means the class cannot be asked for.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -196,4 +198,4 @@ def _read_class(row: object, index: int, path: Path) -> LabelClass:
         raise UserError(f"{path}: class {name}: text_query must be a text or null, got {query!r}")
     if color is not None and (len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)):
         raise UserError(f"{path}: class {name}: color must be three numbers of 0 to 255, got {row['color']!r}")
-    return LabelClass(number, name, query, bool(row.get("moves", False)), color)
+    return LabelClass(number, name, query, bool(row.get("moves", False)), color, bool(row.get("counts", True)))

@@ -45,7 +45,7 @@ def rows_of(table: str) -> dict[str, list[str]]:
 
 
 def test_the_table_sets_the_field_beside_its_teacher() -> None:
-    labels = {"competing": ["car", "road"], "ignored": ["pole"], "moving": ["car"]}
+    labels = {"competing": ["car", "road"], "ignored": ["pole"], "not_in_mean": ["car"], "moving": ["car"]}
     labels |= {"field": labels_side(0), "teacher": labels_side(0.05)}
     table = features_table(BASICS | {"label_maps": MAPS, "labels": labels})
     assert "32 of 512 channels, 0.9800 of the teacher's energy" in table
@@ -69,7 +69,7 @@ def test_the_table_sets_the_field_beside_its_teacher() -> None:
 
 
 def test_nothing_is_said_about_motion_where_nothing_moves() -> None:
-    labels = {"competing": ["car", "road"], "ignored": [], "moving": []}
+    labels = {"competing": ["car", "road"], "ignored": [], "not_in_mean": [], "moving": []}
     table = features_table(BASICS | {"label_maps": MAPS, "labels": {**labels, "field": labels_side(0)} | {
         "teacher": labels_side(0)}})  # fmt: skip
     assert "stands still" not in table and "do not count" not in table

@@ -1,6 +1,7 @@
 """Sums over views of what the field and its teacher answer, by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def test_boundary_scores_count_so_many_pixels_on_either_side() -> None:
     assert labels["field"]["boundary_miou"] == pytest.approx({"3px": (3 / 6 + 0) / 2, "5px": (5 / 9 + 1 / 5) / 2})
     assert labels["field"]["miou"] == pytest.approx((10 / 14 + 6 / 10) / 2)
     assert labels["teacher"]["boundary_miou"] == {"3px": 1, "5px": 1}
+
+
+def test_a_class_that_does_not_count_competes_and_is_left_out_of_the_means() -> None:
+    car = replace(CAR, counts=False)
+    asked = Questions([ROAD, car], Truth(Path("labels"), [ROAD, car], []), None)
+    true = step_at(10)
+    labels = scores_of(asked, (step_at(14), true, truth_of(true)))["labels"]
+    assert labels["not_in_mean"] == ["car"] and labels["field"]["iou"]["car"] == pytest.approx(6 / 10)
+    assert labels["field"]["miou"] == labels["field"]["miou_static"] == pytest.approx(10 / 14)
+    assert labels["field"]["boundary_miou"]["3px"] == pytest.approx(3 / 6)
 
 
 def test_what_does_not_compete_has_boundaries_all_the_same() -> None:

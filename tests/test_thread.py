@@ -52,6 +52,23 @@ def test_the_field_answers_text_about_as_well_as_its_teacher(thread: tuple[Path,
 
 
 @pytest.mark.slow
+def test_training_to_convergence_never_loses_what_the_lift_had(thread: tuple[Path, str], tmp_path: Path) -> None:
+    cosines = []
+    for steps in (0, 400):
+        out = tmp_path / str(steps)
+        run(
+            "-m", "gsdff.train", "--stage1-from", thread[0], "--out", out, "--stage2.steps", steps,
+            "--stage2.freeze-radiance", "--features.cache", tmp_path / "maps",
+        )  # fmt: skip
+        run("-m", "gsdff.evaluate", out)
+        metrics = json.loads((out / "evaluation" / "metrics.json").read_text())
+        cosines.append(metrics["features"]["cosine_to_teacher"])
+        assert metrics["step"] == steps
+    lifted, trained = cosines
+    assert lifted > 0.98 and trained >= lifted
+
+
+@pytest.mark.slow
 def test_pictures_of_every_held_out_frame_are_written(thread: tuple[Path, str]) -> None:
     out, _ = thread
     for kind in ("pca", "labels"):
