@@ -97,7 +97,6 @@ def check_config(config: TrainConfig) -> None:
         "--stage1.max-gaussians": stage1.max_gaussians,
         "--features.dim": config.features.dim,
         "--teacher.batch": config.teacher.batch,
-        "--teacher.toy.channels": config.teacher.toy.channels,
         "--teacher.toy.size": config.teacher.toy.size,
     }
     at_least_zero = {
@@ -119,6 +118,8 @@ def check_config(config: TrainConfig) -> None:
         raise UserError(f"--stage1.ssim-weight: expected 0 to 1, got {stage1.ssim_weight}")
     if (size := config.teacher.size) is not None and size < 32:
         raise UserError(f"--teacher.size: expected at least 32 pixels, got {size}")
+    if config.teacher.toy.channels < 2:
+        raise UserError(f"--teacher.toy.channels: expected at least 2, got {config.teacher.toy.channels}")
     if not 0 <= config.teacher.toy.mistakes <= 1:
         raise UserError(f"--teacher.toy.mistakes: expected 0 to 1, got {config.teacher.toy.mistakes}")
     if (energy := config.features.energy) is not None and not 0 < energy <= 1:
@@ -126,7 +127,7 @@ def check_config(config: TrainConfig) -> None:
     if (config.stage1_from is None) == (stage1.steps == 0):
         raise UserError("--stage1.steps: expected at least 1, or 0 with --stage1-from")
     if config.stage1_from is not None and config.teacher.name == "none":
-        raise UserError("--stage1-from: leaves only stage 2 to do, which needs a teacher; add --teacher NAME")
+        raise UserError("--stage1-from: expected a teacher too, as only stage 2 is left to do; add --teacher NAME")
     if config.teacher.name == "precomputed" and config.teacher.maps is None:
         raise UserError("--teacher precomputed: expected the folder of its maps too; add --teacher.maps DIR")
 

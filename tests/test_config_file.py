@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from gsdff.config import LearningRates, Stage1Config, TrainConfig
+from gsdff.config import LearningRates, Stage1Config, ToyConfig, TrainConfig
 from gsdff.config_file import (
     PRESET_FOLDERS,
     check_config,
@@ -134,6 +134,16 @@ def changed(**tables):
         (changed(rates={"means": float("nan")}), "--rates.means"),
         (changed(checkpoint_every=0), "--checkpoint-every"),
         (changed(teacher={"name": "precomputed"}), "--teacher.maps"),
+        (changed(teacher={"batch": 0}), "--teacher.batch"),
+        (changed(teacher={"size": 16}), "--teacher.size"),
+        (changed(teacher={"toy": ToyConfig(channels=1)}), "--teacher.toy.channels"),
+        (changed(teacher={"toy": ToyConfig(blur=-0.1)}), "--teacher.toy.blur"),
+        (changed(teacher={"toy": ToyConfig(noise=float("nan"))}), "--teacher.toy.noise"),
+        (changed(teacher={"toy": ToyConfig(mistakes=1.1)}), "--teacher.toy.mistakes"),
+        (changed(features={"energy": 0.0}), "--features.energy"),
+        (changed(features={"energy": 1.5}), "--features.energy"),
+        (changed(stage1_from=Path("x.ply")), "--stage1.steps"),
+        (changed(stage1_from=Path("x.ply"), stage1={"steps": 0}, teacher={"name": "none"}), "--stage1-from"),
     ],
 )
 def test_values_that_make_no_sense_are_errors_that_name_the_flag(config, flag):

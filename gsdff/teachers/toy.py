@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from gsdff.config import TeacherConfig, ToyConfig
+from gsdff.config import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.labels import find_label_images, read_instances
 from gsdff.scene import VOID, Scene, View
@@ -47,7 +47,6 @@ class ToyTeacher:
 
     def __init__(self, config: TeacherConfig, scene: Scene):
         self.settings = config.toy
-        _check_settings(self.settings)
         self.images = find_label_images(scene, config.labels)
         instances = self.images.folder.parent / INSTANCES_FOLDER
         self.instances = instances if instances.is_dir() else None
@@ -154,14 +153,6 @@ def _blur(length: int, std: float) -> Float[Tensor, "length length"]:
         return torch.eye(length)
     pixels = torch.arange(length, dtype=torch.float64)
     return torch.softmax(-(((pixels[:, None] - pixels) / std) ** 2) / 2, dim=1).float()
-
-
-def _check_settings(settings: ToyConfig) -> None:
-    for name, least in (("channels", 2), ("size", 1), ("blur", 0), ("noise", 0), ("mistakes", 0)):
-        if not least <= getattr(settings, name) < float("inf"):
-            raise UserError(f"--teacher.toy.{name}: expected at least {least}, got {getattr(settings, name)}")
-    if settings.mistakes > 1:
-        raise UserError(f"--teacher.toy.mistakes: expected a share of 0 to 1, got {settings.mistakes}")
 
 
 @cache

@@ -246,16 +246,6 @@ def test_text_answers_the_class_vectors_and_lists_them_for_other_names(tmp_path:
         teacher.text(["sky"])
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("channels", 1), ("size", 0), ("blur", -0.1), ("noise", -1.0), ("noise", float("nan")), ("blur", float("inf")),
-     ("mistakes", -0.1), ("mistakes", 1.1)],
-)  # fmt: skip
-def test_settings_that_make_no_sense_are_refused_by_their_option(tmp_path: Path, name: str, value: float) -> None:
-    with pytest.raises(UserError, match=rf"--teacher\.toy\.{name}: expected .*, got"):
-        make_teacher(make_scene(tmp_path, {"a": HALVES}), **{name: value})
-
-
 def test_a_view_without_labels_or_instances_is_refused_before_anything_starts(tmp_path: Path) -> None:
     teacher = make_teacher(make_scene(tmp_path, {"a": HALVES, "b": HALVES}, {"a": HALVES}))
     teacher.check(make_view("a.jpg"))
