@@ -127,7 +127,7 @@ class TeacherConfig:
     size: int | None = None
     """lseg, clip, dino: longer side of the photo as the network sees it; by default that network's own."""
     multi_scale: bool = False
-    """lseg: sum over scales 0.75 to 1.75 and mirrored photos, as published; about 15 times the time."""
+    """lseg: sum over scales 0.75 to 1.75 and mirrored photos, as published; about 25 times the time."""
     batch: int = 4
     """lseg, clip, dino: photos (or windows of them) in one pass."""
     labels: Path | None = None

@@ -113,6 +113,8 @@ def read_arguments(argv: list[str]) -> TrainArguments:
     if options.stage1_from is not None:
         options = replace(options, stage1=replace(options.stage1, steps=0))
     teacher = replace(options.teacher, name=choose_teacher(options))
+    if teacher.pretrained is not None and Path(teacher.pretrained).is_file():  # otherwise a tag
+        teacher = replace(teacher, pretrained=os.path.abspath(teacher.pretrained))
     return replace(arguments, options=replace(options, teacher=teacher))
 
 

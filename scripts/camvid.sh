@@ -8,7 +8,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/teacher_maps.sh"
 make_maps camvid 128
 
 run=runs/camvid
-"$python" -m gsdff.train --data "$scene" --downscale 2 --teacher precomputed --teacher.maps "$maps" --out "$run" "$@"
+"$python" -m gsdff.train --data "$scene" --teacher precomputed --teacher.maps "$maps" --out "$run" "${schedule[@]}" "$@"
 "$python" -m gsdff.evaluate "$run"
 "$python" -m gsdff.export "$run"
 show_run "$run"

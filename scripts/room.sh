@@ -29,8 +29,7 @@ with open(sys.argv[2], "w") as file:
 PYTHON
 
 run=runs/room_a
-"$python" -m gsdff.train --data "$scene" --teacher precomputed --teacher.maps "$maps" --out "$run" \
-    --stage1.steps 4000 --stage1.refine-stop 3000 --stage1.max-gaussians 100000 --stage1.sh-interval 1000 "$@"
+"$python" -m gsdff.train --data "$scene" --teacher precomputed --teacher.maps "$maps" --out "$run" "${schedule[@]}" "$@"
 "$python" -m gsdff.evaluate "$run" --labels "$labels/labels"
 "$python" -m gsdff.export "$run"
 show_run "$run"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the scripts on real scenes share: sets up .venv where needed and makes the maps of a small real teacher.
-#   source teacher_maps.sh; make_maps SCENE SIZE [MODEL]     sets: root, shared, scene, maps, python
+#   source teacher_maps.sh; make_maps SCENE SIZE [MODEL]     sets: root, shared, scene, maps, python, schedule
 # SHARED is the folder with assets/scenes and assets/teachers (../shared by default), MAPS where the maps go (0.4 to 1.6
 # GB, build/SCENE_maps by default). Making them needs ai-edge-litert, which the locked set-up installs and the package
 # itself does not need.
@@ -9,6 +9,8 @@ set -euo pipefail
 root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 shared="$(realpath -- "${SHARED:-$root/../shared}")"
 python="$root/.venv/bin/python"
+# Photos of 480x360 want more Gaussians, and more steps, than the preset for the CPU gives.
+schedule=(--stage1.steps 4000 --stage1.refine-stop 3000 --stage1.max-gaussians 100000 --stage1.sh-interval 1000)
 
 make_maps() {
     scene="$shared/assets/scenes/$1"

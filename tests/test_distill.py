@@ -229,6 +229,22 @@ def test_all_channels_are_the_uncompressed_mode(ready: Fixture) -> None:
     config = dataclasses.replace(ready.config, features=FeatureConfig(6))
     features, (term,) = prepare_features(config, ready.scene, ready.gaussians, ready.run, "cpu")
     assert torch.equal(term.targets.store.basis.B, torch.eye(6)) and features.shape == (20, 6)
+    # Lift and loss are those of the teacher's own maps, without any basis, but for float16 on disk.
+    plain = {}
+    for i in ready.scene.train_ids:
+        view = ready.scene.views[i]
+        raw = torch.load(config.teacher.maps / f"{view.stem}_fmap_CxHxW.pt", weights_only=True).float()
+        plain[i] = make_target(torch.nn.functional.normalize(raw, dim=0).permute(1, 2, 0).contiguous(), view)
+    lifted = lift_features(
+        lambda features, target: render_at(ready.gaussians, target, "classic", features).image,
+        [enlarge_target(plain[i], ready.scene.views[i]) for i in ready.scene.train_ids],
+        20,
+    )
+    torch.testing.assert_close(features, lifted.features, atol=1e-3, rtol=0)
+    gaussians = dataclasses.replace(ready.gaussians, features=features)
+    rendered = render_at(gaussians, plain[3], "classic")
+    error = squared_error(rendered.image, plain[3].latents, rendered.alpha[..., 0] * plain[3].weights)
+    assert float(error_of(term, gaussians, 3)) == pytest.approx(float(error), abs=1e-3)
 
 
 def test_without_a_teacher_there_is_nothing_to_do(ready: Fixture) -> None:

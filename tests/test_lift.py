@@ -1,5 +1,6 @@
 """Lifting: the rendering-weighted mean of the teacher, in one backward pass a view."""
 
+import pytest
 import torch
 from tiny_field import make_camera, make_gaussians
 
@@ -72,3 +73,17 @@ def test_two_shares_of_one_pixel_by_hand() -> None:
     lifted = lift_features(lambda features, target: shares @ features, [target], 2)
     torch.testing.assert_close(lifted.features, torch.tensor([[2.0], [4.0]]))
     torch.testing.assert_close(lifted.weights, torch.tensor([0.75, 0.25]))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
+def test_a_lift_on_the_card_is_the_one_on_the_cpu(generator: torch.Generator) -> None:
+    gaussians, targets = make_gaussians(12, generator), make_targets(generator)
+    here = lift(gaussians, targets)
+    there = lift(
+        gaussians.to("cuda"),
+        [FeatureTarget(t.camera.to("cuda"), t.latents.cuda(), t.weights.cuda()) for t in targets],
+    )
+    torch.testing.assert_close(there.weights.cpu(), here.weights, atol=1e-3, rtol=1e-3)
+    clear = here.weights > 0.1
+    torch.testing.assert_close(there.features.cpu()[clear], here.features[clear], atol=1e-3, rtol=1e-3)

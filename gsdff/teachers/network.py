@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.config import TeacherConfig
+from gsdff.errors import UserError
 from gsdff.scene import View
 
 
@@ -52,6 +53,11 @@ class NetworkTeacher:
             for start in range(0, len(group), self.config.batch):
                 batch = torch.stack([view.image for view in group[start : start + self.config.batch]])
                 maps = self.encode(batch.to(self.device).permute(0, 3, 1, 2).float() / 255)
+                if not maps.isfinite().all():
+                    raise UserError(
+                        f"teacher {self.name}: its network gave values that are no numbers for {group[start].name} or "
+                        "one after it; the weights are damaged, or too large for half precision (try --device cpu)"
+                    )
                 yield from F.normalize(maps.float(), dim=1, eps=1e-8).cpu()
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gsdff.cameras import Camera
 from gsdff.config import TeacherConfig
+from gsdff.errors import UserError
 from gsdff.scene import View
 from gsdff.teachers.network import NetworkTeacher, fit, resize, slide
 
@@ -50,6 +51,15 @@ def test_maps_have_unit_length_and_are_zero_where_the_network_says_nothing(gener
     lengths[1, 2] = 0
     assert features.dtype == torch.float32
     torch.testing.assert_close(features.norm(dim=0), lengths)
+
+
+def test_values_that_are_no_numbers_stop_with_the_photos_name(generator: torch.Generator) -> None:
+    class Overflowing(Colours):
+        def encode(self, images: torch.Tensor) -> torch.Tensor:
+            return images / images.sum() * torch.inf
+
+    with pytest.raises(UserError, match=r"teacher colours: .* no numbers for a\.jpg"):
+        next(Overflowing().extract([make_view(2, 3, generator)]))
 
 
 def test_no_view_is_looked_at_before_its_map_is_asked_for(generator: torch.Generator) -> None:
