@@ -104,6 +104,7 @@ def check_config(config: TrainConfig) -> None:
         "--stage1.reset-every": stage1.reset_every,
         "--stage2.steps": config.stage2.steps,
         "--stage2.feature-weight": config.stage2.feature_weight,
+        "--stage2.adam-eps": config.stage2.adam_eps,
         "--teacher.toy.blur": config.teacher.toy.blur,
         "--teacher.toy.noise": config.teacher.toy.noise,
         **{f"--rates.{key.replace('_', '-')}": rate for key, rate in to_table(config.rates).items()},

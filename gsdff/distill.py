@@ -1,7 +1,7 @@
 """Stage 2's features: from a teacher to latents to train and the loss that trains them."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -23,6 +23,9 @@ from gsdff.teachers.basis import Basis
 from gsdff.teachers.store import FeatureStore, open_store
 
 log = logging.getLogger("gsdff")
+
+READY_BYTES = 5e8
+"""The most that targets kept in memory take: reading and shrinking one costs a tenth of a step."""
 
 
 def make_target(latents: Float[Tensor, "h w K"], view: View) -> FeatureTarget:
@@ -71,15 +74,21 @@ def render_at(
 
 @dataclass(frozen=True)
 class FeatureTargets:
-    """The targets of a scene's training views, read from the store when asked for."""
+    """The targets of a scene's training views, read from the store when asked for; as many as fit stay ready."""
 
     store: FeatureStore
     scene: Scene
     device: torch.device
+    _ready: dict[int, FeatureTarget] = field(default_factory=dict)
 
     def __getitem__(self, view_id: int) -> FeatureTarget:
+        if view_id in self._ready:
+            return self._ready[view_id]
         view = self.scene.views[view_id]
-        return make_target(self.store.load(view).to(self.device), view)
+        target = make_target(self.store.load(view).to(self.device), view)
+        if (len(self._ready) + 1) * target.latents.nbytes <= READY_BYTES:
+            self._ready[view_id] = target
+        return target
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,8 @@ class Trainer:
         self.optimizers = {name: self._make_optimizer(name, tensor) for name, tensor in self.gaussians.items()}
 
     def _make_optimizer(self, name: str, parameter: Tensor) -> torch.optim.Adam:
-        return torch.optim.Adam([parameter], lr=getattr(self.config.rates, name), eps=1e-15, fused=True)
+        eps = self.config.stage2.adam_eps if name == "features" else 1e-15
+        return torch.optim.Adam([parameter], lr=getattr(self.config.rates, name), eps=eps, fused=True)
 
     def _set_means_rate(self) -> None:
         """The rate of the means falls exponentially through stage 1 and is in units of the scene's extent."""
