@@ -46,11 +46,11 @@ class FeatureStore:
 
     def load(self, view: View) -> Float[Tensor, "h w K"]:
         """One view's latent map, float32 on the CPU; all zero at pixels the teacher says nothing about."""
-        return torch.from_numpy(self.mapped(view).astype(np.float32))
+        return torch.from_numpy(self.mapped(view)).float()
 
     def mapped(self, view: View) -> np.ndarray:
         """The file, mapped into memory; an OSError or ValueError where it is missing or cut short."""
-        return np.load(self.folder / f"{view.stem}.npy", mmap_mode="r")
+        return np.load(self.folder / f"{view.stem}.npy", mmap_mode="c")  # torch takes none that is read-only
 
 
 def open_store(

@@ -1,0 +1,200 @@
+"""What features cost on this machine's CPU: the lift, a step of stage 2 against one of stage 1, and memory.
+
+    python scripts/bench_features.py --run runs/camvid --maps MAPS [--out docs/benchmarks/features_cpu.json]
+
+Steps of three trainers take turns, all from the Gaussians of `--run`: radiance alone (stage 1 at a fixed count),
+radiance and features (stage 2), features alone (frozen radiance). Memory is that of `gsdff.train` in a process of its
+own, with the teacher's T channels and with only K, into which a seeded orthonormal matrix takes the maps.
+"""
+
+import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+import tyro
+from bench_rasterizer import machine, print_table, spread
+from tqdm import tqdm
+
+from gsdff.cli import run_door
+from gsdff.config import FeatureConfig, Stage2Config, TeacherConfig, TrainConfig
+from gsdff.data import load_scene
+from gsdff.distill import enlarge_target, render_at
+from gsdff.errors import UserError
+from gsdff.feature_evaluation import evaluate_features
+from gsdff.lift import lift_features
+from gsdff.runs import LoadedRun, RunFolder, load_run
+from gsdff.scene import Scene
+from gsdff.start import read_splat
+from gsdff.teachers import open_teacher
+from gsdff.teachers.store import open_store
+from gsdff.trainer import Trainer
+
+ROOT = Path(__file__).resolve().parents[1]
+CHILD = (
+    "import gsdff; from gsdff.cli import run_door; from gsdff.train import main; run_door(main); "
+    "from bench_rasterizer import peak_mib; print(peak_mib('cpu'))"
+)
+"""Trains as the command line says and prints its own peak: what a parent is told of a child counts the parent too."""
+KINDS = {"stage 1": Stage2Config(), "stage 2": Stage2Config(), "frozen": Stage2Config(freeze_radiance=True)}
+LIFTS, WARM_UP, MEMORY_STEPS = 3, 5, 20
+"""Timed lifts; steps before the timed ones; steps of the stage 2 whose memory is measured."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Times the lift and the steps of both stages, and measures what a short stage 2 takes at its peak."""
+
+    run: Path
+    """A finished run to start from."""
+    maps: Path
+    """Teacher maps of its photos, as `--teacher.maps` takes them."""
+    out: Path = ROOT / "docs" / "benchmarks" / "features_cpu.json"
+    """Writes the figures here as JSON."""
+    work: Path = Path("runs/bench_features")
+    """Projected maps are kept here, so that the next time starts sooner."""
+    dim: int = 32
+    """K, latent channels; also T of the narrow maps."""
+    steps: int = 40
+    """Timed steps of every kind."""
+
+
+def open_bench(options: Options) -> tuple[TrainConfig, Scene]:
+    """The run's options and scene; stage 1 is over before it starts, so that no Gaussian comes or goes."""
+    config, work = load_run(options.run).config, options.work.absolute()
+    (work / "run").mkdir(parents=True, exist_ok=True)
+    config = replace(
+        config,
+        out=work / "run",
+        device="cpu",
+        stage1_from=options.run.absolute(),
+        stage1=replace(config.stage1, steps=0),
+        teacher=TeacherConfig(name="precomputed", maps=options.maps.absolute()),
+        features=FeatureConfig(dim=options.dim, cache=work / f"{options.maps.name}_store"),
+    )
+    return config, load_scene(config.data, config.dataset)
+
+
+def make_trainers(config: TrainConfig, scene: Scene) -> dict[str, Trainer]:
+    """One of each kind, from the same Gaussians."""
+    trainers = {}
+    for kind, stage2 in KINDS.items():
+        first = read_splat(config.stage1_from, scene)
+        trainers[kind] = Trainer(replace(config, stage2=stage2), scene, torch.device("cpu"), first)
+        if kind != "stage 1":
+            trainers[kind].start_stage2(RunFolder(config.out))
+    return trainers
+
+
+def time_lift(trainer: Trainer) -> tuple[list[float], torch.Tensor]:
+    """Seconds of lifting all training views, as stage 2 does it, and what it gave."""
+    scene, term, seconds = trainer.scene, trainer.terms[-1], []
+    for _ in range(LIFTS):
+        start = time.perf_counter()
+        targets = (enlarge_target(term.targets[view_id], scene.views[view_id]) for view_id in scene.train_ids)
+        lifted = lift_features(
+            lambda features, target: render_at(trainer.gaussians, target, term.rasterize_mode, features).image,
+            tqdm(targets, desc="lift", total=len(scene.train_ids), leave=False),
+            len(trainer.gaussians),
+        )
+        seconds.append(time.perf_counter() - start)
+    return seconds, lifted.features
+
+
+def time_steps(trainers: dict[str, Trainer], count: int) -> dict[str, list[float]]:
+    """Milliseconds of every step, forward, backward and optimizers; the kinds take turns, on the same views."""
+    times: dict[str, list[float]] = {kind: [] for kind in trainers}
+    for _ in tqdm(range(WARM_UP + count), desc="steps"):
+        for kind, trainer in trainers.items():
+            start = time.perf_counter()
+            trainer.advance()
+            times[kind].append(1e3 * (time.perf_counter() - start))
+    return {kind: values[WARM_UP:] for kind, values in times.items()}
+
+
+def heldout_cosine(trainer: Trainer, features: torch.Tensor | None = None) -> float:
+    """Mean cosine to the teacher on the held-out views, of these features or of the trainer's own."""
+    gaussians, config = trainer.gaussians.map(torch.detach), trainer.config
+    gaussians = replace(gaussians, features=gaussians.features if features is None else features)
+    run = LoadedRun(config.out, config, gaussians, trainer.scene.frame, trainer.step)
+    return evaluate_features(run, trainer.scene, config.out / "pictures")["cosine_to_teacher"]
+
+
+def project_maps(config: TrainConfig, scene: Scene) -> Path:
+    """The folder of all views' maps times a seeded orthonormal [T, K] matrix, float16; made once."""
+    partial, folder = config.out.with_name("partial"), config.out.with_name(f"{config.teacher.maps.name}_narrow")
+    if folder.is_dir():
+        return folder
+    partial.mkdir(exist_ok=True)
+    teacher, generator, matrix = open_teacher(config.teacher, scene), torch.Generator().manual_seed(0), None
+    for view, features in zip(tqdm(scene.views, desc="narrow maps"), teacher.extract(scene.views), strict=True):
+        if matrix is None:
+            matrix = torch.linalg.qr(torch.randn(len(features), config.features.dim, generator=generator))[0]
+        np.save(partial / f"{view.stem}_fmap_CxHxW.npy", torch.einsum("thw,tk->khw", features, matrix).half().numpy())
+    return partial.rename(folder)
+
+
+def peak_of_training(config: TrainConfig, scene: Scene, maps: Path) -> dict[str, float]:
+    """Peak resident memory of `gsdff.train` on maps whose store is made before, in a process of its own."""
+    teacher = open_teacher(replace(config.teacher, maps=maps), scene)
+    cache = config.features.cache if maps == config.teacher.maps else maps.with_name(f"{maps.name}_store")
+    basis = open_store(teacher, [scene.views[view_id] for view_id in scene.train_ids], cache, config.features).basis
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "scripts")])}
+    with tempfile.TemporaryDirectory(prefix="gsdff_bench_") as out:
+        command = [
+            sys.executable, "-c", CHILD, "--stage1-from", config.stage1_from, "--device", "cpu",
+            "--teacher", "precomputed", "--teacher.maps", maps, "--features.dim", config.features.dim,
+            "--features.cache", cache, "--stage2.steps", MEMORY_STEPS, "--out", out,
+        ]  # fmt: skip
+        done = subprocess.run(list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise UserError(f"{maps}: training on these maps failed, the message is above")
+    return {**dict(zip("TK", basis.B.shape, strict=True)), "peak_mib": float(done.stdout.split()[-1])}
+
+
+def main() -> None:
+    """Measures, prints and writes."""
+    options = tyro.cli(Options, description=Options.__doc__)
+    config, scene = open_bench(options)
+    memory = [peak_of_training(config, scene, maps) for maps in (config.teacher.maps, project_maps(config, scene))]
+    trainers = make_trainers(config, scene)
+    lifts, lifted = time_lift(trainers["stage 2"])
+    facts = {
+        "gaussians": len(trainers["stage 1"].gaussians),
+        "photo": "x".join(map(str, scene.views[0].image.shape[1::-1])),
+        "map": "x".join(map(str, trainers["stage 2"].terms[-1].targets[scene.train_ids[0]].latents.shape)),
+        "training_views": len(scene.train_ids),
+        "lift_seconds": median(lifts),
+        "lift_spread_seconds": max(lifts) - min(lifts),
+        "heldout_cosine_after_lift": heldout_cosine(trainers["stage 2"], lifted),
+    }
+    times = time_steps(trainers, options.steps)
+    steps = [
+        {
+            "step": kind,
+            "median_ms": median(values),
+            "spread_ms": spread(values),
+            "ratio": median(values) / median(times["stage 1"]),
+            "ratio_step_by_step": median(b / a for a, b in zip(times["stage 1"], values, strict=True)),
+            "heldout_cosine": heldout_cosine(trainers[kind]) if kind != "stage 1" else None,
+        }
+        for kind, values in times.items()
+    ]
+    for rows in ([facts], steps, memory):
+        print_table(rows)
+        print()
+    report = {"machine": machine(), "command": sys.argv[1:], "scene": facts, "steps": steps, "memory": memory}
+    options.out.write_text(json.dumps(report | {"times_ms": times, "lift_times_s": lifts}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    run_door(main)
