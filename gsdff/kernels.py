@@ -33,7 +33,8 @@ def kernel(function: Callable | None = None, **options) -> Callable:
 def _source_stamp() -> str:
     """A fingerprint of all sources that hold kernels."""
     here = Path(__file__).parent
-    sources = [Path(__file__), *sorted(here.glob("render/*.py")), *sorted(here.glob("losses/*.py"))]
+    folders = ("render", "losses", "smoothing")
+    sources = [Path(__file__), *(path for folder in folders for path in sorted(here.glob(f"{folder}/*.py")))]
     return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 

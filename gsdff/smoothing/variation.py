@@ -1,0 +1,54 @@
+"""Total variation of a feature map, chosen by the tensor's device: plain torch, or compiled on the CPU."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def total_variation(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"] | None = None) -> Float[Tensor, ""]:
+    """Anisotropic total variation per pixel and channel: (Σ |Z[y, x+1] - Z[y, x]| + Σ |Z[y+1, x] - Z[y, x]|) / HWK.
+
+    Sums over all pairs of neighbours inside the map and all channels; the divisor is always the number of values, HWK.
+    With `segments`, pairs with different labels count zero: no penalty across the border of a segment. Label 0 is a
+    label like any other here. Differentiable in `Z`; two neighbours that are equal pull at one another with 0.
+    float32 on the CPU takes one compiled pass, everything else torch.
+    """
+    if Z.ndim != 3 or not Z.is_floating_point():
+        raise ValueError(f"a feature map is floats of shape (H, W, K), got {Z.dtype} of shape {tuple(Z.shape)}")
+    if segments is not None:
+        if segments.shape != Z.shape[:2] or segments.is_floating_point() or segments.is_complex():
+            raise ValueError(
+                f"segments must be integers of shape {tuple(Z.shape[:2])}, "
+                f"got {segments.dtype} of shape {tuple(segments.shape)}"
+            )
+        segments = segments.to(Z.device)
+    if Z.device.type == "cpu" and Z.dtype == torch.float32:
+        return _CompiledVariation.apply(Z, segments)
+    total = Z.new_zeros(())
+    for axis in (0, 1):
+        steps = Z.diff(dim=axis).abs()
+        if segments is not None:
+            length = Z.shape[axis] - 1
+            same = segments.narrow(axis, 0, length) == segments.narrow(axis, 1, length)
+            steps = torch.where(same, steps.sum(-1), 0)
+        total = total + steps.sum()
+    return total / Z.numel()
+
+
+class _CompiledVariation(torch.autograd.Function):
+    """The CPU kernel gives the variation and its gradient at once; the backward pass only scales it."""
+
+    @staticmethod
+    def forward(ctx, Z: Tensor, segments: Tensor | None) -> Tensor:
+        from gsdff.smoothing.variation_cpu import measure  # numba is loaded where it is used
+
+        variation, gradient = measure(Z, segments)
+        ctx.save_for_backward(gradient)
+        return torch.tensor(variation)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad * gradient, None
