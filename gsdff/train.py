@@ -142,7 +142,7 @@ def options_below(first: TrainArguments) -> TrainConfig:
 
 def choose_teacher(config: TrainConfig) -> str:
     """The teacher's name, and what `auto` stands for: whatever is at hand."""
-    from gsdff.teachers.weights import WEIGHTS, weights_folder
+    from gsdff.weights import is_fetched
 
     teacher = config.teacher
     if teacher.name != "auto":
@@ -153,7 +153,7 @@ def choose_teacher(config: TrainConfig) -> str:
         name = "lseg"
     elif config.data == DEMO or (config.data / "demo.json").is_file():
         name = "toy"
-    elif (weights_folder() / WEIGHTS["lseg"].file).is_file():
+    elif is_fetched("lseg"):
         name = "lseg"
     else:
         name = "none"

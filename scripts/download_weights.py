@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from gsdff.cli import run_door
 from gsdff.errors import UserError
-from gsdff.teachers.weights import WEIGHTS, Weights, weights_folder
+from gsdff.weights import WEIGHTS, Weights, weights_folder
 
 BLOCK = 1 << 20
 TIMEOUT_S = 60.0

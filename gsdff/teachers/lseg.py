@@ -18,7 +18,7 @@ from gsdff.errors import UserError
 from gsdff.teachers.backbones import make_clip, tokenize
 from gsdff.teachers.lseg_network import CELL, MULTIPLE, LSegNetwork, published_name
 from gsdff.teachers.network import NetworkTeacher, fit, resize, slide
-from gsdff.teachers.weights import find_weights
+from gsdff.weights import find_weights
 
 SIZE = 480
 """Longer side of a photo as published, and of the windows the network was trained on."""

@@ -84,6 +84,11 @@ def weights_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gsdff"
 
 
+def is_fetched(name: str) -> bool:
+    """Whether these weights are where scripts/download_weights.py puts them."""
+    return (weights_folder() / WEIGHTS[name].file).is_file()
+
+
 def find_weights(name: str, given: Path | None) -> Path:
     """The file given, otherwise the downloaded one; `UserError` saying how to get it where there is none."""
     weights = WEIGHTS[name]

@@ -16,9 +16,9 @@ import pytest
 
 from gsdff.cli import run_door
 from gsdff.errors import UserError
-from gsdff.teachers.weights import WEIGHTS, Weights, find_weights, weights_folder
+from gsdff.weights import WEIGHTS, Weights, find_weights, is_fetched, weights_folder
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "download_weights.py"
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "download_weights.py"
 CONTENT = bytes(range(256)) * 40
 
 
@@ -257,6 +257,7 @@ def test_weights_given_are_taken_before_those_fetched(monkeypatch: pytest.Monkey
     fetched.touch()
     given.touch()
     assert find_weights("lseg", given) == given and find_weights("lseg", None) == fetched
+    assert is_fetched("lseg") and not is_fetched("sam_vit_b")
 
 
 def test_a_path_given_that_is_no_file_is_refused_even_where_there_are_fetched_ones(

@@ -1,0 +1,82 @@
+"""Overlapping candidate masks become a partition: every pixel is in one segment or in none."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int, Int32
+from torch import Tensor
+
+MAX_SEGMENTS = 65535
+"""Ids are stored in 16 bits."""
+INSIDE = 0.9
+"""A mask is inside another where at least this share of it is."""
+_PIXELS_AT_A_TIME = 1 << 16
+"""Masks turn into floats in parts of so many pixels, to bound the memory."""
+
+
+def partition(
+    masks: Bool[Tensor, "M H W"],
+    scores: Float[Tensor, "M"],
+    *,
+    min_area: int = 500,
+    nms_iou: float = 0.8,
+    level: Literal["part", "whole"] = "part",
+) -> Int32[Tensor, "H W"]:
+    """One id per pixel, consecutive from 1 by falling area of the segments, 0 where no mask is left.
+
+    Masks under `min_area` pixels go first. Then, from the best score down, a mask goes whose IoU with one that stays is
+    above `nms_iou`. With `whole` a mask goes that is inside a larger one that stays. Where the rest overlap the smaller
+    wins (of equal ones the better score), so a segment is a part of one mask, and may be smaller than `min_area`.
+    """
+    areas = torch.tensor([int(mask.sum()) for mask in masks], dtype=torch.long)  # at once they would take 8 times M H W
+    by_score = scores.cpu().argsort(descending=True, stable=True)
+    order = by_score[areas[by_score] >= max(1, min_area)]
+    masks, areas = masks[order.to(masks.device)], areas[order]
+    overlaps = _intersections(masks)
+    kept = _suppress(overlaps, areas, nms_iou)
+    if level == "whole":
+        kept = _drop_inner(overlaps, areas, kept)
+    labels = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
+    # later ones win: the smallest comes last, and of equal ones the best score
+    for number, index in enumerate(sorted(reversed(kept), key=lambda index: -int(areas[index])), 1):
+        labels[masks[index]] = number
+    return number_by_area(labels)
+
+
+def number_by_area(labels: Int[Tensor, "H W"]) -> Int32[Tensor, "H W"]:
+    """The same segments with consecutive ids from 1 by falling area; 0 stays 0."""
+    counts = torch.bincount(labels.flatten())
+    counts[:1] = 0
+    order = counts.argsort(descending=True, stable=True)[: int((counts > 0).sum())]
+    ids = torch.zeros(len(counts), dtype=torch.int32, device=labels.device)
+    ids[order] = torch.arange(1, len(order) + 1, dtype=torch.int32, device=labels.device)
+    return ids[labels.long()]
+
+
+def _intersections(masks: Bool[Tensor, "M H W"]) -> Float[Tensor, "M M"]:
+    """Pixels that two masks share, exact, on the CPU."""
+    pixels = masks.flatten(1)
+    total = torch.zeros(len(masks), len(masks), dtype=torch.float64)
+    for part in pixels.split(_PIXELS_AT_A_TIME, dim=1):
+        values = part.float()
+        total += (values @ values.T).cpu()
+    return total
+
+
+def _suppress(overlaps: Float[Tensor, "M M"], areas: Int[Tensor, "M"], nms_iou: float) -> list[int]:
+    """Greedy non-maximum suppression of masks in the order of their scores: indices of those that stay, in order."""
+    similar = overlaps > nms_iou * (areas[:, None] + areas - overlaps)
+    kept: list[int] = []
+    for index in range(len(areas)):
+        if not similar[index, kept].any():
+            kept.append(index)
+    return kept
+
+
+def _drop_inner(overlaps: Float[Tensor, "M M"], areas: Int[Tensor, "M"], kept: list[int]) -> list[int]:
+    """Those of `kept` that are in no larger one that stays, in their order."""
+    outer: list[int] = []
+    for index in sorted(kept, key=lambda index: -int(areas[index])):
+        if not (overlaps[index, outer] >= INSIDE * int(areas[index])).any():
+            outer.append(index)
+    return [index for index in kept if index in set(outer)]

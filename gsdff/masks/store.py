@@ -1,0 +1,134 @@
+"""The segments of a scene's views on disk, and pictures of them."""
+
+import colorsys
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int32, UInt8, UInt16
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+from tqdm import tqdm
+
+from gsdff.errors import UserError
+from gsdff.files import whole_file
+from gsdff.masks import Segmenter
+from gsdff.masks.partition import MAX_SEGMENTS
+from gsdff.scene import View
+
+log = logging.getLogger("gsdff")
+
+LAYOUT = "gsdff-masks-1"
+FINGERPRINT = "gsdff-fingerprint"
+"""The PNG text that says what a label map was made from: map and fingerprint are written as one."""
+PREVIEW_FOLDER = "preview"
+TINT = 0.5
+"""Share of a segment's colour in its pixels of a preview."""
+
+
+@dataclass(frozen=True)
+class MaskStore:
+    """Label maps as 16-bit `<stem>.png`, 0 for none, and overlays for people in `preview/`."""
+
+    folder: Path
+
+    def load(self, view: View) -> Int32[Tensor, "H W"]:
+        """One view's label map on the CPU, at the size of the image it was made from; `UserError` where it is gone."""
+        found = _read(self.folder / f"{view.stem}.png")
+        if found is None:
+            raise UserError(f"{self.folder / view.stem}.png: missing or damaged; run the command again to make it")
+        return torch.from_numpy(found[0].astype(np.int32))
+
+
+def make_masks(
+    segmenter: Segmenter,
+    views: Sequence[View],
+    folder: Path,
+    image_of: Callable[[View], UInt8[Tensor, "H W 3"]] = lambda view: view.image,
+) -> MaskStore:
+    """The store of these views in `folder`: label maps that are there already are kept, the others are made.
+
+    `image_of` gives what is segmented of a view, by default its photo. A map is kept where it was made from the same
+    image by the same segmenter with the same settings; every file is whole, so a run that was killed goes on where it
+    was. Raises `UserError` for what the segmenter raises it for.
+    """
+    (folder / PREVIEW_FOLDER).mkdir(parents=True, exist_ok=True)
+    num_made, num_segments, covered = 0, 0, 0.0
+    for view in tqdm(views, total=len(views), desc=f"masks by {segmenter.name}", unit="view"):
+        path = folder / f"{view.stem}.png"
+        image = image_of(view)
+        fingerprint = _fingerprint(segmenter, view, image)
+        found = _read(path)
+        if found is not None and found[1] == fingerprint:
+            labels = torch.from_numpy(found[0].astype(np.int32))
+        else:
+            labels = segmenter.segment(view, image)
+            assert labels.shape == image.shape[:2] and labels.min() >= 0 and labels.max() <= MAX_SEGMENTS
+            _save(folder / PREVIEW_FOLDER / path.name, overlay(image, labels).numpy())
+            _save(path, labels.numpy().astype(np.uint16), fingerprint)
+            num_made += 1
+        num_segments += len(labels[labels > 0].unique())
+        covered += float((labels > 0).float().mean())
+    log.info(
+        "masks: %d views made by %s and %d reused, %.0f segments a view cover %.0f %% of it; pictures in %s",
+        num_made, segmenter.name, len(views) - num_made, num_segments / max(1, len(views)),
+        100 * covered / max(1, len(views)), folder / PREVIEW_FOLDER,
+    )  # fmt: skip
+    return MaskStore(folder)
+
+
+def overlay(image: UInt8[Tensor, "H W 3"], labels: Int32[Tensor, "H W"]) -> UInt8[Tensor, "H W 3"]:
+    """The image tinted by segment, always the same colour for the same id, with borders drawn; as it is without."""
+    image, labels = image.cpu().float(), labels.cpu()
+    tinted = torch.where((labels > 0)[..., None], torch.lerp(image, _COLORS[labels.long() % len(_COLORS)], TINT), image)
+    tinted[_borders(labels)] = 255
+    return tinted.round().byte()
+
+
+def _borders(labels: Int32[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
+    """Pixels whose right or lower neighbour has another label."""
+    borders = torch.zeros_like(labels, dtype=torch.bool)
+    borders[:, :-1] |= labels[:, 1:] != labels[:, :-1]
+    borders[:-1] |= labels[1:] != labels[:-1]
+    return borders
+
+
+def _colors(num_colors: int) -> Float[Tensor, "num_colors 3"]:
+    """Hues a golden angle apart, in three tiers, 0 to 255."""
+    tiers = [(0.75, 0.95), (0.9, 0.6), (0.4, 0.85)]
+    colors = [colorsys.hsv_to_rgb(i * 0.61803398875 % 1, *tiers[i % 3]) for i in range(num_colors)]
+    return torch.tensor(colors) * 255
+
+
+_COLORS = _colors(256)
+
+
+def _fingerprint(segmenter: Segmenter, view: View, image: UInt8[Tensor, "H W 3"]) -> str:
+    """Of all that a label map is made from."""
+    made_by = (LAYOUT, segmenter.name, segmenter.fingerprint, segmenter.fingerprint_of(view), tuple(image.shape))
+    digest = hashlib.blake2b(repr(made_by).encode(), digest_size=16)
+    digest.update(image.cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> tuple[UInt16[np.ndarray, "H W"], str | None] | None:
+    """A label map and its fingerprint; None where there is none, or a damaged one."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image), image.info.get(FINGERPRINT)
+    except (OSError, SyntaxError, ValueError):  # how Pillow says damaged, and missing
+        return None
+
+
+def _save(path: Path, pixels: np.ndarray, fingerprint: str | None = None) -> None:
+    """Writes a PNG, atomically."""
+    texts = PngInfo()
+    if fingerprint is not None:
+        texts.add_text(FINGERPRINT, fingerprint)
+    with whole_file(path) as partial:
+        Image.fromarray(pixels).save(partial, format="PNG", pnginfo=texts)

@@ -1,0 +1,67 @@
+"""Which segmenter a configuration comes to."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from mask_views import make_view
+
+from gsdff.cameras import WorldFrame
+from gsdff.config import MaskConfig
+from gsdff.errors import UserError
+from gsdff.masks import choose_segmenter, open_segmenter
+from gsdff.scene import Scene
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty folder of fetched weights."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "gsdff").mkdir(parents=True)
+    return tmp_path / "cache" / "gsdff"
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene(Path("x"), [make_view()], torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.uint8), WorldFrame())
+
+
+def test_without_a_checkpoint_felzenszwalb_is_taken_and_said_once(scene: Scene, caplog):
+    caplog.set_level(logging.INFO, "gsdff")
+    segmenter = open_segmenter(MaskConfig(), scene)
+    assert segmenter.name == "felzenszwalb"
+    assert len(caplog.records) == 1 and "download_weights.py sam_vit_b" in caplog.text
+
+
+def test_felzenszwalb_asked_for_by_name_is_nothing_to_mention(scene: Scene, caplog):
+    caplog.set_level(logging.INFO, "gsdff")
+    assert open_segmenter(MaskConfig(name="felzenszwalb"), scene).name == "felzenszwalb"
+    assert not caplog.records
+
+
+def test_none_is_no_segmenter(scene: Scene):
+    assert open_segmenter(MaskConfig(name="none"), scene) is None
+
+
+def test_auto_takes_what_is_at_hand(cache: Path, tmp_path: Path):
+    assert choose_segmenter(MaskConfig()) == "felzenszwalb"
+    (cache / "demo_e200.ckpt").touch()
+    assert choose_segmenter(MaskConfig()) == "felzenszwalb"
+    assert choose_segmenter(MaskConfig(checkpoint=tmp_path / "sam.pth")) == "sam"
+    assert choose_segmenter(MaskConfig(folder=tmp_path, checkpoint=tmp_path / "sam.pth")) == "precomputed"
+    (cache / "sam_vit_l_0b3195.pth").touch()
+    assert choose_segmenter(MaskConfig()) == "sam"
+    assert choose_segmenter(MaskConfig(name="none")) == "none"
+
+
+def test_precomputed_needs_a_folder_that_is_there(scene: Scene, tmp_path: Path):
+    with pytest.raises(UserError, match=r"--masks\.folder: precomputed masks need the folder"):
+        open_segmenter(MaskConfig(name="precomputed"), scene)
+    with pytest.raises(UserError, match=r"nowhere: --masks\.folder must be a folder"):
+        open_segmenter(MaskConfig(folder=tmp_path / "nowhere"), scene)
+
+
+def test_sam_without_a_checkpoint_says_how_to_get_one(scene: Scene):
+    with pytest.raises(UserError, match=r"sam_vit_b_01ec64\.pth: missing.*download_weights\.py sam_vit_b.*--masks\."):
+        open_segmenter(MaskConfig(name="sam"), scene)
