@@ -1,5 +1,6 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and what is in them in short."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,15 @@ def whole_file(path: Path) -> Iterator[Path]:
             _sync(path.parent)  # where the name is kept
     finally:
         partial.unlink(missing_ok=True)
+
+
+def hash_file(path: Path) -> str:
+    """32 hexadecimal digits that change with the file's bytes (BLAKE2b); never the whole file in memory."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:

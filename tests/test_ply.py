@@ -120,6 +120,20 @@ def test_doubles_shuffled_properties_extra_properties_and_extra_elements_are_tol
     assert_same_bits(gaussians, read_ply(tmp_path / "other.ply"))
 
 
+def test_a_ply_as_feature_3dgs_writes_it_loads_with_its_features(tmp_path):
+    # construct_list_of_attributes of its GaussianModel: 3DGS's own, then semantic_0 ... of as many channels as it has
+    names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", *(f"f_rest_{i}" for i in range(45))]
+    names += ["opacity", *(f"scale_{i}" for i in range(3)), *(f"rot_{i}" for i in range(4))]
+    names += [f"semantic_{i}" for i in range(128)]
+    rows = np.random.default_rng(0).normal(size=(5, len(names))).astype(np.float32)
+    vertices = np.array([tuple(row) for row in rows], dtype=[(name, "f4") for name in names])
+    PlyData([PlyElement.describe(vertices, "vertex")]).write(str(tmp_path / "point_cloud.ply"))
+    gaussians = read_ply(tmp_path / "point_cloud.ply")
+    assert gaussians.features.shape == (5, 128) and gaussians.sh_degree == 3
+    assert np.array_equal(gaussians.features.numpy(), rows[:, -128:])
+    assert np.array_equal(gaussians.means.numpy(), rows[:, :3])
+
+
 def test_gaussians_that_cannot_be_drawn_are_dropped_and_counted(tmp_path, caplog):
     gaussians = make_gaussians(6)
     gaussians.means[0, 1] = torch.nan

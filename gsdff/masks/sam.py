@@ -1,6 +1,5 @@
 """Segment Anything (Kirillov et al., ICCV 2023): the automatic mask generator, its masks made a partition."""
 
-import hashlib
 import pickle
 import zipfile
 from functools import cached_property
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from gsdff.config import MaskConfig
 from gsdff.errors import UserError
+from gsdff.files import hash_file
 from gsdff.masks.partition import partition
 from gsdff.scene import View
 from gsdff.weights import find_weights, is_fetched
@@ -53,11 +53,7 @@ class SamSegmenter:
             VERSION, sam.points_per_side, sam.pred_iou_thresh, sam.stability_score_thresh, sam.crop_n_layers,
             sam.min_mask_region_area, self.config.min_area, self.config.nms_iou, self.config.level,
         )  # fmt: skip
-        digest = hashlib.blake2b(repr(settings).encode(), digest_size=16)
-        with self.path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+        return f"{settings}-{hash_file(self.path)}"
 
     def check(self, view: View) -> None:
         """Any view will do."""

@@ -1,6 +1,5 @@
 """The two model zoos teachers are built on, open_clip and timm: naming a network, finding its weights, making it."""
 
-import hashlib
 import logging
 import pickle
 import socket
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gsdff.errors import UserError
+from gsdff.files import hash_file
 
 log = logging.getLogger("gsdff")
 
@@ -51,11 +51,7 @@ class Source:
         """Of model and published weights by name, of a file by its bytes; fetches nothing."""
         if self.file is None:
             return f"{self.model}:{self.tag or self.repository}"
-        digest = hashlib.blake2b(digest_size=16)
-        with self.file.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return f"{self.model}:{digest.hexdigest()}"
+        return f"{self.model}:{hash_file(self.file)}"
 
 
 def find_clip(model: str, pretrained: str) -> Source:

@@ -1,6 +1,5 @@
 """LSeg (Li et al., ICLR 2022), the teacher of the method: maps in CLIP's text space, from one published checkpoint."""
 
-import hashlib
 import logging
 import pickle
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from gsdff.config import TeacherConfig
 from gsdff.errors import UserError
+from gsdff.files import hash_file
 from gsdff.teachers.backbones import make_clip, tokenize
 from gsdff.teachers.lseg_network import CELL, MULTIPLE, LSegNetwork, published_name
 from gsdff.teachers.network import NetworkTeacher, fit, resize, slide
@@ -57,11 +57,8 @@ class LSegTeacher(NetworkTeacher):
     @cached_property
     def fingerprint(self) -> str:
         """Of the checkpoint's bytes and of size, scales and this code; reads the whole file once."""
-        digest = hashlib.blake2b(repr((VERSION, self.size, self.config.multi_scale)).encode(), digest_size=16)
-        with self.path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return f"{self.name}-{digest.hexdigest()}"
+        scales = SCALES if self.config.multi_scale else (1.0,)
+        return f"{self.name}-{VERSION}-{self.size}-{scales}-{hash_file(self.path)}"
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T h w"]:
         """Maps of photos in [0, 1]; with `multi_scale` the sum over scales, at the resolution of scale 1."""

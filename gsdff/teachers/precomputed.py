@@ -1,6 +1,5 @@
 """Teacher maps made beforehand: a folder of `<stem>_fmap_CxHxW.pt`, as DFF and Feature 3DGS write them, or of .npy."""
 
-import hashlib
 import io
 import pickle
 from collections import deque
@@ -16,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.errors import UserError
+from gsdff.files import hash_file
 from gsdff.scene import View
 from gsdff.teachers.texts import TEXT_FILE, TextVectors, read_texts
 
@@ -52,11 +52,7 @@ class PrecomputedTeacher:
 
     def fingerprint_of(self, view: View) -> str:
         """Hash of the map file's bytes."""
-        digest = hashlib.blake2b(digest_size=16)
-        with self._path(view).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+        return hash_file(self._path(view))
 
     def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
         """The views' maps in order, normalised to unit length per pixel; pixels of zero length stay zero.
