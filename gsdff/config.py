@@ -87,6 +87,8 @@ class Stage2Config:
     adam_eps: float = 1e-4
     """Adam's eps for the features, about the gradient of one pixel of a map: Adam moves whatever has a gradient at its
     full rate, and Gaussians hardly seen would walk off from their lift at random."""
+    parts: int = 2
+    """A step compares one strip of the teacher's map, of so many that take turns; 1 compares all of it."""
     freeze_radiance: bool = False
     """Train the features alone: colours, geometry and opacities stay as they are, and no photo is looked at."""
 

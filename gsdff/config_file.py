@@ -96,6 +96,7 @@ def check_config(config: TrainConfig) -> None:
         "--stage1.refine-every": stage1.refine_every,
         "--stage1.max-gaussians": stage1.max_gaussians,
         "--features.dim": config.features.dim,
+        "--stage2.parts": config.stage2.parts,
         "--teacher.batch": config.teacher.batch,
         "--teacher.toy.size": config.teacher.toy.size,
     }

@@ -1,7 +1,7 @@
 """Stage 2's features: from a teacher to latents to train and the loss that trains them."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -46,6 +46,21 @@ def make_target(latents: Float[Tensor, "h w K"], view: View) -> FeatureTarget:
     camera = photo.resized(width, height).to(latents.device)
     is_coarse = (width, height) != (photo.width, photo.height)
     return FeatureTarget(camera, latents.contiguous(), weights.contiguous(), is_coarse)
+
+
+def take_strip(target: FeatureTarget, part: int, parts: int) -> FeatureTarget:
+    """The `part`-th of `parts` strips of a target, from the top, as a camera sees it that looks at nothing else.
+
+    The whole target where it has fewer rows than parts.
+    """
+    height = target.camera.height
+    top, bottom = height * part // parts, height * (part + 1) // parts
+    if height < parts:
+        return target
+    K = target.camera.K.clone()
+    K[1, 2] -= top
+    camera = replace(target.camera, K=K, height=bottom - top)
+    return replace(target, camera=camera, latents=target.latents[top:bottom], weights=target.weights[top:bottom])
 
 
 def enlarge_target(target: FeatureTarget, view: View) -> FeatureTarget:
@@ -98,13 +113,18 @@ class FeatureTerm:
     targets: FeatureTargets
     weight: float
     rasterize_mode: RasterizeMode = "classic"
+    parts: int = 1
+    """Strips of a map, one a step: a fraction of the cost, and as good after as many steps (docs/features.md)."""
 
     def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean over pixels of Σ_k (ẑ - z*)², pixels weighted by rendered alpha; reported as `feature`.
+        """Mean over a strip's pixels of Σ_k (ẑ - z*)², weighted by rendered alpha; reported as `feature`.
+
+        A view shows its next strip in every pass over the views, and neighbouring views start with different ones.
 
         Differentiable in `gaussians.features` only: geometry and opacity are detached, and so is alpha.
         """
-        target = self.targets[view_id]
+        epoch = step // len(self.targets.scene.train_ids)
+        target = take_strip(self.targets[view_id], (epoch + view_id) % self.parts, self.parts)
         rendered = render_at(gaussians, target, self.rasterize_mode)
         error = squared_error(rendered.image, target.latents, rendered.alpha[..., 0].detach() * target.weights)
         return error, {"feature": error}
@@ -151,7 +171,7 @@ def prepare_features(
         _require_same_basis(path, store.basis)
     store.basis.save(path)
     targets = FeatureTargets(store, scene, device)
-    term = FeatureTerm(targets, config.stage2.feature_weight, config.stage1.rasterize_mode)
+    term = FeatureTerm(targets, config.stage2.feature_weight, config.stage1.rasterize_mode, config.stage2.parts)
     return (_lift(gaussians, term) if lift else None), [term]
 
 

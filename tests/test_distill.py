@@ -9,7 +9,15 @@ import torch
 from tiny_field import make_camera, make_gaussians, make_scene, write_maps
 
 from gsdff.config import FeatureConfig, Stage2Config, TeacherConfig, TrainConfig
-from gsdff.distill import FeatureTerm, check_features, enlarge_target, make_target, prepare_features, render_at
+from gsdff.distill import (
+    FeatureTerm,
+    check_features,
+    enlarge_target,
+    make_target,
+    prepare_features,
+    render_at,
+    take_strip,
+)
 from gsdff.errors import UserError
 from gsdff.features import decode, squared_error, text_cosine
 from gsdff.gaussians import Gaussians
@@ -115,7 +123,9 @@ def ready(tmp_path: Path, generator: torch.Generator) -> Fixture:
     scene = make_scene(tmp_path)
     maps = write_maps(tmp_path / "maps", scene, generator)
     config = TrainConfig(
-        teacher=TeacherConfig("precomputed", maps), features=FeatureConfig(4), stage2=Stage2Config(feature_weight=0.5)
+        teacher=TeacherConfig("precomputed", maps),
+        features=FeatureConfig(4),
+        stage2=Stage2Config(feature_weight=0.5, parts=1),
     )
     (tmp_path / "run").mkdir()
     return Fixture(config, scene, make_gaussians(20, generator), tmp_path / "run")
@@ -125,9 +135,9 @@ def prepare(ready: Fixture, **changes) -> tuple[torch.Tensor | None, list[Featur
     return prepare_features(ready.config, ready.scene, ready.gaussians, ready.run, "cpu", **changes)
 
 
-def error_of(term: FeatureTerm, gaussians: Gaussians, view_id: int) -> torch.Tensor:
+def error_of(term: FeatureTerm, gaussians: Gaussians, view_id: int, step: int = 0) -> torch.Tensor:
     """The term's value, which it also reports."""
-    error, scalars = term(gaussians, view_id, 0)
+    error, scalars = term(gaussians, view_id, step)
     assert scalars == {"feature": error}
     return error
 
@@ -162,6 +172,25 @@ def test_the_term_is_the_alpha_weighted_error_against_the_stored_map(ready: Fixt
     error = (rendered.image - target.latents).square().sum(-1)
     alpha = rendered.alpha[..., 0]
     assert float(error_of(term, gaussians, 3)) == pytest.approx(float((alpha * error).sum() / alpha.sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_strips_are_the_whole_map_cut_up_and_take_turns(ready: Fixture, parts: int) -> None:
+    features, (term,) = prepare(ready)
+    gaussians = dataclasses.replace(ready.gaussians, features=features)
+    whole = term.targets[3]
+    rendered = render_at(gaussians, whole, "classic").image
+    count = min(parts, len(rendered))
+    strips = [take_strip(whole, part, count) for part in range(count)]
+    pictures = [render_at(gaussians, strip, "classic").image for strip in strips]
+    # Not to rounding: Gaussians centred far outside the field of view (1.3 times it) are drawn as if at its edge, and a
+    # strip's ends sooner; this map is eight pixels high.
+    assert (torch.cat(pictures) - rendered).norm() < 0.03 * rendered.norm()
+    assert torch.equal(torch.cat([strip.latents for strip in strips]), whole.latents)
+    # 7 training views: after as many passes as there are parts, a view has shown them all
+    in_turn = dataclasses.replace(term, parts=count)
+    values = {float(error_of(in_turn, gaussians, 3, step)) for step in range(0, 7 * count, 7)}
+    assert len(values) == count
 
 
 def test_the_term_equals_the_same_loss_in_all_channels_up_to_a_constant(ready: Fixture, generator) -> None:
