@@ -54,9 +54,9 @@ def take_strip(target: FeatureTarget, part: int, parts: int) -> FeatureTarget:
     The whole target where it has fewer rows than parts.
     """
     height = target.camera.height
-    top, bottom = height * part // parts, height * (part + 1) // parts
     if height < parts:
         return target
+    top, bottom = height * part // parts, height * (part + 1) // parts
     K = target.camera.K.clone()
     K[1, 2] -= top
     camera = replace(target.camera, K=K, height=bottom - top)

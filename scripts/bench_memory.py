@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 
 from gsdff.cameras import Camera, WorldFrame
-from gsdff.config import Stage1Config, TrainConfig
+from gsdff.config import Stage1Config, TeacherConfig, TrainConfig
 from gsdff.scene import Scene, View
+from gsdff.start import first_gaussians
 from gsdff.trainer import Trainer
 
 
@@ -59,7 +60,8 @@ def main() -> None:
     scene = make_scene(args.gaussians, args.width, args.height)
     # all bands at once, and no refinement: the count stays what was asked for
     stage1 = Stage1Config(steps=args.steps, sh_interval=1, refine_start=args.steps, max_gaussians=args.gaussians)
-    trainer = Trainer(TrainConfig(stage1=stage1), scene, torch.device("cpu"))
+    config = TrainConfig(stage1=stage1, teacher=TeacherConfig(name="none"))
+    trainer = Trainer(config, scene, torch.device("cpu"), first_gaussians(config, scene))
     losses = [float(trainer.advance()["loss"].detach()) for _ in range(args.steps)]
     views = len(scene.train_ids)
     first, last = sum(losses[:views]) / views, sum(losses[-views:]) / views
