@@ -5,6 +5,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from gsdff.gaussians import Gaussians
+from gsdff.neighbours import nearest_neighbours
 
 SH_C0 = 0.28209479177387814
 """The constant spherical harmonic, 1 / (2 sqrt(pi))."""
@@ -40,9 +41,5 @@ def initialise_gaussians(
 
 def neighbour_distances(points: Float[Tensor, "P 3"]) -> Float[Tensor, "P"]:
     """Root mean square distance of every point to its 3 nearest others (fewer where there are fewer)."""
-    from scipy.spatial import cKDTree
-
-    tree = cKDTree(points.double().numpy())
-    # the nearest is the point itself, or another one at the same place: zero either way
-    distances, _ = tree.query(points.double().numpy(), k=range(2, min(NUM_NEIGHBOURS + 1, len(points)) + 1))
-    return torch.from_numpy(distances).square().mean(dim=1).sqrt().float()
+    distances, _ = nearest_neighbours(points.double(), NUM_NEIGHBOURS)
+    return distances.square().mean(dim=1).sqrt().float()

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOUNS = {
     "errors", "files", "kernels", "cameras", "scene", "gaussians", "features", "labels", "config", "config_file",
-    "weights",
+    "neighbours", "weights",
 }  # fmt: skip
 WHOLES = {
     "trainer", "radiance", "start", "distill", "checkpoint", "runs", "report", "evaluation", "feature_evaluation",

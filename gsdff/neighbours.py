@@ -1,0 +1,32 @@
+"""Who lies near whom: the nearest other points of a cloud."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def nearest_neighbours(points: Float[Tensor, "P 3"], count: int) -> tuple[Float[Tensor, "P k"], Int64[Tensor, "P k"]]:
+    """Distances and ids of the `count` nearest others of every point, nearest first; fewer where there are fewer.
+
+    k = min(count, P - 1). A point is never its own neighbour, but one that lies at the same place may be. Distances are
+    measured in float64 and given in the points' dtype and unit. Raises ValueError for points that are not finite.
+    """
+    if points.ndim != 2 or points.shape[1] != 3 or not points.is_floating_point():
+        raise ValueError(f"points must be floats of shape (P, 3), got {points.dtype} of shape {tuple(points.shape)}")
+    if count < 1:
+        raise ValueError(f"the number of neighbours must be at least 1, got {count}")
+    if not points.isfinite().all():
+        raise ValueError(f"{int((~points.isfinite()).any(dim=1).sum())} of {len(points)} points are not finite")
+    from scipy.spatial import cKDTree
+
+    places = points.detach().cpu().double().numpy()
+    num = len(places)
+    num_others = min(count, max(num - 1, 0))
+    ranks = list(range(1, num_others + 2))  # a list asks for a table, even of one column
+    distances, ids = cKDTree(places).query(places, k=ranks, workers=-1)
+    is_self = ids == np.arange(num)[:, None]
+    # among many points at one place it may not have found itself; all it found are as near then
+    is_self[~is_self.any(axis=1), -1] = True
+    others, other_ids = (found[~is_self].reshape(num, num_others) for found in (distances, ids))
+    return torch.from_numpy(others).to(points), torch.from_numpy(other_ids).to(points.device, torch.int64)

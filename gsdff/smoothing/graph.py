@@ -1,0 +1,177 @@
+"""Smoothing in 3D: features diffuse over a graph of neighbouring Gaussians, the rival of filters on rendered maps.
+
+After LUDVIG (Marrie et al. 2024, "Learning-free Uplifting of 2D Visual features to Gaussian Splatting scenes", its
+section on graph diffusion, and naver/ludvig's `diffusion/base.py`).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Float64, Int32, Int64
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from gsdff.gaussians import Gaussians
+from gsdff.neighbours import nearest_neighbours
+
+_SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
+_SMALLEST_WEIGHT = 1e-20  # less counts as none, so that no sum of weights is too small to divide by
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """A sparse matrix by rows: its diagonal, and for row i the entries offsets[i] <= e < offsets[i + 1]."""
+
+    diagonal: Float64[Tensor, "N"]
+    offsets: Int64[Tensor, "N+1"]
+    columns: Int32[Tensor, "E"]
+    values: Float64[Tensor, "E"]
+
+
+@dataclass(frozen=True)
+class NeighbourGraph:
+    """Whom each Gaussian listens to, and how much. Does not follow the scene: build it anew when Gaussians change."""
+
+    ids: Int32[Tensor, "N k"]
+    """Nearest first."""
+    weights: Float[Tensor, "N k"]
+    """w_ij, float32. Where two that were seen list each other, w_ij = w_ji."""
+    self_weights: Float[Tensor, "N"]
+    """w_ii; w_ii + Σ_j w_ij is never 0."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def mean(self) -> _Matrix:
+        """D⁻¹ W with D = diag(W 1): row i holds what its neighbours and itself count in i's mean."""
+        num, count = self.ids.shape
+        weights, self_weights = self.weights.double(), self.self_weights.double()
+        norms = self_weights + weights.sum(dim=1)
+        offsets = torch.arange(num + 1, device=self.ids.device) * count
+        return _Matrix(self_weights / norms, offsets, self.ids.flatten(), (weights / norms[:, None]).flatten())
+
+    @cached_property
+    def transposed_mean(self) -> _Matrix:
+        """Wᵀ D⁻¹: row j holds what j counts in the others' means. With it a gradient gathers and never scatters."""
+        num, count = self.ids.shape
+        listed, entries = self.ids.flatten().sort(stable=True)
+        offsets = torch.searchsorted(listed, torch.arange(num + 1, device=listed.device, dtype=listed.dtype))
+        return _Matrix(self.mean.diagonal, offsets, (entries // max(count, 1)).int(), self.mean.values[entries])
+
+
+@torch.no_grad()
+def build_graph(
+    gaussians: Gaussians,
+    *,
+    neighbours: int = 16,
+    sigma_space: float,
+    sigma_color: float,
+    sigma_feature: float,
+    features: Float[Tensor, "N F"] | None = None,
+) -> NeighbourGraph:
+    """The k = min(neighbours, N - 1) Gaussians whose centres are nearest, weighed by how alike they are:
+
+        w_ij = s_j √(o_i o_j) exp(-‖x_i - x_j‖² / (2 σ_space² r_i r_j)) exp(-‖c_i - c_j‖² / (2 σ_color²))
+               exp(-‖f_i/‖f_i‖ - f_j/‖f_j‖‖² / (2 σ_feature²)),          w_ii = s_i o_i
+
+    o is the opacity, x the centre, r_i the mean distance from i to its neighbours (so σ_space has no unit), c the
+    constant band's colour in [0, 1], f the row of `features` (of any width; without them that factor is 1), and
+    s_j = 0 where f_j = 0, else 1: a Gaussian that nothing has seen says nothing and takes what its neighbours say. Its
+    feature factor is 1. With no neighbour to listen to (Σ w < 1e-20) w_ii = 1: it stays as it is. σ = inf switches a
+    factor off.
+
+    LUDVIG (its code) weighs an edge by the features alone, exp(-‖f_i - f_j‖² / (b · median²)), optionally times how
+    well both ends fit the user's query; geometry only chooses the neighbours, i itself among them with weight 1. It
+    makes A + Aᵀ the graph and scales the field's every channel to norm 1 before each step. Here the lists stay as they
+    are and every row is a mean (see `diffuse`), so that constants stay constant; distance, colour and opacity are ours.
+
+    Raises ValueError for sigmas that are not positive, `neighbours` < 1, features of the wrong shape or not finite.
+    """
+    for name, sigma in (("sigma_space", sigma_space), ("sigma_color", sigma_color), ("sigma_feature", sigma_feature)):
+        if not sigma > 0:
+            raise ValueError(f"{name} must be positive, got {sigma}")
+    num = len(gaussians)
+    if features is not None:
+        if features.ndim != 2 or len(features) != num or not features.is_floating_point():
+            raise ValueError(
+                f"features must be floats of shape ({num}, F), got {features.dtype} of shape {tuple(features.shape)}"
+            )
+        if not features.isfinite().all():
+            raise ValueError("features must be finite")
+    distances, ids = nearest_neighbours(gaussians.means, neighbours)
+    reach = distances.mean(dim=1)
+    # neighbours that all lie at one place have no distance to measure by; they are 0 of it apart
+    unit = (reach[:, None] * reach[ids]).clamp_min(torch.finfo(reach.dtype).tiny)
+    powers = distances.square() / unit / sigma_space**2
+    colors = (0.5 + _SH_C0 * gaussians.sh0[:, 0]).clamp(0, 1)
+    powers += _squared_distances(colors, ids) / sigma_color**2
+    seen = torch.ones(num, dtype=torch.bool, device=ids.device)
+    if features is not None:
+        norms = features.norm(dim=1, keepdim=True)
+        seen = norms[:, 0] > 0
+        apart = _squared_distances(features / norms.where(seen[:, None], 1), ids)
+        powers += apart.where(seen[:, None], 0) / sigma_feature**2
+    loudness = gaussians.opacities.sqrt()
+    weights = loudness[:, None] * loudness[ids] * torch.exp(-powers / 2) * seen[ids]
+    self_weights = gaussians.opacities * seen
+    weights, self_weights = (w.float().where(w > _SMALLEST_WEIGHT, 0) for w in (weights, self_weights))
+    self_weights[self_weights + weights.sum(dim=1) == 0] = 1
+    return NeighbourGraph(ids.int(), weights, self_weights)
+
+
+def _squared_distances(values: Float[Tensor, "N F"], ids: Int64[Tensor, "N k"]) -> Float[Tensor, "N k"]:
+    """Between each row and its neighbours', one column at a time: never N x k x F at once."""
+    columns = [(values - values[column]).square().sum(dim=1) for column in ids.unbind(dim=1)]
+    return torch.stack(columns, dim=1) if columns else values.new_zeros(ids.shape)
+
+
+def diffuse(features: Float[Tensor, "N K"], graph: NeighbourGraph, steps: int) -> Float[Tensor, "N K"]:
+    """z_i <- (w_ii z_i + Σ_j w_ij z_j) / (w_ii + Σ_j w_ij), `steps` times. Differentiable in `features`.
+
+    The weights stay as they are built, so a Gaussian that was filled in still says nothing: a hole closes one
+    neighbourhood deep. A loss ‖z - diffuse(z)‖² pulls at both ends of an edge, so there an unseen Gaussian's residual
+    reaches its neighbours; leave such rows out of the loss if that is not wanted. float32 on the CPU takes a compiled
+    kernel, all else torch; memory grows with N (k + K), and results do not depend on the number of threads.
+    """
+    if features.ndim != 2 or len(features) != len(graph) or not features.is_floating_point():
+        raise ValueError(
+            f"features must be floats of shape ({len(graph)}, K), one row a Gaussian of the graph, "
+            f"got {features.dtype} of shape {tuple(features.shape)}"
+        )
+    if features.device != graph.ids.device:
+        raise ValueError(f"the features are on {features.device}, the graph on {graph.ids.device}: move the Gaussians")
+    if steps < 0:
+        raise ValueError(f"steps must be at least 0, got {steps}")
+    for _step in range(steps):
+        features = _Step.apply(features, graph)
+    return features
+
+
+class _Step(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, features: Tensor, graph: NeighbourGraph) -> Tensor:
+        ctx.graph = graph
+        return _multiply(graph.mean, features)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        return _multiply(ctx.graph.transposed_mean, grad), None
+
+
+def _multiply(matrix: _Matrix, z: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
+    diagonal, offsets, columns, values = matrix.diagonal, matrix.offsets, matrix.columns, matrix.values
+    if z.device.type == "cpu" and z.dtype == torch.float32:
+        from gsdff.smoothing.graph_cpu import multiply  # numba is loaded where it is used
+
+        return multiply(diagonal, offsets, columns, values, z)
+    sums = diagonal[:, None].to(z.dtype) * z
+    lengths = offsets.diff()
+    # every row's first entry, then every row's second: no row is written twice at once, so no atomics and one result
+    for rank in range(int(lengths.max()) if len(lengths) else 0):
+        rows = (lengths > rank).nonzero()[:, 0]
+        entries = offsets[rows] + rank
+        sums[rows] += values[entries, None].to(z.dtype) * z[columns[entries]]
+    return sums
