@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from gsdff.config_smoothing import MaskConfig, SmoothingConfig
+
 DEMO = Path("demo")
 """The value of `data` that stands for the built-in scene."""
 
@@ -87,8 +89,11 @@ class Stage2Config:
     adam_eps: float = 1e-4
     """Adam's eps for the features, about the gradient of one pixel of a map: Adam moves whatever has a gradient at its
     full rate, and Gaussians hardly seen would walk off from their lift at random."""
-    parts: int = 2
-    """A step compares one strip of the teacher's map, of so many that take turns; 1 compares all of it."""
+    huber: float = 0.3
+    """Feature errors larger than this (teacher vectors have length 1) count by their length, not its square, so that
+    views in which the teacher is mistaken pull less; 0 squares them all."""
+    parts: int = 4
+    """A step looks at one strip of the photo, of so many that take turns; 1 looks at all of it."""
     freeze_radiance: bool = False
     """Train the features alone: colours, geometry and opacities stay as they are, and no photo is looked at."""
 
@@ -153,61 +158,6 @@ class FeatureConfig:
 
 
 @dataclass(frozen=True)
-class SamConfig:
-    """segment-anything's automatic mask generator; its own defaults."""
-
-    model: Literal["auto", "vit_b", "vit_l", "vit_h"] = "auto"
-    """Which network; `auto` takes the one of the checkpoint, or the largest whose weights have been fetched."""
-    points_per_side: int = 32
-    """A grid of this many points along either side asks for masks."""
-    points_per_batch: int = 64
-    """Points in one pass; fewer take less memory."""
-    pred_iou_thresh: float = 0.88
-    """Masks the network itself rates lower are dropped, in [0, 1]."""
-    stability_score_thresh: float = 0.95
-    """Masks that change more with the threshold of their logits are dropped, in [0, 1]."""
-    crop_n_layers: int = 0
-    """Ask again on crops, 4 of them in the first layer, 16 in the second; finds smaller things, takes longer."""
-    min_mask_region_area: int = 0
-    """Islands and holes of fewer pixels are removed from each mask; needs OpenCV."""
-
-
-@dataclass(frozen=True)
-class FelzenszwalbConfig:
-    """Felzenszwalb and Huttenlocher's graph-based segmentation."""
-
-    scale: float = 300.0
-    """Larger ones prefer larger segments."""
-    sigma: float = 0.8
-    """Standard deviation, in pixels, of the blur before."""
-    min_size: int = 200
-    """Segments of fewer pixels join a neighbour."""
-
-
-@dataclass(frozen=True)
-class MaskConfig:
-    """Segments of every view, inside which features are smoothed."""
-
-    name: Annotated[
-        Literal["auto", "none", "sam", "felzenszwalb", "precomputed"], arg(name="masks", prefix_name=False)
-    ] = "auto"
-    """Who makes them; `auto` takes `precomputed` given a folder, `sam` where there is a checkpoint, otherwise
-    `felzenszwalb`, which needs none."""
-    folder: Path | None = None
-    """precomputed: label images `<stem>.png` (0 is none), or masks as segment-anything's amg.py writes them."""
-    checkpoint: Path | None = None
-    """sam: a checkpoint of segment-anything; by default one that scripts/download_weights.py has fetched."""
-    min_area: int = 500
-    """sam, precomputed masks: those of fewer pixels are dropped."""
-    nms_iou: float = 0.8
-    """sam, precomputed masks: of two that overlap more than this (IoU) the one with the better score stays."""
-    level: Literal["part", "whole"] = "part"
-    """sam, precomputed masks: where they overlap the smaller wins; `whole` first drops those inside a larger one."""
-    sam: SamConfig = field(default_factory=SamConfig)
-    felzenszwalb: FelzenszwalbConfig = field(default_factory=FelzenszwalbConfig)
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """Options of `python -m gsdff.train`."""
 
@@ -233,3 +183,5 @@ class TrainConfig:
     rates: LearningRates = field(default_factory=LearningRates)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
+    masks: MaskConfig = field(default_factory=MaskConfig)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)

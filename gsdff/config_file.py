@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from difflib import SequenceMatcher
+from math import inf
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -12,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import tomli_w
 
 from gsdff.config import DEMO, TrainConfig
+from gsdff.config_smoothing import MaskConfig, SmoothingConfig
 from gsdff.errors import UserError
 from gsdff.files import whole_file
 
@@ -35,13 +37,16 @@ def find_preset(name: str) -> Path:
     raise UserError(f"{name}: no such config file; expected the path of a TOML file or one of: {names}")
 
 
-def read_config(path: Path) -> TrainConfig:
-    """The defaults with the values of a TOML file; `UserError` names file and key where one does not belong."""
+def read_config(path: Path, below: TrainConfig | None = None) -> TrainConfig:
+    """`below` (by default the defaults) with the values of a TOML file.
+
+    `UserError` names file and key where one does not belong.
+    """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: expected a TOML file: {error}") from error
-    return _from_table(TrainConfig(), table, path)
+    return lay_over(below or TrainConfig(), table, str(path))
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
@@ -85,7 +90,7 @@ def absolute(config: Any) -> Any:
 
 def check_config(config: TrainConfig) -> None:
     """Raises `UserError` for values that make no sense, before anything is loaded."""
-    stage1 = config.stage1
+    stage1, masks, smoothing = config.stage1, config.masks, config.smoothing
     at_least_one = {
         "--downscale": config.dataset.downscale,
         "--dataset.random-points": config.dataset.random_points,
@@ -99,6 +104,10 @@ def check_config(config: TrainConfig) -> None:
         "--stage2.parts": config.stage2.parts,
         "--teacher.batch": config.teacher.batch,
         "--teacher.toy.size": config.teacher.toy.size,
+        "--masks.sam.points-per-side": masks.sam.points_per_side,
+        "--masks.sam.points-per-batch": masks.sam.points_per_batch,
+        "--smoothing.graph.steps": smoothing.graph.steps,
+        "--smoothing.graph.neighbours": smoothing.graph.neighbours,
     }
     at_least_zero = {
         "--stage1.steps": stage1.steps,
@@ -106,6 +115,15 @@ def check_config(config: TrainConfig) -> None:
         "--stage2.steps": config.stage2.steps,
         "--stage2.feature-weight": config.stage2.feature_weight,
         "--stage2.adam-eps": config.stage2.adam_eps,
+        "--stage2.huber": config.stage2.huber,
+        "--masks.min-area": masks.min_area,
+        "--masks.refresh": masks.refresh,
+        "--masks.sam.crop-n-layers": masks.sam.crop_n_layers,
+        "--masks.sam.min-mask-region-area": masks.sam.min_mask_region_area,
+        "--masks.felzenszwalb.sigma": masks.felzenszwalb.sigma,
+        "--masks.felzenszwalb.min-size": masks.felzenszwalb.min_size,
+        "--smoothing.sam.purity": smoothing.sam.purity,
+        "--smoothing.graph.weight": smoothing.graph.weight,
         "--teacher.toy.blur": config.teacher.toy.blur,
         "--teacher.toy.noise": config.teacher.toy.noise,
         **{f"--rates.{key.replace('_', '-')}": rate for key, rate in to_table(config.rates).items()},
@@ -118,6 +136,9 @@ def check_config(config: TrainConfig) -> None:
         raise UserError(f"--stage1.sh-degree: expected 0 to 3, got {stage1.sh_degree}")
     if not 0 <= stage1.ssim_weight <= 1:
         raise UserError(f"--stage1.ssim-weight: expected 0 to 1, got {stage1.ssim_weight}")
+    check_smoothing(config.masks, config.smoothing)
+    if masks.refresh % config.checkpoint_every:  # a resumed run must find the masks that belong to its checkpoint
+        raise UserError(f"--masks.refresh: expected a multiple of --checkpoint-every, got {masks.refresh}")
     if (size := config.teacher.size) is not None and size < 32:
         raise UserError(f"--teacher.size: expected at least 32 pixels, got {size}")
     if config.teacher.toy.channels < 2:
@@ -134,15 +155,54 @@ def check_config(config: TrainConfig) -> None:
         raise UserError("--teacher precomputed: expected the folder of its maps too; add --teacher.maps DIR")
 
 
-def _from_table(base: Any, table: dict[str, Any], file: Path, prefix: str = "") -> Any:
-    """A copy of the dataclass `base` with the values of a TOML table."""
+def check_smoothing(masks: MaskConfig, smoothing: SmoothingConfig) -> None:
+    """`check_config` for filters and masks."""
+    shares = {
+        "--masks.nms-iou": masks.nms_iou,
+        "--masks.sam.pred-iou-thresh": masks.sam.pred_iou_thresh,
+        "--masks.sam.stability-score-thresh": masks.sam.stability_score_thresh,
+    }
+    positive = {
+        "--masks.felzenszwalb.scale": masks.felzenszwalb.scale,
+        "--smoothing.sam.sigma": smoothing.sam.sigma,
+        "--smoothing.bilateral.sigma": smoothing.bilateral.sigma,
+        "--smoothing.bilateral.sigma-range": smoothing.bilateral.sigma_range,
+        "--smoothing.gaussian.sigma": smoothing.gaussian.sigma,
+        "--smoothing.graph.sigma": smoothing.graph.sigma,
+        "--smoothing.graph.sigma-color": smoothing.graph.sigma_color,
+        "--smoothing.graph.sigma-feature": smoothing.graph.sigma_feature,
+    }
+    for flag, value in shares.items():
+        if not 0 <= value <= 1:
+            raise UserError(f"{flag}: expected 0 to 1, got {value}")
+    for flag, value in positive.items():
+        if not value > 0 or (value == inf and "graph" not in flag):  # in the graph inf switches a factor off
+            raise UserError(f"{flag}: expected more than 0 and finite, got {value}")
+    if smoothing.sam.window != 0:
+        _check_window("sam", smoothing.sam.window)
+    _check_window("bilateral", smoothing.bilateral.window)
+    _check_window("gaussian", smoothing.gaussian.window)
+    for name in ("sam", "bilateral", "gaussian", "tv"):
+        options = getattr(smoothing, name)
+        for key in ("weight", "start", "ramp"):
+            if not (value := getattr(options, key)) >= 0:
+                raise UserError(f"--smoothing.{name}.{key}: expected at least 0, got {value}")
+
+
+def _check_window(name: str, window: int) -> None:
+    if window < 1 or window % 2 == 0:
+        raise UserError(f"--smoothing.{name}.window: expected an odd number of pixels, got {window}")
+
+
+def lay_over(base: Any, table: Mapping[str, Any], file: str, prefix: str = "") -> Any:
+    """A copy of the dataclass `base` with the values of a TOML table; `file` is for the `UserError` of a wrong one."""
     kinds = get_type_hints(type(base))
     values = {}
     for key, value in table.items():
         if key not in kinds:
             raise UserError(f"{file}: unknown key {prefix}{key}; did you mean {_nearest_key(prefix + key)}?")
         if is_dataclass(kinds[key]) and isinstance(value, dict):
-            values[key] = _from_table(getattr(base, key), value, file, f"{prefix}{key}.")
+            values[key] = lay_over(getattr(base, key), value, file, f"{prefix}{key}.")
         else:
             values[key] = _convert(kinds[key], value, f"{file}: {prefix}{key}")
     return replace(base, **values)

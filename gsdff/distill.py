@@ -1,133 +1,87 @@
 """Stage 2's features: from a teacher to latents to train and the loss that trains them."""
 
 import logging
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.config import TrainConfig
 from gsdff.errors import UserError
-from gsdff.features import squared_error
+from gsdff.files import whole_file
 from gsdff.gaussians import Gaussians
 from gsdff.lift import FeatureTarget, lift_features
-from gsdff.render import RasterizeMode, Rendered, render_features
+from gsdff.render import RasterizeMode, render_features
 from gsdff.runs import RunFolder
-from gsdff.scene import Scene, View
+from gsdff.scene import Scene
+from gsdff.segments import ViewSegments, check_segments
+from gsdff.smoothing import NeighbourGraph, build_graph, diffuse
+from gsdff.smoothness import (
+    GraphTerm,
+    Look,
+    Smoother,
+    compare,
+    count_pure,
+    filter_target,
+    graph_settings,
+    needs_segments,
+    open_filters,
+    open_smoothers,
+)
+from gsdff.targets import PhotoMaps, Ready, enlarge_target, make_target, take_strip
 from gsdff.teachers import open_teacher
 from gsdff.teachers.basis import Basis
 from gsdff.teachers.store import FeatureStore, open_store
 
 log = logging.getLogger("gsdff")
 
-READY_BYTES = 5e8
-"""The most that targets kept in memory take: reading and shrinking one costs a tenth of a step."""
-
-
-def make_target(latents: Float[Tensor, "h w K"], view: View) -> FeatureTarget:
-    """A latent map as a target for `view`'s camera, at the map's own size but no finer than the photo.
-
-    Maps are often square whatever the photo's shape, so pixels are not: the camera resized to the map sees exactly the
-    squashed picture the network saw. A side finer than the photo's is averaged down to it, because rendering costs by
-    the pixel and the Gaussians know no finer detail. Pixels where the teacher says nothing count for nothing.
-    """
-    photo = view.camera
-    height, width = min(latents.shape[0], photo.height), min(latents.shape[1], photo.width)
-    weights = (latents.square().sum(-1) > 0).to(latents.dtype)
-    if (height, width) != tuple(latents.shape[:2]):
-        stacked = torch.cat([latents, weights[..., None]], dim=-1).permute(2, 0, 1)
-        resized = F.interpolate(stacked[None], (height, width), mode="area")[0].permute(1, 2, 0)
-        weights = resized[..., -1]
-        latents = resized[..., :-1] / weights.clamp_min(1e-6)[..., None]
-    camera = photo.resized(width, height).to(latents.device)
-    is_coarse = (width, height) != (photo.width, photo.height)
-    return FeatureTarget(camera, latents.contiguous(), weights.contiguous(), is_coarse)
-
-
-def take_strip(target: FeatureTarget, part: int, parts: int) -> FeatureTarget:
-    """The `part`-th of `parts` strips of a target, from the top, as a camera sees it that looks at nothing else.
-
-    The whole target where it has fewer rows than parts.
-    """
-    height = target.camera.height
-    if height < parts:
-        return target
-    top, bottom = height * part // parts, height * (part + 1) // parts
-    K = target.camera.K.clone()
-    K[1, 2] -= top
-    camera = replace(target.camera, K=K, height=bottom - top)
-    return replace(target, camera=camera, latents=target.latents[top:bottom], weights=target.weights[top:bottom])
-
-
-def enlarge_target(target: FeatureTarget, view: View) -> FeatureTarget:
-    """The same target at the photo's size, each pixel taking the answer under its centre."""
-    camera = view.camera.to(target.latents.device)
-    stacked = torch.cat([target.latents, target.weights[..., None]], dim=-1).permute(2, 0, 1)
-    stacked = F.interpolate(stacked[None], (camera.height, camera.width), mode="nearest-exact")[0].permute(1, 2, 0)
-    return FeatureTarget(camera, stacked[..., :-1], stacked[..., -1])
-
-
-def render_at(
-    gaussians: Gaussians,
-    target: FeatureTarget,
-    rasterize_mode: RasterizeMode,
-    features: Float[Tensor, "N D"] | None = None,
-) -> Rendered:
-    """Features (the Gaussians' own by default) at a target's size, as they would look averaged down from the photo's.
-
-    `classic` fattens Gaussians by a blur of constant size in pixels, which on a coarse map is several of the photo's:
-    features trained that way fall apart at the photo's size. So coarse targets are rendered `antialiased`; those of the
-    photo's size in the run's own mode.
-    """
-    mode = "antialiased" if target.is_coarse else rasterize_mode
-    return render_features(gaussians, target.camera, features=features, rasterize_mode=mode)
-
-
-@dataclass(frozen=True)
-class FeatureTargets:
-    """The targets of a scene's training views, read from the store when asked for; as many as fit stay ready."""
-
-    store: FeatureStore
-    scene: Scene
-    device: torch.device
-    _ready: dict[int, FeatureTarget] = field(default_factory=dict)
-
-    def __getitem__(self, view_id: int) -> FeatureTarget:
-        if view_id in self._ready:
-            return self._ready[view_id]
-        view = self.scene.views[view_id]
-        target = make_target(self.store.load(view).to(self.device), view)
-        if (len(self._ready) + 1) * target.latents.nbytes <= READY_BYTES:
-            self._ready[view_id] = target
-        return target
-
 
 @dataclass(frozen=True)
 class FeatureTerm:
     """The feature loss of one training view, a term of stage 2 (`gsdff.trainer.Term`)."""
 
-    targets: FeatureTargets
+    targets: Ready[FeatureTarget]
+    num_views: int
+    """Training views."""
     weight: float
     rasterize_mode: RasterizeMode = "classic"
     parts: int = 1
-    """Strips of a map, one a step: a fraction of the cost, and as good after as many steps (docs/features.md)."""
+    """Strips of a view, one a step: a fraction of the cost, and as good after as many steps (docs/features.md)."""
+    huber: float = 0.0
+    smoothers: Sequence[Smoother] = ()
+    first_step: int = 0
+    """Steps before stage 2."""
+    refresh: Callable[[Gaussians, int], None] = lambda gaussians, step: None
+    """Called before every step of stage 2 with its number; may make masks anew."""
 
     def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean over a strip's pixels of Σ_k (ẑ - z*)², weighted by rendered alpha; reported as `feature`.
+        """The comparison of a strip with the teacher, reported as `feature`, and what the smoothers add or put instead.
 
-        A view shows its next strip in every pass over the views, and neighbouring views start with different ones.
+        The comparison is the mean over the strip's pixels of `feature_error`, weighted by rendered alpha. Rendering is
+        at the photo's size; a coarser map is compared with the mean over each of its pixels. A view shows its next
+        strip in every pass over the views, and neighbouring views start with different ones.
 
         Differentiable in `gaussians.features` only: geometry and opacity are detached, and so is alpha.
         """
-        epoch = step // len(self.targets.scene.train_ids)
-        target = take_strip(self.targets[view_id], (epoch + view_id) % self.parts, self.parts)
-        rendered = render_at(gaussians, target, self.rasterize_mode)
-        error = squared_error(rendered.image, target.latents, rendered.alpha[..., 0].detach() * target.weights)
-        return error, {"feature": error}
+        self.refresh(gaussians, step - self.first_step)
+        epoch = step // self.num_views
+        strip = take_strip(self.targets[view_id], view_id, (epoch + view_id) % self.parts, self.parts)
+        rendered = render_features(gaussians, strip.camera, rasterize_mode=self.rasterize_mode)
+        look = Look(strip, rendered.image, rendered.alpha[..., 0].detach())
+        error = compare(look.latents, look.alpha, strip, self.huber)
+        shares = [smoother.share(step - self.first_step) for smoother in self.smoothers]
+        replaced = max((share for share, row in zip(shares, self.smoothers, strict=True) if row.replaces), default=0.0)
+        loss, scalars = (1 - replaced) * error, {"feature": error}
+        for share, smoother in zip(shares, self.smoothers, strict=True):
+            if share > 0:
+                scalars[smoother.name] = smoother.measure(look)
+                loss = loss + share * smoother.schedule.weight * scalars[smoother.name]
+        return loss, scalars
 
 
 def check_features(config: TrainConfig, scene: Scene) -> None:
@@ -143,6 +97,7 @@ def check_features(config: TrainConfig, scene: Scene) -> None:
                 f"{scene.root}: photos {names[view.stem]} and {view.name} share the stem {view.stem}, by which maps "
                 f"are matched; rename one"
             )
+    check_segments(config, scene)
 
 
 def prepare_features(
@@ -152,39 +107,133 @@ def prepare_features(
     run_folder: Path,
     device: torch.device | str,
     lift: bool = True,
-) -> tuple[Float[Tensor, "N K"] | None, list[FeatureTerm]]:
+) -> tuple[Float[Tensor, "N K"] | None, list[FeatureTerm | GraphTerm]]:
     """What stage 2 starts from: lifted latents for every Gaussian, and the loss terms; (None, []) without a teacher.
 
-    Writes `run_folder/basis.safetensors`, and the training views' latent maps into `run_folder/features/` or
-    `features.cache`. With `lift=False` (a resumed run has its latents already) features are None, and a basis other
-    than the one on disk is a `UserError`, since those latents would mean nothing in it.
+    Writes `run_folder/basis.safetensors`, the training views' latent maps into `run_folder/features/` or
+    `features.cache`, and where smoothing wants them masks and filtered maps. With `lift=False` (a resumed run has its
+    latents already) features are None, masks stay as they are, and a basis other than the one on disk is a
+    `UserError`, since those latents would mean nothing in it.
     """
     device = torch.device(device)
     teacher = open_teacher(config.teacher, scene, device)
     if teacher is None:
         return None, []
     check_features(config, scene)
+    folder = RunFolder(run_folder)
     views = [scene.views[view_id] for view_id in scene.train_ids]
     store = open_store(teacher, views, config.features.cache or run_folder / "features", config.features, device)
-    path = RunFolder(run_folder).basis
     if not lift:
-        _require_same_basis(path, store.basis)
-    store.basis.save(path)
-    targets = FeatureTargets(store, scene, device)
-    term = FeatureTerm(targets, config.stage2.feature_weight, config.stage1.rasterize_mode, config.stage2.parts)
-    return (_lift(gaussians, term) if lift else None), [term]
+        _require_same_basis(folder.basis, store.basis)
+    store.basis.save(folder.basis)
+
+    segments = ViewSegments(config, scene, folder, device)
+    if needs_segments(config.smoothing) and (lift or not segments.are_there()):
+        segments.make(gaussians)
+    targets = TeacherTargets(config, scene, store, segments, folder)
+    starts = tqdm(targets.prepare(), desc="lift", unit="view", total=len(views), leave=False)
+    features = None
+    if lift:
+        features = _lift(gaussians, starts, config.stage1.rasterize_mode)
+    else:
+        deque(starts, maxlen=0)
+    terms: list[FeatureTerm | GraphTerm] = [open_term(config, scene, targets)]
+    options = config.smoothing.graph
+    if options.form == "lift" and features is not None:
+        graph = build_graph(gaussians, features=features, **graph_settings(options))
+        features = diffuse(features, graph, options.steps)
+    if options.form == "consistency":
+        graph = _keep_graph(folder.graph, config, gaussians, features)
+        terms.append(GraphTerm(graph, config.stage2.feature_weight * options.weight))
+    return features, terms
 
 
-def _lift(gaussians: Gaussians, term: FeatureTerm) -> Float[Tensor, "N K"]:
+class TeacherTargets:
+    """The teacher's maps of the training views, as the steps and the lift want them."""
+
+    def __init__(
+        self, config: TrainConfig, scene: Scene, store: FeatureStore, segments: ViewSegments, folder: RunFolder
+    ):
+        self.scene = scene
+        self.store = store
+        self.segments = segments
+        self.smoothing = config.smoothing
+        self.filters = open_filters(config.smoothing, scene, segments)
+        self.filtered = {
+            name: PhotoMaps(folder.filtered / name, segments.device)
+            for name in self.filters
+            if getattr(config.smoothing, name).form == "target"
+        }
+        self.maps = Ready(self._load, lambda target: target.latents.nbytes)
+
+    def prepare(self) -> Iterator[FeatureTarget]:
+        """Writes the filtered maps; yields what the lift takes, at the photo's size.
+
+        That is the filtered maps where they count from the first step, by their weights, else the maps themselves.
+        """
+        for view_id in self.scene.train_ids:
+            target, total = enlarge_target(self.maps[view_id]), 0.0
+            for name, maps in self.filtered.items():
+                options, filtered = getattr(self.smoothing, name), self._filter(name, view_id)
+                maps.save(self.scene.views[view_id], filtered)
+                if options.start == 0 and options.weight > 0:
+                    total += options.weight
+                    latents = target.latents.lerp(filtered.latents, options.weight / total)  # a running mean
+                    target = replace(filtered, latents=latents)
+            yield target
+
+    def refresh(self, gaussians: Gaussians) -> None:
+        """Masks and all that depends on them, for the scene as it is now."""
+        self.segments.make(gaussians)
+        self.maps.clear()
+        deque(self.prepare(), maxlen=0)
+
+    def _load(self, view_id: int) -> FeatureTarget:
+        view, sam = self.scene.views[view_id], self.smoothing.sam
+        target = make_target(self.store.load(view).to(self.segments.device), view)
+        if sam.form != "consistency" or sam.purity == 0:
+            return target
+        counts = count_pure(self.segments[view_id], target, sam.purity)
+        whole = take_strip(target, view_id, 0, 1)
+        return replace(target, weights=target.weights * whole.shrink(counts[..., None])[..., 0])
+
+    def _filter(self, name: str, view_id: int) -> FeatureTarget:
+        target, sam = self.maps[view_id], self.smoothing.sam
+        is_weighted = name == "sam" and sam.purity > 0
+        counts = count_pure(self.segments[view_id], target, sam.purity) if is_weighted else 1.0
+        return filter_target(self.filters[name], enlarge_target(target, "bilinear"), view_id, counts)
+
+
+def open_term(config: TrainConfig, scene: Scene, targets: TeacherTargets) -> FeatureTerm:
+    """The feature loss as the options have it."""
+    stage2, every = config.stage2, config.masks.refresh
+
+    def refresh(gaussians: Gaussians, step: int) -> None:
+        if every and step and step % every == 0 and needs_segments(config.smoothing):
+            targets.refresh(gaussians)
+
+    return FeatureTerm(
+        targets.maps,
+        len(scene.train_ids),
+        stage2.feature_weight,
+        config.stage1.rasterize_mode,
+        stage2.parts,
+        stage2.huber,
+        open_smoothers(config.smoothing, targets.filters, targets.filtered, scene, targets.segments, stage2.huber),
+        config.stage1.steps,
+        refresh,
+    )
+
+
+def _lift(
+    gaussians: Gaussians, targets: Iterable[FeatureTarget], rasterize_mode: RasterizeMode
+) -> Float[Tensor, "N K"]:
     """At the photo's size: on a coarse map many Gaussians are too faint to be seen, and would get no feature at all."""
-    scene = term.targets.scene
-    targets = (enlarge_target(term.targets[view_id], scene.views[view_id]) for view_id in scene.train_ids)
-    progress = tqdm(targets, desc="lift", unit="view", total=len(scene.train_ids), leave=False)
 
     def render(features: Tensor, target: FeatureTarget) -> Tensor:
-        return render_at(gaussians, target, term.rasterize_mode, features).image
+        return render_features(gaussians, target.camera, features=features, rasterize_mode=rasterize_mode).image
 
-    lifted = lift_features(render, progress, len(gaussians))
+    lifted = lift_features(render, targets, len(gaussians))
     log.info("lift: %d of %d Gaussians were seen by a training view", int((lifted.weights > 0).sum()), len(gaussians))
     return lifted.features
 
@@ -196,3 +245,15 @@ def _require_same_basis(path: Path, basis: Basis) -> None:
             f"{path}: belongs to other teacher maps or settings than the ones given now, so this run's features cannot "
             f"be resumed; give it the same maps, or start a new run"
         )
+
+
+def _keep_graph(
+    path: Path, config: TrainConfig, gaussians: Gaussians, features: Float[Tensor, "N K"] | None
+) -> NeighbourGraph:
+    """That of the lifted features; a resumed run, which has none, finds it in its folder."""
+    if features is None:
+        return NeighbourGraph(**torch.load(path, map_location=gaussians.means.device, weights_only=True))
+    graph = build_graph(gaussians, features=features, **graph_settings(config.smoothing.graph))
+    with whole_file(path) as partial:
+        torch.save({"ids": graph.ids, "weights": graph.weights, "self_weights": graph.self_weights}, partial)
+    return graph

@@ -5,6 +5,7 @@ Blending is linear, so it commutes with B: whatever is rendered, averaged or com
 counterpart in T. All functions take B as a plain tensor and any leading shape.
 """
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -39,12 +40,24 @@ def teacher_cosine(latents: Float[Tensor, "*S K"], projected: Float[Tensor, "*S 
     return (F.normalize(latents, dim=-1, eps=MIN_NORM) * projected).sum(-1)
 
 
-def squared_error(
-    rendered: Float[Tensor, "H W D"], target: Float[Tensor, "H W D"], weights: Float[Tensor, "H W"]
+def feature_error(
+    rendered: Float[Tensor, "H W D"], target: Float[Tensor, "H W D"], weights: Float[Tensor, "H W"], huber: float = 0.0
 ) -> Float[Tensor, ""]:
-    """Weighted mean over pixels of Σ_d (rendered - target)²; 0 where every weight is 0.
+    """Weighted mean over pixels of e = Σ_d (rendered - target)²; 0 where every weight is 0.
 
-    In latents it equals the same error in T dimensions up to the constant weighted mean of ‖f - B Bᵀf‖².
+    In latents it equals the same error in T dimensions up to the constant weighted mean of ‖f - B Bᵀf‖². With `huber`
+    δ > 0 the mean is of 2δ² (√(1 + e/δ²) - 1), the pseudo-Huber loss: e where the vectors are closer than δ, growing
+    with their distance beyond.
     """
     error = (rendered - target).square().sum(-1)
+    if huber:
+        error = 2 * huber**2 * ((1 + error / huber**2).sqrt() - 1)
     return (weights * error).sum() / weights.sum().clamp_min(MIN_NORM)
+
+
+def area_shares(length: int, parts: int) -> Float[Tensor, "parts length"]:
+    """Row i: the shares that each of `length` pixels has in the i-th of `parts` equal parts; rows sum to one."""
+    edges = torch.arange(parts + 1, dtype=torch.float64)[:, None] * length / parts
+    pixels = torch.arange(length, dtype=torch.float64)
+    overlap = (torch.minimum(edges[1:], pixels + 1) - torch.maximum(edges[:-1], pixels)).clamp_min(0)
+    return (overlap * parts / length).float()

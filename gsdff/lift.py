@@ -15,12 +15,11 @@ class FeatureTarget:
     """What one view's teacher map asks of the field."""
 
     camera: Camera
-    """Takes an image of the target's size."""
+    """The photo's."""
     latents: Float[Tensor, "h w K"]
+    """Of the photo's size or coarser; a coarse pixel is the mean of what it covers."""
     weights: Float[Tensor, "h w"]
     """In [0, 1]; 0 where the teacher says nothing."""
-    is_coarse: bool = False
-    """Whether a pixel is larger than the photo's, so that it must be rendered as the mean of what it covers."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,8 @@ def lift_features(
     """z_i = Σ_v Σ_p w_ip f_p / Σ_v Σ_p w_ip, where w_ip is Gaussian i's share in pixel p of view v.
 
     Σ_p w_ip f_p is the gradient of ⟨render(z), f⟩ with respect to z_i, so one backward pass a view does it; a channel
-    of ones appended to f gives Σ_p w_ip. `render` must be linear in its features and is called at zero features.
+    of ones appended to f gives Σ_p w_ip. `render` must be linear in its features and is called at zero features; it
+    gives a picture of the target's size.
     """
     sums: Tensor | None = None
     for target in targets:

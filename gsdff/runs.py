@@ -53,6 +53,21 @@ class RunFolder:
         return self.path / "basis.safetensors"
 
     @property
+    def masks(self) -> Path:
+        """Segments of the training views, with pictures of them in `preview/`."""
+        return self.path / "masks"
+
+    @property
+    def filtered(self) -> Path:
+        """The teacher's maps as a filter leaves them; made anew whenever stage 2 starts."""
+        return self.path / "filtered"
+
+    @property
+    def graph(self) -> Path:
+        """Neighbours of the Gaussians, as the lift found them."""
+        return self.path / "graph.pt"
+
+    @property
     def demo_data(self) -> Path:
         """Where a run on the built-in scene keeps its photos."""
         return self.path / "data"

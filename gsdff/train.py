@@ -30,8 +30,8 @@ FREE_KEYS = {"device", "log_every", "picture_every", "checkpoint_every"}
 class TrainArguments:
     """Trains a scene of 3D Gaussians on posed photos, and features with it where --teacher is given."""
 
-    config: str | None = None
-    """A TOML file, or the name of a preset (cpu, cuda); by default the preset for the device."""
+    config: tuple[str, ...] = ()
+    """TOML files or names of presets, later ones over earlier ones, all over the preset for the device."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Continue the run in --out from its newest checkpoint, with that run's options."""
     options: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
@@ -115,16 +115,23 @@ def read_arguments(argv: list[str]) -> TrainArguments:
     teacher = replace(options.teacher, name=choose_teacher(options))
     if teacher.pretrained is not None and Path(teacher.pretrained).is_file():  # otherwise a tag
         teacher = replace(teacher, pretrained=os.path.abspath(teacher.pretrained))
-    return replace(arguments, options=replace(options, teacher=teacher))
+    masks = replace(options.masks, name=choose_masks(options))
+    return replace(arguments, options=replace(options, teacher=teacher, masks=masks))
 
 
 def options_below(first: TrainArguments) -> TrainConfig:
-    """What the command line is laid over: `--config`, the run that is resumed or started from, or the preset."""
+    """What the command line is laid over: the files of `--config` over what is below them."""
+    config = options_below_files(first)
+    for name in first.config:
+        config = read_config(find_preset(name), config)
+    return config
+
+
+def options_below_files(first: TrainArguments) -> TrainConfig:
+    """The options of the run that is resumed or started from, or the preset for the device."""
     from gsdff.runs import RunFolder, data_folder
 
     resumed, source = RunFolder(run_folder(first.options)), first.options.stage1_from
-    if first.config is not None:
-        return read_config(find_preset(first.config))
     if first.resume and resumed.config.is_file():
         return read_config(resumed.config)
     if source is not None and (begun := RunFolder(source)).config.is_file():
@@ -136,7 +143,7 @@ def options_below(first: TrainArguments) -> TrainConfig:
         raise UserError(f"--stage1-from {source}: expected a run's folder or a 3DGS PLY, there is none")
     device = choose_device(first.options.device)
     preset = find_preset(device)
-    log.info("device %s: taking the preset %s (--config takes another)", device, preset.name)
+    log.info("device %s: taking the preset %s (--config lays others over it)", device, preset.name)
     return read_config(preset)
 
 
@@ -158,6 +165,14 @@ def choose_teacher(config: TrainConfig) -> str:
     else:
         name = "none"
     return name
+
+
+def choose_masks(config: TrainConfig) -> str:
+    """The segmenter's name, and what `auto` stands for where masks are needed."""
+    from gsdff.masks import choose_segmenter
+    from gsdff.smoothness import needs_segments
+
+    return choose_segmenter(config.masks) if needs_segments(config.smoothing) else config.masks.name
 
 
 def choose_device(name: str) -> str:

@@ -28,13 +28,15 @@ from tqdm import tqdm
 from gsdff.cli import run_door
 from gsdff.config import FeatureConfig, Stage2Config, TeacherConfig, TrainConfig
 from gsdff.data import load_scene
-from gsdff.distill import enlarge_target, render_at
+from gsdff.distill import FeatureTerm
 from gsdff.errors import UserError
 from gsdff.feature_evaluation import evaluate_features
-from gsdff.lift import lift_features
+from gsdff.lift import FeatureTarget, lift_features
+from gsdff.render import render_features
 from gsdff.runs import LoadedRun, RunFolder, load_run
 from gsdff.scene import Scene
 from gsdff.start import read_splat
+from gsdff.targets import enlarge_target
 from gsdff.teachers import open_teacher
 from gsdff.teachers.store import open_store
 from gsdff.trainer import Trainer
@@ -95,17 +97,24 @@ def make_trainers(config: TrainConfig, scene: Scene) -> dict[str, Trainer]:
     return trainers
 
 
+def feature_term(trainer: Trainer) -> FeatureTerm:
+    """The feature loss among a trainer's terms."""
+    return next(term for term in trainer.terms if isinstance(term, FeatureTerm))
+
+
 def time_lift(trainer: Trainer) -> tuple[list[float], torch.Tensor]:
-    """Seconds of lifting all training views, as stage 2 does it, and what it gave."""
-    scene, term, seconds = trainer.scene, trainer.terms[-1], []
+    """Seconds of lifting the plain maps of all training views, as stage 2 does it, and what it gave."""
+    term, train_ids, seconds = feature_term(trainer), trainer.scene.train_ids, []
+
+    def render(features: torch.Tensor, target: FeatureTarget) -> torch.Tensor:
+        options = {"features": features, "rasterize_mode": term.rasterize_mode}
+        return render_features(trainer.gaussians, target.camera, **options).image
+
     for _ in range(LIFTS):
         start = time.perf_counter()
-        targets = (enlarge_target(term.targets[view_id], scene.views[view_id]) for view_id in scene.train_ids)
-        lifted = lift_features(
-            lambda features, target: render_at(trainer.gaussians, target, term.rasterize_mode, features).image,
-            tqdm(targets, desc="lift", total=len(scene.train_ids), leave=False),
-            len(trainer.gaussians),
-        )
+        targets = (enlarge_target(term.targets[view_id]) for view_id in train_ids)
+        progress = tqdm(targets, desc="lift", total=len(train_ids), leave=False)
+        lifted = lift_features(render, progress, len(trainer.gaussians))
         seconds.append(time.perf_counter() - start)
     return seconds, lifted.features
 
@@ -171,7 +180,7 @@ def main() -> None:
     facts = {
         "gaussians": len(trainers["stage 1"].gaussians),
         "photo": "x".join(map(str, scene.views[0].image.shape[1::-1])),
-        "map": "x".join(map(str, trainers["stage 2"].terms[-1].targets[scene.train_ids[0]].latents.shape)),
+        "map": "x".join(map(str, feature_term(trainers["stage 2"]).targets[scene.train_ids[0]].latents.shape)),
         "training_views": len(scene.train_ids),
         "lift_seconds": median(lifts),
         "lift_spread_seconds": max(lifts) - min(lifts),

@@ -31,6 +31,15 @@ def test_values_of_a_file_replace_the_defaults_and_nothing_else(tmp_path):
     assert type(config.stage1.ssim_weight) is float
 
 
+def test_values_of_a_file_lie_over_those_of_another_table_by_table(tmp_path):
+    below = TrainConfig(seed=3, stage1=Stage1Config(steps=5, sh_degree=1))
+    config = read_config(write(tmp_path, "log_every = 2\n[stage1]\nsteps = 7\n[smoothing.sam]\nwindow = 3"), below)
+    sam = replace(below.smoothing.sam, window=3)
+    expected = replace(below, log_every=2, stage1=replace(below.stage1, steps=7))
+    assert config == replace(expected, smoothing=replace(below.smoothing, sam=sam))
+    assert below == TrainConfig(seed=3, stage1=Stage1Config(steps=5, sh_degree=1))
+
+
 @pytest.mark.parametrize(
     ("text", "key", "instead"),
     [
@@ -151,6 +160,61 @@ def test_values_that_make_no_sense_are_errors_that_name_the_flag(config, flag):
     with pytest.raises(UserError) as error:
         check_config(config)
     assert flag in str(error.value) and "expected" in str(error.value)
+
+
+def with_value(config, key, value):
+    """The same config but for the option of this dotted key."""
+    first, _, rest = key.partition(".")
+    return replace(config, **{first: with_value(getattr(config, first), rest, value) if rest else value})
+
+
+FILTERS = ("sam", "bilateral", "gaussian")
+OUT_OF_RANGE = [
+    ("stage2.huber", -0.1), ("masks.sam.points_per_side", 0), ("masks.sam.points_per_batch", 0),
+    ("masks.sam.pred_iou_thresh", 1.1), ("masks.sam.stability_score_thresh", -0.1), ("masks.sam.crop_n_layers", -1),
+    ("masks.sam.min_mask_region_area", -1), ("masks.min_area", -1), ("masks.nms_iou", 1.5), ("masks.nms_iou", -0.5),
+    ("masks.refresh", -1), ("masks.felzenszwalb.scale", 0.0), ("masks.felzenszwalb.sigma", -0.5),
+    ("masks.felzenszwalb.min_size", -1), ("smoothing.sam.purity", -1.0), ("smoothing.sam.window", 4),
+    ("smoothing.sam.window", -1), ("smoothing.bilateral.window", 0), ("smoothing.bilateral.window", 6),
+    ("smoothing.gaussian.window", 0), ("smoothing.gaussian.window", -3), ("smoothing.bilateral.sigma_range", 0.0),
+    ("smoothing.graph.sigma", 0.0), ("smoothing.graph.sigma_color", 0.0), ("smoothing.graph.sigma_feature", -1.0),
+    ("smoothing.graph.steps", 0), ("smoothing.graph.neighbours", 0), ("smoothing.graph.weight", -0.1),
+    *[(f"smoothing.{name}.sigma", value) for name in FILTERS for value in (0.0, -1.0)],
+    *[(f"smoothing.{name}.{key}", -1) for name in (*FILTERS, "tv") for key in ("weight", "start", "ramp")],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), OUT_OF_RANGE)
+def test_options_of_smoothing_out_of_range_are_errors_that_name_the_flag(key, value):
+    with pytest.raises(UserError) as error:
+        check_config(with_value(TrainConfig(), key, value))
+    flag = "--" + key.replace("_", "-")
+    assert str(error.value).startswith(f"{flag}: expected ") and str(error.value).endswith(f"got {value}")
+
+
+def test_no_number_of_masks_or_smoothing_is_below_zero_or_nan():
+    table = to_table(TrainConfig())
+    numbers = {
+        key: float("nan") if isinstance(value, float) else -1
+        for key, value in flatten({part: table[part] for part in ("masks", "smoothing")})
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    assert len(numbers) > 30
+    for key, value in numbers.items():
+        with pytest.raises(UserError, match="--" + key.replace("_", "-")):
+            check_config(with_value(TrainConfig(), key, value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("stage2.huber", 0.0), ("smoothing.sam.window", 0), ("smoothing.sam.window", 1), ("smoothing.sam.purity", 0.0),
+        ("smoothing.tv.weight", 0.0), ("smoothing.graph.sigma", float("inf")), ("masks.nms_iou", 1.0),
+        ("masks.refresh", 0), ("masks.felzenszwalb.sigma", 0.0),
+    ],
+)  # fmt: skip
+def test_values_at_the_edge_of_their_range_are_accepted(key, value):
+    check_config(with_value(TrainConfig(), key, value))
 
 
 def test_every_attribute_of_the_gaussians_has_a_learning_rate():

@@ -6,24 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_field import make_camera, make_gaussians, make_scene, write_maps
+from tiny_field import Distillation, make_camera, make_gaussians, write_maps
 
-from gsdff.config import FeatureConfig, Stage2Config, TeacherConfig, TrainConfig
-from gsdff.distill import (
-    FeatureTerm,
-    check_features,
-    enlarge_target,
-    make_target,
-    prepare_features,
-    render_at,
-    take_strip,
-)
+from gsdff.config import FeatureConfig, TeacherConfig
+from gsdff.config_smoothing import FilterConfig
+from gsdff.distill import FeatureTerm, check_features, prepare_features
 from gsdff.errors import UserError
-from gsdff.features import decode, squared_error, text_cosine
+from gsdff.features import area_shares, decode, feature_error, text_cosine
 from gsdff.gaussians import Gaussians
 from gsdff.lift import lift_features
-from gsdff.render import render_features
-from gsdff.scene import Scene, View
+from gsdff.render import Rendered, render_features
+from gsdff.smoothness import Look, Smoother, compare
+from gsdff.targets import enlarge_target, make_target, take_strip
 from gsdff.teachers.basis import Basis
 
 
@@ -31,14 +25,8 @@ def random_basis(channels: int, dim: int, generator: torch.Generator) -> torch.T
     return torch.linalg.qr(torch.randn(channels, dim, generator=generator)).Q
 
 
-def make_view(width: int, height: int) -> View:
-    return View("v.png", make_camera(0.0, width, height), torch.zeros(height, width, 3, dtype=torch.uint8))
-
-
 @pytest.mark.parametrize("dim", [1, 3, 8, 20])
-def test_rendering_latents_and_decoding_equals_rendering_decoded_features(
-    dim: int, generator: torch.Generator
-) -> None:
+def test_rendering_latents_and_decoding_equals_rendering_decoded_features(dim: int, generator: torch.Generator) -> None:
     gaussians, B = make_gaussians(15, generator, dim), random_basis(20, dim, generator)
     in_latents = decode(render_features(gaussians, make_camera()).image, B)
     in_channels = render_features(gaussians, make_camera(), features=decode(gaussians.features, B)).image
@@ -57,82 +45,9 @@ def test_text_asked_of_rendered_latents_equals_text_asked_of_rendered_channels(g
     torch.testing.assert_close(text_cosine(latents, text, B)[clear], expected[clear], atol=1e-4, rtol=0)
 
 
-def test_a_square_map_of_a_wide_photo_is_seen_by_a_camera_with_squashed_pixels() -> None:
-    view = make_view(32, 16)
-    target = make_target(torch.ones(8, 8, 2), view)
-    assert (target.camera.width, target.camera.height) == (8, 8)
-    torch.testing.assert_close(target.camera.K[0], view.camera.K[0] / 4)
-    torch.testing.assert_close(target.camera.K[1], view.camera.K[1] / 2)
-    assert torch.equal(target.camera.viewmat, view.camera.viewmat)
-
-
-def test_a_map_finer_than_the_photo_is_averaged_down_to_it() -> None:
-    latents = torch.arange(1.0, 17.0).reshape(2, 8, 1)
-    target = make_target(latents, make_view(4, 6))  # columns are too fine, rows are not
-    assert (target.camera.width, target.camera.height) == (4, 2)
-    torch.testing.assert_close(target.latents[..., 0], torch.tensor([[1.5, 3.5, 5.5, 7.5], [9.5, 11.5, 13.5, 15.5]]))
-    assert target.weights.eq(1).all()
-
-
-def test_a_pixel_without_an_answer_is_left_out_of_the_mean_of_its_neighbours() -> None:
-    latents = torch.arange(4.0).reshape(1, 4, 1)
-    target = make_target(latents, make_view(2, 1))
-    assert target.weights.tolist() == [[0.5, 1.0]]
-    assert target.latents[..., 0].tolist() == [[1.0, 2.5]]
-
-
-def test_pixels_without_an_answer_have_no_weight() -> None:
-    latents = torch.ones(2, 3, 2)
-    latents[1, 2] = 0
-    assert make_target(latents, make_view(13, 9)).weights.tolist() == [[1, 1, 1], [1, 1, 0]]
-
-
-def test_a_target_at_the_photos_size_takes_the_answer_under_each_pixels_centre() -> None:
-    latents = torch.tensor([[[1.0], [0.0]], [[3.0], [4.0]]])
-    view = make_view(4, 5)
-    target = enlarge_target(make_target(latents, view), view)
-    assert target.latents[..., 0].tolist() == [[1, 1, 0, 0]] * 2 + [[3, 3, 4, 4]] * 3
-    assert target.weights.tolist() == [[1, 1, 0, 0]] * 2 + [[1, 1, 1, 1]] * 3
-    assert (target.camera.width, target.camera.height) == (4, 5) and not target.is_coarse
-
-
-def test_a_coarse_map_sees_the_mean_of_the_photos_pixels(generator: torch.Generator) -> None:
-    """Small Gaussians at a twelfth of the photo's size; the blur of `classic` would make them many times as opaque."""
-    gaussians = make_gaussians(300, generator, 2)
-    gaussians.log_scales = gaussians.log_scales - 2
-    fine = render_features(gaussians, make_camera(0.0, 96, 72)).image
-    mean = fine.reshape(6, 12, 8, 12, 2).mean((1, 3))
-    target = make_target(torch.ones(6, 8, 2), make_view(96, 72))
-    assert target.is_coarse and not make_target(torch.ones(72, 96, 2), make_view(96, 72)).is_coarse
-    coarse = render_at(gaussians, target, "classic").image
-    blurred = render_features(gaussians, target.camera).image
-    assert (coarse - mean).square().mean() < 0.15 * (blurred - mean).square().mean()
-
-
-@dataclasses.dataclass(frozen=True)
-class Fixture:
-    config: TrainConfig
-    scene: Scene
-    gaussians: Gaussians
-    run: Path
-
-
 @pytest.fixture
-def ready(tmp_path: Path, generator: torch.Generator) -> Fixture:
-    """A scene with maps of 6 channels, distilled into 4."""
-    scene = make_scene(tmp_path)
-    maps = write_maps(tmp_path / "maps", scene, generator)
-    config = TrainConfig(
-        teacher=TeacherConfig("precomputed", maps),
-        features=FeatureConfig(4),
-        stage2=Stage2Config(feature_weight=0.5, parts=1),
-    )
-    (tmp_path / "run").mkdir()
-    return Fixture(config, scene, make_gaussians(20, generator), tmp_path / "run")
-
-
-def prepare(ready: Fixture, **changes) -> tuple[torch.Tensor | None, list[FeatureTerm]]:
-    return prepare_features(ready.config, ready.scene, ready.gaussians, ready.run, "cpu", **changes)
+def ready(tmp_path: Path, generator: torch.Generator) -> Distillation:
+    return Distillation.write(tmp_path, generator)
 
 
 def error_of(term: FeatureTerm, gaussians: Gaussians, view_id: int, step: int = 0) -> torch.Tensor:
@@ -142,8 +57,8 @@ def error_of(term: FeatureTerm, gaussians: Gaussians, view_id: int, step: int = 
     return error
 
 
-def test_a_run_starts_from_lifted_latents_and_one_weighted_term(ready: Fixture) -> None:
-    features, terms = prepare(ready)
+def test_a_run_starts_from_lifted_latents_and_one_weighted_term(ready: Distillation) -> None:
+    features, terms = ready.prepare()
     assert features.shape == (20, 4) and features.any() and not features.requires_grad
     assert [term.weight for term in terms] == [0.5]
     assert Basis.load(ready.run / "basis.safetensors").B.shape == (6, 4)
@@ -151,66 +66,83 @@ def test_a_run_starts_from_lifted_latents_and_one_weighted_term(ready: Fixture) 
     assert sorted(path.stem for path in (ready.run / "features").glob("*.npy")) == [f"v{i}" for i in range(1, 8)]
 
 
-def test_gaussians_too_small_for_the_map_are_lifted_all_the_same(ready: Fixture) -> None:
+def render(gaussians: Gaussians, view_id: int, ready: Distillation, **options) -> Rendered:
+    """At the photo's size."""
+    return render_features(gaussians, ready.scene.views[view_id].camera, **options)
+
+
+def shrink(picture: torch.Tensor, size: int = 8) -> torch.Tensor:
+    """Down to the teacher's map, the mean over each pixel's area in float64."""
+    down, across = (area_shares(side, size).double() for side in picture.shape[:2])
+    return torch.einsum("ih,jw,hwd->ijd", down, across, picture.double())
+
+
+def test_gaussians_too_small_for_the_map_are_lifted_all_the_same(ready: Distillation) -> None:
     ready.gaussians.log_scales = ready.gaussians.log_scales - 3.5
     ready.gaussians.logit_opacities = torch.full_like(ready.gaussians.logit_opacities, -3.0)
-    features, (term,) = prepare(ready)
-    on_the_map = lift_features(
-        lambda features, target: render_at(ready.gaussians, target, "classic", features).image,
-        [term.targets[i] for i in ready.scene.train_ids],
-        20,
-    )
-    assert not on_the_map.weights.any() and features.any(-1).sum() >= 15
+    features, (term,) = ready.prepare()
+    cameras = [term.targets[i].camera.resized(8, 8) for i in ready.scene.train_ids]
+    on_the_map = [render_features(ready.carrying(features), camera, rasterize_mode="antialiased") for camera in cameras]
+    assert not any(rendered.alpha.any() for rendered in on_the_map) and features.any(-1).sum() >= 15
 
 
-def test_the_term_is_the_alpha_weighted_error_against_the_stored_map(ready: Fixture) -> None:
-    features, (term,) = prepare(ready)
-    gaussians = dataclasses.replace(ready.gaussians, features=features)
-    target = term.targets[3]
-    camera = ready.scene.views[3].camera.resized(8, 8)
-    rendered = render_features(gaussians, camera, rasterize_mode="antialiased")
-    error = (rendered.image - target.latents).square().sum(-1)
-    alpha = rendered.alpha[..., 0]
-    assert float(error_of(term, gaussians, 3)) == pytest.approx(float((alpha * error).sum() / alpha.sum()), rel=1e-5)
+@pytest.mark.parametrize("mode", ["classic", "antialiased"])
+@pytest.mark.parametrize("huber", [0.0, 0.4])
+def test_the_term_is_the_error_of_the_photos_pixels_averaged_down_to_the_map(
+    ready: Distillation, mode: str, huber: float
+) -> None:
+    stage1 = dataclasses.replace(ready.config.stage1, rasterize_mode=mode)
+    stage2 = dataclasses.replace(ready.config.stage2, huber=huber)
+    features, (term,) = ready.prepare(stage1=stage1, stage2=stage2)
+    rendered = render(ready.carrying(features), 3, ready, rasterize_mode=mode)
+    assert rendered.image.shape == (9, 13, 4)
+    error = (shrink(rendered.image) - term.targets[3].latents).square().sum(-1)
+    if huber:
+        error = 2 * huber**2 * ((1 + error / huber**2).sqrt() - 1)
+    alpha = shrink(rendered.alpha)[..., 0]
+    expected = float((alpha * error).sum() / alpha.sum())
+    assert float(error_of(term, ready.carrying(features), 3)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4])
-def test_strips_are_the_whole_map_cut_up_and_take_turns(ready: Fixture, parts: int) -> None:
-    features, (term,) = prepare(ready)
-    gaussians = dataclasses.replace(ready.gaussians, features=features)
-    whole = term.targets[3]
-    rendered = render_at(gaussians, whole, "classic").image
-    count = min(parts, len(rendered))
-    strips = [take_strip(whole, part, count) for part in range(count)]
-    pictures = [render_at(gaussians, strip, "classic").image for strip in strips]
-    # Not to rounding: Gaussians centred far outside the field of view (1.3 times it) are drawn as if at its edge, and a
-    # strip's ends sooner; this map is eight pixels high.
-    assert (torch.cat(pictures) - rendered).norm() < 0.03 * rendered.norm()
-    assert torch.equal(torch.cat([strip.latents for strip in strips]), whole.latents)
-    # 7 training views: after as many passes as there are parts, a view has shown them all
-    in_turn = dataclasses.replace(term, parts=count)
-    values = {float(error_of(in_turn, gaussians, 3, step)) for step in range(0, 7 * count, 7)}
-    assert len(values) == count
+def test_strips_take_turns(ready: Distillation, parts: int) -> None:
+    features, (term,) = ready.prepare()
+    gaussians, whole = ready.carrying(features), term.targets[3]
+    strips = [take_strip(whole, 3, part, parts) for part in range(parts)]
+    values = []
+    for strip in strips:
+        rendered = render_features(gaussians, strip.camera)
+        values.append(float(compare(rendered.image, rendered.alpha[..., 0], strip, 0.0)))
+    # 7 training views: after as many passes as there are parts, a view has shown them all, in order
+    in_turn = dataclasses.replace(term, parts=parts)
+    shown = [float(error_of(in_turn, gaussians, 3, step)) for step in range(0, 7 * parts, 7)]
+    first = 3 % parts
+    assert shown == pytest.approx(values[first:] + values[:first]) and len(set(values)) == parts
+    # and a neighbouring view starts with another
+    other = render_features(gaussians, (strip := take_strip(term.targets[4], 4, 4 % parts, parts)).camera)
+    expected = compare(other.image, other.alpha[..., 0], strip, 0.0)
+    assert float(error_of(in_turn, gaussians, 4)) == pytest.approx(float(expected))
 
 
-def test_the_term_equals_the_same_loss_in_all_channels_up_to_a_constant(ready: Fixture, generator) -> None:
-    features, (term,) = prepare(ready)
-    B = term.targets.store.basis.B
+def test_the_term_equals_the_same_loss_in_all_channels_up_to_a_constant(
+    ready: Distillation, generator: torch.Generator
+) -> None:
+    features, (term,) = ready.prepare()
+    B = Basis.load(ready.run / "basis.safetensors").B
     teacher = torch.load(ready.config.teacher.maps / "v3_fmap_CxHxW.pt", weights_only=True).float()
     teacher = torch.nn.functional.normalize(teacher, dim=0).permute(1, 2, 0)
-    alpha = render_at(ready.gaussians, term.targets[3], "classic", features).alpha[..., 0]
-    constant = squared_error(decode(teacher @ B, B), teacher, alpha)
+    alpha = shrink(render(ready.carrying(features), 3, ready).alpha)[..., 0]
+    constant = feature_error(decode(teacher @ B, B), teacher, alpha)
     for latents in (features, torch.randn(20, 4, generator=generator)):
-        gaussians = dataclasses.replace(ready.gaussians, features=latents)
-        channels = render_at(gaussians, term.targets[3], "classic", decode(latents, B)).image
-        whole = squared_error(channels, teacher, alpha)
-        in_latents = float(error_of(term, gaussians, 3) + constant)
+        channels = shrink(render(ready.gaussians, 3, ready, features=decode(latents, B)).image)
+        whole = feature_error(channels, teacher, alpha)
+        in_latents = float(error_of(term, ready.carrying(latents), 3) + constant)
         assert in_latents == pytest.approx(float(whole), abs=1e-3)  # float16 targets
 
 
-def test_the_term_moves_features_and_nothing_else(ready: Fixture) -> None:
-    features, (term,) = prepare(ready)
-    gaussians = dataclasses.replace(ready.gaussians, features=features).map(lambda t: t.clone().requires_grad_())
+def test_the_term_moves_features_and_nothing_else(ready: Distillation) -> None:
+    features, (term,) = ready.prepare()
+    gaussians = ready.carrying(features).map(lambda t: t.clone().requires_grad_())
     (error_of(term, gaussians, 2) + 0 * sum(tensor.sum() for _, tensor in gaussians.items())).backward()
     for name, tensor in gaussians.items():
         moved = bool(tensor.grad.any())
@@ -218,17 +150,17 @@ def test_the_term_moves_features_and_nothing_else(ready: Fixture) -> None:
     assert not gaussians.means.grad.any() and not gaussians.logit_opacities.grad.any()
 
 
-def test_the_term_alone_reaches_no_geometry_at_all(ready: Fixture) -> None:
-    features, (term,) = prepare(ready)
-    gaussians = dataclasses.replace(ready.gaussians, features=features).map(lambda t: t.clone().requires_grad_())
+def test_the_term_alone_reaches_no_geometry_at_all(ready: Distillation) -> None:
+    features, (term,) = ready.prepare()
+    gaussians = ready.carrying(features).map(lambda t: t.clone().requires_grad_())
     error_of(term, gaussians, 2).backward()
     assert {name for name, tensor in gaussians.items() if tensor.grad is not None} == {"features"}
 
 
-def test_the_gradient_is_that_of_finite_differences(ready: Fixture, generator: torch.Generator) -> None:
-    features, (term,) = prepare(ready)
+def test_the_gradient_is_that_of_finite_differences(ready: Distillation, generator: torch.Generator) -> None:
+    features, (term,) = ready.prepare()
     features = features.requires_grad_()
-    (slope,) = torch.autograd.grad(error_of(term, dataclasses.replace(ready.gaussians, features=features), 4), features)
+    (slope,) = torch.autograd.grad(error_of(term, ready.carrying(features), 4), features)
     direction = torch.randn(features.shape, generator=generator)
     ends = [
         error_of(term, dataclasses.replace(ready.gaussians, features=features.detach() + step * direction), 4)
@@ -237,10 +169,10 @@ def test_the_gradient_is_that_of_finite_differences(ready: Fixture, generator: t
     assert float((slope * direction).sum()) == pytest.approx(float(ends[1] - ends[0]) / 0.1, rel=1e-3, abs=1e-4)
 
 
-def test_training_the_term_lowers_it_below_the_lift(ready: Fixture) -> None:
-    features, (term,) = prepare(ready)
+def test_training_the_term_lowers_it_below_the_lift(ready: Distillation) -> None:
+    features, (term,) = ready.prepare()
     features = features.clone().requires_grad_()
-    gaussians = dataclasses.replace(ready.gaussians, features=features)
+    gaussians = ready.carrying(features)
     optimizer = torch.optim.Adam([features], lr=0.02)
 
     def mean_loss() -> torch.Tensor:
@@ -254,60 +186,131 @@ def test_training_the_term_lowers_it_below_the_lift(ready: Fixture) -> None:
     assert float(mean_loss().detach()) < before
 
 
-def test_all_channels_are_the_uncompressed_mode(ready: Fixture) -> None:
-    config = dataclasses.replace(ready.config, features=FeatureConfig(6))
-    features, (term,) = prepare_features(config, ready.scene, ready.gaussians, ready.run, "cpu")
-    assert torch.equal(term.targets.store.basis.B, torch.eye(6)) and features.shape == (20, 6)
+def fixed(name: str, value: float, *, replaces: bool = False, **schedule: float) -> Smoother:
+    """One that always measures `value`."""
+    return Smoother(name, FilterConfig(**schedule), lambda look: torch.tensor(value), replaces)
+
+
+def test_what_a_smoother_measures_is_added_times_its_weight_and_reported_plain(ready: Distillation) -> None:
+    features, (term,) = ready.prepare()
+    gaussians = ready.carrying(features)
+    plain = float(error_of(term, gaussians, 3))
+    smoothers = [fixed("smooth_a", 2.0, weight=3.0), fixed("smooth_b", 5.0, weight=0.5)]
+    loss, scalars = dataclasses.replace(term, smoothers=smoothers)(gaussians, 3, 100)
+    assert float(loss) == pytest.approx(plain + 6 + 2.5)
+    assert {name: float(value) for name, value in scalars.items()} == {
+        "feature": pytest.approx(plain), "smooth_a": 2, "smooth_b": 5,
+    }  # fmt: skip
+
+
+def test_the_plain_comparison_fades_while_what_replaces_it_comes(ready: Distillation) -> None:
+    features, (term,) = ready.prepare()
+    gaussians = ready.carrying(features)
+    assert term.first_step == 100
+    late = fixed("late", 7.0, replaces=True, weight=2.0, start=3, ramp=4)
+    beside = fixed("beside", 1.0, weight=0.5, ramp=2)
+    fading = dataclasses.replace(term, smoothers=[late, beside])
+    for step, share, added in [(0, 0, 0.5), (2, 0, 1), (3, 0.25, 1), (5, 0.75, 1), (6, 1, 1), (99, 1, 1)]:
+        plain = float(error_of(term, gaussians, 3, 100 + step))
+        loss, scalars = fading(gaussians, 3, 100 + step)
+        expected = (1 - share) * plain + share * 2 * 7 + added * 0.5
+        assert float(loss) == pytest.approx(expected), step
+        assert float(scalars["feature"]) == pytest.approx(plain)  # reported all the same
+        assert ("late" in scalars) == (share > 0)
+
+
+def test_of_several_that_replace_it_the_furthest_decides_how_much_of_the_plain_comparison_is_left(
+    ready: Distillation,
+) -> None:
+    features, (term,) = ready.prepare()
+    gaussians = ready.carrying(features)
+    plain = float(error_of(term, gaussians, 3, 100))
+    both = [fixed("a", 1.0, replaces=True, ramp=4), fixed("b", 1.0, replaces=True, ramp=2)]
+    loss, _ = dataclasses.replace(term, smoothers=both)(gaussians, 3, 100)
+    assert float(loss) == pytest.approx(0.5 * plain + 0.25 + 0.5)
+
+
+def test_smoothers_see_the_strip_at_the_photos_size_with_alpha_detached(ready: Distillation) -> None:
+    features, (term,) = ready.prepare()
+    gaussians, looks = ready.carrying(features.requires_grad_()), []
+
+    def look_at(look: Look) -> torch.Tensor:
+        looks.append(look)
+        return look.latents.sum()
+
+    term = dataclasses.replace(term, parts=2, smoothers=[Smoother("x", FilterConfig(), look_at)])
+    term(gaussians, 3, 100)[0].backward()
+    (look,) = looks
+    rendered = render(gaussians, 3, ready)
+    assert look.strip.rows in (slice(0, 5), slice(4, 9)) and look.strip.view_id == 3
+    assert look.latents.shape == (5, 13, 4) and look.latents.requires_grad and not look.alpha.requires_grad
+    expected = rendered.image[look.strip.rows]
+    assert (look.latents - expected).norm() < 0.03 * expected.norm()
+    assert (look.alpha - rendered.alpha[look.strip.rows][..., 0]).abs().max() < 0.05
+
+
+def test_every_step_asks_for_a_refresh_with_its_number_in_stage_2(ready: Distillation) -> None:
+    features, (term,) = ready.prepare()
+    asked = []
+    term = dataclasses.replace(term, refresh=lambda gaussians, step: asked.append(step))
+    for step in (100, 101, 150):
+        term(ready.carrying(features), 3, step)
+    assert asked == [0, 1, 50]
+
+
+def test_all_channels_are_the_uncompressed_mode(ready: Distillation) -> None:
+    features, (term,) = ready.prepare(features=FeatureConfig(6))
+    B = Basis.load(ready.run / "basis.safetensors").B
+    assert torch.equal(B, torch.eye(6)) and features.shape == (20, 6)
     # Lift and loss are those of the teacher's own maps, without any basis, but for float16 on disk.
     plain = {}
     for i in ready.scene.train_ids:
         view = ready.scene.views[i]
-        raw = torch.load(config.teacher.maps / f"{view.stem}_fmap_CxHxW.pt", weights_only=True).float()
+        raw = torch.load(ready.config.teacher.maps / f"{view.stem}_fmap_CxHxW.pt", weights_only=True).float()
         plain[i] = make_target(torch.nn.functional.normalize(raw, dim=0).permute(1, 2, 0).contiguous(), view)
     lifted = lift_features(
-        lambda features, target: render_at(ready.gaussians, target, "classic", features).image,
-        [enlarge_target(plain[i], ready.scene.views[i]) for i in ready.scene.train_ids],
+        lambda features, target: render_features(ready.gaussians, target.camera, features=features).image,
+        [enlarge_target(target) for target in plain.values()],
         20,
     )
     torch.testing.assert_close(features, lifted.features, atol=1e-3, rtol=0)
-    gaussians = dataclasses.replace(ready.gaussians, features=features)
-    rendered = render_at(gaussians, plain[3], "classic")
-    error = squared_error(rendered.image, plain[3].latents, rendered.alpha[..., 0] * plain[3].weights)
-    assert float(error_of(term, gaussians, 3)) == pytest.approx(float(error), abs=1e-3)
+    rendered = render(ready.carrying(features), 3, ready)
+    error = feature_error(shrink(rendered.image), plain[3].latents, shrink(rendered.alpha)[..., 0] * plain[3].weights)
+    assert float(error_of(term, ready.carrying(features), 3)) == pytest.approx(float(error), abs=1e-3)
 
 
-def test_without_a_teacher_there_is_nothing_to_do(ready: Fixture) -> None:
+def test_without_a_teacher_there_is_nothing_to_do(ready: Distillation) -> None:
     config = dataclasses.replace(ready.config, teacher=TeacherConfig(name="none"))
     assert prepare_features(config, ready.scene, ready.gaussians, ready.run, "cpu") == (None, [])
     assert list(ready.run.iterdir()) == []
 
 
-def test_a_resumed_run_reuses_what_is_there_and_lifts_nothing(ready: Fixture, caplog) -> None:
-    prepare(ready)
+def test_a_resumed_run_reuses_what_is_there_and_lifts_nothing(ready: Distillation, caplog) -> None:
+    ready.prepare()
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="gsdff"):
-        features, terms = prepare(ready, lift=False)
+        features, terms = ready.prepare(lift=False)
     assert features is None and len(terms) == 1
     assert "reused, nothing has changed" in caplog.text and "lift" not in caplog.text
 
 
-def test_a_resumed_run_refuses_other_maps(ready: Fixture, generator: torch.Generator) -> None:
-    prepare(ready)
+def test_a_resumed_run_refuses_other_maps(ready: Distillation, generator: torch.Generator) -> None:
+    ready.prepare()
     before = Basis.load(ready.run / "basis.safetensors").fingerprint
     write_maps(ready.config.teacher.maps, ready.scene, generator)
     with pytest.raises(UserError, match=r"basis\.safetensors: belongs to other teacher maps"):
-        prepare(ready, lift=False)
+        ready.prepare(lift=False)
     assert Basis.load(ready.run / "basis.safetensors").fingerprint == before
 
 
-def test_a_missing_map_is_found_before_training_even_of_a_held_out_view(ready: Fixture) -> None:
+def test_a_missing_map_is_found_before_training_even_of_a_held_out_view(ready: Distillation) -> None:
     check_features(ready.config, ready.scene)
     (ready.config.teacher.maps / "v8_fmap_CxHxW.pt").unlink()
     with pytest.raises(UserError, match=r"v8_fmap_CxHxW\.pt: missing"):
         check_features(ready.config, ready.scene)
 
 
-def test_photos_that_share_a_stem_are_refused(ready: Fixture) -> None:
+def test_photos_that_share_a_stem_are_refused(ready: Distillation) -> None:
     views = [*ready.scene.views, dataclasses.replace(ready.scene.views[0], name="other/v0.jpg")]
     with pytest.raises(UserError, match=r"v0\.png and other/v0\.jpg share the stem v0"):
         check_features(ready.config, dataclasses.replace(ready.scene, views=views))

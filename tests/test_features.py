@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gsdff.features import decode, encode, squared_error, teacher_cosine, text_cosine
+from gsdff.features import area_shares, decode, encode, feature_error, teacher_cosine, text_cosine
 
 
 def random_basis(channels: int, dim: int, generator: torch.Generator) -> torch.Tensor:
@@ -55,12 +55,30 @@ def test_a_zero_latent_answers_nothing() -> None:
     assert not teacher_cosine(zero, torch.ones(3, 2)).any()
 
 
-def test_squared_error_by_hand() -> None:
+def test_the_error_by_hand() -> None:
     rendered = torch.tensor([[[1.0, 2.0], [0.0, 0.0]]])
     target = torch.tensor([[[0.0, 0.0], [3.0, 0.0]]])
-    assert squared_error(rendered, target, torch.ones(1, 2)) == pytest.approx((5 + 9) / 2)
-    assert squared_error(rendered, target, torch.tensor([[1.0, 0.25]])) == pytest.approx((5 + 9 / 4) / 1.25)
-    assert squared_error(rendered, target, torch.zeros(1, 2)) == 0
+    assert feature_error(rendered, target, torch.ones(1, 2)) == pytest.approx((5 + 9) / 2)
+    assert feature_error(rendered, target, torch.tensor([[1.0, 0.25]])) == pytest.approx((5 + 9 / 4) / 1.25)
+    assert feature_error(rendered, target, torch.zeros(1, 2)) == 0
+
+
+def test_the_pseudo_huber_error_by_hand() -> None:
+    """Distances 3 and 4 at δ = 4 and 3: 2δ² (√(1 + e/δ²) - 1) is 8 and 12."""
+    rendered, target = torch.tensor([[[3.0, 0.0]]]), torch.zeros(1, 1, 2)
+    assert float(feature_error(rendered, target, torch.ones(1, 1), 4.0)) == pytest.approx(2 * 16 * (1.25 - 1))
+    rendered = torch.tensor([[[3.0, 0.0], [0.0, 4.0]]])
+    error = feature_error(rendered, torch.zeros(1, 2, 2), torch.tensor([[0.0, 0.5]]), 3.0)  # a weighted mean again
+    assert float(error) == pytest.approx(2 * 9 * (5 / 3 - 1))
+
+
+def test_pseudo_huber_squares_what_is_close_and_grows_with_the_distance_beyond() -> None:
+    def error(distance: float) -> float:
+        rendered = torch.tensor([[[distance]]], dtype=torch.float64)
+        return float(feature_error(rendered, torch.zeros_like(rendered), torch.ones(1, 1).double(), 0.3))
+
+    assert error(0.003) == pytest.approx(0.003**2, rel=1e-4)
+    assert error(2000.0) - error(1000.0) == pytest.approx(2 * 0.3 * 1000, rel=1e-4)
 
 
 @settings(max_examples=30, deadline=None)
@@ -72,18 +90,33 @@ def test_loss_in_latents_equals_the_loss_in_teacher_channels_up_to_a_constant(
     B = random_basis(channels, min(dim, channels), generator)
     teacher = torch.randn(4, 5, channels, generator=generator, dtype=torch.float64)
     weights = torch.rand(4, 5, generator=generator, dtype=torch.float64)
-    constant = squared_error(decode(encode(teacher, B), B), teacher, weights)
+    constant = feature_error(decode(encode(teacher, B), B), teacher, weights)
     for _ in range(2):
         latents = torch.randn(4, 5, B.shape[1], generator=generator, dtype=torch.float64).requires_grad_()
-        in_latents = squared_error(latents, encode(teacher, B), weights)
-        in_channels = squared_error(decode(latents, B), teacher, weights)
+        in_latents = feature_error(latents, encode(teacher, B), weights)
+        in_channels = feature_error(decode(latents, B), teacher, weights)
         torch.testing.assert_close(in_channels, in_latents + constant)
         slopes = [torch.autograd.grad(loss, latents)[0] for loss in (in_latents, in_channels)]
         torch.testing.assert_close(*slopes)
 
 
-def test_the_error_has_the_gradient_of_finite_differences(generator: torch.Generator) -> None:
-    rendered = torch.randn(2, 3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("huber", [0.0, 0.5])
+def test_the_error_has_the_gradient_of_finite_differences(generator: torch.Generator, huber: float) -> None:
+    rendered = torch.randn(2, 3, 4, generator=generator, dtype=torch.float64)
     target = torch.randn(2, 3, 4, generator=generator, dtype=torch.float64)
+    rendered[0, 0] = target[0, 0]  # where a length would have a kink
     weights = torch.rand(2, 3, generator=generator, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda image: squared_error(image, target, weights), rendered)
+    measured = rendered.requires_grad_()
+    assert torch.autograd.gradcheck(lambda image: feature_error(image, target, weights, huber), measured)
+
+
+@settings(max_examples=50, deadline=None)
+@given(length=st.integers(1, 60), parts=st.integers(1, 60))
+def test_equal_parts_share_every_pixel_out_completely(length: int, parts: int) -> None:
+    shares = area_shares(length, parts)
+    torch.testing.assert_close(shares.sum(1), torch.ones(parts))
+    torch.testing.assert_close(shares.sum(0), torch.full((length,), parts / length))
+
+
+def test_shares_of_three_pixels_in_two_parts_by_hand() -> None:
+    torch.testing.assert_close(area_shares(3, 2), torch.tensor([[2, 1, 0], [0, 1, 2]]) / 3)

@@ -17,7 +17,7 @@ from tiny_scene import TinyDataset
 from gsdff import report, train, trainer
 from gsdff.checkpoint import list_checkpoints, load_checkpoint
 from gsdff.config import TrainConfig
-from gsdff.config_file import read_config
+from gsdff.config_file import read_config, write_config
 from gsdff.errors import UserError
 from gsdff.ply import read_ply
 from gsdff.runs import load_run
@@ -72,12 +72,50 @@ def test_the_flags_of_the_readme_are_understood(tmp_path):
     assert config.dataset.background == "white"
 
 
-def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_path):
+def test_the_command_line_wins_over_the_file_the_file_over_the_devices_preset_and_that_over_the_defaults(tmp_path):
     path = tmp_path / "some.toml"
     path.write_text("seed = 5\n[stage1]\nsteps = 11\nsh_degree = 1")
     config = options("--config", path, "--stage1.steps", 7)
     assert (config.seed, config.stage1.steps, config.stage1.sh_degree) == (5, 7, 1)
-    assert config.stage1.refine_stop == TrainConfig().stage1.refine_stop
+    preset = read_config(Path("configs/cpu.toml"))
+    assert config.stage1.refine_stop == preset.stage1.refine_stop != TrainConfig().stage1.refine_stop
+    assert config.log_every == preset.log_every == TrainConfig().log_every
+
+
+def test_of_several_files_the_later_ones_win_and_presets_go_by_name(tmp_path):
+    one, two = tmp_path / "one.toml", tmp_path / "two.toml"
+    one.write_text("seed = 5\n[stage1]\nsteps = 11\nrefine_stop = 9\n[smoothing.sam]\nform = 'consistency'")
+    two.write_text("[stage1]\nsteps = 12\n[smoothing.sam]\nweight = 3")
+    forward, backward = options("--config", one, two), options("--config", two, one)
+    assert (forward.seed, forward.stage1.steps, forward.stage1.refine_stop) == (5, 12, 9)
+    assert (backward.seed, backward.stage1.steps, backward.stage1.refine_stop) == (5, 11, 9)
+    for config in (forward, backward):
+        assert (config.smoothing.sam.form, config.smoothing.sam.weight) == ("consistency", 3.0)
+    preset = read_config(Path("configs/cuda.toml"))
+    assert options("--config", one, "cuda").stage1 == preset.stage1
+    assert options("--config", "cuda", one, "--stage1.steps", 8).stage1.steps == 8
+    assert options("--config", "cuda", one).stage1 == replace(preset.stage1, steps=11, refine_stop=9)
+
+
+def test_files_lie_over_the_options_of_the_run_that_is_begun_with(tmp_path):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    write_config(begun / "config.toml", TrainConfig(data=tmp_path, seed=4, log_every=7))
+    over = tmp_path / "over.toml"
+    over.write_text("log_every = 8\n[smoothing.gaussian]\nform = 'render'")
+    config = options("--stage1-from", begun, "--teacher", "labels", "--config", over)
+    assert (config.seed, config.log_every, config.smoothing.gaussian.form) == (4, 8, "render")
+    assert config.picture_every == TrainConfig().picture_every and config.stage1.steps == 0
+
+
+def test_auto_masks_come_to_a_segmenter_only_where_they_are_needed(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert options().masks.name == "auto"
+    assert options("--smoothing.bilateral.form", "target").masks.name == "auto"
+    for flags in (("--smoothing.sam.form", "target"), ("--smoothing.tv.weight", 1, "--smoothing.tv.segments")):
+        assert options(*flags).masks.name == "felzenszwalb"
+        assert options(*flags, "--masks.folder", tmp_path).masks.name == "precomputed"
+        assert options(*flags, "--masks", "none").masks.name == "none"
 
 
 def with_toy(config):
@@ -134,10 +172,9 @@ def test_without_a_file_the_devices_preset_is_taken_and_said_once(caplog, monkey
         assert options() == with_toy(replace(read_config(Path("configs/cpu.toml")), device="cpu"))
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         assert read_arguments([]).options == with_toy(read_config(Path("configs/cuda.toml")))
-        options("--config", "cpu")
-    assert [record.message.split(" (")[0] for record in caplog.records] == [
-        "device cpu: taking the preset cpu.toml",
-        "device cuda: taking the preset cuda.toml",
+    assert [record.message for record in caplog.records] == [
+        "device cpu: taking the preset cpu.toml (--config lays others over it)",
+        "device cuda: taking the preset cuda.toml (--config lays others over it)",
     ]
 
 
@@ -311,6 +348,47 @@ def test_features_are_trained_with_a_teacher_and_resume_within_stage_2(dataset, 
     assert (out / "scene.ply").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("smoothing", "left"),
+    [
+        (["--smoothing.sam.form", "consistency", "--masks", "felzenszwalb"], {"masks"}),
+        (["--smoothing.sam.form", "target", "--smoothing.sam.ramp", 9, "--smoothing.tv.weight", 0.1,
+          "--smoothing.graph.form", "consistency", "--masks.refresh", 20], {"masks", "filtered", "graph.pt"}),
+    ],
+)  # fmt: skip
+def test_a_smoothed_run_resumes_within_stage_2_to_the_same_bits(dataset, short, tmp_path, monkeypatch, smoothing, left):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing fetched"))
+    maps, whole, torn = tmp_path / "maps", tmp_path / "whole", tmp_path / "torn"
+    maps.mkdir()
+    generator = torch.Generator().manual_seed(0)
+    for photo in dataset.glob("*.png"):
+        torch.save(torch.randn(6, 8, 8, generator=generator), maps / f"{photo.stem}_fmap_CxHxW.pt")
+    begin = [
+        "--data", dataset, "--config", short, "--device", "cpu", "--teacher.maps", maps, "--features.dim", 4,
+        "--stage1.steps", 30, "--stage2.steps", 25, "--checkpoint-every", 10, *smoothing,
+    ]  # fmt: skip
+    run_main(monkeypatch, *begin, "--out", whole)
+    advance, steps = trainer.Trainer.advance, []
+
+    def advance_and_die(self):
+        if self.step == 53:
+            raise KeyboardInterrupt
+        steps.append(self.step)
+        return advance(self)
+
+    with monkeypatch.context() as mortal, pytest.raises(KeyboardInterrupt):
+        mortal.setattr(trainer.Trainer, "advance", advance_and_die)
+        run_main(mortal, *begin, "--out", torn)
+    assert list_checkpoints(torn / "checkpoints")[-1].name == "step_000050.pt" and steps[-1] == 52
+    run_main(monkeypatch, "--out", torn, "--resume")
+    assert {"masks", "filtered", "graph.pt"} & {path.name for path in torn.iterdir()} == left
+    assert (torn / "scene.ply").read_bytes() == (whole / "scene.ply").read_bytes()
+    lines = [[line | {"seconds": 0} for line in read_lines(out)] for out in (torn, whole)]
+    assert lines[0] == lines[1]
+    assert {"feature", "smooth_sam"} <= lines[0][-1].keys()
+    assert load_run(torn).config.masks.name == "felzenszwalb"
+
+
 def test_a_missing_teacher_map_is_an_error_before_training_starts(dataset, short, tmp_path, monkeypatch):
     (tmp_path / "maps").mkdir()
     with pytest.raises(UserError, match=r"view_0_fmap_CxHxW\.pt: missing"):
@@ -327,7 +405,8 @@ def test_mistakes_are_one_line_and_a_non_zero_exit(tmp_path):
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.startswith(f"error: {tmp_path}/none: no such") and done.stderr.count("\n") == 1
+    preset, mistake = done.stderr.splitlines()
+    assert preset.startswith("device ") and mistake.startswith(f"error: {tmp_path}/none: no such")
 
 
 def start(arguments, log):

@@ -1,11 +1,14 @@
 """A field of a few Gaussians, a camera or nine around it, and maps to distil: what the feature tests share."""
 
 import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from gsdff.cameras import Camera, WorldFrame
+from gsdff.config import FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
+from gsdff.distill import prepare_features
 from gsdff.gaussians import Gaussians
 from gsdff.scene import Scene, View
 
@@ -48,3 +51,44 @@ def write_maps(folder: Path, scene: Scene, generator: torch.Generator, *, channe
         features = torch.randn(channels, size, size, generator=generator)
         torch.save(features.half(), folder / f"{view.stem}_fmap_CxHxW.pt")
     return folder
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """All that stage 2's features are prepared from, and where."""
+
+    config: TrainConfig
+    scene: Scene
+    gaussians: Gaussians
+    run: Path
+
+    @staticmethod
+    def write(root: Path, generator: torch.Generator) -> "Distillation":
+        """A scene with maps of 6 channels, to be distilled into 4; errors are squared, and a step sees a whole view."""
+        scene = make_scene(root)
+        config = TrainConfig(
+            teacher=TeacherConfig("precomputed", write_maps(root / "maps", scene, generator)),
+            features=FeatureConfig(4),
+            stage1=Stage1Config(steps=100),
+            stage2=Stage2Config(feature_weight=0.5, parts=1, huber=0.0),
+        )
+        (root / "run").mkdir()
+        return Distillation(config, scene, make_gaussians(20, generator), root / "run")
+
+    def prepare(self, *, lift: bool = True, **changes: object) -> tuple[torch.Tensor | None, list]:
+        """Features and terms with these options changed."""
+        config = replace(self.config, **changes)
+        return prepare_features(config, self.scene, self.gaussians, self.run, "cpu", lift=lift)
+
+    def carrying(self, features: torch.Tensor) -> Gaussians:
+        """The Gaussians with these features."""
+        return replace(self.gaussians, features=features)
+
+
+def random_photos(scene: Scene, generator: torch.Generator) -> Scene:
+    """The same views with other photos."""
+    views = [
+        replace(view, image=torch.randint(0, 256, view.image.shape, dtype=torch.uint8, generator=generator))
+        for view in scene.views
+    ]
+    return replace(scene, views=views)

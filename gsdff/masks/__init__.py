@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int32, UInt8
 from torch import Tensor
 
-from gsdff.config import MaskConfig
+from gsdff.config_smoothing import MaskConfig
 from gsdff.scene import Scene, View
 from gsdff.weights import WEIGHTS, is_fetched
 
@@ -60,22 +60,23 @@ _SEGMENTERS: dict[str, Callable[[MaskConfig, Scene, torch.device], Segmenter]] =
 def open_segmenter(config: MaskConfig, scene: Scene, device: torch.device | str = "cpu") -> Segmenter | None:
     """The segmenter the configuration names, None for `none`; `UserError` where what it needs is not there.
 
-    A network runs on `device`. What `auto` comes to is said where nobody could have guessed it.
+    A network runs on `device`.
     """
     name = choose_segmenter(config)
-    if (config.name, name) == ("auto", "felzenszwalb"):
-        log.info(
-            "masks: felzenszwalb, which needs no weights; for segment-anything's fetch a checkpoint with "
-            "`python scripts/download_weights.py sam_vit_b`"
-        )
     return None if name == "none" else _SEGMENTERS[name](config, scene, torch.device(device))
 
 
 def choose_segmenter(config: MaskConfig) -> str:
-    """The segmenter's name, and what `auto` stands for: whatever is at hand."""
+    """The segmenter's name, and what `auto` stands for: whatever is at hand, said where nobody could have guessed."""
     if config.name != "auto":
         return config.name
     if config.folder is not None:
         return "precomputed"
     has_weights = any(is_fetched(name) for name in WEIGHTS if name.startswith("sam_"))
-    return "sam" if config.checkpoint is not None or has_weights else "felzenszwalb"
+    if config.checkpoint is not None or has_weights:
+        return "sam"
+    log.info(
+        "masks: felzenszwalb, which needs no weights; for segment-anything's fetch a checkpoint with "
+        "`python scripts/download_weights.py sam_vit_b`"
+    )
+    return "felzenszwalb"

@@ -32,6 +32,16 @@ def segment_blur(
     return _Average.apply(Z, segments.to(Z.device), window, sigma, 1.0)
 
 
+def segment_shares(segments: Int[Tensor, "H W"], *, window: int, sigma: float) -> Float[Tensor, "H W"]:
+    """How much of the weights of a plain blur is left to `segment_blur`: S(1) of one over S(1) of the other.
+
+    float32, in (0, 1]; only a pixel itself has a share where the label is 0. `window` and `sigma` as there.
+    """
+    ones = torch.ones(*segments.shape, 1, device=segments.device)
+    _check(ones, window, sigma=sigma)
+    return _spread(ones, segments, window, sigma, 1.0)[1] / _spread(ones, None, window, sigma, 1.0)[1]
+
+
 def bilateral_blur(
     Z: Float[Tensor, "H W K"],
     guide: Float[Tensor, "H W G"] | None = None,

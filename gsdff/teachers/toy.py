@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gsdff.config import TeacherConfig
 from gsdff.errors import UserError
+from gsdff.features import area_shares
 from gsdff.labels import find_label_images, read_instances
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers.labelled import show
@@ -101,7 +102,7 @@ class ToyTeacher:
         height, width = labels.shape
         scale = min(1.0, self.settings.size / max(height, width))
         h, w = (max(1, round(side * scale)) for side in (height, width))
-        down, across = _areas(height, h), _areas(width, w)
+        down, across = area_shares(height, h), area_shares(width, w)
         is_answered = down @ (labels != VOID).float() @ across.T >= 0.5
         down, across = _blur(h, self.settings.blur) @ down, _blur(w, self.settings.blur) @ across
         mixed = self.class_vectors.new_zeros(self.settings.channels, h, w)
@@ -137,14 +138,6 @@ class ToyTeacher:
         key = json.dumps([self.settings.seed, purpose, view and view.stem])
         seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "big")
         return torch.Generator().manual_seed(seed)
-
-
-def _areas(length: int, parts: int) -> Float[Tensor, "parts length"]:
-    """Row i: the shares that each of `length` pixels has in the i-th of equal parts; rows sum to one."""
-    edges = torch.arange(parts + 1, dtype=torch.float64)[:, None] * length / parts
-    pixels = torch.arange(length, dtype=torch.float64)
-    overlap = (torch.minimum(edges[1:], pixels + 1) - torch.maximum(edges[:-1], pixels)).clamp_min(0)
-    return (overlap * parts / length).float()
 
 
 def _blur(length: int, std: float) -> Float[Tensor, "length length"]:

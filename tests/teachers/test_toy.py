@@ -16,7 +16,7 @@ from gsdff.config import TeacherConfig, ToyConfig
 from gsdff.errors import UserError
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers import open_teacher
-from gsdff.teachers.toy import ToyTeacher, _areas, _blur, _say_what_it_is
+from gsdff.teachers.toy import ToyTeacher, _blur, _say_what_it_is
 
 FLAWLESS = ToyConfig(channels=16, size=8, blur=0.0, noise=0.0, mistakes=0.0)
 CLASSES = ["wall", "floor", "chair", "lamp", "clock"]
@@ -75,14 +75,6 @@ def test_a_pixel_across_a_border_shows_the_mean_of_its_area(tmp_path: Path) -> N
     mixed = 0.75 * wall + 0.25 * chair
     torch.testing.assert_close(features[:, 0, 0], mixed / mixed.norm())
     torch.testing.assert_close(features[:, 0, 1], chair)
-
-
-@given(length=st.integers(1, 60), parts=st.integers(1, 60))
-@settings(max_examples=50, deadline=None)
-def test_areas_share_every_pixel_out_completely(length: int, parts: int) -> None:
-    shares = _areas(length, parts)
-    torch.testing.assert_close(shares.sum(1), torch.ones(parts))
-    torch.testing.assert_close(shares.sum(0), torch.full((length,), parts / length))
 
 
 @given(length=st.integers(1, 60), std=st.floats(0, 10))

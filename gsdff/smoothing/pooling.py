@@ -1,0 +1,58 @@
+"""Whole segments: their mean, and how much of a pixel's surroundings lie in its own."""
+
+from math import ceil
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from gsdff.smoothing.filters import segment_shares
+
+
+def segment_mean(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"]) -> Float[Tensor, "H W K"]:
+    """Every pixel takes the mean over all pixels with its label: `segment_blur` with an endless window and sigma.
+
+    Label 0 means no segment: such pixels come back as they are. Differentiable in `Z`.
+    """
+    if Z.ndim != 3 or not Z.is_floating_point():
+        raise ValueError(f"a feature map is floats of shape (H, W, K), got {Z.dtype} of shape {tuple(Z.shape)}")
+    if segments.shape != Z.shape[:2] or segments.is_floating_point() or segments.is_complex():
+        raise ValueError(
+            f"segments must be integers of shape {tuple(Z.shape[:2])}, "
+            f"got {segments.dtype} of shape {tuple(segments.shape)}"
+        )
+    return _Mean.apply(Z, segments.to(Z.device, torch.long).flatten())
+
+
+class _Mean(torch.autograd.Function):
+    """A projection, so symmetric: the gradient is the mean of the gradient."""
+
+    @staticmethod
+    def forward(ctx, Z: Tensor, labels: Tensor) -> Tensor:
+        ctx.save_for_backward(labels)
+        return _pool(Z, labels)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        return _pool(grad, *ctx.saved_tensors), None
+
+
+def _pool(Z: Float[Tensor, "H W K"], labels: Int[Tensor, "P"]) -> Float[Tensor, "H W K"]:
+    pixels = Z.detach().reshape(len(labels), -1)
+    counts = torch.bincount(labels)
+    # In float32 a sum over a segment of the photo's size would be off by a thousandth.
+    sums = pixels.new_zeros(len(counts), pixels.shape[1], dtype=torch.float64).index_add_(0, labels, pixels.double())
+    means = (sums / counts.clamp_min(1)[:, None]).to(Z)
+    return torch.where((labels > 0)[:, None], means[labels], pixels).reshape(Z.shape)
+
+
+def purity(segments: Int[Tensor, "H W"], sigma: float) -> Float[Tensor, "H W"]:
+    """The share of a pixel's surroundings, weighed by a Gaussian of `sigma` pixels, that has its own label.
+
+    1 inside a segment, 1/2 at a straight border; what lies outside the map is no surroundings. Pixels of label 0, which
+    are in no segment, are at 1: nothing is known against them.
+    """
+    shares = segment_shares(segments, window=2 * ceil(2 * sigma) + 1, sigma=sigma)
+    return torch.where(segments > 0, shares, 1)

@@ -1,0 +1,193 @@
+"""What smoothing buys: every filter and form on one scene, from one shared stage 1, with several seeds.
+
+    python scripts/ablate_smoothing.py                                     # the built-in scene and its toy teacher
+    python scripts/ablate_smoothing.py --name room_a --data DIR --maps DIR --labels DIR --stage1 runs/room_a
+
+What is in --runs is not made again, so a study that was stopped goes on where it was, arm by arm. Writes
+docs/smoothness/<name>.csv, .md and .png, and docs/smoothness.md from all scenes that are there.
+"""
+
+import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+import tyro
+from ablation_arms import Arm, all_arms, configure, make_label_masks, seeded
+from ablation_report import write_figure, write_page, write_scene
+from tqdm import tqdm
+
+from gsdff.cli import run_door
+from gsdff.config import DEMO, TeacherConfig, TrainConfig
+from gsdff.config_file import to_table
+from gsdff.data import load_scene
+from gsdff.errors import UserError
+from gsdff.evaluation import score_images
+from gsdff.feature_evaluation import evaluate_features
+from gsdff.features import encode, teacher_cosine
+from gsdff.questions import find_questions
+from gsdff.render import render_features
+from gsdff.runs import LoadedRun, RunFolder, load_run
+from gsdff.scene import Scene
+from gsdff.segmentation_metrics import Mean, speckles
+from gsdff.start import first_gaussians
+from gsdff.teachers import open_teacher
+from gsdff.teachers.basis import Basis
+from gsdff.teachers.toy import ToyTeacher
+from gsdff.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Trains the arms of the smoothness study on one scene and writes its tables and pictures."""
+
+    name: str = "demo"
+    """Of the scene, for folders and tables."""
+    data: Path = DEMO
+    """The scene; it needs label images."""
+    maps: Path | None = None
+    """Maps of a precomputed teacher; without, the simulated toy teacher."""
+    labels: Path | None = None
+    """Label images to score against and to cut exact masks from; by default the scene's own."""
+    stage1: Path | None = None
+    """A finished run to share; by default one is trained."""
+    seeds: int = 3
+    """Runs of every arm; with the toy teacher each also has another noise."""
+    levels: tuple[float, ...] = (1.0, 0.5, 2.0)
+    """Times the toy teacher's noise and share of mistakes; other teachers have the one level 1."""
+    steps: int = 500
+    """Steps of stage 2."""
+    arms: tuple[str, ...] = ()
+    """Only arms whose title has one of these in it."""
+    runs: Path = Path("runs/smoothness")
+    """Where the runs are kept."""
+
+
+def open_study(options: Options) -> tuple[TrainConfig, Scene, Path]:
+    """The base that the arms change, the scene, and where the masks are; trains stage 1 where there is none."""
+    home = options.runs.absolute() / options.name
+    stage1 = (options.stage1 or home / "stage1").absolute()
+    if not RunFolder(stage1).ply.is_file():
+        shutil.rmtree(stage1, ignore_errors=True)
+        command = ["--data", options.data, "--teacher", "none", "--device", "cpu", "--out", stage1]
+        if subprocess.run([sys.executable, "-m", "gsdff.train", *map(str, command)]).returncode:
+            raise UserError(f"{stage1}: stage 1 failed, its message is above")
+    config = load_run(stage1).config
+    teacher = TeacherConfig(name="toy")
+    if options.maps is not None:
+        teacher = TeacherConfig(name="precomputed", maps=options.maps.absolute())
+    config = replace(
+        config,
+        stage1_from=stage1,
+        device="cpu",
+        teacher=teacher,
+        features=TrainConfig().features,
+        stage1=replace(config.stage1, steps=0),
+        stage2=replace(TrainConfig().stage2, steps=options.steps),
+        masks=TrainConfig().masks,
+        smoothing=TrainConfig().smoothing,
+    )
+    scene = load_scene(config.data, config.dataset)
+    make_label_masks(scene, options.labels, home / "masks")
+    return config, scene, home
+
+
+def run_arm(arm: Arm, config: TrainConfig, scene: Scene, folder: Path, labels: Path | None) -> dict[str, Any]:
+    """Trains an arm and scores it on the held-out views."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, scene, CPU, first_gaussians(config, scene))
+    start = time.perf_counter()
+    trainer.start_stage2(RunFolder(folder))
+    ready = time.perf_counter()
+    for _step in tqdm(range(config.stage2.steps), desc=arm.title, unit="step", leave=False):
+        trainer.advance()
+    done = time.perf_counter()
+    run = LoadedRun(folder, config, trainer.gaussians.map(torch.detach), scene.frame, trainer.step)
+    features = evaluate_features(run, scene, folder / "evaluation", labels)
+    shutil.rmtree(RunFolder(folder).filtered, ignore_errors=True)
+    field, maps = features["labels"]["field"], features["label_maps"]
+    return {
+        "cosine": features["cosine_to_teacher"],
+        "clean_error": clean_error(run, scene) if config.teacher.name == "toy" else None,
+        "miou": field["miou"],
+        "boundary_3px": field["boundary_miou"]["3px"],
+        "boundary_5px": field["boundary_miou"]["5px"],
+        "speckles": maps["field"]["speckle_share"],
+        "gradient_energy": field["gradient_energy"],
+        "consistency": maps["field"]["view_consistency"],
+        "start_seconds": ready - start,
+        "seconds": done - start,
+        "iou": field["iou"],
+        "teacher": features["labels"]["teacher"]
+        | {key: maps["teacher"][key] for key in ("speckle_share", "view_consistency")},
+    }
+
+
+@torch.no_grad()
+def clean_error(run: LoadedRun, scene: Scene) -> float:
+    """1 - cosine of the field to what a flawless teacher would say, mean over the held-out photos' pixels."""
+    teacher, B, errors = ToyTeacher(run.config.teacher, scene), Basis.load(RunFolder(run.folder).basis).B, []
+    for view in (scene.views[view_id] for view_id in scene.test_ids):
+        clean = teacher.clean(view).permute(1, 2, 0)
+        latents = render_features(run.gaussians, view.camera, rasterize_mode=run.config.stage1.rasterize_mode).image
+        errors.append(1 - float(teacher_cosine(latents, encode(clean, B))[clean.any(-1)].mean()))
+    return fmean(errors)
+
+
+def describe(config: TrainConfig, scene: Scene, home: Path, labels: Path | None) -> dict[str, Any]:
+    """What is the same for all arms: the pictures' scores, and how speckled the truth is."""
+    run = load_run(config.stage1_from)
+    run = replace(run, config=replace(run.config, data=config.data))
+    images = score_images(run, scene, home / "images", None)["mean"]
+    questions = find_questions(open_teacher(config.teacher, scene), scene, labels, ())
+    truths = [truth for view_id in scene.test_ids if (truth := questions.load(scene.views[view_id])) is not None]
+    return {
+        **images,
+        "gaussians": len(run.gaussians),
+        "speckles_of_truth": sum((speckles(truth.labels) for truth in truths), Mean()).value,
+        "training_views": len(scene.train_ids),
+        "held_out_views": len(truths),
+        "classes": [row.name for row in questions.classes],
+        "teacher": config.teacher.name,
+    }
+
+
+def main() -> None:
+    """Trains what is missing and writes everything."""
+    options = tyro.cli(Options, description=Options.__doc__)
+    base, scene, home = open_study(options)
+    levels = options.levels if base.teacher.name == "toy" else (1.0,)
+    arms = [arm for arm in all_arms() if not options.arms or any(word in arm.title for word in options.arms)]
+    tasks = [(level, seed, arm) for level in levels for seed in range(options.seeds) for arm in arms]
+    rows = []
+    for level, seed, arm in tqdm(tasks, desc=options.name, unit="run"):
+        config = configure(arm, seeded(base, seed, level), home / "masks")
+        store = home / "stores" / f"seed{seed if base.teacher.name == 'toy' else 0}_level{level:g}"
+        config = replace(config, features=replace(config.features, cache=store))
+        made_of = hashlib.blake2b(json.dumps(to_table(config), sort_keys=True).encode(), digest_size=6).hexdigest()
+        folder = home / f"{arm.key}_level{level:g}_seed{seed}_{made_of}"
+        result = folder / "result.json"
+        if not result.is_file():
+            scores = run_arm(arm, config, scene, folder, options.labels)
+            result.write_text(json.dumps(scores, indent=1) + "\n")
+        rows.append({"arm": arm.title, "level": level, "seed": seed, "folder": str(folder)})
+        rows[-1] |= json.loads(result.read_text())
+    facts = describe(base, scene, home, options.labels) | {"steps": options.steps, "command": sys.argv[1:]}
+    write_scene(options.name, facts, rows)
+    write_figure(options.name, scene, rows, options.labels)
+    write_page()
+
+
+if __name__ == "__main__":
+    run_door(main)

@@ -1,0 +1,149 @@
+"""The smoothness study's tables, figures and page."""
+
+import csv
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from bench_rasterizer import machine
+from PIL import Image
+
+from gsdff.pictures import GAP, TITLE_HEIGHT, save_png, stacked, titled
+from gsdff.scene import Scene
+from gsdff.segmentation_metrics import boundary_distance
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+FOLDER = DOCS / "smoothness"
+COLUMNS = {
+    "cosine": ("cosine to teacher", 4),
+    "clean_error": ("error to clean field", 4),
+    "miou": ("mIoU", 3),
+    "boundary_3px": ("3 px band", 3),
+    "boundary_5px": ("5 px band", 3),
+    "speckles": ("speckles, %", 2),
+    "gradient_energy": ("gradient energy x 1000", 2),
+    "consistency": ("view consistency", 3),
+    "seconds": ("seconds", 0),
+}
+SCALES = {"speckles": 100, "gradient_energy": 1000}
+SHOWN = (
+    "naive", "tv", "bilateral target", "sam render, exact masks", "sam consistency, exact masks",
+    "sam target, exact masks", "pooled teacher, exact masks", "best, exact masks", "best, felzenszwalb masks",
+)  # fmt: skip
+CROP = (96, 72)
+"""Width and height, in pixels of the photo, of the crops of the figure."""
+CROPS = 3
+ZOOM = 2
+PAPER = """| paper's row (NeRF, one scene at 480x360) | PSNR | SSIM | cosine to teacher |
+|---|---|---|---|
+| baseline | 24.05 | .5425 | .9696 |
+| TV | 24.31 | .5479 | .9792 |
+| bilateral | 23.97 | .5372 | .9799 |
+| SAM | 24.11 | .5469 | .9768 |"""
+
+
+def show(group: Sequence[Mapping[str, Any]], column: str) -> str:
+    """Mean ± half the range of several runs."""
+    values = [run[column] * SCALES.get(column, 1) for run in group if run[column] is not None]
+    if not values:
+        return ""
+    digits, spread = COLUMNS[column][1], (max(values) - min(values)) / 2
+    return f"{fmean(values):.{digits}f}" + (f" ± {spread:.{digits}f}" if len(values) > 1 and digits else "")
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One level's rows as a table: an arm a line, in the order of the runs."""
+    shown = [name for name in COLUMNS if any(row[name] is not None for row in rows)]
+    lines = [["arm", *(COLUMNS[name][0] for name in shown)], ["---", *["---:"] * len(shown)]]
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        group = [row for row in rows if row["arm"] == arm]
+        lines.append([arm, *(show(group, name) for name in shown)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_scene(name: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """The CSV with every run, and the tables."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    keys = ["arm", "level", "seed", *COLUMNS, "start_seconds"]
+    with (FOLDER / f"{name}.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(keys)
+        writer.writerows([row[key] for key in keys] for row in rows)
+    (FOLDER / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    levels, teacher = list(dict.fromkeys(row["level"] for row in rows)), rows[0]["teacher"]
+    place = machine()
+    parts = [
+        f"## {name}",
+        f"{place['date']}, {place['cpu']}, {place['threads']} threads. "
+        f"`python scripts/ablate_smoothing.py {shlex.join(facts['command'])}`",
+        f"{facts['gaussians']:,} Gaussians, {facts['training_views']} training views, {facts['held_out_views']} held "
+        f"out; {facts['steps']} steps of stage 2 on one stage 1 whose pictures score PSNR {facts['psnr']:.2f} dB, SSIM "
+        f"{facts['ssim']:.4f}, the same for every arm. {len(facts['classes'])} classes compete. "
+        f"{1 + max(row['seed'] for row in rows)} seeds; mean ± half the range. Of the truth's own pixels "
+        f"{100 * facts['speckles_of_truth']:.2f} % are in speckles.",
+    ]
+    for level in levels:
+        here = [row for row in rows if row["level"] == level]
+        teacher = here[0]["teacher"]
+        if len(levels) > 1:
+            parts.append(f"### Noise and mistakes x {level:g}")
+        parts.append(
+            f"The 2D teacher itself: mIoU {teacher['miou']:.3f}, 3 px {teacher['boundary_miou']['3px']:.3f}, 5 px "
+            f"{teacher['boundary_miou']['5px']:.3f}, speckles {100 * teacher['speckle_share']:.2f} %, view consistency "
+            f"{teacher['view_consistency']:.3f} (seed 0)."
+        )
+        parts.append(markdown(here))
+    parts.append(f"![Crops of held-out views around borders](smoothness/{name}.png)")
+    (FOLDER / f"{name}.md").write_text("\n\n".join(parts) + "\n")
+
+
+def write_figure(name: str, scene: Scene, rows: Sequence[Mapping[str, Any]], labels: Path | None) -> None:
+    """Crops of label maps where most borders are: photo, truth, teacher, and the arms that are `SHOWN`."""
+    first = {row["arm"]: row for row in rows if (row["level"], row["seed"]) == (rows[0]["level"], 0)}
+    arms = [arm for arm in SHOWN if arm in first]
+    crops = []
+    for view in [scene.views[view_id] for view_id in scene.test_ids][:CROPS]:
+        path = Path("evaluation") / f"{view.stem}_labels.png"
+        panels = {arm: _panels(Path(first[arm]["folder"]) / path, view.image.shape[:2]) for arm in arms}
+        photo, truth, teacher, _field = panels[arms[0]]
+        window = _busiest(truth)
+        row = {"photo": photo, "truth": truth, "teacher": teacher} | {arm: panels[arm][3] for arm in arms}
+        crops.append(titled({title: _enlarge(picture[window]) for title, picture in row.items()}))
+    save_png(FOLDER / f"{name}.png", stacked(*crops))
+
+
+def _enlarge(picture: torch.Tensor) -> torch.Tensor:
+    return picture.repeat_interleave(ZOOM, 0).repeat_interleave(ZOOM, 1)
+
+
+def _busiest(truth: torch.Tensor) -> tuple[slice, slice]:
+    """The window with most borders in it."""
+    colors = truth.long()
+    near = (boundary_distance(colors[..., 0] * 65536 + colors[..., 1] * 256 + colors[..., 2], void=-1) < 2).double()
+    width, height = (min(length, side) for length, side in zip(CROP, truth.shape[1::-1], strict=True))
+    sums = torch.nn.functional.avg_pool2d(near[None, None], (height, width), stride=1)[0, 0]
+    y, x = divmod(int(sums.argmax()), sums.shape[1])
+    return slice(y, y + height), slice(x, x + width)
+
+
+def _panels(path: Path, size: Sequence[int]) -> list[torch.Tensor]:
+    """The pictures, of `size` [H, W], in `<stem>_labels.png` of an evaluation: photo, truth, teacher, field."""
+    with Image.open(path) as image:
+        pixels = torch.from_numpy(np.array(image.convert("RGB")))
+    rows = slice(TITLE_HEIGHT, TITLE_HEIGHT + size[0])
+    return [pixels[rows, left : left + size[1]] for left in range(0, 4 * (size[1] + GAP), size[1] + GAP)]
+
+
+def write_page() -> None:
+    """docs/smoothness.md: what was found (written by hand), the scenes' tables, the paper's."""
+    parts = [(FOLDER / "findings.md").read_text().rstrip()] if (FOLDER / "findings.md").is_file() else []
+    order = ["demo", "room_a", "camvid"]
+    pages = sorted(FOLDER.glob("*.json"), key=lambda path: [*order, path.stem].index(path.stem))
+    parts += [path.with_suffix(".md").read_text().rstrip() for path in pages]
+    parts += ["## The paper's own figures", PAPER]
+    (DOCS / "smoothness.md").write_text("\n\n".join(parts) + "\n")
