@@ -42,11 +42,15 @@ def read_config(path: Path, below: TrainConfig | None = None) -> TrainConfig:
 
     `UserError` names file and key where one does not belong.
     """
+    return lay_over(below or TrainConfig(), read_table(path), str(path))
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """What a TOML file says, as nested plain values; `UserError` where it is none."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: expected a TOML file: {error}") from error
-    return lay_over(below or TrainConfig(), table, str(path))
 
 
 def write_config(path: Path, config: TrainConfig) -> None:

@@ -93,7 +93,7 @@ class SegmentFilterConfig(FilterConfig):
     """Side of the window in pixels of the photo, odd; 0 takes the mean of the whole segment."""
     sigma: float = 3.0
     """Standard deviation of the blur in pixels; without a window it says nothing."""
-    purity: float = 4.0
+    purity: float = 8.0
     """target, consistency: where a pixel of the teacher straddles segments its answer is mixed; it counts by the share
     of its surroundings that lie in its own segment, to this power. 0 counts all alike."""
 
@@ -140,7 +140,7 @@ class VariationConfig:
 class GraphConfig:
     """Diffusion over the graph of nearest Gaussians, as LUDVIG's."""
 
-    form: Literal["off", "lift", "consistency"] = "off"
+    form: Literal["off", "lift", "consistency"] = "lift"
     """`lift` diffuses the lifted features; `consistency` adds |z - G(z)|², one step of it, over all Gaussians."""
     weight: float = 1.0
     """consistency: beside the plain comparison, times stage2.feature_weight."""

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 import tyro
-from ablation_arms import Arm, all_arms, configure, make_label_masks, seeded
+from ablation_arms import CORE, Arm, all_arms, configure, make_label_masks, seeded
 from ablation_report import write_figure, write_page, write_scene
 from tqdm import tqdm
 
@@ -64,8 +64,11 @@ class Options:
     """A finished run to share; by default one is trained."""
     seeds: int = 3
     """Runs of every arm; with the toy teacher each also has another noise."""
+    seeds_of_others: int | None = None
+    """Runs of the arms that are not in `ablation_arms.CORE`; as many as of those where not given."""
     levels: tuple[float, ...] = (1.0, 0.5, 2.0)
-    """Times the toy teacher's noise and share of mistakes; other teachers have the one level 1."""
+    """Times the toy teacher's noise and share of mistakes, the first for all arms, the others for the core; other
+    teachers have the one level 1."""
     steps: int = 500
     """Steps of stage 2."""
     arms: tuple[str, ...] = ()
@@ -169,7 +172,14 @@ def main() -> None:
     base, scene, home = open_study(options)
     levels = options.levels if base.teacher.name == "toy" else (1.0,)
     arms = [arm for arm in all_arms() if not options.arms or any(word in arm.title for word in options.arms)]
-    tasks = [(level, seed, arm) for level in levels for seed in range(options.seeds) for arm in arms]
+    others = options.seeds if options.seeds_of_others is None else options.seeds_of_others
+    tasks = [
+        (level, seed, arm)
+        for level in levels
+        for seed in range(options.seeds)
+        for arm in arms
+        if arm.title in CORE or (level == levels[0] and seed < others)
+    ]
     rows = []
     for level, seed, arm in tqdm(tasks, desc=options.name, unit="run"):
         config = configure(arm, seeded(base, seed, level), home / "masks")

@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gsdff.config import TrainConfig
-from gsdff.config_file import lay_over
+from gsdff.config_file import find_preset, lay_over, read_table
 from gsdff.labels import find_label_images, read_instances
 from gsdff.scene import VOID, Scene
 from gsdff.teachers.toy import INSTANCES_FOLDER
@@ -40,19 +40,13 @@ class Arm:
         return self.title.replace(" ", "_").replace(",", "").replace("+", "and")
 
 
-BASE = {"stage2": {"freeze_radiance": True, "huber": 0.0}}
-"""Radiance stands still: no arm could change it (features are not allowed to), and all see the very same scene."""
-HUBER = {"stage2": {"huber": 0.3}}
-BLUR = {"window": 11, "sigma": 3.0}
-LAMBDA = 5.0
-"""Weight of the consistency terms."""
-POOLED = {"smoothing": {"sam": {"form": "target", "window": 0, "purity": 4.0}}}
-GRAPH = {"smoothing": {"graph": {"form": "lift"}}}
+def _preset(*names: str) -> dict[str, Any]:
+    """Options of configs/NAME.toml, laid over one another."""
+    return merge(*(read_table(find_preset(name)) for name in names))
 
 
 def _smooth(name: str, form: str, **options: Any) -> dict:
-    weight = {"weight": LAMBDA} if form == "consistency" else {}
-    return {"smoothing": {name: {"form": form, **weight, **options}}}
+    return {"smoothing": {name: {"form": form, **options}}}
 
 
 def merge(*tables: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,39 +58,65 @@ def merge(*tables: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+BASE = merge(_preset("naive"), {"stage2": {"freeze_radiance": True}})
+"""Radiance stands still: no arm could change it (features are not allowed to), and all see the very same scene."""
+LIFT = {"stage2": {"steps": 0}}
+ROBUST = {"stage2": {"huber": 0.3}}
+GRAPH = {"smoothing": {"graph": {"form": "lift"}}}
+LAMBDA = {"weight": 3.0}
+"""Of consistency."""
+BLUR = {"window": 11, "sigma": 3.0}
+ALIKE = BLUR | {"purity": 0.0}
+
 PLAIN = {
-    "lift only": {"stage2": {"steps": 0}},
+    "lift only": LIFT,
     "naive": {},
-    "robust": HUBER,
-    "gaussian consistency": _smooth("gaussian", "consistency", **BLUR),
-    "tv": {"smoothing": {"tv": {"weight": 3.0}}},
-    **{f"bilateral {form}": _smooth("bilateral", form) for form in ("render", "consistency", "target")},
-    "bilateral consistency, own guide": _smooth("bilateral", "consistency", guide="features", sigma_range=0.3),
-    "lift + graph": merge({"stage2": {"steps": 0}}, GRAPH),
+    "robust": ROBUST,
+    "gaussian consistency": _smooth("gaussian", "consistency", **LAMBDA, **BLUR),
+    "tv": _preset("tv"),
+    "bilateral render": _preset("bilateral"),
+    "bilateral consistency": _smooth("bilateral", "consistency", **LAMBDA),
+    "bilateral target": _smooth("bilateral", "target"),
+    "bilateral consistency, own guide": _smooth(
+        "bilateral", "consistency", **LAMBDA, guide="features", sigma_range=0.3
+    ),
+    "lift + graph": merge(LIFT, GRAPH),
     "graph": GRAPH,
-    "graph consistency": {"smoothing": {"graph": {"form": "consistency", "weight": LAMBDA}}},
-    "paper: tv": {"smoothing": {"tv": {"weight": 0.01}}},
-    "paper: bilateral": _smooth("bilateral", "render", window=15, guide="features", sigma=3.0, sigma_range=0.3),
-    "robust + bilateral target + graph": merge(HUBER, _smooth("bilateral", "target"), GRAPH),
+    "graph consistency": {"smoothing": {"graph": {"form": "consistency", **LAMBDA}}},
+    "paper: tv": _preset("paper_tv"),
+    "paper: bilateral": _preset("paper_bilateral"),
+    "robust + graph (default)": merge(ROBUST, GRAPH),
+    "robust + graph + bilateral render": merge(ROBUST, GRAPH, _preset("bilateral")),
 }
 WITH_MASKS = {
-    "tv inside segments": {"smoothing": {"tv": {"weight": 3.0, "segments": True}}},
-    **{f"sam {form}": _smooth("sam", form, **BLUR, purity=0.0) for form in ("render", "consistency", "target")},
-    "sam consistency, segment mean": _smooth("sam", "consistency", window=0, purity=4.0),
+    "tv inside segments": merge(_preset("tv"), {"smoothing": {"tv": {"segments": True}}}),
+    "sam render": _smooth("sam", "render", **ALIKE),
+    "sam consistency": _smooth("sam", "consistency", **LAMBDA, **ALIKE),
+    "sam target": _smooth("sam", "target", **ALIKE),
+    "sam consistency, segment mean": _smooth("sam", "consistency", **LAMBDA, window=0, purity=8.0),
+    "tv + sam consistency": merge(_preset("tv"), _smooth("sam", "consistency", **LAMBDA, **ALIKE)),
+    "paper: sam": _preset("paper_sam"),
     "pooled teacher": _smooth("sam", "target", window=0, purity=0.0),
-    "pooled teacher, purity": POOLED,
-    "tv + sam consistency": merge(
-        {"smoothing": {"tv": {"weight": 3.0}}}, _smooth("sam", "consistency", **BLUR, purity=0.0)
-    ),
-    "paper: sam": _smooth("sam", "render", window=3, sigma=0.8, purity=0.0),
-    "best": merge(HUBER, POOLED, GRAPH),
+    "pooled teacher, purity": _preset("sam"),
+    "robust + graph + pooled, purity (best)": merge(ROBUST, GRAPH, _preset("sam")),
 }
+SHIFTED = ("sam render", "sam consistency", "sam target", "pooled teacher", "robust + graph + pooled, purity (best)")
+"""What is tried with wrong masks too."""
+CORE = (
+    "lift only", "naive", "gaussian consistency", "tv", "bilateral target", "lift + graph", "robust + graph (default)",
+    "sam render, exact masks", "sam consistency, exact masks", "sam target, exact masks",
+    "pooled teacher, exact masks", "robust + graph + pooled, purity (best), exact masks",
+    "sam consistency, felzenszwalb masks", "robust + graph + pooled, purity (best), felzenszwalb masks",
+)  # fmt: skip
+"""Arms with more seeds, and on all levels of noise."""
 
 
 def all_arms() -> list[Arm]:
     """Those without masks, then the others with each kind of masks."""
     arms = [Arm(name, options) for name, options in PLAIN.items()]
-    return arms + [Arm(name, options, masks) for name, options in WITH_MASKS.items() for masks in MASKS]
+    for name, options in WITH_MASKS.items():
+        arms += [Arm(name, options, masks) for masks in MASKS if masks != "shifted" or name in SHIFTED]
+    return arms
 
 
 def configure(arm: Arm, base: TrainConfig, masks_folder: Path) -> TrainConfig:

@@ -31,10 +31,19 @@ COLUMNS = {
     "seconds": ("seconds", 0),
 }
 SCALES = {"speckles": 100, "gradient_energy": 1000}
-SHOWN = (
-    "naive", "tv", "bilateral target", "sam render, exact masks", "sam consistency, exact masks",
-    "sam target, exact masks", "pooled teacher, exact masks", "best, exact masks", "best, felzenszwalb masks",
-)  # fmt: skip
+SHOWN = {
+    "naive": "naive",
+    "tv": "tv",
+    "bilateral render": "bilateral render",
+    "robust + graph (default)": "default",
+    "sam render, exact masks": "sam render",
+    "sam consistency, exact masks": "sam consistency",
+    "sam target, exact masks": "sam target",
+    "pooled teacher, exact masks": "pooled teacher",
+    "robust + graph + pooled, purity (best), exact masks": "best, exact masks",
+    "robust + graph + pooled, purity (best), felzenszwalb masks": "best, felzenszwalb",
+}
+"""Arms in the figure, and their titles there."""
 CROP = (96, 72)
 """Width and height, in pixels of the photo, of the crops of the figure."""
 CROPS = 3
@@ -84,7 +93,7 @@ def write_scene(name: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str,
         f"{facts['gaussians']:,} Gaussians, {facts['training_views']} training views, {facts['held_out_views']} held "
         f"out; {facts['steps']} steps of stage 2 on one stage 1 whose pictures score PSNR {facts['psnr']:.2f} dB, SSIM "
         f"{facts['ssim']:.4f}, the same for every arm. {len(facts['classes'])} classes compete. "
-        f"{1 + max(row['seed'] for row in rows)} seeds; mean ± half the range. Of the truth's own pixels "
+        f"Mean ± half the range over up to {1 + max(row['seed'] for row in rows)} seeds. Of the truth's own pixels "
         f"{100 * facts['speckles_of_truth']:.2f} % are in speckles.",
     ]
     for level in levels:
@@ -112,7 +121,7 @@ def write_figure(name: str, scene: Scene, rows: Sequence[Mapping[str, Any]], lab
         panels = {arm: _panels(Path(first[arm]["folder"]) / path, view.image.shape[:2]) for arm in arms}
         photo, truth, teacher, _field = panels[arms[0]]
         window = _busiest(truth)
-        row = {"photo": photo, "truth": truth, "teacher": teacher} | {arm: panels[arm][3] for arm in arms}
+        row = {"photo": photo, "truth": truth, "teacher": teacher} | {SHOWN[arm]: panels[arm][3] for arm in arms}
         crops.append(titled({title: _enlarge(picture[window]) for title, picture in row.items()}))
     save_png(FOLDER / f"{name}.png", stacked(*crops))
 

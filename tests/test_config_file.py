@@ -101,7 +101,10 @@ def test_flattened_keys_are_dotted():
     assert flat["stage1.steps"] == 30_000 and flat["data"] == "demo" and "out" not in flat
 
 
-@pytest.mark.parametrize("name", ["cpu", "cuda", "cpu.toml", "configs/cuda.toml"])
+PRESETS = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", [*PRESETS, "cpu.toml", "configs/cuda.toml"])
 def test_the_presets_are_found_by_name_and_make_sense(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check_config(read_config(find_preset(name)))
@@ -119,7 +122,7 @@ def test_a_path_wins_over_a_preset_of_the_same_name(tmp_path, monkeypatch):
 
 
 def test_an_unknown_preset_is_an_error_that_lists_the_presets():
-    with pytest.raises(UserError, match=r"gpu: no such config file; .*: cpu, cuda"):
+    with pytest.raises(UserError, match=r"gpu: no such config file; .*: bilateral, cpu, cuda, naive"):
         find_preset("gpu")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_field import Distillation, random_photos
+from tiny_field import UNSMOOTHED, Distillation, random_photos
 
 from gsdff.config_smoothing import (
     BilateralFilterConfig,
@@ -56,7 +56,7 @@ def filtered_targets(ready: Distillation, name: str, smoothing: SmoothingConfig)
 
 
 def test_a_filtered_target_that_counts_from_the_start_is_what_is_lifted(ready: Distillation) -> None:
-    smoothing = SmoothingConfig(gaussian=GAUSSIAN)
+    smoothing = replace(UNSMOOTHED, gaussian=GAUSSIAN)
     features, _ = ready.prepare(smoothing=smoothing)
     torch.testing.assert_close(features, lift(ready, filtered_targets(ready, "gaussian", smoothing)))
     plain = lift(ready, [enlarge_target(plain_target(ready, i)) for i in ready.scene.train_ids])
@@ -64,7 +64,7 @@ def test_a_filtered_target_that_counts_from_the_start_is_what_is_lifted(ready: D
 
 
 def test_of_two_filtered_targets_the_mean_by_their_weights_is_lifted(ready: Distillation) -> None:
-    smoothing = SmoothingConfig(gaussian=replace(GAUSSIAN, weight=3.0), bilateral=BILATERAL)
+    smoothing = replace(UNSMOOTHED, gaussian=replace(GAUSSIAN, weight=3.0), bilateral=BILATERAL)
     features, _ = ready.prepare(smoothing=smoothing)
     one, two = (filtered_targets(ready, name, smoothing) for name in ("gaussian", "bilateral"))
     means = [replace(a, latents=0.75 * a.latents + 0.25 * b.latents) for a, b in zip(one, two, strict=True)]
@@ -74,7 +74,7 @@ def test_of_two_filtered_targets_the_mean_by_their_weights_is_lifted(ready: Dist
 
 @pytest.mark.parametrize("schedule", [{"start": 5}, {"weight": 0.0}])
 def test_a_filtered_target_that_does_not_count_at_first_leaves_the_lift_alone(ready: Distillation, schedule) -> None:
-    features, _ = ready.prepare(smoothing=SmoothingConfig(gaussian=replace(GAUSSIAN, **schedule)))
+    features, _ = ready.prepare(smoothing=replace(UNSMOOTHED, gaussian=replace(GAUSSIAN, **schedule)))
     plain = lift(ready, [enlarge_target(plain_target(ready, i)) for i in ready.scene.train_ids])
     torch.testing.assert_close(features, plain)
 
@@ -82,21 +82,21 @@ def test_a_filtered_target_that_does_not_count_at_first_leaves_the_lift_alone(re
 @pytest.mark.parametrize("form", ["render", "consistency"])
 def test_other_forms_leave_the_lift_alone(ready: Distillation, form: str) -> None:
     options = {"gaussian": replace(GAUSSIAN, form=form), "sam": SegmentFilterConfig(form, purity=0.0)}
-    features, _ = ready.prepare(smoothing=SmoothingConfig(**options))
+    features, _ = ready.prepare(smoothing=replace(UNSMOOTHED, **options))
     plain = lift(ready, [enlarge_target(plain_target(ready, i)) for i in ready.scene.train_ids])
     torch.testing.assert_close(features, plain)
     assert not RunFolder(ready.run).filtered.exists()
 
 
 def test_the_plain_comparison_comes_back_where_the_filtered_target_starts_late(ready: Distillation) -> None:
-    features, (term,) = ready.prepare(smoothing=SmoothingConfig(gaussian=replace(GAUSSIAN, start=5)))
+    features, (term,) = ready.prepare(smoothing=replace(UNSMOOTHED, gaussian=replace(GAUSSIAN, start=5)))
     early, late = (term(ready.carrying(features), 3, step) for step in (104, 105))
     assert early[0] == early[1]["feature"] and early[1].keys() == {"feature"}
     assert late[0] == late[1]["smooth_gaussian"] and late[1].keys() == {"feature", "smooth_gaussian"}
 
 
 def test_a_filtered_target_alone_is_all_that_the_loss_compares_with(ready: Distillation) -> None:
-    features, (term,) = ready.prepare(smoothing=SmoothingConfig(gaussian=GAUSSIAN))
+    features, (term,) = ready.prepare(smoothing=replace(UNSMOOTHED, gaussian=GAUSSIAN))
     gaussians = ready.carrying(features)
     rendered = render_features(gaussians, ready.scene.views[3].camera)
     target = enlarge_target(plain_target(ready, 3), "bilinear")
@@ -107,11 +107,11 @@ def test_a_filtered_target_alone_is_all_that_the_loss_compares_with(ready: Disti
 
 
 def test_in_the_form_target_impure_pixels_count_less_in_the_mean_of_their_segment(ready: Distillation) -> None:
-    smoothing = SmoothingConfig(sam=SegmentFilterConfig("target", purity=4.0))
+    smoothing = replace(UNSMOOTHED, sam=SegmentFilterConfig("target", purity=4.0))
     _, (term,) = ready.prepare(smoothing=smoothing)
     gaussians = ready.carrying(torch.zeros(20, 4))
     values = {4.0: float(term(gaussians, 3, 100)[0])}
-    _, (term,) = ready.prepare(smoothing=SmoothingConfig(sam=SegmentFilterConfig("target", purity=0.0)))
+    _, (term,) = ready.prepare(smoothing=replace(UNSMOOTHED, sam=SegmentFilterConfig("target", purity=0.0)))
     values[0.0] = float(term(gaussians, 3, 100)[0])
     labels = MaskStore(RunFolder(ready.run).masks).load(ready.scene.views[3])
     assert 1 < len(labels.unique()) < 60
@@ -131,14 +131,14 @@ def test_in_the_form_target_impure_pixels_count_less_in_the_mean_of_their_segmen
 
 
 def test_in_the_form_consistency_impure_pixels_count_less_in_the_plain_comparison(ready: Distillation) -> None:
-    _, (term,) = ready.prepare(smoothing=SmoothingConfig(sam=SegmentFilterConfig("consistency", purity=2.0)))
+    _, (term,) = ready.prepare(smoothing=replace(UNSMOOTHED, sam=SegmentFilterConfig("consistency", purity=2.0)))
     plain = plain_target(ready, 3)
     labels = MaskStore(RunFolder(ready.run).masks).load(ready.scene.views[3])
     counts = count_pure(labels, plain, 2.0)
     shrunk = take_strip(plain, 3, 0, 1).shrink(counts[..., None])[..., 0]
     torch.testing.assert_close(term.targets[3].weights, plain.weights * shrunk)
     assert shrunk.min() < 0.8
-    _, (alike,) = ready.prepare(smoothing=SmoothingConfig(sam=SegmentFilterConfig("consistency", purity=0.0)))
+    _, (alike,) = ready.prepare(smoothing=replace(UNSMOOTHED, sam=SegmentFilterConfig("consistency", purity=0.0)))
     assert torch.equal(alike.targets[3].weights, plain.weights)
 
 

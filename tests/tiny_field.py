@@ -8,6 +8,7 @@ import torch
 
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.config import FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
+from gsdff.config_smoothing import GraphConfig, SmoothingConfig
 from gsdff.distill import prepare_features
 from gsdff.gaussians import Gaussians
 from gsdff.scene import Scene, View
@@ -53,6 +54,10 @@ def write_maps(folder: Path, scene: Scene, generator: torch.Generator, *, channe
     return folder
 
 
+UNSMOOTHED = SmoothingConfig(graph=GraphConfig(form="off"))
+"""The default diffuses the lift."""
+
+
 @dataclass(frozen=True)
 class Distillation:
     """All that stage 2's features are prepared from, and where."""
@@ -71,6 +76,7 @@ class Distillation:
             features=FeatureConfig(4),
             stage1=Stage1Config(steps=100),
             stage2=Stage2Config(feature_weight=0.5, parts=1, huber=0.0),
+            smoothing=UNSMOOTHED,
         )
         (root / "run").mkdir()
         return Distillation(config, scene, make_gaussians(20, generator), root / "run")
