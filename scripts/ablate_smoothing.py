@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import tyro
 from ablation_arms import CORE, Arm, all_arms, configure, make_label_masks, seeded
-from ablation_report import write_figure, write_page, write_scene
+from ablation_report import FOLDER, write_figure, write_page, write_scene
 from tqdm import tqdm
 
 from gsdff.cli import run_door
@@ -75,6 +75,8 @@ class Options:
     """Only arms whose title has one of these in it."""
     runs: Path = Path("runs/smoothness")
     """Where the runs are kept."""
+    docs: Path = Path(__file__).resolve().parents[1] / "docs"
+    """Where the page goes."""
 
 
 def open_study(options: Options) -> tuple[TrainConfig, Scene, Path]:
@@ -194,9 +196,9 @@ def main() -> None:
         rows.append({"arm": arm.title, "level": level, "seed": seed, "folder": str(folder)})
         rows[-1] |= json.loads(result.read_text())
     facts = describe(base, scene, home, options.labels) | {"steps": options.steps, "command": sys.argv[1:]}
-    write_scene(options.name, facts, rows)
-    write_figure(options.name, scene, rows, options.labels)
-    write_page()
+    write_scene(options.docs, options.name, facts, rows)
+    write_figure(options.docs / FOLDER / f"{options.name}.png", scene, rows)
+    write_page(options.docs)
 
 
 if __name__ == "__main__":

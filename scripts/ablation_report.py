@@ -17,8 +17,8 @@ from gsdff.pictures import GAP, TITLE_HEIGHT, save_png, stacked, titled
 from gsdff.scene import Scene
 from gsdff.segmentation_metrics import boundary_distance
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-FOLDER = DOCS / "smoothness"
+FOLDER = "smoothness"
+"""Below the documents' folder."""
 COLUMNS = {
     "cosine": ("cosine to teacher", 4),
     "clean_error": ("error to clean field", 4),
@@ -75,15 +75,16 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def write_scene(name: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+def write_scene(docs: Path, name: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """The CSV with every run, and the tables."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder = docs / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
     keys = ["arm", "level", "seed", *COLUMNS, "start_seconds"]
-    with (FOLDER / f"{name}.csv").open("w", newline="") as file:
+    with (folder / f"{name}.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(keys)
         writer.writerows([row[key] for key in keys] for row in rows)
-    (FOLDER / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
     levels, teacher = list(dict.fromkeys(row["level"] for row in rows)), rows[0]["teacher"]
     place = machine()
     parts = [
@@ -101,29 +102,30 @@ def write_scene(name: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str,
         teacher = here[0]["teacher"]
         if len(levels) > 1:
             parts.append(f"### Noise and mistakes x {level:g}")
+        scores = [teacher["miou"], *teacher["boundary_miou"].values(), teacher["view_consistency"]]
+        words = ", ".join("-" if score is None else f"{score:.3f}" for score in scores)
         parts.append(
-            f"The 2D teacher itself: mIoU {teacher['miou']:.3f}, 3 px {teacher['boundary_miou']['3px']:.3f}, 5 px "
-            f"{teacher['boundary_miou']['5px']:.3f}, speckles {100 * teacher['speckle_share']:.2f} %, view consistency "
-            f"{teacher['view_consistency']:.3f} (seed 0)."
+            f"The 2D teacher itself (seed 0): mIoU, 3 px and 5 px band, view consistency {words}; "
+            f"{100 * teacher['speckle_share']:.2f} % in speckles."
         )
         parts.append(markdown(here))
-    parts.append(f"![Crops of held-out views around borders](smoothness/{name}.png)")
-    (FOLDER / f"{name}.md").write_text("\n\n".join(parts) + "\n")
+    parts.append(f"![Crops of held-out views around borders]({FOLDER}/{name}.png)")
+    (folder / f"{name}.md").write_text("\n\n".join(parts) + "\n")
 
 
-def write_figure(name: str, scene: Scene, rows: Sequence[Mapping[str, Any]], labels: Path | None) -> None:
+def write_figure(path: Path, scene: Scene, rows: Sequence[Mapping[str, Any]]) -> None:
     """Crops of label maps where most borders are: photo, truth, teacher, and the arms that are `SHOWN`."""
     first = {row["arm"]: row for row in rows if (row["level"], row["seed"]) == (rows[0]["level"], 0)}
     arms = [arm for arm in SHOWN if arm in first]
     crops = []
     for view in [scene.views[view_id] for view_id in scene.test_ids][:CROPS]:
-        path = Path("evaluation") / f"{view.stem}_labels.png"
-        panels = {arm: _panels(Path(first[arm]["folder"]) / path, view.image.shape[:2]) for arm in arms}
+        drawn = Path("evaluation") / f"{view.stem}_labels.png"
+        panels = {arm: _panels(Path(first[arm]["folder"]) / drawn, view.image.shape[:2]) for arm in arms}
         photo, truth, teacher, _field = panels[arms[0]]
         window = _busiest(truth)
         row = {"photo": photo, "truth": truth, "teacher": teacher} | {SHOWN[arm]: panels[arm][3] for arm in arms}
         crops.append(titled({title: _enlarge(picture[window]) for title, picture in row.items()}))
-    save_png(FOLDER / f"{name}.png", stacked(*crops))
+    save_png(path, stacked(*crops))
 
 
 def _enlarge(picture: torch.Tensor) -> torch.Tensor:
@@ -148,11 +150,12 @@ def _panels(path: Path, size: Sequence[int]) -> list[torch.Tensor]:
     return [pixels[rows, left : left + size[1]] for left in range(0, 4 * (size[1] + GAP), size[1] + GAP)]
 
 
-def write_page() -> None:
-    """docs/smoothness.md: what was found (written by hand), the scenes' tables, the paper's."""
-    parts = [(FOLDER / "findings.md").read_text().rstrip()] if (FOLDER / "findings.md").is_file() else []
+def write_page(docs: Path) -> None:
+    """smoothness.md: what was found (written by hand), the scenes' tables, the paper's."""
+    folder = docs / FOLDER
+    parts = [(folder / "findings.md").read_text().rstrip()] if (folder / "findings.md").is_file() else []
     order = ["demo", "room_a", "camvid"]
-    pages = sorted(FOLDER.glob("*.json"), key=lambda path: [*order, path.stem].index(path.stem))
+    pages = sorted(folder.glob("*.json"), key=lambda path: [*order, path.stem].index(path.stem))
     parts += [path.with_suffix(".md").read_text().rstrip() for path in pages]
     parts += ["## The paper's own figures", PAPER]
-    (DOCS / "smoothness.md").write_text("\n\n".join(parts) + "\n")
+    (docs / "smoothness.md").write_text("\n\n".join(parts) + "\n")

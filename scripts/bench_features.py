@@ -27,6 +27,8 @@ from tqdm import tqdm
 
 from gsdff.cli import run_door
 from gsdff.config import FeatureConfig, Stage2Config, TeacherConfig, TrainConfig
+from gsdff.config_file import lay_over
+from gsdff.config_smoothing import MaskConfig, SmoothingConfig
 from gsdff.data import load_scene
 from gsdff.distill import FeatureTerm
 from gsdff.errors import UserError
@@ -47,7 +49,17 @@ CHILD = (
     "from bench_rasterizer import peak_mib; print(peak_mib('cpu'))"
 )
 """Trains as the command line says and prints its own peak: what a parent is told of a child counts the parent too."""
-KINDS = {"stage 1": Stage2Config(), "stage 2": Stage2Config(), "frozen": Stage2Config(freeze_radiance=True)}
+KINDS = {
+    "stage 1": {},
+    "stage 2": {},
+    "stage 2, radiance frozen": {"stage2": {"freeze_radiance": True}},
+    "stage 2, sam consistency, window 11": {"smoothing": {"sam": {"form": "consistency", "window": 11}}},
+    "stage 2, sam consistency, segment mean": {"smoothing": {"sam": {"form": "consistency", "window": 0}}},
+    "stage 2, sam target": {"smoothing": {"sam": {"form": "target", "window": 0}}},
+    "stage 2, bilateral render": {"smoothing": {"bilateral": {"form": "render"}}},
+    "stage 2, tv": {"smoothing": {"tv": {"weight": 1.0}}},
+}
+"""What each has over the defaults."""
 LIFTS, WARM_UP, MEMORY_STEPS = 3, 5, 20
 """Timed lifts; steps before the timed ones; steps of the stage 2 whose memory is measured."""
 
@@ -80,6 +92,9 @@ def open_bench(options: Options) -> tuple[TrainConfig, Scene]:
         device="cpu",
         stage1_from=options.run.absolute(),
         stage1=replace(config.stage1, steps=0),
+        stage2=Stage2Config(),
+        smoothing=SmoothingConfig(),
+        masks=MaskConfig(name="felzenszwalb", cache=work / f"{options.maps.name}_masks"),
         teacher=TeacherConfig(name="precomputed", maps=options.maps.absolute()),
         features=FeatureConfig(dim=options.dim, cache=work / f"{options.maps.name}_store"),
     )
@@ -89,9 +104,9 @@ def open_bench(options: Options) -> tuple[TrainConfig, Scene]:
 def make_trainers(config: TrainConfig, scene: Scene) -> dict[str, Trainer]:
     """One of each kind, from the same Gaussians."""
     trainers = {}
-    for kind, stage2 in KINDS.items():
+    for kind, table in KINDS.items():
         first = read_splat(config.stage1_from, scene)
-        trainers[kind] = Trainer(replace(config, stage2=stage2), scene, torch.device("cpu"), first)
+        trainers[kind] = Trainer(lay_over(config, table, kind), scene, torch.device("cpu"), first)
         if kind != "stage 1":
             trainers[kind].start_stage2(RunFolder(config.out))
     return trainers
@@ -194,6 +209,7 @@ def main() -> None:
             "spread_ms": spread(values),
             "ratio": median(values) / median(times["stage 1"]),
             "ratio_step_by_step": median(b / a for a, b in zip(times["stage 1"], values, strict=True)),
+            "ratio_to_stage_2": median(b / a for a, b in zip(times["stage 2"], values, strict=True)),
             "heldout_cosine": heldout_cosine(trainers[kind]) if kind != "stage 1" else None,
         }
         for kind, values in times.items()
