@@ -118,7 +118,7 @@ def _teacher_labels(
 
 
 def _rasterize_mode(run: LoadedRun, view: View, size: Sequence[int]) -> RasterizeMode:
-    """As in training: antialiased at other than the photo's size."""
+    """Antialiased at other than the photo's size, where a pixel shows the mean of what it covers."""
     is_photo_size = tuple(size) == (view.camera.height, view.camera.width)
     return run.config.stage1.rasterize_mode if is_photo_size else "antialiased"
 

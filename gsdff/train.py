@@ -93,6 +93,7 @@ def run(config: TrainConfig, scene: "Scene", folder: "RunFolder", state: dict[st
             report.load_state_dict(state["report"], device)
             log.info("continuing after step %d of %d", trainer.step, trainer.total_steps)
         train(trainer, report, folder)
+    shutil.rmtree(folder.filtered, ignore_errors=True)  # large, and made anew whenever stage 2 starts
     gaussians = trainer.gaussians.map(torch.detach).to("cpu")
     write_ply(folder.ply, gaussians.to_input_frame(scene.frame))
     last = last_line(folder.metrics)

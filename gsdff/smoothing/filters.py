@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gsdff.smoothing import torch_filters
+from gsdff.smoothing.checks import check_map, check_segments
 
 
 def segment_blur(
@@ -24,11 +25,7 @@ def segment_blur(
     stand for several regions that do not touch; they mix where they lie in one window.
     """
     _check(Z, window, sigma=sigma)
-    if segments.shape != Z.shape[:2] or segments.is_floating_point() or segments.is_complex():
-        raise ValueError(
-            f"segments must be integers of shape {tuple(Z.shape[:2])}, "
-            f"got {segments.dtype} of shape {tuple(segments.shape)}"
-        )
+    check_segments(segments, Z)
     return _Average.apply(Z, segments.to(Z.device), window, sigma, 1.0)
 
 
@@ -72,8 +69,7 @@ def gaussian_blur(Z: Float[Tensor, "H W K"], *, window: int, sigma: float) -> Fl
 
 
 def _check(Z: Tensor, window: int, **sigmas: float) -> None:
-    if Z.ndim != 3 or not Z.is_floating_point():
-        raise ValueError(f"a feature map is floats of shape (H, W, K), got {Z.dtype} of shape {tuple(Z.shape)}")
+    check_map(Z)
     if window < 1 or window % 2 != 1:
         raise ValueError(f"window must be odd and at least 1, got {window}")
     for name, sigma in sigmas.items():

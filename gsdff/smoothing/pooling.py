@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gsdff.smoothing.checks import check_map, check_segments
 from gsdff.smoothing.filters import segment_shares
 
 
@@ -15,13 +16,8 @@ def segment_mean(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"]) -> Flo
 
     Label 0 means no segment: such pixels come back as they are. Differentiable in `Z`.
     """
-    if Z.ndim != 3 or not Z.is_floating_point():
-        raise ValueError(f"a feature map is floats of shape (H, W, K), got {Z.dtype} of shape {tuple(Z.shape)}")
-    if segments.shape != Z.shape[:2] or segments.is_floating_point() or segments.is_complex():
-        raise ValueError(
-            f"segments must be integers of shape {tuple(Z.shape[:2])}, "
-            f"got {segments.dtype} of shape {tuple(segments.shape)}"
-        )
+    check_map(Z)
+    check_segments(segments, Z)
     return _Mean.apply(Z, segments.to(Z.device, torch.long).flatten())
 
 

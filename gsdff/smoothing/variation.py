@@ -5,6 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gsdff.smoothing.checks import check_map, check_segments
+
 
 def total_variation(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"] | None = None) -> Float[Tensor, ""]:
     """Anisotropic total variation per pixel and channel: (Σ |Z[y, x+1] - Z[y, x]| + Σ |Z[y+1, x] - Z[y, x]|) / HWK.
@@ -14,14 +16,9 @@ def total_variation(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"] | No
     label like any other here. Differentiable in `Z`; two neighbours that are equal pull at one another with 0.
     float32 on the CPU takes one compiled pass, everything else torch.
     """
-    if Z.ndim != 3 or not Z.is_floating_point():
-        raise ValueError(f"a feature map is floats of shape (H, W, K), got {Z.dtype} of shape {tuple(Z.shape)}")
+    check_map(Z)
     if segments is not None:
-        if segments.shape != Z.shape[:2] or segments.is_floating_point() or segments.is_complex():
-            raise ValueError(
-                f"segments must be integers of shape {tuple(Z.shape[:2])}, "
-                f"got {segments.dtype} of shape {tuple(segments.shape)}"
-            )
+        check_segments(segments, Z)
         segments = segments.to(Z.device)
     if Z.device.type == "cpu" and Z.dtype == torch.float32:
         return _CompiledVariation.apply(Z, segments)
