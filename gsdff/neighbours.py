@@ -1,8 +1,8 @@
-"""Who lies near whom: the nearest other points of a cloud."""
+"""Who lies near whom: the nearest other points of a cloud, and what hangs together."""
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 
@@ -30,3 +30,18 @@ def nearest_neighbours(points: Float[Tensor, "P 3"], count: int) -> tuple[Float[
     is_self[~is_self.any(axis=1), -1] = True
     others, other_ids = (found[~is_self].reshape(num, num_others) for found in (distances, ids))
     return torch.from_numpy(others).to(points), torch.from_numpy(other_ids).to(points.device, torch.int64)
+
+
+def connected_parts(ids: Int64[Tensor, "P k"], is_link: Bool[Tensor, "P k"]) -> Int64[Tensor, "P"]:
+    """The part every point belongs to, numbered by their first points; point i is linked with ids[i, j] both ways where
+    is_link[i, j].
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    num = len(ids)
+    rows, columns = is_link.nonzero(as_tuple=True)
+    ends = (rows.cpu().numpy(), ids[rows, columns].cpu().numpy())
+    _, labels = connected_components(coo_array((np.ones(len(rows), bool), ends), shape=(num, num)), directed=False)
+    _, firsts, parts = np.unique(labels, return_index=True, return_inverse=True)
+    return torch.from_numpy(firsts.argsort().argsort()[parts]).to(ids.device)

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOUNS = {
     "errors", "files", "kernels", "cameras", "scene", "gaussians", "features", "labels", "config", "config_file",
-    "config_smoothing", "neighbours", "weights",
+    "config_smoothing", "neighbours", "rotation", "weights",
 }  # fmt: skip
 WHOLES = {
     "trainer", "radiance", "start", "distill", "checkpoint", "runs", "report", "evaluation", "feature_evaluation",
