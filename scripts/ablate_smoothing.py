@@ -9,6 +9,7 @@ docs/smoothness/<name>.csv, .md and .png, and docs/smoothness.md from all scenes
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
 
+import gc
 import hashlib
 import json
 import shutil
@@ -193,6 +194,7 @@ def main() -> None:
         if not result.is_file():
             scores = run_arm(arm, config, scene, folder, options.labels)
             result.write_text(json.dumps(scores, indent=1) + "\n")
+            gc.collect()  # a trainer's maps and masks go with it, not whenever there are cycles enough
         rows.append({"arm": arm.title, "level": level, "seed": seed, "folder": str(folder)})
         rows[-1] |= json.loads(result.read_text())
     facts = describe(base, scene, home, options.labels) | {"steps": options.steps, "command": sys.argv[1:]}

@@ -104,6 +104,7 @@ SHIFTED = ("sam render", "sam consistency", "sam target", "pooled teacher", "rob
 """What is tried with wrong masks too."""
 CORE = (
     "lift only", "naive", "gaussian consistency", "tv", "bilateral target", "lift + graph", "robust + graph (default)",
+    "robust + graph + bilateral render",
     "sam render, exact masks", "sam consistency, exact masks", "sam target, exact masks",
     "pooled teacher, exact masks", "robust + graph + pooled, purity (best), exact masks",
     "sam consistency, felzenszwalb masks", "robust + graph + pooled, purity (best), felzenszwalb masks",
