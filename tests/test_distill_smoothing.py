@@ -14,6 +14,7 @@ from gsdff.config_smoothing import (
     MaskConfig,
     SegmentFilterConfig,
     SmoothingConfig,
+    VariationConfig,
 )
 from gsdff.distill import FeatureTerm
 from gsdff.lift import FeatureTarget, lift_features
@@ -23,6 +24,7 @@ from gsdff.runs import RunFolder
 from gsdff.smoothing import build_graph, diffuse, gaussian_blur
 from gsdff.smoothness import GraphTerm, count_pure, filter_target, graph_settings, open_filters
 from gsdff.targets import enlarge_target, take_strip
+from gsdff.trainer import Trainer
 
 GAUSSIAN = GaussianFilterConfig("target", window=5, sigma=1.5)
 BILATERAL = BilateralFilterConfig("target", window=5, sigma=1.5, sigma_range=0.3)
@@ -179,3 +181,29 @@ def test_consistency_over_the_graph_is_a_term_of_its_own_that_a_resumed_run_find
     assert again(gaussians, 3, 100)[0] == term(gaussians, 3, 100)[0]
     anew = build_graph(ready.gaussians, features=features, **graph_settings(smoothing.graph))
     assert not torch.equal(anew.ids, term.graph.ids)
+
+
+def test_smoothing_changes_features_and_not_a_bit_of_the_radiance(ready: Distillation) -> None:
+    strong = replace(
+        UNSMOOTHED,
+        sam=SegmentFilterConfig("target"),
+        gaussian=replace(GAUSSIAN, form="consistency", weight=100.0),
+        tv=VariationConfig(weight=10.0),
+        graph=GraphConfig("consistency", weight=10.0, neighbours=4),
+    )
+    trained = []
+    for smoothing in (UNSMOOTHED, strong):
+        config = replace(
+            ready.config,
+            stage1=replace(ready.config.stage1, steps=0),
+            masks=replace(ready.config.masks, name="felzenszwalb"),
+            smoothing=smoothing,
+        )
+        trainer = Trainer(config, ready.scene, torch.device("cpu"), ready.gaussians.map(torch.clone))
+        trainer.start_stage2(RunFolder(ready.run))
+        for _step in range(6):
+            trainer.advance()
+        trained.append(dict(trainer.gaussians.items()))
+    for name, tensor in trained[0].items():
+        assert torch.equal(tensor, trained[1][name]) == (name != "features"), name
+    assert not torch.equal(trained[0]["means"], ready.gaussians.means)
