@@ -33,3 +33,13 @@ def run_door(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def choose_device(name: str) -> str:
+    """`cpu` or `cuda`; `UserError` where CUDA is asked for and there is none."""
+    import torch
+
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise UserError("--device cuda: torch finds no CUDA card here; leave --device away to use the CPU")
+    return "cuda" if has_cuda and name != "cpu" else "cpu"

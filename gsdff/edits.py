@@ -7,16 +7,15 @@ results carry no gradient; attributes that an edit leaves alone are shared with 
 from collections.abc import Sequence
 from dataclasses import replace
 from math import inf, log
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from gsdff.edit_steps import RecolorMode
 from gsdff.gaussians import Gaussians
 from gsdff.rotation import check_rotation, matrices_to_quats, multiply_quats, quats_to_matrices, rotate_sh
 
-RecolorMode = Literal["hue", "tint", "grey"]
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Weights of Rec. 709, applied to the colours as they are stored (of photos: gamma-encoded)."""
 MAX_OPACITY = 1 - 1e-6

@@ -21,7 +21,7 @@ from gsdff.files import whole_file
 from gsdff.metrics import ImageDistance, open_lpips, psnr, ssim
 from gsdff.pictures import error_map, save_png, side_by_side
 from gsdff.report import render_view
-from gsdff.runs import LoadedRun, load_run
+from gsdff.runs import LoadedRun, check_poses, load_run
 from gsdff.scene import Scene, View
 
 log = logging.getLogger("gsdff")
@@ -121,12 +121,7 @@ def _check_scene(run: LoadedRun, scene: Scene) -> None:
     """There must be something to score, and the poses must be those the run was trained on."""
     if not scene.test_ids:
         raise UserError(f"{run.config.data}: expected held-out views to score, the dataset's own split has none")
-    ours, theirs = ((*frame.centre, frame.scale) for frame in (run.frame, scene.frame))
-    if not all(math.isclose(a, b, abs_tol=1e-5 * run.frame.scale) for a, b in zip(ours, theirs, strict=True)):
-        raise UserError(
-            f"{run.config.data}: its camera poses are not those that {run.folder} was trained on; "
-            "bring those back, or train again"
-        )
+    check_poses(run, scene)
 
 
 def _describe(run: LoadedRun, scene: Scene) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """`python -m gsdff.export RUN`: a run's scene, or any 3DGS PLY, as a file other programs open."""
 
 import logging
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +13,6 @@ from gsdff.errors import UserError
 log = logging.getLogger("gsdff")
 
 SUFFIXES = {"ply": ".ply", "splat": ".splat", "compressed": ".compressed.ply"}
-BASIS_SUFFIX = ".basis.safetensors"
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class ExportArguments:
     out: Path | None = None
     """The file to write; by default RUN/scene.ply, .splat or .compressed.ply, beside a PLY under its own name."""
     features: Literal["latent", "decoded", "none"] = "latent"
-    """`latent` adds K `semantic_*` properties and a file with their basis to a `ply`; `decoded` writes all T channels
-    as Feature 3DGS does; `none` suits strict viewers."""
+    """`latent` adds K `semantic_*` properties to a `ply`, and a file beside it with their basis and what text queries
+    need; `decoded` writes all T channels as Feature 3DGS does; `none` suits strict viewers."""
 
 
 def main() -> None:
@@ -39,39 +37,42 @@ def main() -> None:
 
 
 def export_run(arguments: ExportArguments) -> Path:
-    """Writes the file and gives its path; the basis of its features goes beside it as `<stem>.basis.safetensors`."""
+    """Writes the file and gives its path; what its features mean goes beside it as `<stem>.basis.safetensors`."""
     import torch
 
     from gsdff.features import decode
+    from gsdff.field import describe_run
     from gsdff.ply import read_ply, write_compressed_ply, write_ply, write_splat
-    from gsdff.runs import RunFolder, load_run
-    from gsdff.teachers.basis import Basis
+    from gsdff.runs import load_run
+    from gsdff.sidecar import Sidecar, sidecar_path
 
     source = arguments.run
     path = arguments.out or default_path(source, arguments.format)
     ending = ".splat" if arguments.format == "splat" else ".ply"
     if path.suffix != ending:
         raise UserError(f"--out {path}: expected a name ending in {ending} for --format {arguments.format}")
-    if source.is_file():
+    run = None if source.is_file() else load_run(source)
+    if run is None:
         if path.exists() and path.samefile(source):
             raise UserError(f"{source}: is a PLY already; choose another --format or --out")
-        gaussians, basis = read_ply(source), source.with_suffix(BASIS_SUFFIX)
+        gaussians = read_ply(source)
     else:
-        run = load_run(source)
-        gaussians, basis = run.gaussians.to_input_frame(run.frame), RunFolder(source).basis
+        gaussians = run.gaussians.to_input_frame(run.frame)
     has_features = gaussians.features is not None and arguments.features != "none"
     if has_features and arguments.format != "ply":
         log.info("features are left out: --format %s has no place for them", arguments.format)
         has_features = False
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not has_features:
         gaussians = replace(gaussians, features=None)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if has_features and arguments.features == "decoded":
-        known = Basis.load(basis)
-        gaussians = replace(gaussians, features=decode(gaussians.features, known.B))
-        replace(known, B=torch.eye(len(known.B))).save(path.with_suffix(BASIS_SUFFIX))
-    elif has_features and basis.is_file():
-        shutil.copyfile(basis, path.with_suffix(BASIS_SUFFIX))
+    # a PLY of other software may have features and nothing that says what they are
+    elif run is not None or arguments.features == "decoded" or sidecar_path(source).is_file():
+        sidecar = Sidecar.load(sidecar_path(source)) if run is None else describe_run(run)
+        if arguments.features == "decoded":
+            B = sidecar.basis.B
+            gaussians = replace(gaussians, features=decode(gaussians.features, B))
+            sidecar = replace(sidecar, basis=replace(sidecar.basis, B=torch.eye(len(B))))
+        sidecar.save(sidecar_path(path))
     write = {"ply": write_ply, "splat": write_splat, "compressed": write_compressed_ply}[arguments.format]
     write(path, gaussians)
     return path

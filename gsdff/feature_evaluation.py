@@ -15,8 +15,8 @@ from gsdff.feature_report import save_label_maps, save_pca
 from gsdff.feature_scores import MIN_OPACITY, Answer, FeatureScores, enlarge
 from gsdff.features import encode, teacher_cosine, text_cosine
 from gsdff.pictures import fit_pca
-from gsdff.query import classify
 from gsdff.questions import find_questions
+from gsdff.relevancy import classify
 from gsdff.render import RasterizeMode, render_depth, render_features
 from gsdff.runs import LoadedRun, RunFolder
 from gsdff.scene import Scene, View

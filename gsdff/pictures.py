@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Integer, Shaped, UInt8
+from jaxtyping import Bool, Float, Integer, Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -25,6 +25,10 @@ TITLE_HEIGHT = 18
 """Pixels of the strip above a titled picture."""
 FULL_ERROR = 0.5
 """The mean absolute error that is drawn white; one scale for all views, so that they compare."""
+BAR_WIDTH = 12
+"""Pixels of the coloured part of a colour bar."""
+DIMMED = 0.35
+"""How bright is what a spotlight does not fall on."""
 _HEAT = torch.tensor([[0.0, 0.0, 0.0], [0.45, 0.0, 0.35], [0.9, 0.25, 0.1], [1.0, 0.75, 0.1], [1.0, 1.0, 1.0]])
 _FIT_ROWS = 50_000
 """Feature vectors a PCA is fitted to at most; more change nothing that the eye can see."""
@@ -84,6 +88,26 @@ def heat(values: Float[Tensor, "H W"]) -> UInt8[Tensor, "H W 3"]:
     place = values.detach().cpu().float().clamp(0, 1) * (len(_HEAT) - 1)
     lower = place.floor().long().clamp(max=len(_HEAT) - 2)
     return to_bytes(torch.lerp(_HEAT[lower], _HEAT[lower + 1], (place - lower)[..., None]))
+
+
+def color_bar(low: float, high: float, *, height: int) -> UInt8[Tensor, "H W 3"]:
+    """The colours of `heat` from `high` at the top to `low`, with the two numbers beside them."""
+    font = ImageFont.load_default()
+    labels = [f"{value:.3f}" for value in (high, low)]
+    colors = heat(torch.linspace(1, 0, height)[:, None].expand(height, BAR_WIDTH))
+    strip = Image.new("RGB", (int(max(map(font.getlength, labels))) + 2 * GAP, height), "white")
+    draw = ImageDraw.Draw(strip)
+    for label, y, anchor in zip(labels, (GAP, height - GAP), ("lt", "lb"), strict=True):
+        draw.text((GAP, y), label, fill="black", font=font, anchor=anchor)
+    pixels = torch.frombuffer(bytearray(strip.tobytes()), dtype=torch.uint8).reshape(height, -1, 3)
+    return torch.cat([colors, pixels], dim=1)
+
+
+def spotlight(picture: Picture, selected: Bool[Tensor, "H W"]) -> UInt8[Tensor, "H W 3"]:
+    """The picture in its colours where selected, grey and dark elsewhere."""
+    colors = to_bytes(picture)
+    dark = (colors.float().mean(-1, keepdim=True) * DIMMED).byte().expand_as(colors)
+    return torch.where(selected.cpu()[..., None], colors, dark)
 
 
 @dataclass(frozen=True)

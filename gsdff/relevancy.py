@@ -7,16 +7,22 @@ so a pixel or a Gaussian costs a product in K dimensions. Vectors may be of any 
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from gsdff.features import MIN_NORM, encode
+from gsdff.scene import VOID
 
 DEFAULT_NEGATIVES = ("object", "things", "stuff", "texture")
 """What a thing is compared with where the user names nothing: LERF's canonical phrases."""
 TEMPERATURE = 0.1
 """Cosines of image and text features differ by tenths at most; as they are, a softmax would hardly tell them apart."""
 NUM_BINS = 256
+LIKENESS = 0.25
+"""How far from the best score to the lower quartile is still the same thing: of 163 clicks into three scenes, one of
+them simulated, the median IoU with the thing clicked was 0.88, 0.52, 0.54; Otsu's cut gave 0.20, 0.09, 0.03."""
+MIN_SPREAD = 0.01
+"""Least such way, for scenes that are all alike."""
 
 
 def relevancy(
@@ -70,6 +76,11 @@ def latent_cosine(latents: Float[Tensor, "*S K"], query: Float[Tensor, "K"]) -> 
     return latents @ F.normalize(query, dim=-1, eps=MIN_NORM) / lengths
 
 
+def classify(scores: Float[Tensor, "*S Q"], answered: Bool[Tensor, "*S"]) -> UInt8[Tensor, "*S"]:
+    """The index of the best score, the first among equals; VOID where not `answered`. At most 255 queries."""
+    return scores.argmax(-1).masked_fill(~answered, VOID).byte()
+
+
 def suggest_threshold(scores: Float[Tensor, "*S"]) -> float:
     """Where to cut scores in two, midway between the classes that Otsu's method finds; the upper is scores >= it.
 
@@ -92,6 +103,20 @@ def suggest_threshold(scores: Float[Tensor, "*S"]) -> float:
     between = num_below * num_above * (sum_above / num_above - sum_below / num_below).square()
     is_below = bins <= between.argmax()
     return float((values[is_below].max() + values[~is_below].min()) / 2)
+
+
+def suggest_likeness(cosines: Float[Tensor, "*S"]) -> float:
+    """Where to cut cosines with something of the scene: `LIKENESS` of the way from the best to the lower quartile.
+
+    Otsu's method takes one thing among many for part of the nearer half of them. What is not finite does not count.
+    Raises ValueError where there is no finite cosine.
+    """
+    values = cosines.detach()[cosines.isfinite()].double()
+    if not len(values):
+        raise ValueError(f"a threshold needs at least one finite score, got none among {cosines.numel()}")
+    best = values.max()
+    quartile = values.kthvalue(1 + (len(values) - 1) // 4).values
+    return float(best - LIKENESS * (best - quartile).clamp_min(MIN_SPREAD))
 
 
 def _cosines(

@@ -1,5 +1,6 @@
 """A run's folder: what is where in it, and reading it back."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from gsdff.config import DEMO, TrainConfig
 from gsdff.config_file import read_config
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
+from gsdff.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,16 @@ def load_run(folder: Path) -> LoadedRun:
         frame=WorldFrame(tuple(state["frame"]["centre"]), state["frame"]["scale"]),
         step=state["step"],
     )
+
+
+def check_poses(run: LoadedRun, scene: Scene) -> None:
+    """Raises `UserError` where the scene's poses are not those the run was trained on."""
+    ours, theirs = ((*frame.centre, frame.scale) for frame in (run.frame, scene.frame))
+    if not all(math.isclose(a, b, abs_tol=1e-5 * run.frame.scale) for a, b in zip(ours, theirs, strict=True)):
+        raise UserError(
+            f"{scene.root}: its camera poses are not those that {run.folder} was trained on; "
+            "bring those back, or train again"
+        )
 
 
 def data_folder(config: TrainConfig, folder: RunFolder) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from gsdff.cli import run_door
+from gsdff.cli import choose_device, run_door
 from gsdff.config import DEMO, TrainConfig
 from gsdff.config_file import absolute, check_config, find_preset, flatten, read_config, to_table, write_config
 from gsdff.errors import UserError
@@ -174,16 +174,6 @@ def choose_masks(config: TrainConfig) -> str:
     from gsdff.smoothness import needs_segments
 
     return choose_segmenter(config.masks) if needs_segments(config.smoothing) else config.masks.name
-
-
-def choose_device(name: str) -> str:
-    """`cpu` or `cuda`; `UserError` where CUDA is asked for and there is none."""
-    import torch
-
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise UserError("--device cuda: torch finds no CUDA card here; leave --device away to train on the CPU")
-    return "cuda" if has_cuda and name != "cpu" else "cpu"
 
 
 def run_folder(config: TrainConfig) -> Path:

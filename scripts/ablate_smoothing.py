@@ -24,7 +24,7 @@ from typing import Any
 import torch
 import tyro
 from ablation_arms import CORE, Arm, all_arms, configure, make_label_masks, seeded
-from ablation_report import FOLDER, write_figure, write_page, write_scene
+from ablation_report import FOLDER, write_figures, write_page, write_scene
 from tqdm import tqdm
 
 from gsdff.cli import run_door
@@ -199,7 +199,7 @@ def main() -> None:
         rows[-1] |= json.loads(result.read_text())
     facts = describe(base, scene, home, options.labels) | {"steps": options.steps, "command": sys.argv[1:]}
     write_scene(options.docs, options.name, facts, rows)
-    write_figure(options.docs / FOLDER / f"{options.name}.png", scene, rows)
+    write_figures(options.docs / FOLDER / f"{options.name}.png", scene, rows)
     write_page(options.docs)
 
 

@@ -34,8 +34,8 @@ SCALES = {"speckles": 100, "gradient_energy": 1000}
 SHOWN = {
     "naive": "naive",
     "tv": "tv",
-    "bilateral render": "bilateral render",
     "robust + graph (default)": "default",
+    "robust + graph + bilateral render": "+ bilateral render",
     "sam render, exact masks": "sam render",
     "sam consistency, exact masks": "sam consistency",
     "sam target, exact masks": "sam target",
@@ -44,16 +44,19 @@ SHOWN = {
     "robust + graph + pooled, purity (best), felzenszwalb masks": "best, felzenszwalb",
 }
 """Arms in the figure, and their titles there."""
+SHORT = ("naive", "robust + graph (default)", "robust + graph + pooled, purity (best), exact masks")
+"""Those of the README."""
 CROP = (96, 72)
 """Width and height, in pixels of the photo, of the crops of the figure."""
 CROPS = 3
 ZOOM = 2
-PAPER = """| paper's row (NeRF, one scene at 480x360) | PSNR | SSIM | cosine to teacher |
-|---|---|---|---|
-| baseline | 24.05 | .5425 | .9696 |
-| TV | 24.31 | .5479 | .9792 |
-| bilateral | 23.97 | .5372 | .9799 |
-| SAM | 24.11 | .5469 | .9768 |"""
+PAPER = {
+    "baseline": (24.05, 0.5425, 0.9696, "naive"),
+    "TV": (24.31, 0.5479, 0.9792, "paper: tv"),
+    "bilateral": (23.97, 0.5372, 0.9799, "paper: bilateral"),
+    "SAM": (24.11, 0.5469, 0.9768, "paper: sam, exact masks"),
+}
+"""The paper's rows (a NeRF of one scene at 480x360): PSNR, SSIM, cosine to the teacher, and the arm that is ours."""
 
 
 def show(group: Sequence[Mapping[str, Any]], column: str) -> str:
@@ -113,10 +116,16 @@ def write_scene(docs: Path, name: str, facts: Mapping[str, Any], rows: Sequence[
     (folder / f"{name}.md").write_text("\n\n".join(parts) + "\n")
 
 
-def write_figure(path: Path, scene: Scene, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Crops of label maps where most borders are: photo, truth, teacher, and the arms that are `SHOWN`."""
+def write_figures(path: Path, scene: Scene, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Crops of label maps where most borders are: photo, truth, teacher, and the arms that are `SHOWN`; a short one."""
+    write_figure(path, scene, rows, tuple(SHOWN))
+    write_figure(path.with_stem(f"{path.stem}_short"), scene, rows, SHORT)
+
+
+def write_figure(path: Path, scene: Scene, rows: Sequence[Mapping[str, Any]], shown: Sequence[str]) -> None:
+    """One of them."""
     first = {row["arm"]: row for row in rows if (row["level"], row["seed"]) == (rows[0]["level"], 0)}
-    arms = [arm for arm in SHOWN if arm in first]
+    arms = [arm for arm in shown if arm in first]
     crops = []
     for view in [scene.views[view_id] for view_id in scene.test_ids][:CROPS]:
         drawn = Path("evaluation") / f"{view.stem}_labels.png"
@@ -157,5 +166,25 @@ def write_page(docs: Path) -> None:
     order = ["demo", "room_a", "camvid"]
     pages = sorted(folder.glob("*.json"), key=lambda path: [*order, path.stem].index(path.stem))
     parts += [path.with_suffix(".md").read_text().rstrip() for path in pages]
-    parts += ["## The paper's own figures", PAPER]
+    parts += ["## The paper's rows beside ours", paper_table([path.with_suffix(".csv") for path in pages])]
     (docs / "smoothness.md").write_text("\n\n".join(parts) + "\n")
+
+
+OURS = ("cosine", "miou", "boundary_3px")
+"""What is shown of our arms beside the paper's rows."""
+
+
+def paper_table(tables: Sequence[Path]) -> str:
+    """The paper's figures and, of every scene that has its arms, our cosine, mIoU and 3 px band."""
+    lines = [["", "PSNR", "SSIM", "cosine to teacher"]]
+    lines += [[name, f"{psnr:.2f}", f"{ssim:.4f}", f"{cosine:.4f}"] for name, (psnr, ssim, cosine, _) in PAPER.items()]
+    for table in tables:
+        with table.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["level"] == "1.0"]
+        if {arm for *_, arm in PAPER.values()} <= {row["arm"] for row in rows}:
+            lines[0] += [f"{table.stem}: {COLUMNS[column][0]}" for column in OURS]
+            for line, (*_, arm) in zip(lines[1:], PAPER.values(), strict=True):
+                group = [{name: float(row[name]) for name in OURS} for row in rows if row["arm"] == arm]
+                line += [show(group, column) for column in OURS]
+    lines.insert(1, ["---", *["---:"] * (len(lines[0]) - 1)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

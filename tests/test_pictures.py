@@ -6,9 +6,12 @@ import torch
 from PIL import Image
 
 from gsdff.pictures import (
+    BAR_WIDTH,
+    DIMMED,
     FULL_ERROR,
     GAP,
     TITLE_HEIGHT,
+    color_bar,
     error_map,
     fit_pca,
     heat,
@@ -18,6 +21,7 @@ from gsdff.pictures import (
     pca_colors,
     save_png,
     side_by_side,
+    spotlight,
     stacked,
     titled,
     to_bytes,
@@ -151,3 +155,17 @@ def test_a_legend_shows_every_swatch_within_its_width():
     assert strip[0, -1].tolist() == WHITE
     dark = (strip < 128).all(-1)
     assert dark.sum() - (strip == 0).all(-1).sum() > 50  # names are written (with soft edges), not only frames
+
+
+def test_a_color_bar_runs_from_high_at_the_top_to_low_and_says_both():
+    bar = color_bar(-0.25, 1.0, height=60)
+    assert bar.shape[0] == 60 and bar[0, 0].tolist() == [255] * 3 and bar[-1, 0].tolist() == [0] * 3
+    assert torch.equal(bar[:, :1].expand(60, BAR_WIDTH, 3), bar[:, :BAR_WIDTH])
+    numbers = (bar[:, BAR_WIDTH:] < 128).any(-1).any(1)
+    assert numbers[:20].any() and not numbers[20:40].any() and numbers[40:].any()
+
+
+def test_a_spotlight_leaves_what_is_selected_and_greys_the_rest():
+    picture = torch.tensor([[[200, 0, 100], [200, 0, 100]]], dtype=torch.uint8)
+    lit = spotlight(picture, torch.tensor([[True, False]]))
+    assert lit.tolist() == [[[200, 0, 100], [int(100 * DIMMED)] * 3]]

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsdff.features import decode, text_cosine
-from gsdff.relevancy import NUM_BINS, latent_cosine, lerf_relevancy, relevancy, suggest_threshold
+from gsdff.relevancy import (
+    NUM_BINS,
+    classify,
+    latent_cosine,
+    lerf_relevancy,
+    relevancy,
+    suggest_likeness,
+    suggest_threshold,
+)
+from gsdff.scene import VOID
 
 BOTH = pytest.mark.parametrize("score", [relevancy, lerf_relevancy])
 
@@ -196,3 +205,24 @@ def test_scores_that_are_not_finite_do_not_count() -> None:
 def test_no_scores_have_no_threshold(scores: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=f"none among {len(scores)}"):
         suggest_threshold(scores)
+
+
+def test_likeness_ends_a_quarter_of_the_way_to_the_lower_quartile() -> None:
+    scores = torch.tensor([0.0, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3, 0.9, 1.0, torch.nan])
+    assert suggest_likeness(scores) == pytest.approx(1 - 0.25 * 0.8)
+    assert suggest_likeness(torch.ones(5)) == pytest.approx(1 - 0.25 * 0.01)  # rounding must not decide
+    with pytest.raises(ValueError, match="none among 2"):
+        suggest_likeness(torch.full((2,), torch.nan))
+
+
+def test_the_best_score_wins_and_unanswered_pixels_are_void() -> None:
+    scores = torch.tensor([[0.1, 0.9, 0.5], [0.0, 0.0, 0.0], [-0.3, -0.2, -0.1]])
+    got = classify(scores, torch.tensor([True, False, True]))
+    assert got.tolist() == [1, VOID, 2] and got.dtype == torch.uint8
+
+
+def test_scaling_all_scores_of_a_pixel_changes_no_answer(generator: torch.Generator) -> None:
+    scores = torch.randn(50, 6, generator=generator)
+    factors = torch.rand(50, 1, generator=generator) + 0.1
+    answered = torch.ones(50, dtype=torch.bool)
+    assert torch.equal(classify(scores, answered), classify(scores * factors, answered))

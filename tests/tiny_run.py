@@ -15,6 +15,7 @@ from gsdff.config import TeacherConfig, TrainConfig
 from gsdff.config_file import write_config
 from gsdff.gaussians import Gaussians
 from gsdff.render import render_rgb
+from gsdff.teachers.basis import Basis
 
 WIDTH, HEIGHT, FOCAL = 30, 22, 28.0
 NAMES = [f"{folder}/v{i}.png" for folder in "ab" for i in range(5)]
@@ -84,7 +85,7 @@ def write_run(root: Path, gaussians: Gaussians, *, trained: Gaussians | None = N
     config = TrainConfig(data=root / "data", device="cpu")
     if gaussians.features is not None:
         config = replace(config, teacher=TeacherConfig(name="precomputed", maps=root / "maps"))
-        (folder / "basis.safetensors").write_bytes(b"a basis")
+        Basis(torch.eye(gaussians.features.shape[1]), 1.0, "precomputed", "f").save(folder / "basis.safetensors")
     write_config(folder / "config.toml", config)
     save_run(folder, 700, (trained or gaussians).to_working_frame(frame), frame)
     return TinyRun(folder, root / "data", gaussians, frame)

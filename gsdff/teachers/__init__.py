@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gsdff.config import TeacherConfig
 from gsdff.scene import Scene, View
+from gsdff.teachers.texts import TextVectors
 
 
 class Teacher(Protocol):
@@ -17,6 +18,8 @@ class Teacher(Protocol):
     name: str
     fingerprint: str
     """Changes whenever the teacher would answer otherwise for the same input (network, weights, settings)."""
+    vocabulary: TextVectors | None
+    """All that `text` can answer for; None where any words can be encoded, and only there is `phrases` offered."""
 
     def check(self, view: View) -> None:
         """Raises `UserError` where the teacher cannot serve this view; cheap enough to ask before training starts."""
@@ -34,44 +37,47 @@ class Teacher(Protocol):
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
         """Unit text vectors of these names, on the CPU; `UserError` where a name is unknown or there is no text."""
 
+    def phrases(self, phrases: Sequence[str]) -> Float[Tensor, "Q T"]:
+        """Unit vectors of whole phrases, without the prompt that `text` may put around a name."""
 
-def _open_lseg(config: TeacherConfig, scene: Scene, device: torch.device) -> Teacher:
+
+def _open_lseg(config: TeacherConfig, scene: Scene | None, device: torch.device) -> Teacher:
     from gsdff.teachers.lseg import LSegTeacher
 
     return LSegTeacher(config, device)
 
 
-def _open_clip(config: TeacherConfig, scene: Scene, device: torch.device) -> Teacher:
+def _open_clip(config: TeacherConfig, scene: Scene | None, device: torch.device) -> Teacher:
     from gsdff.teachers.clip import ClipTeacher
 
     return ClipTeacher(config, device)
 
 
-def _open_dino(config: TeacherConfig, scene: Scene, device: torch.device) -> Teacher:
+def _open_dino(config: TeacherConfig, scene: Scene | None, device: torch.device) -> Teacher:
     from gsdff.teachers.dino import DinoTeacher
 
     return DinoTeacher(config, device)
 
 
-def _open_precomputed(config: TeacherConfig, scene: Scene, device: torch.device) -> Teacher:
+def _open_precomputed(config: TeacherConfig, scene: Scene | None, device: torch.device) -> Teacher:
     from gsdff.teachers.precomputed import PrecomputedTeacher
 
     return PrecomputedTeacher(config.maps)
 
 
-def _open_labels(config: TeacherConfig, scene: Scene, device: torch.device) -> Teacher:
+def _open_labels(config: TeacherConfig, scene: Scene | None, device: torch.device) -> Teacher:
     from gsdff.teachers.labelled import LabelsTeacher
 
     return LabelsTeacher(config, scene)
 
 
-def _open_toy(config: TeacherConfig, scene: Scene, device: torch.device) -> Teacher:
+def _open_toy(config: TeacherConfig, scene: Scene | None, device: torch.device) -> Teacher:
     from gsdff.teachers.toy import ToyTeacher
 
     return ToyTeacher(config, scene)
 
 
-_TEACHERS: dict[str, Callable[[TeacherConfig, Scene, torch.device], Teacher]] = {
+_TEACHERS: dict[str, Callable[[TeacherConfig, Scene | None, torch.device], Teacher]] = {
     "lseg": _open_lseg,
     "clip": _open_clip,
     "dino": _open_dino,
@@ -80,10 +86,15 @@ _TEACHERS: dict[str, Callable[[TeacherConfig, Scene, torch.device], Teacher]] = 
     "toy": _open_toy,
 }
 
+READS_SCENE = ("labels", "toy")
+"""Teachers made from the scene's label images."""
+ENCODES_WORDS = ("lseg", "clip")
+"""Teachers without a `vocabulary`, known before a network is at hand."""
 
-def open_teacher(config: TeacherConfig, scene: Scene, device: torch.device | str = "cpu") -> Teacher | None:
+
+def open_teacher(config: TeacherConfig, scene: Scene | None, device: torch.device | str = "cpu") -> Teacher | None:
     """The teacher the configuration names, None for `none`; `UserError` where what it needs is not there.
 
-    A network runs on `device`, in half precision where that is a CUDA card.
+    Only those of `READS_SCENE` need the scene. A network runs on `device`, in half precision where that is a CUDA card.
     """
     return None if config.name == "none" else _TEACHERS[config.name](config, scene, torch.device(device))

@@ -32,6 +32,7 @@ class ClipTeacher(NetworkTeacher):
     """
 
     name = "clip"
+    vocabulary = None
 
     def __init__(self, config: TeacherConfig, device: torch.device):
         super().__init__(config, device)
@@ -61,10 +62,14 @@ class ClipTeacher(NetworkTeacher):
         """Any name can be asked for."""
         return True
 
-    @torch.no_grad()
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
         """Unit vectors of "a photo of a NAME.", float32 on the CPU."""
-        tokens = tokenize(self.source.model, [PROMPT.format(name) for name in names])
+        return self.phrases([PROMPT.format(name) for name in names])
+
+    @torch.no_grad()
+    def phrases(self, phrases: Sequence[str]) -> Float[Tensor, "Q T"]:
+        """Unit vectors of phrases as they stand, float32 on the CPU."""
+        tokens = tokenize(self.source.model, phrases)
         return F.normalize(self._network.encode_text(tokens.to(self.device)).float(), dim=1).cpu()
 
     @cached_property

@@ -12,6 +12,7 @@ from gsdff.errors import UserError
 from gsdff.scene import View
 from gsdff.teachers.backbones import find_vit, load_vit, standardize
 from gsdff.teachers.network import NetworkTeacher, fit, resize
+from gsdff.teachers.texts import TextVectors
 
 MODEL = "vit_small_patch14_dinov2.lvd142m"
 SIZE = 518
@@ -28,6 +29,7 @@ class DinoTeacher(NetworkTeacher):
     """
 
     name = "dino"
+    vocabulary = TextVectors("teacher dino", {})
 
     def __init__(self, config: TeacherConfig, device: torch.device):
         super().__init__(config, device)

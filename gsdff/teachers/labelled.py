@@ -36,7 +36,8 @@ class LabelsTeacher:
         else:
             self.class_vectors = torch.eye(len(classes))
             texts = name_classes(classes, self.class_vectors)
-        self._texts = TextVectors(str(source) if source.is_file() else f"the classes of {self.images.folder}", texts)
+        named = str(source) if source.is_file() else f"the classes of {self.images.folder}"
+        self.vocabulary = TextVectors(named, texts)
 
     @property
     def fingerprint(self) -> str:
@@ -62,11 +63,11 @@ class LabelsTeacher:
 
     def knows(self, name: str) -> bool:
         """Whether a class has this name or text query, or `text_features.npz` lists it."""
-        return self._texts.knows(name)
+        return self.vocabulary.knows(name)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
         """The vectors of the classes of these names or text queries."""
-        return self._texts.look_up(names)
+        return self.vocabulary.look_up(names)
 
 
 def show(labels: Tensor, class_vectors: Float[Tensor, "C T"]) -> Float[Tensor, "T h w"]:

@@ -43,6 +43,7 @@ class LSegTeacher(NetworkTeacher):
     """
 
     name = "lseg"
+    vocabulary = None
 
     def __init__(self, config: TeacherConfig, device: torch.device):
         super().__init__(config, device)
@@ -74,15 +75,19 @@ class LSegTeacher(NetworkTeacher):
         """Any name can be asked for."""
         return True
 
-    @torch.no_grad()
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
-        """Unit vectors of these names, float32 whatever the device; every name goes through the tower once."""
-        new = [name for name in dict.fromkeys(names) if name not in self._texts]
+        """Unit vectors of these names, float32 on the CPU."""
+        return self.phrases(names)
+
+    @torch.no_grad()
+    def phrases(self, phrases: Sequence[str]) -> Float[Tensor, "Q T"]:
+        """Unit vectors of phrases as they stand, float32 whatever the device; each goes through the tower once."""
+        new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._texts]
         for start in range(0, len(new), TEXT_BATCH):
             batch = new[start : start + TEXT_BATCH]
             vectors = self._text_tower.encode_text(tokenize(TEXT_MODEL, batch).to(self.device))
             self._texts.update(zip(batch, F.normalize(vectors, dim=1).cpu(), strict=True))
-        return torch.stack([self._texts[name] for name in names])
+        return torch.stack([self._texts[phrase] for phrase in phrases])
 
     @cached_property
     def _network(self) -> nn.Module:

@@ -42,9 +42,9 @@ class PrecomputedTeacher:
         if not folder.is_dir():
             raise UserError(f"{folder}: --teacher.maps must be a folder of *{MAP_SUFFIXES[0]} files, there is none")
         self.folder = folder
-        self._texts = TextVectors(str(folder / TEXT_FILE), read_texts(folder / TEXT_FILE))
+        self.vocabulary = TextVectors(str(folder / TEXT_FILE), read_texts(folder / TEXT_FILE))
         # Known from the text vectors or the first map; every later map must have as many channels.
-        self._dim = next((len(vector) for vector in self._texts.vectors.values()), None)
+        self._dim = next((len(vector) for vector in self.vocabulary.vectors.values()), None)
 
     def check(self, view: View) -> None:
         """`UserError` where the view has no map."""
@@ -79,15 +79,16 @@ class PrecomputedTeacher:
 
     def knows(self, name: str) -> bool:
         """Whether `text_features.npz` lists this name."""
-        return self._texts.knows(name)
+        return self.vocabulary.knows(name)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
         """The listed vectors of these names, of unit length."""
-        if not self._texts.vectors:
+        if not self.vocabulary.vectors:
             raise UserError(
-                f"{self._texts.source}: missing, so these maps cannot be queried by text; expected names and vectors"
+                f"{self.vocabulary.source}: missing, so these maps cannot be queried by text; "
+                "expected names and vectors"
             )
-        return self._texts.look_up(names)
+        return self.vocabulary.look_up(names)
 
     def _path(self, view: View) -> Path:
         candidates = [self.folder / f"{view.stem}{suffix}" for suffix in MAP_SUFFIXES]

@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from gsdff.labels import LabelClass
 
 TEXT_FILE = "text_features.npz"
 _LISTED = 30
-"""As many known names an error spells out; of more it gives the closest."""
+"""As many known names an error spells out."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,11 @@ class TextVectors:
         return torch.stack([self.vectors[fold(name)] for name in names])
 
     def _known(self, name: str) -> str:
+        near = ", ".join(get_close_matches(name, self.vectors, n=3))
         if len(self.vectors) <= _LISTED:
-            return f"but {', '.join(self.vectors)}"
-        near = ", ".join(get_close_matches(name, self.vectors, n=3)) or "nothing like it"
-        return f"among its {len(self.vectors)} names; closest: {near}"
+            return f"but {', '.join(self.vectors)}" + (f"; closest: {near}" if near else "")
+        some = ", ".join(islice(self.vectors, _LISTED))
+        return f"among its {len(self.vectors)} names; closest: {near or 'nothing like it'}; it knows {some}, ..."
 
 
 def fold(name: str) -> str:

@@ -54,7 +54,7 @@ class ToyTeacher:
         shape = len(self.images.classes), self.settings.channels
         self.class_vectors: Float[Tensor, "C T"] = F.normalize(torch.randn(shape, generator=self._draws("classes")))
         texts = name_classes(self.images.classes, self.class_vectors)
-        self._texts = TextVectors(f"toy teacher, the classes of {self.images.folder}", texts)
+        self.vocabulary = TextVectors(f"toy teacher, the classes of {self.images.folder}", texts)
         _say_what_it_is()
 
     @property
@@ -89,11 +89,11 @@ class ToyTeacher:
 
     def knows(self, name: str) -> bool:
         """Whether a class has this name or text query."""
-        return self._texts.knows(name)
+        return self.vocabulary.knows(name)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
         """The vectors of the classes of these names or text queries."""
-        return self._texts.look_up(names)
+        return self.vocabulary.look_up(names)
 
     def _spoil(self, view: View) -> Float[Tensor, "T h w"]:
         self.check(view)
