@@ -2,14 +2,17 @@
 
 Their keys may lie at the top or in tables named `edit_config`, `edit_dict`, `edit` or `query`, in one another:
 
-- `texts` or `objects`: list of texts, or one string with commas; in `objects` underscores stand for spaces.
+- `texts` or `objects`: list of texts, or one string with commas; in `objects` underscores stand for spaces. DFF's
+  `query_type` may only be `text`.
 - `positive_ids` (indices into the texts) or `targets` (texts of them, list or string with commas): what is meant;
   without either the first text. The other texts become the negatives, none if there is no other.
 - `score_threshold` or `threshold`: least share of a softmax of temperature 1 over all the texts, or least cosine of a
   single text. Without it the scores suggest one, where those programs take what is likest among the texts.
-- `operations`: `extraction` or `deletion`, as a list, a string with commas or a table of true and false. `color_func`
-  among them asks for Python code, which is never run: refused. Where it is not asked for, `color_func` and `colorFunc`
-  are not looked at.
+- `operations`: `extraction` or `deletion`, as a list, a string with commas, a table of true and false, or DFF's list of
+  tables with an `edit_type`. `color_func` among them asks for Python code, which is never run: refused. Where it is not
+  asked for, `color_func` and `colorFunc` are not looked at.
+
+A key without a value (`score_threshold:`) counts as left out, as it does there.
 """
 
 from collections.abc import Iterator
@@ -27,6 +30,7 @@ SPELLINGS = {
     "threshold": ("score_threshold", "threshold"),
     "operations": ("operations",),
     "code": ("color_func", "colorFunc"),
+    "kind": ("query_type",),
 }
 OPERATIONS = {"extraction": "extract", "deletion": "delete"}
 
@@ -59,6 +63,8 @@ def _flatten(path: Path, table: dict[str, Any]) -> Iterator[tuple[str, tuple[str
                 if not isinstance(value, dict):
                     raise UserError(f"{path}: {where}: expected a table of keys and values, got {value!r}")
                 yield from walk(value, f"{where}.")
+            elif key in meanings and value is None:
+                continue
             elif key not in meanings:
                 raise UserError(f"{path}: unknown key {where}; did you mean {nearest(str(key), meanings)}?")
             elif (meaning := meanings[key]) in seen:
@@ -72,6 +78,9 @@ def _flatten(path: Path, table: dict[str, Any]) -> Iterator[tuple[str, tuple[str
 
 def _translate(found: dict[str, tuple[str, Any]], path: Path) -> list[dict[str, Any]]:
     """The edits, all of the same selection."""
+    where, kind = found.get("kind", ("", "text"))
+    if kind != "text":
+        raise UserError(f"{path}: {where}: expected text, got {kind!r}; save its selection and name that file")
     for meaning in ("texts", "operations"):
         if meaning not in found:
             raise UserError(f"{path}: {SPELLINGS[meaning][0]}: expected this key, or a list of edits under edit")
@@ -119,6 +128,8 @@ def _operations(found: dict[str, tuple[str, Any]], positives: list[str], path: P
     """Our names of the operations asked for; `UserError` where that is code."""
     where, value = found["operations"]
     asked = [name for name, wanted in value.items() if wanted] if isinstance(value, dict) else value
+    if isinstance(asked, list):  # DFF's tables hold the code beside the type
+        asked = [entry.get("edit_type") if isinstance(entry, dict) else entry for entry in asked]
     names = _names(asked, f"{path}: {where}")
     if "color_func" in names:
         raise UserError(

@@ -26,6 +26,16 @@ edit_config:
     positive_ids: 1
     operations: {deletion: true, extraction: false}
 """
+DFF_LAYOUT = """
+query:
+  query_type: text
+  texts: [cup, plate, table]
+  positive_ids: [1]
+  score_threshold:
+edit:
+  operations:
+    - edit_type: deletion
+"""
 
 
 def read(folder, text):
@@ -42,6 +52,7 @@ def read(folder, text):
             EditStep(Extract(), Selector(("apple", "a wooden table"), ("wall",), threshold=0.4, temperature=1.0)),
         ),
         (DFF, EditStep(Delete(), Selector(("flower",), ("other",), threshold=0.75, temperature=1.0))),
+        (DFF_LAYOUT, EditStep(Delete(), Selector(("plate",), ("cup", "table")))),
         (NESTED, EditStep(Delete(), Selector(("leaf",), ("flower", "pot")))),
         (
             "query: {texts: [flower], score_threshold: 0.3}\nedit: {operations: deletion}",
@@ -52,7 +63,7 @@ def read(folder, text):
             EditStep(Extract(), Selector(("a_b",), ("c",))),
         ),
     ],
-    ids=["feature 3dgs", "dff", "nested", "one text", "code that is not asked for"],
+    ids=["feature 3dgs", "dff", "dff's own layout", "nested", "one text", "code that is not asked for"],
 )
 def test_the_keys_of_other_programs_are_understood(tmp_path, text, step):
     edits = read(tmp_path, text)
@@ -110,3 +121,14 @@ def test_a_mistake_is_an_error_that_names_file_and_key(tmp_path, text, complaint
         read(tmp_path, text)
     message = str(error.value)
     assert message.startswith(f"{tmp_path / 'edit.yaml'}: ") and complaint in message and "\n" not in message
+
+
+def test_a_query_by_other_than_text_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"query\.query_type: expected text, got 'patch'"):
+        read(tmp_path, DFF_LAYOUT.replace("query_type: text", "query_type: patch"))
+
+
+def test_code_beside_an_edit_type_is_refused_and_not_run(tmp_path):
+    code = "    - {edit_type: color_func, func_str: 'lambda c: c[..., [2, 1, 0]]'}"
+    with pytest.raises(UserError, match=r"color_func is Python code, which is not run"):
+        read(tmp_path, DFF_LAYOUT + code)
