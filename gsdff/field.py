@@ -139,22 +139,8 @@ class Field:
         return F.normalize(vectors, dim=1, eps=MIN_NORM).to(self.device)
 
     def view(self, name: str | int) -> View:
-        """A photo by its name, with or without folder and suffix, or by its index in name order."""
-        views = self.scene.views
-        if isinstance(name, str):
-            named = [view for view in views if view.name == name] or [view for view in views if view.stem == name]
-            if len(named) == 1:
-                return named[0]
-            if named:
-                raise UserError(f"--view {name}: several photos are named so: {', '.join(view.name for view in named)}")
-        index = int(name) if isinstance(name, int) or (name.isascii() and name.isdigit()) else -1
-        if not 0 <= index < len(views):
-            near = get_close_matches(str(name), [view.name for view in views], n=3) or [views[0].name]
-            raise UserError(
-                f"--view {name}: expected an index from 0 to {len(views) - 1} or the name of a photo of "
-                f"{self.scene.root}, such as {', '.join(near)}"
-            )
-        return views[index]
+        """A photo by its name or index (`find_view`)."""
+        return find_view(self.scene, name)
 
     def render(self, view: View, values: Float[Tensor, "N D"] | None = None) -> Float[Tensor, "H W D"]:
         """The latents, or other values of the Gaussians, blended as the view sees them; zero where nothing is."""
@@ -179,6 +165,25 @@ def open_field(path: Path, device: torch.device | str = "cpu", *, data: Path | N
     neither, has no features, or has a basis of another number of channels.
     """
     return _of_ply(path, device, data) if path.is_file() else _of_run(path, device, data)
+
+
+def find_view(scene: Scene, name: str | int) -> View:
+    """A photo by its name, with or without folder and suffix, or by its index in name order."""
+    views = scene.views
+    if isinstance(name, str):
+        named = [view for view in views if view.name == name] or [view for view in views if view.stem == name]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            raise UserError(f"--view {name}: several photos are named so: {', '.join(view.name for view in named)}")
+    index = int(name) if isinstance(name, int) or (name.isascii() and name.isdigit()) else -1
+    if not 0 <= index < len(views):
+        near = get_close_matches(str(name), [view.name for view in views], n=3) or [views[0].name]
+        raise UserError(
+            f"--view {name}: expected an index from 0 to {len(views) - 1} or the name of a photo of "
+            f"{scene.root}, such as {', '.join(near)}"
+        )
+    return views[index]
 
 
 def describe_run(run: LoadedRun) -> Sidecar:

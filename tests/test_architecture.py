@@ -25,7 +25,7 @@ WHOLES = {
     "feature_report", "feature_scores", "questions", "targets", "smoothness", "segments", "editing", "field",
     "sidecar", "asking", "exemplars", "answer_pictures",
 }  # fmt: skip
-DOORS = {"train", "evaluate", "export", "prepare", "query", "cli"}
+DOORS = {"train", "evaluate", "export", "prepare", "query", "edit", "cli"}
 HEAVY = {
     "gsplat", "gsplat.exporter", "gsplat.strategy", "kornia", "lpips", "numba", "numba.core", "numba.extending",
     "numba.types", "open_clip", "plyfile", "pycolmap", "scipy", "scipy.ndimage", "segment_anything", "skimage",

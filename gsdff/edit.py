@@ -1,0 +1,300 @@
+"""`python -m gsdff.edit RUN --delete chair`: changes what answers to a text, and writes the scene that is left."""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import tyro
+
+from gsdff.cli import choose_device, run_door
+from gsdff.errors import UserError
+
+if TYPE_CHECKING:
+    from gsdff.edit_steps import EditList, EditStep, Selector
+    from gsdff.field import Field
+    from gsdff.gaussians import Gaussians
+    from gsdff.runs import LoadedRun
+    from gsdff.scene import Scene, View
+    from gsdff.selection import Selection
+    from gsdff.sidecar import Sidecar
+
+log = logging.getLogger("gsdff")
+
+Flag: TypeAlias = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
+"""What one option says: the values of each time that it was given."""
+
+
+@dataclass(frozen=True)
+class EditArguments:
+    """Edits what answers to texts in a run, or in an exported PLY: a new PLY that can be asked and edited again.
+
+    Edits of a file come first, then the options', in the order of the command line. TEXT may be A+B: either of them.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """The run's folder, or a PLY of `python -m gsdff.export` or of this, its .basis.safetensors beside it."""
+    edits: Path | None = None
+    """A list of edits, .toml or .yaml (`gsdff.edit_file` describes it)."""
+    extract: Annotated[Flag, tyro.conf.arg(metavar="TEXT ...")] = ()
+    """Take everything else out."""
+    delete: Annotated[Flag, tyro.conf.arg(metavar="TEXT ...")] = ()
+    """Take it out."""
+    recolor: Annotated[Flag, tyro.conf.arg(metavar="TEXT:COLOR ...")] = ()
+    """Another hue, as bright as before: "table:#2a6fdb"."""
+    move: Annotated[Flag, tyro.conf.arg(metavar="TEXT:X,Y,Z ...")] = ()
+    """By so much, in the units and axes of the photos' poses."""
+    rotate: Annotated[Flag, tyro.conf.arg(metavar="TEXT:X,Y,Z ...")] = ()
+    """By degrees about x, y and z through its centre, or "TEXT:AXIS_X,AXIS_Y,AXIS_Z,DEGREES"."""
+    scale: Annotated[Flag, tyro.conf.arg(metavar="TEXT:FACTOR ...")] = ()
+    """About its centre."""
+    duplicate: Annotated[Flag, tyro.conf.arg(metavar="TEXT:X,Y,Z[,COPIES] ...")] = ()
+    """A copy so far away, or more of them in a row."""
+    opacity: Annotated[Flag, tyro.conf.arg(metavar="TEXT:OPACITY ...")] = ()
+    """From above 0 to 1."""
+    negative: tuple[str, ...] = ()
+    """What these texts are not: by default object, things, ..., or all other names of a teacher with a class list."""
+    threshold: float | None = None
+    """Select scores of at least this; by default one is suggested by the scores of all Gaussians, and said."""
+    keep_largest: int = 0
+    """Only so many connected parts of what is selected, those with the most opacity."""
+    grow: int = 0
+    """So many rounds that take neighbours of what is selected in, after --keep-largest; 1 leaves less of a rim."""
+    background: str | None = None
+    """Colour behind the pictures of --views, by default the file's, then that of the run."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Say what every edit would take, and write nothing."""
+    out: Path | None = None
+    """The PLY to write, and beside it the edits made, as .toml; by default RUN/edited.ply, or beside a PLY."""
+    views: tuple[str, ...] = ()
+    """Photos, by name or by index in name order, to draw before | after into `<stem of --out>_<view>.png`."""
+    all_held_out: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """All that training did not see, instead of --views."""
+    data: Path | None = None
+    """The folder of photos, where it is not the run's; a PLY has none."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes CUDA where there is a card."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is edited. Photos are read when they are first needed."""
+
+    source: Path
+    gaussians: "Gaussians"
+    """In the input's world frame."""
+    run: "LoadedRun | None"
+    """None for a PLY."""
+    sidecar: "Sidecar | None"
+    """Of a PLY that has one."""
+    data: Path | None
+    field: "Field | None"
+    """None where no edit asks."""
+
+    @cached_property
+    def scene(self) -> "Scene":
+        """Photos and cameras; `UserError` where there are none."""
+        from gsdff.config import DataConfig
+        from gsdff.data import load_scene
+        from gsdff.runs import check_poses
+
+        if self.field is not None:
+            return self.field.scene
+        if self.run is not None:
+            scene = load_scene(self.data or self.run.config.data, self.run.config.dataset)
+            check_poses(self.run, scene)
+            return scene
+        if self.data is None:
+            raise UserError(f"{self.source}: a PLY holds no photos to look from; name their folder with --data")
+        return load_scene(self.data, DataConfig(downscale=1 if self.sidecar is None else self.sidecar.downscale))
+
+    def select(self, gaussians: "Gaussians", selector: "Selector") -> "Selection":
+        """Those of the Gaussians that are meant: a click and a suggested threshold are of the scene before edits."""
+        from gsdff.asking import Query, answer, prepare
+        from gsdff.exemplars import Pixel
+        from gsdff.relevancy import TEMPERATURE
+
+        assert self.field is not None, "a field is opened where an edit asks"
+        click = selector.click
+        query = Query(
+            positives=selector.positives,
+            negatives=selector.negatives or (),
+            like=click and Pixel(click.view, click.x, click.y),
+            method="cosine" if selector.negatives == () else None,
+            temperature=selector.temperature or TEMPERATURE,
+            threshold=selector.threshold,
+        )
+        asked = prepare(self.field, query)
+        if query.threshold is None:
+            log.info("%s: %s at least %.3f (suggested)", selector, query.way, asked.threshold)
+        return answer(replace(self.field, gaussians=gaussians), asked).selection
+
+
+def main() -> None:
+    """Edits as the command line says."""
+    arguments = tyro.cli(EditArguments, prog="python -m gsdff.edit")
+    edits = collect_edits(arguments, sys.argv[1:])
+    out = choose_out(arguments)
+    record = choose_record(arguments, edits, out)
+
+    from gsdff.edit_file import write_edits
+    from gsdff.editing import apply_edits
+
+    subject = open_subject(arguments, asks=any(step.selector.selection is None for step in edits.steps))
+    views = find_views(arguments, subject)
+    edited = apply_edits(subject.gaussians, edits.steps, subject.select, dry_run=arguments.dry_run)
+    print(*edited.reports, sep="\n")
+    if arguments.dry_run:
+        return
+    save_scene(out, edited.gaussians, subject)
+    print(f"scene: {out}")
+    if record is not None:
+        write_edits(record, edits)
+        print(f"edits: {record}")
+    for path in save_pictures(out, views, subject, edited.gaussians, edits):
+        print(f"picture: {path}")
+
+
+def collect_edits(arguments: EditArguments, argv: Sequence[str]) -> "EditList":
+    """Those of the file, then those of the options, in the order that `argv` has them in."""
+    from gsdff.edit_file import read_edits
+    from gsdff.edit_flags import PARSERS
+    from gsdff.edit_steps import EditList, parse_color
+
+    if arguments.views and arguments.all_held_out:
+        raise UserError("--views and --all-held-out: expected one of them")
+    edits = EditList(()) if arguments.edits is None else read_edits(arguments.edits)
+    if arguments.background is not None:
+        try:
+            edits = replace(edits, background=parse_color(arguments.background))
+        except ValueError as error:
+            raise UserError(f"--background: {error}") from error
+    added = read_flags(arguments, argv)
+    if not (edits.steps or added):
+        raise UserError(f"expected something to do: --edits FILE or {', '.join(f'--{name}' for name in PARSERS)}")
+    return replace(edits, steps=(*edits.steps, *added))
+
+
+def read_flags(arguments: EditArguments, argv: Sequence[str]) -> list["EditStep"]:
+    """The edits of the options."""
+    from gsdff.edit_flags import PARSERS
+    from gsdff.edit_steps import Cleanup
+
+    # tyro keeps the order of one option's values, argv that of the options
+    given = {f"--{name}": iter(getattr(arguments, name)) for name in PARSERS}
+    steps = []
+    for option in (token.partition("=")[0] for token in argv):
+        if option in given:
+            values = next(given[option])
+            if not values:
+                raise UserError(f"{option}: expected a text, got nothing")
+            steps += map(PARSERS[option.removeprefix("--")], values)
+    limits = {"negatives": arguments.negative or None, "threshold": arguments.threshold}
+    cleaning = {"keep_largest": arguments.keep_largest, "grow": arguments.grow}
+    if not steps and (limits["negatives"] or limits["threshold"] is not None or any(cleaning.values())):
+        raise UserError("--negative, --threshold, --keep-largest, --grow: no option edits; of a file's, say them there")
+    try:
+        cleanup = Cleanup(**cleaning)
+        return [replace(step, selector=replace(step.selector, **limits), cleanup=cleanup) for step in steps]
+    except ValueError as error:  # names the key, as the option is called
+        raise UserError(f"--{error}".replace("_", "-", 1)) from error
+
+
+def choose_out(arguments: EditArguments) -> Path:
+    """The PLY to write; `UserError` for the source itself."""
+    source = arguments.run
+    beside = source.with_name(f"{source.stem}_edited.ply") if source.is_file() else source / "edited.ply"
+    out = arguments.out or beside
+    if out.suffix != ".ply":
+        raise UserError(f"--out {out}: expected a name ending in .ply")
+    own = source if source.is_file() else source / "scene.ply"
+    if out.resolve() == own.resolve():
+        raise UserError(f"--out {out}: is what is edited; choose another name, an edit takes out for good")
+    return out
+
+
+def choose_record(arguments: EditArguments, edits: "EditList", out: Path) -> Path | None:
+    """Where to write the edits made; None where that is the file they are from, and it says the same."""
+    from gsdff.edit_file import read_edits
+
+    record = out.with_suffix(".toml")
+    is_input = arguments.edits is not None and record.resolve() == arguments.edits.resolve()
+    if is_input and read_edits(record) == edits:
+        return None
+    if record.exists() and (is_input or not out.exists()):
+        raise UserError(f"--out {out}: the edits made would take the place of {record}; choose another name")
+    return record
+
+
+def open_subject(arguments: EditArguments, *, asks: bool) -> Subject:
+    """The scene to edit; features are needed only where an edit asks."""
+    from gsdff.field import open_field
+    from gsdff.ply import read_ply
+    from gsdff.runs import load_run
+    from gsdff.sidecar import Sidecar, sidecar_path
+
+    source, device = arguments.run, choose_device(arguments.device)
+    if asks:
+        field = open_field(source, device, data=arguments.data)
+        return Subject(source, field.gaussians, field.run, field.sidecar, arguments.data, field)
+    if source.is_file():
+        gaussians, beside = read_ply(source), sidecar_path(source)
+        sidecar = Sidecar.load(beside) if gaussians.features is not None and beside.is_file() else None
+        return Subject(source, gaussians.to(device), None, sidecar, arguments.data, None)
+    run = load_run(source)
+    gaussians = run.gaussians.to_input_frame(run.frame)
+    return Subject(source, gaussians.to(device), run, None, arguments.data, None)
+
+
+def find_views(arguments: EditArguments, subject: Subject) -> list["View"]:
+    """The views to draw."""
+    from gsdff.field import find_view
+
+    names = subject.scene.test_ids if arguments.all_held_out else dict.fromkeys(arguments.views)
+    return [find_view(subject.scene, name) for name in names]
+
+
+def save_scene(out: Path, gaussians: "Gaussians", subject: Subject) -> None:
+    """The PLY and, where its features are known, what asks them."""
+    from gsdff.field import describe_run
+    from gsdff.ply import write_ply
+    from gsdff.sidecar import sidecar_path
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    is_described = subject.run is not None and gaussians.features is not None
+    sidecar = describe_run(subject.run) if is_described else subject.sidecar
+    if sidecar is not None:
+        sidecar.save(sidecar_path(out))
+    write_ply(out, gaussians)
+
+
+def save_pictures(
+    out: Path, views: Sequence["View"], subject: Subject, edited: "Gaussians", edits: "EditList"
+) -> Iterator[Path]:
+    """Before | after of every view."""
+    import torch
+
+    from gsdff.evaluation import picture_name
+    from gsdff.pictures import save_png, titled
+    from gsdff.render import render_rgb
+
+    config = subject.run and subject.run.config
+    color = edits.background or (float(config is not None and config.dataset.background == "white"),) * 3
+    background = torch.tensor(color, device=edited.means.device)
+    mode = config.stage1.rasterize_mode if config else subject.sidecar.rasterize_mode if subject.sidecar else "classic"
+    for view in views:
+        camera, frame = view.camera.to(edited.means.device), subject.scene.frame
+        before, after = (
+            render_rgb(state.to_working_frame(frame), camera, background=background, rasterize_mode=mode).image
+            for state in (subject.gaussians, edited)
+        )
+        path = out.with_name(f"{out.stem}_{picture_name(view)}.png")
+        save_png(path, titled({"before": before, "after": after}))
+        yield path
+
+
+if __name__ == "__main__":
+    run_door(main)
