@@ -35,6 +35,7 @@ from gsdff.errors import UserError
 from gsdff.evaluation import score_images
 from gsdff.feature_evaluation import evaluate_features
 from gsdff.features import encode, teacher_cosine
+from gsdff.files import whole_file
 from gsdff.questions import find_questions
 from gsdff.render import render_features
 from gsdff.runs import LoadedRun, RunFolder, load_run
@@ -74,6 +75,8 @@ class Options:
     """Steps of stage 2."""
     arms: tuple[str, ...] = ()
     """Only arms whose title has one of these in it."""
+    report_only: bool = False
+    """Trains nothing and writes of what is there."""
     runs: Path = Path("runs/smoothness")
     """Where the runs are kept."""
     docs: Path = Path(__file__).resolve().parents[1] / "docs"
@@ -191,12 +194,17 @@ def main() -> None:
         made_of = hashlib.blake2b(json.dumps(to_table(config), sort_keys=True).encode(), digest_size=6).hexdigest()
         folder = home / f"{arm.key}_level{level:g}_seed{seed}_{made_of}"
         result = folder / "result.json"
+        if options.report_only and not result.is_file():
+            continue
         if not result.is_file():
             scores = run_arm(arm, config, scene, folder, options.labels)
-            result.write_text(json.dumps(scores, indent=1) + "\n")
+            with whole_file(result) as partial:
+                partial.write_text(json.dumps(scores, indent=1) + "\n")
             gc.collect()  # a trainer's maps and masks go with it, not whenever there are cycles enough
         rows.append({"arm": arm.title, "level": level, "seed": seed, "folder": str(folder)})
         rows[-1] |= json.loads(result.read_text())
+    if not rows:
+        raise UserError(f"{home}: no run is finished yet; leave --report-only away")
     facts = describe(base, scene, home, options.labels) | {"steps": options.steps, "command": sys.argv[1:]}
     write_scene(options.docs, options.name, facts, rows)
     write_figures(options.docs / FOLDER / f"{options.name}.png", scene, rows)
