@@ -205,7 +205,8 @@ def main() -> None:
         rows[-1] |= json.loads(result.read_text())
     if not rows:
         raise UserError(f"{home}: no run is finished yet; leave --report-only away")
-    facts = describe(base, scene, home, options.labels) | {"steps": options.steps, "command": sys.argv[1:]}
+    command = [word for word in sys.argv[1:] if word != "--report-only"]  # what makes the runs that are reported
+    facts = describe(base, scene, home, options.labels) | {"steps": options.steps, "command": command}
     write_scene(options.docs, options.name, facts, rows)
     write_figures(options.docs / FOLDER / f"{options.name}.png", scene, rows)
     write_page(options.docs)
