@@ -76,7 +76,8 @@ class FeatureTerm:
         error = compare(look.latents, look.alpha, strip, self.huber)
         shares = [smoother.share(step - self.first_step) for smoother in self.smoothers]
         replaced = max((share for share, row in zip(shares, self.smoothers, strict=True) if row.replaces), default=0.0)
-        loss, scalars = (1 - replaced) * error, {"feature": error}
+        # where it is replaced altogether it is only told, and costs no backward pass
+        loss, scalars = (1 - replaced) * error if replaced < 1 else torch.zeros_like(error), {"feature": error}
         for share, smoother in zip(shares, self.smoothers, strict=True):
             if share > 0:
                 scalars[smoother.name] = smoother.measure(look)

@@ -13,14 +13,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gsdff.edit_steps import RecolorMode
-from gsdff.gaussians import Gaussians
+from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.rotation import check_rotation, matrices_to_quats, multiply_quats, quats_to_matrices, rotate_sh
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Weights of Rec. 709, applied to the colours as they are stored (of photos: gamma-encoded)."""
 MAX_OPACITY = 1 - 1e-6
 """What an opacity of 1 is stored as: its logit is finite, and the rasteriser stops at 0.999 anyway."""
-_SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 _DARKEST = 1 / 255  # a mean colour darker than this has no hue to speak of
 _SMALLEST_SHARE = 0.1  # of the luminance, that a channel is taken to have: bounds what a tint multiplies noise with
 
@@ -49,7 +48,7 @@ def recolor(
     """
     fixed = _checked(gaussians, mask)
     A = recolor_matrix(_mean_color(fixed, mask), color, mode).to(fixed.means.device)
-    shift = (A.sum(1) - 1) * 0.5 / _SH_C0
+    shift = (A.sum(1) - 1) * 0.5 / SH_C0
     sh0 = fixed.sh0[mask].double() @ A.T + shift
     return replace(fixed, sh0=_put(fixed.sh0, mask, sh0), shN=_put(fixed.shN, mask, fixed.shN[mask].double() @ A.T))
 
@@ -202,7 +201,7 @@ def _checked_point(point: Sequence[float] | Tensor, name: str, like: Tensor) -> 
 def _mean_color(gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Float[Tensor, "3"]:
     """Opacity-weighted mean of the selected constant colours."""
     selected = extract(gaussians, mask)
-    return _weighted((0.5 + _SH_C0 * selected.sh0[:, 0].double()).clamp(min=0), selected)
+    return _weighted(selected.base_colors.double().clamp(min=0), selected)
 
 
 def _weighted(values: Float[Tensor, "N 3"], gaussians: Gaussians) -> Float[Tensor, "3"]:

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from gsdff.cameras import WorldFrame
 
+SH_C0 = 0.28209479177387814
+"""The constant spherical harmonic, 1 / (2 sqrt(pi))."""
+
 
 @dataclass
 class Gaussians:
@@ -23,7 +26,7 @@ class Gaussians:
     log_scales: Float[Tensor, "N 3"]
     logit_opacities: Float[Tensor, "N"]
     sh0: Float[Tensor, "N 1 3"]
-    """Constant band of the spherical harmonics: colour = 0.5 + 0.2821 sh0 + ..."""
+    """Constant band of the spherical harmonics: colour = 0.5 + SH_C0 sh0 + ..."""
     shN: Float[Tensor, "N B 3"]
     """Higher bands, B = (degree + 1)^2 - 1, in gsplat's (and 3DGS's) order."""
     features: Float[Tensor, "N K"] | None = None
@@ -41,6 +44,11 @@ class Gaussians:
     def opacities(self) -> Float[Tensor, "N"]:
         """Opacity at the centre, in (0, 1)."""
         return self.logit_opacities.sigmoid()
+
+    @property
+    def base_colors(self) -> Float[Tensor, "N 3"]:
+        """RGB of the constant band, not clamped to [0, 1]."""
+        return 0.5 + SH_C0 * self.sh0[:, 0]
 
     @property
     def sh(self) -> Float[Tensor, "N A 3"]:

@@ -4,11 +4,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from gsdff.gaussians import Gaussians
+from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.neighbours import nearest_neighbours
 
-SH_C0 = 0.28209479177387814
-"""The constant spherical harmonic, 1 / (2 sqrt(pi))."""
 FIRST_OPACITY = 0.1
 NUM_NEIGHBOURS = 3
 SMALLEST_SCALE = 1e-7**0.5

@@ -18,6 +18,8 @@ from gsdff.scene import VOID, Scene, View
 log = logging.getLogger("gsdff")
 
 CLASSES_FILE = "classes.json"
+INSTANCES_FOLDER = "instances"
+"""Beside the label images."""
 
 
 @dataclass(frozen=True)

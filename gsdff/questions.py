@@ -8,7 +8,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.labels import LabelClass, Truth, find_truth, read_instances
+from gsdff.labels import INSTANCES_FOLDER, LabelClass, Truth, find_truth, read_instances
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers import Teacher
 
@@ -64,7 +64,7 @@ def find_questions(teacher: Teacher, scene: Scene, labels: Path | None, names: S
     if names:
         truth = _restrict(truth, names)
     stems = [scene.views[i].stem for i in scene.test_ids]
-    instances = truth.folder.parent / "instances"
+    instances = truth.folder.parent / INSTANCES_FOLDER
     has_all = all((instances / f"{stem}.png").is_file() for stem in stems if (truth.folder / f"{stem}.png").is_file())
     return Questions(truth.competing, truth, instances if has_all else None)
 

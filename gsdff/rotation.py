@@ -121,7 +121,7 @@ def band_rotations(R: Float[Tensor, "3 3"], degree: int) -> list[Float[Tensor, "
     return [torch.linalg.lstsq(before[:, mine], after[:, mine]).solution.T for mine in bands]
 
 
-def sh_basis(directions: Float[Tensor, "P 3"]) -> Float[Tensor, "P 16"]:
+def sh_basis(directions: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 16"]:
     """Real spherical harmonics of bands 0 to 3 in unit directions, in 3DGS's order and signs, of norm 1 on the sphere.
 
     The same polynomials as the rasteriser's (`gsdff.render.harmonics`).

@@ -18,13 +18,13 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 import tyro
 from ablation_arms import CORE, Arm, all_arms, configure, make_label_masks, seeded
 from ablation_report import FOLDER, write_figures, write_page, write_scene
+from study_tools import clean_cosine
 from tqdm import tqdm
 
 from gsdff.cli import run_door
@@ -34,17 +34,13 @@ from gsdff.data import load_scene
 from gsdff.errors import UserError
 from gsdff.evaluation import score_images
 from gsdff.feature_evaluation import evaluate_features
-from gsdff.features import encode, teacher_cosine
 from gsdff.files import whole_file
 from gsdff.questions import find_questions
-from gsdff.render import render_features
 from gsdff.runs import LoadedRun, RunFolder, load_run
 from gsdff.scene import Scene
 from gsdff.segmentation_metrics import Mean, speckles
 from gsdff.start import first_gaussians
 from gsdff.teachers import open_teacher
-from gsdff.teachers.basis import Basis
-from gsdff.teachers.toy import ToyTeacher
 from gsdff.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -128,7 +124,7 @@ def run_arm(arm: Arm, config: TrainConfig, scene: Scene, folder: Path, labels: P
     field, maps = features["labels"]["field"], features["label_maps"]
     return {
         "cosine": features["cosine_to_teacher"],
-        "clean_error": clean_error(run, scene) if config.teacher.name == "toy" else None,
+        "clean_error": 1 - clean_cosine(run, scene) if config.teacher.name == "toy" else None,
         "miou": field["miou"],
         "boundary_3px": field["boundary_miou"]["3px"],
         "boundary_5px": field["boundary_miou"]["5px"],
@@ -141,17 +137,6 @@ def run_arm(arm: Arm, config: TrainConfig, scene: Scene, folder: Path, labels: P
         "teacher": features["labels"]["teacher"]
         | {key: maps["teacher"][key] for key in ("speckle_share", "view_consistency")},
     }
-
-
-@torch.no_grad()
-def clean_error(run: LoadedRun, scene: Scene) -> float:
-    """1 - cosine of the field to what a flawless teacher would say, mean over the held-out photos' pixels."""
-    teacher, B, errors = ToyTeacher(run.config.teacher, scene), Basis.load(RunFolder(run.folder).basis).B, []
-    for view in (scene.views[view_id] for view_id in scene.test_ids):
-        clean = teacher.clean(view).permute(1, 2, 0)
-        latents = render_features(run.gaussians, view.camera, rasterize_mode=run.config.stage1.rasterize_mode).image
-        errors.append(1 - float(teacher_cosine(latents, encode(clean, B))[clean.any(-1)].mean()))
-    return fmean(errors)
 
 
 def describe(config: TrainConfig, scene: Scene, home: Path, labels: Path | None) -> dict[str, Any]:

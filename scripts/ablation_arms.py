@@ -11,9 +11,8 @@ from tqdm import tqdm
 
 from gsdff.config import TrainConfig
 from gsdff.config_file import find_preset, lay_over, read_table
-from gsdff.labels import find_label_images, read_instances
+from gsdff.labels import INSTANCES_FOLDER, find_label_images, read_instances
 from gsdff.scene import VOID, Scene
-from gsdff.teachers.toy import INSTANCES_FOLDER
 
 SHIFT = 3
 """Pixels by which shifted masks are wrong, right and down."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from bench_rasterizer import machine
 from PIL import Image
+from study_tools import markdown_table, mean_and_spread
 
 from gsdff.pictures import GAP, TITLE_HEIGHT, save_png, stacked, titled
 from gsdff.scene import Scene
@@ -64,18 +65,18 @@ def show(group: Sequence[Mapping[str, Any]], column: str) -> str:
     values = [run[column] * SCALES.get(column, 1) for run in group if run[column] is not None]
     if not values:
         return ""
-    digits, spread = COLUMNS[column][1], (max(values) - min(values)) / 2
-    return f"{fmean(values):.{digits}f}" + (f" ± {spread:.{digits}f}" if len(values) > 1 and digits else "")
+    digits = COLUMNS[column][1]
+    return mean_and_spread(values, digits) if digits else f"{fmean(values):.0f}"
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """One level's rows as a table: an arm a line, in the order of the runs."""
     shown = [name for name in COLUMNS if any(row[name] is not None for row in rows)]
-    lines = [["arm", *(COLUMNS[name][0] for name in shown)], ["---", *["---:"] * len(shown)]]
+    lines = []
     for arm in dict.fromkeys(row["arm"] for row in rows):
         group = [row for row in rows if row["arm"] == arm]
         lines.append([arm, *(show(group, name) for name in shown)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(["arm", *(COLUMNS[name][0] for name in shown)], lines)
 
 
 def write_scene(docs: Path, name: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -88,7 +89,7 @@ def write_scene(docs: Path, name: str, facts: Mapping[str, Any], rows: Sequence[
         writer.writerow(keys)
         writer.writerows([row[key] for key in keys] for row in rows)
     (folder / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
-    levels, teacher = list(dict.fromkeys(row["level"] for row in rows)), rows[0]["teacher"]
+    levels = list(dict.fromkeys(row["level"] for row in rows))
     place = machine()
     parts = [
         f"## {name}",
@@ -186,5 +187,4 @@ def paper_table(tables: Sequence[Path]) -> str:
             for line, (*_, arm) in zip(lines[1:], PAPER.values(), strict=True):
                 group = [{name: float(row[name]) for name in OURS} for row in rows if row["arm"] == arm]
                 line += [show(group, column) for column in OURS]
-    lines.insert(1, ["---", *["---:"] * (len(lines[0]) - 1)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(lines[0], lines[1:])

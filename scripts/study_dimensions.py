@@ -24,19 +24,17 @@ from typing import Annotated
 import torch
 import tyro
 from bench_rasterizer import machine
+from study_tools import clean_cosine, markdown_table, mean_and_spread
 from tqdm import tqdm
 
 from gsdff.cameras import Camera
 from gsdff.cli import run_door
 from gsdff.data import load_scene
 from gsdff.errors import UserError
-from gsdff.features import encode, teacher_cosine
-from gsdff.render import render_features
 from gsdff.runs import RunFolder, load_run
 from gsdff.scene import View
-from gsdff.teachers.basis import Basis, fit_basis
+from gsdff.teachers.basis import fit_basis
 from gsdff.teachers.precomputed import PrecomputedTeacher
-from gsdff.teachers.toy import ToyTeacher
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MARGINS = {"miou": 0.005, "cosine": 0.001}
@@ -108,18 +106,11 @@ def read_times(metrics: Path) -> dict[str, float]:
     return {"step_ms": 1e3 * pace, "start_s": lines[0]["seconds"] - lines[0]["step"] * pace}
 
 
-@torch.no_grad()
 def compare_with_clean(folder: Path) -> dict[str, float]:
-    """Mean cosine of the field to what a flawless teacher would say, at the held-out photos' size."""
+    """Mean cosine of the field to what a flawless teacher would say, and what its features take."""
     run = load_run(folder)
-    scene, B = load_scene(run.config.data, run.config.dataset), Basis.load(RunFolder(folder).basis).B
-    teacher, cosines = ToyTeacher(run.config.teacher, scene), []
-    for view in (scene.views[view_id] for view_id in scene.test_ids):
-        clean = teacher.clean(view).permute(1, 2, 0)
-        camera = view.camera.resized(clean.shape[1], clean.shape[0])
-        latents = render_features(run.gaussians, camera, rasterize_mode=run.config.stage1.rasterize_mode).image
-        cosines.append(float(teacher_cosine(latents, encode(clean, B))[clean.any(-1)].mean()))
-    return {"clean": fmean(cosines), "features_mb": run.gaussians.features.nbytes / 1e6}
+    scene = load_scene(run.config.data, run.config.dataset)
+    return {"clean": clean_cosine(run, scene), "features_mb": run.gaussians.features.nbytes / 1e6}
 
 
 def energy_curve(argument: str, dims: Sequence[int]) -> dict:
@@ -137,16 +128,10 @@ def energy_curve(argument: str, dims: Sequence[int]) -> dict:
     return {"name": words or folder.name, "channels": len(moment), "maps": len(views), "energy": curve}
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
-    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in [header, ["---:"] * len(header), *rows])
-
-
 def show(group: Sequence[Mapping[str, float]], name: str) -> str:
     """A figure of several runs: the median of costs, mean ± half the range of anything else."""
     values = [run[name] for run in group]
-    spread = (max(values) - min(values)) / 2
-    return f"{median(values):.1f}" if name in COSTS else f"{fmean(values):.4f} ± {spread:.4f}"
+    return f"{median(values):.1f}" if name in COSTS else mean_and_spread(values, 4)
 
 
 def write_page(options: Options, runs: Mapping[int, list[dict]], curves: Sequence[dict], knee: int | None) -> str:
@@ -164,14 +149,14 @@ def write_page(options: Options, runs: Mapping[int, list[dict]], curves: Sequenc
         "another question. The clean field is what this teacher would say without its faults. Every K: "
         f"{options.steps} steps of stage 2 on one shared stage 1, scored on held-out views; mean ± half the range over "
         f"{options.seeds} seeds, costs are medians.",
-        markdown(["K", *SCORES.values(), *COSTS.values()], rows),
+        markdown_table(["K", *SCORES.values(), *COSTS.values()], rows, first="---:"),
         f"The teacher's own mIoU: {show(every, 'teacher_miou')}.",
         f"**The knee: {f'K = {knee}' if knee else 'none'}**, the smallest K whose means are {rule}.",
     ]
     if curves:
         header = ["K", *(f"{curve['name']} (T = {curve['channels']}, {curve['maps']} maps)" for curve in curves)]
         rows = [[dim, *(f"{curve['energy'][dim]:.5f}" for curve in curves)] for dim in runs]
-        parts += ["## Kept energy of other teachers' maps", markdown(header, rows)]
+        parts += ["## Kept energy of other teachers' maps", markdown_table(header, rows, first="---:")]
     return "\n\n".join(parts) + "\n"
 
 

@@ -5,12 +5,12 @@ against every pixel, a row of pixels at a time: no tiles, no early exit. The mea
 gsplat 1.5.3 (its `_torch_impl` differs: it knows neither the opacity-aware radii nor `radius_clip`).
 """
 
-from math import pi, sqrt
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int32
 from torch import Tensor
+
+from gsdff.rotation import quats_to_matrices, sh_basis
 
 ALPHA_CUTOFF = 1 / 255
 """A Gaussian does not count at a pixel where its alpha is below this."""
@@ -122,19 +122,8 @@ def project(
     slope_y = torch.clamp(y / z, -cy / fy - margin_y, (height - cy) / fy + margin_y)
     zero = torch.zeros_like(z)
     J = torch.stack([fx / z, zero, -fx * slope_x / z, zero, fy / z, -fy * slope_y / z], dim=-1)
-    root = J.unflatten(-1, (2, 3)) @ rotations @ rotation_matrices(quats) @ torch.diag_embed(scales)  # [C, N, 2, 3]
+    root = J.unflatten(-1, (2, 3)) @ rotations @ quats_to_matrices(quats) @ torch.diag_embed(scales)  # [C, N, 2, 3]
     return points, means2d, root @ root.mT
-
-
-def rotation_matrices(quats: Float[Tensor, "N 4"]) -> Float[Tensor, "N 3 3"]:
-    """Rotations of quaternions wxyz, which need not have norm one."""
-    w, x, y, z = F.normalize(quats, dim=-1).unbind(-1)
-    rows = [
-        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], dim=-1),
-        torch.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], dim=-1),
-        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], dim=-1),
-    ]
-    return torch.stack(rows, dim=-2)
 
 
 def blur_and_invert(
@@ -182,27 +171,9 @@ def bounding_radii(
 
 def evaluate_sh(degree: int, directions: Float[Tensor, "*B 3"], coefficients: Tensor) -> Float[Tensor, "*B 3"]:
     """Real spherical harmonics up to a degree of 0 to 3, in 3DGS's order and signs, at directions of any length."""
-    x, y, z = F.normalize(directions, dim=-1).unbind(-1)
-    basis = [
-        sqrt(1 / (4 * pi)) * torch.ones_like(x),
-        -sqrt(3 / (4 * pi)) * y,
-        sqrt(3 / (4 * pi)) * z,
-        -sqrt(3 / (4 * pi)) * x,
-        sqrt(15 / (4 * pi)) * x * y,
-        -sqrt(15 / (4 * pi)) * y * z,
-        sqrt(5 / (16 * pi)) * (3 * z * z - 1),
-        -sqrt(15 / (4 * pi)) * x * z,
-        sqrt(15 / (16 * pi)) * (x * x - y * y),
-        -sqrt(35 / (32 * pi)) * y * (3 * x * x - y * y),
-        sqrt(105 / (4 * pi)) * x * y * z,
-        -sqrt(21 / (32 * pi)) * y * (5 * z * z - 1),
-        sqrt(7 / (16 * pi)) * z * (5 * z * z - 3),
-        -sqrt(21 / (32 * pi)) * x * (5 * z * z - 1),
-        sqrt(105 / (16 * pi)) * z * (x * x - y * y),
-        -sqrt(35 / (32 * pi)) * x * (x * x - 3 * y * y),
-    ]
     count = (degree + 1) ** 2
-    return (torch.stack(basis[:count], dim=-1)[..., None] * coefficients[..., :count, :]).sum(-2)
+    basis = sh_basis(F.normalize(directions, dim=-1))[..., :count]
+    return (basis[..., None] * coefficients[..., :count, :]).sum(-2)
 
 
 def offsets(

@@ -15,7 +15,6 @@ from torch.autograd.function import once_differentiable
 from gsdff.gaussians import Gaussians
 from gsdff.neighbours import nearest_neighbours
 
-_SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 _SMALLEST_WEIGHT = 1e-20  # less counts as none, so that no sum of weights is too small to divide by
 
 
@@ -105,7 +104,7 @@ def build_graph(
     # neighbours that all lie at one place have no distance to measure by; they are 0 of it apart
     unit = (reach[:, None] * reach[ids]).clamp_min(torch.finfo(reach.dtype).tiny)
     powers = distances.square() / unit / sigma_space**2
-    colors = (0.5 + _SH_C0 * gaussians.sh0[:, 0]).clamp(0, 1)
+    colors = gaussians.base_colors.clamp(0, 1)
     powers += _squared_distances(colors, ids) / sigma_color**2
     seen = torch.ones(num, dtype=torch.bool, device=ids.device)
     if features is not None:

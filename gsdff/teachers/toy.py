@@ -19,14 +19,13 @@ from torch import Tensor
 from gsdff.config import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.features import area_shares
-from gsdff.labels import find_label_images, read_instances
+from gsdff.labels import INSTANCES_FOLDER, find_label_images, read_instances
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers.labelled import show
 from gsdff.teachers.texts import TextVectors, name_classes
 
 log = logging.getLogger("gsdff")
 
-INSTANCES_FOLDER = "instances"
 _VERSION = 1
 """Goes up with every change of what is simulated."""
 

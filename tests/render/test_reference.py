@@ -12,12 +12,8 @@ from gsplat.cuda._torch_impl import (
 )
 from random_splats import DIFFERENTIABLE, GEOMETRY, Splats, random_splats, render
 
-from gsdff.render.reference import (
-    ALPHA_CUTOFF,
-    evaluate_sh,
-    rasterization,
-    rotation_matrices,
-)
+from gsdff.render.reference import ALPHA_CUTOFF, evaluate_sh, rasterization
+from gsdff.rotation import quats_to_matrices
 
 
 def on_the_axis(depths: list[float], opacities: list[float], colors: list[list[float]], scale: float = 0.1) -> Splats:
@@ -175,7 +171,7 @@ def test_covariances_agree_with_gsplat(generator):
     quats = torch.randn(50, 4, generator=generator, dtype=torch.float64)
     scales = torch.rand(50, 3, generator=generator, dtype=torch.float64)
     expected, _ = _quat_scale_to_covar_preci(quats, scales, True, False)
-    root = rotation_matrices(quats) * scales[:, None]
+    root = quats_to_matrices(quats) * scales[:, None]
     torch.testing.assert_close(root @ root.mT, expected)
 
 

@@ -1,0 +1,37 @@
+"""What the studies share: scores that only the simulated teacher has, and tables."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import torch
+
+from gsdff.features import encode, teacher_cosine
+from gsdff.render import render_features
+from gsdff.runs import LoadedRun, RunFolder
+from gsdff.scene import Scene
+from gsdff.teachers.basis import Basis
+from gsdff.teachers.toy import ToyTeacher
+
+
+@torch.no_grad()
+def clean_cosine(run: LoadedRun, scene: Scene) -> float:
+    """Mean cosine of the field to what a flawless toy teacher would say, over the held-out photos' pixels."""
+    teacher, B, cosines = ToyTeacher(run.config.teacher, scene), Basis.load(RunFolder(run.folder).basis).B, []
+    for view in (scene.views[view_id] for view_id in scene.test_ids):
+        clean = teacher.clean(view).permute(1, 2, 0)
+        camera = view.camera.resized(clean.shape[1], clean.shape[0])
+        latents = render_features(run.gaussians, camera, rasterize_mode=run.config.stage1.rasterize_mode).image
+        cosines.append(float(teacher_cosine(latents, encode(clean, B))[clean.any(-1)].mean()))
+    return fmean(cosines)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, first: str = "---") -> str:
+    """A Markdown table of figures, aligned at the right but for the first column's rule."""
+    rule = [first, *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in [header, rule, *rows])
+
+
+def mean_and_spread(values: Sequence[float], digits: int) -> str:
+    """Mean ± half the range; the value alone where there is one."""
+    spread = (max(values) - min(values)) / 2
+    return f"{fmean(values):.{digits}f}" + (f" ± {spread:.{digits}f}" if len(values) > 1 else "")
