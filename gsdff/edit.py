@@ -1,10 +1,8 @@
 """`python -m gsdff.edit RUN --delete chair`: changes what answers to a text, and writes the scene that is left."""
 
-import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -14,15 +12,10 @@ from gsdff.cli import choose_device, run_door
 from gsdff.errors import UserError
 
 if TYPE_CHECKING:
-    from gsdff.edit_steps import EditList, EditStep, Selector
-    from gsdff.field import Field
+    from gsdff.edit_steps import EditList, EditStep
     from gsdff.gaussians import Gaussians
-    from gsdff.runs import LoadedRun
-    from gsdff.scene import Scene, View
-    from gsdff.selection import Selection
-    from gsdff.sidecar import Sidecar
-
-log = logging.getLogger("gsdff")
+    from gsdff.scene import View
+    from gsdff.subject import Subject
 
 Flag: TypeAlias = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 """What one option says: the values of each time that it was given."""
@@ -79,60 +72,6 @@ class EditArguments:
     """`auto` takes CUDA where there is a card."""
 
 
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """What is edited. Photos are read when they are first needed."""
-
-    source: Path
-    gaussians: "Gaussians"
-    """In the input's world frame."""
-    run: "LoadedRun | None"
-    """None for a PLY."""
-    sidecar: "Sidecar | None"
-    """Of a PLY that has one."""
-    data: Path | None
-    field: "Field | None"
-    """None where no edit asks."""
-
-    @cached_property
-    def scene(self) -> "Scene":
-        """Photos and cameras; `UserError` where there are none."""
-        from gsdff.config import DataConfig
-        from gsdff.data import load_scene
-        from gsdff.runs import check_poses
-
-        if self.field is not None:
-            return self.field.scene
-        if self.run is not None:
-            scene = load_scene(self.data or self.run.config.data, self.run.config.dataset)
-            check_poses(self.run, scene)
-            return scene
-        if self.data is None:
-            raise UserError(f"{self.source}: a PLY holds no photos to look from; name their folder with --data")
-        return load_scene(self.data, DataConfig(downscale=1 if self.sidecar is None else self.sidecar.downscale))
-
-    def select(self, gaussians: "Gaussians", selector: "Selector") -> "Selection":
-        """Those of the Gaussians that are meant: a click and a suggested threshold are of the scene before edits."""
-        from gsdff.asking import Query, answer, prepare
-        from gsdff.exemplars import Pixel
-        from gsdff.relevancy import TEMPERATURE
-
-        assert self.field is not None, "a field is opened where an edit asks"
-        click = selector.click
-        query = Query(
-            positives=selector.positives,
-            negatives=selector.negatives or (),
-            like=click and Pixel(click.view, click.x, click.y),
-            method="cosine" if selector.negatives == () else None,
-            temperature=selector.temperature or TEMPERATURE,
-            threshold=selector.threshold,
-        )
-        asked = prepare(self.field, query)
-        if query.threshold is None:
-            log.info("%s: %s at least %.3f (suggested)", selector, query.way, asked.threshold)
-        return answer(replace(self.field, gaussians=gaussians), asked).selection
-
-
 def main() -> None:
     """Edits as the command line says."""
     arguments = tyro.cli(EditArguments, prog="python -m gsdff.edit")
@@ -142,14 +81,16 @@ def main() -> None:
 
     from gsdff.edit_file import write_edits
     from gsdff.editing import apply_edits
+    from gsdff.subject import open_subject
 
-    subject = open_subject(arguments, asks=any(step.selector.selection is None for step in edits.steps))
+    asks = any(step.selector.selection is None for step in edits.steps)
+    subject = open_subject(arguments.run, choose_device(arguments.device), data=arguments.data, asks=asks)
     views = find_views(arguments, subject)
     edited = apply_edits(subject.gaussians, edits.steps, subject.select, dry_run=arguments.dry_run)
     print(*edited.reports, sep="\n")
     if arguments.dry_run:
         return
-    save_scene(out, edited.gaussians, subject)
+    subject.save(out, edited.gaussians)
     print(f"scene: {out}")
     if record is not None:
         write_edits(record, edits)
@@ -229,27 +170,7 @@ def choose_record(arguments: EditArguments, edits: "EditList", out: Path) -> Pat
     return record
 
 
-def open_subject(arguments: EditArguments, *, asks: bool) -> Subject:
-    """The scene to edit; features are needed only where an edit asks."""
-    from gsdff.field import open_field
-    from gsdff.ply import read_ply
-    from gsdff.runs import load_run
-    from gsdff.sidecar import Sidecar, sidecar_path
-
-    source, device = arguments.run, choose_device(arguments.device)
-    if asks:
-        field = open_field(source, device, data=arguments.data)
-        return Subject(source, field.gaussians, field.run, field.sidecar, arguments.data, field)
-    if source.is_file():
-        gaussians, beside = read_ply(source), sidecar_path(source)
-        sidecar = Sidecar.load(beside) if gaussians.features is not None and beside.is_file() else None
-        return Subject(source, gaussians.to(device), None, sidecar, arguments.data, None)
-    run = load_run(source)
-    gaussians = run.gaussians.to_input_frame(run.frame)
-    return Subject(source, gaussians.to(device), run, None, arguments.data, None)
-
-
-def find_views(arguments: EditArguments, subject: Subject) -> list["View"]:
+def find_views(arguments: EditArguments, subject: "Subject") -> list["View"]:
     """The views to draw."""
     from gsdff.field import find_view
 
@@ -257,39 +178,16 @@ def find_views(arguments: EditArguments, subject: Subject) -> list["View"]:
     return [find_view(subject.scene, name) for name in names]
 
 
-def save_scene(out: Path, gaussians: "Gaussians", subject: Subject) -> None:
-    """The PLY and, where its features are known, what asks them."""
-    from gsdff.field import describe_run
-    from gsdff.ply import write_ply
-    from gsdff.sidecar import sidecar_path
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    is_described = subject.run is not None and gaussians.features is not None
-    sidecar = describe_run(subject.run) if is_described else subject.sidecar
-    if sidecar is not None:
-        sidecar.save(sidecar_path(out))
-    write_ply(out, gaussians)
-
-
 def save_pictures(
-    out: Path, views: Sequence["View"], subject: Subject, edited: "Gaussians", edits: "EditList"
+    out: Path, views: Sequence["View"], subject: "Subject", edited: "Gaussians", edits: "EditList"
 ) -> Iterator[Path]:
     """Before | after of every view."""
-    import torch
-
     from gsdff.evaluation import picture_name
     from gsdff.pictures import save_png, titled
-    from gsdff.render import render_rgb
 
-    config = subject.run and subject.run.config
-    color = edits.background or (float(config is not None and config.dataset.background == "white"),) * 3
-    background = torch.tensor(color, device=edited.means.device)
-    mode = config.stage1.rasterize_mode if config else subject.sidecar.rasterize_mode if subject.sidecar else "classic"
     for view in views:
-        camera, frame = view.camera.to(edited.means.device), subject.scene.frame
         before, after = (
-            render_rgb(state.to_working_frame(frame), camera, background=background, rasterize_mode=mode).image
-            for state in (subject.gaussians, edited)
+            subject.draw(gaussians, view.camera, edits.background) for gaussians in (subject.gaussians, edited)
         )
         path = out.with_name(f"{out.stem}_{picture_name(view)}.png")
         save_png(path, titled({"before": before, "after": after}))

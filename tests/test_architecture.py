@@ -23,7 +23,7 @@ NOUNS = {
 WHOLES = {
     "trainer", "radiance", "start", "distill", "checkpoint", "runs", "report", "evaluation", "feature_evaluation",
     "feature_report", "feature_scores", "questions", "targets", "smoothness", "segments", "editing", "field",
-    "sidecar", "asking", "exemplars", "answer_pictures",
+    "sidecar", "asking", "exemplars", "answer_pictures", "subject",
 }  # fmt: skip
 DOORS = {"train", "evaluate", "export", "prepare", "query", "edit", "cli"}
 HEAVY = {

@@ -1,0 +1,120 @@
+"""A scene to edit: a run or a PLY, its features where edits ask, its photos where pictures are wanted."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gsdff.asking import Query, answer, prepare
+from gsdff.cameras import Camera
+from gsdff.config import DataConfig
+from gsdff.data import load_scene
+from gsdff.edit_steps import Selector
+from gsdff.errors import UserError
+from gsdff.exemplars import Pixel
+from gsdff.field import Field, describe_run, open_field
+from gsdff.gaussians import Gaussians
+from gsdff.ply import read_ply, write_ply
+from gsdff.relevancy import TEMPERATURE
+from gsdff.render import RasterizeMode, render_rgb
+from gsdff.runs import LoadedRun, check_poses, load_run
+from gsdff.scene import Scene
+from gsdff.selection import Selection
+from gsdff.sidecar import Sidecar, sidecar_path
+
+log = logging.getLogger("gsdff")
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is edited. Photos are read when they are first needed."""
+
+    source: Path
+    gaussians: Gaussians
+    """In the input's world frame."""
+    run: LoadedRun | None
+    """None for a PLY."""
+    sidecar: Sidecar | None
+    """Of a PLY that has one."""
+    data: Path | None
+    field: Field | None
+    """None where no edit asks."""
+
+    @cached_property
+    def scene(self) -> Scene:
+        """Photos and cameras; `UserError` where there are none."""
+        if self.field is not None:
+            return self.field.scene
+        if self.run is not None:
+            scene = load_scene(self.data or self.run.config.data, self.run.config.dataset)
+            check_poses(self.run, scene)
+            return scene
+        if self.data is None:
+            raise UserError(f"{self.source}: a PLY holds no photos to look from; name their folder with --data")
+        return load_scene(self.data, DataConfig(downscale=1 if self.sidecar is None else self.sidecar.downscale))
+
+    @property
+    def rasterize_mode(self) -> RasterizeMode:
+        """How the scene was rendered as it was trained."""
+        if self.run is not None:
+            return self.run.config.stage1.rasterize_mode
+        return "classic" if self.sidecar is None else self.sidecar.rasterize_mode
+
+    @property
+    def background(self) -> tuple[float, float, float]:
+        """What the run was trained over; black for a PLY."""
+        return (float(self.run is not None and self.run.config.dataset.background == "white"),) * 3
+
+    def select(self, gaussians: Gaussians, selector: Selector) -> Selection:
+        """Those of the Gaussians that are meant: a click and a suggested threshold are of the scene before edits."""
+        assert self.field is not None, "a field is opened where an edit asks"
+        click = selector.click
+        query = Query(
+            positives=selector.positives,
+            negatives=selector.negatives or (),
+            like=click and Pixel(click.view, click.x, click.y),
+            method="cosine" if selector.negatives == () else None,
+            temperature=selector.temperature or TEMPERATURE,
+            threshold=selector.threshold,
+        )
+        asked = prepare(self.field, query)
+        if query.threshold is None:
+            log.info("%s: %s at least %.3f (suggested)", selector, query.way, asked.threshold)
+        return answer(replace(self.field, gaussians=gaussians), asked).selection
+
+    def draw(
+        self, gaussians: Gaussians, camera: Camera, background: Sequence[float] | None = None
+    ) -> Float[Tensor, "H W 3"]:
+        """Gaussians of the input's frame as a camera of the scene sees them."""
+        color = torch.tensor(background or self.background, device=gaussians.means.device)
+        working = gaussians.to_working_frame(self.scene.frame)
+        camera = camera.to(gaussians.means.device)
+        return render_rgb(working, camera, background=color, rasterize_mode=self.rasterize_mode).image
+
+    def save(self, path: Path, gaussians: Gaussians) -> None:
+        """Writes a PLY and, where its features are known, what asks them."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_described = self.run is not None and gaussians.features is not None
+        sidecar = describe_run(self.run) if is_described else self.sidecar
+        if sidecar is not None:
+            sidecar.save(sidecar_path(path))
+        write_ply(path, gaussians)
+
+
+def open_subject(source: Path, device: str, *, data: Path | None = None, asks: bool) -> Subject:
+    """The scene of a run or a PLY; features are needed only where an edit asks."""
+    if asks:
+        field = open_field(source, device, data=data)
+        return Subject(source, field.gaussians, field.run, field.sidecar, data, field)
+    if source.is_file():
+        gaussians, beside = read_ply(source), sidecar_path(source)
+        sidecar = Sidecar.load(beside) if gaussians.features is not None and beside.is_file() else None
+        return Subject(source, gaussians.to(device), None, sidecar, data, None)
+    run = load_run(source)
+    gaussians = run.gaussians.to_input_frame(run.frame)
+    return Subject(source, gaussians.to(device), run, None, data, None)
