@@ -50,7 +50,10 @@ class Query:
     positives: tuple[str, ...] = ()
     """With `classes`, those of them to select."""
     negatives: tuple[str, ...] = ()
-    """What it is compared with; empty takes `DEFAULT_NEGATIVES`, or all other names of a field that lacks these."""
+    """What texts compete with besides `DEFAULT_NEGATIVES`, or all other names of a field that lacks these; what an
+    exemplar competes with."""
+    only_negatives: bool = False
+    """Leave the default ones out."""
     classes: tuple[str, ...] = ()
     """The best of these wins (argmax)."""
     like: Exemplar | None = None
@@ -122,6 +125,7 @@ class Query:
             self.way == "cosine" or self.like is None or bool(self.negatives),
             f"--method {self.way}: an example needs --negative to be compared with, or --method cosine",
         )
+        _require(bool(self.negatives) or not self.only_negatives, "--only-negatives: needs --negative to compare with")
         both = {fold(name) for name in self.positives} & {fold(name) for name in self.negatives}
         _require(not both, f"--negative: {', '.join(sorted(both))} cannot be asked for and against at once")
 
@@ -253,20 +257,30 @@ def _with_threshold(field: Field, asked: Asked) -> Asked:
 
 
 def _negatives(field: Field, query: Query, positives: Float[Tensor, "P T"]) -> Float[Tensor, "M T"]:
-    if query.negatives:
-        return field.encode_text(query.negatives, query.prompts)
+    named = field.encode_text(query.negatives, query.prompts) if query.negatives else positives[:0]
+    if query.only_negatives or query.like is not None:
+        return named
+    return torch.cat([named, _default_negatives(field, query, positives)]).unique(dim=0)
+
+
+def _default_negatives(field: Field, query: Query, positives: Float[Tensor, "P T"]) -> Float[Tensor, "M T"]:
     asked = {fold(name) for name in query.positives}
     if all(map(field.knows, DEFAULT_NEGATIVES)):
         names = [name for name in DEFAULT_NEGATIVES if name not in asked]
-        _require(names, f"--negative: needed, as {', '.join(DEFAULT_NEGATIVES)} are all asked for")
-        return field.encode_text(names, query.prompts)
+        _require(
+            names or query.negatives, f"--negative: needed, as {', '.join(DEFAULT_NEGATIVES)} are all asked for"
+        )
+        return field.encode_text(names, query.prompts) if names else positives[:0]
     vectors = torch.stack([*field.vocabulary.vectors.values()]).to(field.device).unique(dim=0)
     # one thing may have two names, of one vector
     others = vectors[~(vectors[:, None] == positives).all(-1).any(1)]
-    _require(len(others), f"{field.source}: knows nothing else to compare with; ask with --method cosine")
+    _require(
+        len(others) or query.negatives,
+        f"{field.source}: knows nothing else to compare with; ask with --method cosine",
+    )
     _say_once(
         f"{field.source}: compared with its other {len(others)} names, as it does not know "
-        f"{', '.join(DEFAULT_NEGATIVES)}; --negative names others"
+        f"{', '.join(DEFAULT_NEGATIVES)}; --negative with --only-negatives chooses"
     )
     return others
 

@@ -49,7 +49,7 @@ class EditArguments:
     opacity: Annotated[Flag, tyro.conf.arg(metavar="TEXT:OPACITY ...")] = ()
     """From above 0 to 1."""
     negative: tuple[str, ...] = ()
-    """What these texts are not: by default object, things, ..., or all other names of a teacher with a class list."""
+    """What these texts are not, besides object, things, ..., or all other names of a teacher with a class list."""
     threshold: float | None = None
     """Select scores of at least this; by default one is suggested by the scores of all Gaussians, and said."""
     keep_largest: int = 0

@@ -196,7 +196,7 @@ _READERS: dict[str, Callable[[object], Any]] = {
     **dict.fromkeys(("threshold", "temperature", "degrees", "factor", "opacity"), _number),
     **dict.fromkeys(("translation", "axis", "euler", "centre"), _vector),
     **dict.fromkeys(("copies", "majority", "keep_largest", "grow", "shrink"), _count),
-    "drop_floaters": _flag,
+    **dict.fromkeys(("only_negatives", "drop_floaters"), _flag),
     "selection": _path,
     "click": _click,
     "color": parse_color,

@@ -47,7 +47,9 @@ class Selector:
     positives: tuple[str, ...] = ()
     """Texts of which any may fit."""
     negatives: tuple[str, ...] | None = None
-    """Texts the positives compete with: None for the default ones, () for none, which leaves the plain cosine."""
+    """Texts the positives compete with besides the default ones; () for none at all, which leaves the plain cosine."""
+    only_negatives: bool = False
+    """Not with the default ones."""
     threshold: float | None = None
     """Least score; None lets the scores suggest one. Of texts with negatives a relevancy in 0..1, otherwise a
     cosine."""
@@ -66,6 +68,8 @@ class Selector:
             _check(all(text.strip() for text in getattr(self, key) or ()), key, "no empty text", getattr(self, key))
         if not self.positives and (self.negatives is not None or self.temperature is not None):
             raise ValueError(f"negatives and temperature belong to positives, not to a {names[0]}")
+        if self.only_negatives and not self.negatives:
+            raise ValueError("only_negatives needs negatives to compare with")
         if self.selection is not None and self.threshold is not None:
             raise ValueError("threshold belongs to positives or a click; a saved selection was cut when it was made")
         if self.threshold is not None:

@@ -93,6 +93,7 @@ def _translate(found: dict[str, tuple[str, Any]], path: Path) -> list[dict[str, 
         "positives": [texts[i] for i in ids],
         "negatives": [text for i, text in enumerate(texts) if i not in ids],
     }
+    selector["only_negatives"] = bool(selector["negatives"])
     if len(texts) > 1 and not selector["negatives"]:
         raise UserError(f"{path}: {where}: expected texts besides those that are meant, for them to compete with")
     if "threshold" in found:

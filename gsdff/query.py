@@ -30,7 +30,9 @@ class QueryArguments:
     text: tuple[str, ...] = ()
     """What to look for; several words are alternatives (`--text mug "red plate"`)."""
     negative: tuple[str, ...] = ()
-    """What it is not: by default object, things, stuff, texture, or all other names of a teacher with a class list."""
+    """What it is not, besides object, things, stuff, texture, or all other names of a teacher with a class list."""
+    only_negatives: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Nothing besides."""
     classes: tuple[str, ...] = ()
     """Every pixel and Gaussian becomes the best of these; with --text, those of them are selected."""
     pixel: Annotated[tuple[str, int, int] | None, tyro.conf.arg(metavar="VIEW X Y")] = None
@@ -111,6 +113,7 @@ def read_query(arguments: QueryArguments) -> "Query":
     return Query(
         positives=arguments.text,
         negatives=arguments.negative,
+        only_negatives=arguments.only_negatives,
         classes=arguments.classes,
         like=next(iter(given.values()), None),
         prompts=arguments.prompt,

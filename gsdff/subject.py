@@ -77,6 +77,7 @@ class Subject:
         query = Query(
             positives=selector.positives,
             negatives=selector.negatives or (),
+            only_negatives=selector.only_negatives,
             like=click and Pixel(click.view, click.x, click.y),
             method="cosine" if selector.negatives == () else None,
             temperature=selector.temperature or TEMPERATURE,

@@ -82,7 +82,8 @@ def test_a_ply_answers_as_its_run_does_to_the_bit(run, field, query, tmp_path):
 
 
 def test_scores_by_hand(field):
-    scores = ask(field, Query(positives=("chair",), negatives=("lamp",), temperature=0.5)).scores
+    query = Query(positives=("chair",), negatives=("lamp",), only_negatives=True, temperature=0.5)
+    scores = ask(field, query).scores
     torch.testing.assert_close(scores[0], torch.tensor(2.0).sigmoid())  # cosines 1 and 0
     torch.testing.assert_close(scores[-1], torch.tensor(-2.0).sigmoid())
     torch.testing.assert_close(ask(field, QUERIES["cosine"]).scores, (torch.arange(60) < NUM_CHAIR).float())
@@ -127,9 +128,16 @@ def test_default_negatives_are_the_usual_ones_where_they_are_known(field, caplog
     words = dict(zip(DEFAULT_NEGATIVES, torch.eye(5), strict=False))
     field.vocabulary.vectors.update(words)
     scores = ask(field, QUERIES["text"]).scores
-    torch.testing.assert_close(scores, ask(field, Query(("chair",), tuple(words))).scores)
+    torch.testing.assert_close(scores, ask(field, Query(("chair",), tuple(words), only_negatives=True)).scores)
     ask(field, Query(positives=("stuff",)))  # is not compared with itself
     assert "compared with" not in caplog.text
+
+
+def test_a_negative_takes_from_what_answers_and_adds_nothing(field):
+    field.vocabulary.vectors.update(zip(DEFAULT_NEGATIVES, torch.eye(5), strict=False))
+    alone, against = (ask(field, Query(("chair",), negatives)).scores for negatives in ((), ("lamp",)))
+    assert (against <= alone).all() and against[-1] < 0.5 * alone[-1]
+    torch.testing.assert_close(ask(field, Query(("chair",), ("stuff",))).scores, alone)  # it is one of them already
 
 
 def test_two_names_of_one_thing_are_not_compared(field):
@@ -198,6 +206,7 @@ def test_a_view_of_something_else_is_refused(field):
         ({"positives": (" ",)}, r"a text to ask for is empty \(' '\): expected a word"),
         ({"positives": ("chair",), "negatives": ("",)}, "a text to ask for is empty"),
         ({"positives": ("chair",), "negatives": ("Chair",)}, "chair cannot be asked for and against"),
+        ({"positives": ("chair",), "only_negatives": True}, "--only-negatives: needs --negative to compare with"),
         ({"positives": ("chair",), "negatives": ("lamp",), "method": "cosine"}, "cosine: compares with nothing"),
         ({"positives": ("chair",), "prompts": ("a photo",)}, r"--prompt 'a photo': expected one \{\} for the name"),
         ({"positives": ("chair",), "temperature": 0.0}, "--temperature: expected a positive number, got 0"),

@@ -107,7 +107,7 @@ def test_the_edits_written_make_the_same_bytes_again(door, run, tmp_path):
     for ending in (".ply", ".toml"):
         assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
     step = read_edits(tmp_path / "a.toml").steps[1]
-    assert step.selector == Selector(("chair", "lamp"), ("wall",), 0.6)
+    assert step.selector == Selector(("chair", "lamp"), ("wall",), threshold=0.6)
     assert (step.cleanup.keep_largest, step.cleanup.grow) == (3, 1)
 
 

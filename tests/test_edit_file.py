@@ -28,7 +28,7 @@ from gsdff.errors import UserError
 CHAIR = Selector(("chair",))
 BLUE = parse_color("#2a6fdb")
 STEPS = [
-    EditStep(Extract(), Selector(("a red chair", "stool"), negatives=("table",), threshold=0.25, temperature=0.5)),
+    EditStep(Extract(), Selector(("a red chair", "stool"), ("table",), True, threshold=0.25, temperature=0.5)),
     EditStep(Delete(), Selector(("lamp",), negatives=(), threshold=-0.5), Cleanup(2, True, 3, 1, 4)),
     EditStep(Recolor(BLUE), CHAIR, Cleanup(keep_largest=1)),
     EditStep(Recolor((0.1, 0.2, 0.3), "tint"), CHAIR),
@@ -171,6 +171,7 @@ EXTRACT_NOTHING = '[[edit]]\noperation = "extract"\n'
         (DELETE + "threshold = 30", "threshold: expected a score in -1..1, got 30"),
         (DELETE + "threshold = nan", "threshold: expected a score in -1..1, got nan"),
         (DELETE + "temperature = 0", "temperature: expected more than 0 and finite, got 0"),
+        (DELETE + "only_negatives = true", "only_negatives needs negatives to compare with"),
         (DELETE + "temperature = 1\nnegatives = []", "temperature belongs to negatives"),
         (DELETE + "negatives = [1]", "negatives: expected a text in quotes or a list of them, got [1]"),
         (DELETE + 'negatives = [" "]', "negatives: expected no empty text, got ('',)"),

@@ -49,18 +49,18 @@ def read(folder, text):
     [
         (
             FEATURE_3DGS,
-            EditStep(Extract(), Selector(("apple", "a wooden table"), ("wall",), threshold=0.4, temperature=1.0)),
+            EditStep(Extract(), Selector(("apple", "a wooden table"), ("wall",), True, threshold=0.4, temperature=1.0)),
         ),
-        (DFF, EditStep(Delete(), Selector(("flower",), ("other",), threshold=0.75, temperature=1.0))),
-        (DFF_LAYOUT, EditStep(Delete(), Selector(("plate",), ("cup", "table")))),
-        (NESTED, EditStep(Delete(), Selector(("leaf",), ("flower", "pot")))),
+        (DFF, EditStep(Delete(), Selector(("flower",), ("other",), True, threshold=0.75, temperature=1.0))),
+        (DFF_LAYOUT, EditStep(Delete(), Selector(("plate",), ("cup", "table"), True))),
+        (NESTED, EditStep(Delete(), Selector(("leaf",), ("flower", "pot"), True))),
         (
             "query: {texts: [flower], score_threshold: 0.3}\nedit: {operations: deletion}",
             EditStep(Delete(), Selector(("flower",), (), threshold=0.3)),
         ),
         (
             "texts: [a_b, c]\noperations: [extraction]\ncolor_func: 'lambda c: boom()'",
-            EditStep(Extract(), Selector(("a_b",), ("c",))),
+            EditStep(Extract(), Selector(("a_b",), ("c",), True)),
         ),
     ],
     ids=["feature 3dgs", "dff", "dff's own layout", "nested", "one text", "code that is not asked for"],
