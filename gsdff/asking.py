@@ -201,7 +201,7 @@ def answer(field: Field, asked: Asked, view: View | None = None) -> Answer:
     if not answered.any():
         where = f"in {view.name}; is that a photo of this scene?" if view is not None else "in its Gaussians"
         raise UserError(f"{field.source}: there are no features to score {where}")
-    scores, cosines = _score(field, asked, latents)
+    scores, cosines = score(field, asked, latents)
     if cosines is not None:
         labels = classify(cosines, answered)
         return Answer(asked.query, protocol, scores, answered, _is_asked_for(asked.query, labels), labels=labels)
@@ -227,8 +227,8 @@ def show(field: Field, found: Answer, view: View) -> Answer:
     return replace(found, scores=scores / share, answered=answered, selected=chosen, labels=labels)
 
 
-def _score(field: Field, asked: Asked, latents: Float[Tensor, "*S K"]) -> tuple[Tensor, Tensor | None]:
-    """Scores [*S], and the cosines [*S, Q] of classes, where they compete."""
+def score(field: Field, asked: Asked, latents: Float[Tensor, "*S K"]) -> tuple[Tensor, Tensor | None]:
+    """What latents answer: scores [*S], and the cosines [*S, Q] of classes, where they compete."""
     query = asked.query
     if query.way in ("relevancy", "lerf"):
         score = relevancy if query.way == "relevancy" else lerf_relevancy
@@ -243,7 +243,7 @@ def _is_something(latents: Float[Tensor, "*S K"]) -> Bool[Tensor, "*S"]:
 
 
 def _with_threshold(field: Field, asked: Asked) -> Asked:
-    scores = _score(field, asked, field.latents)[0]
+    scores = score(field, asked, field.latents)[0]
     counted = scores[_is_something(field.latents) & scores.isfinite()]
     if not len(counted):
         raise UserError(f"{field.source}: none of its {len(field.gaussians):,} Gaussians has features to score")
@@ -267,9 +267,7 @@ def _default_negatives(field: Field, query: Query, positives: Float[Tensor, "P T
     asked = {fold(name) for name in query.positives}
     if all(map(field.knows, DEFAULT_NEGATIVES)):
         names = [name for name in DEFAULT_NEGATIVES if name not in asked]
-        _require(
-            names or query.negatives, f"--negative: needed, as {', '.join(DEFAULT_NEGATIVES)} are all asked for"
-        )
+        _require(names or query.negatives, f"--negative: needed, all of {', '.join(DEFAULT_NEGATIVES)} are asked for")
         return field.encode_text(names, query.prompts) if names else positives[:0]
     vectors = torch.stack([*field.vocabulary.vectors.values()]).to(field.device).unique(dim=0)
     # one thing may have two names, of one vector

@@ -51,7 +51,14 @@ class PictureFile:
     path: Path
 
 
-Exemplar = Pixel | Box | OneGaussian | PictureFile
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Latents themselves, such as what is seen from where no photo was taken."""
+
+    latents: Float[Tensor, "K"]
+
+
+Exemplar = Pixel | Box | OneGaussian | PictureFile | Seen
 
 
 def look_up(field: Field, exemplar: Exemplar) -> Float[Tensor, "T"]:
@@ -61,6 +68,8 @@ def look_up(field: Field, exemplar: Exemplar) -> Float[Tensor, "T"]:
     """
     if isinstance(exemplar, PictureFile):
         return _see(field, exemplar.path)
+    if isinstance(exemplar, Seen):
+        return _feature(field, exemplar.latents, "the field shows nothing there")
     if isinstance(exemplar, OneGaussian):
         num = len(field.gaussians)
         if not 0 <= exemplar.index < num:

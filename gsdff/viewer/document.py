@@ -1,0 +1,257 @@
+"""What one tab has asked of a scene, selected in it and changed, step by step and back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from gsdff.asking import Asked, Query, answer, prepare
+from gsdff.cameras import WorldFrame
+from gsdff.edit_file import write_edits
+from gsdff.edit_steps import Delete, EditList, EditStep, Extract, Operation, Selector
+from gsdff.editing import apply_operation
+from gsdff.errors import UserError
+from gsdff.field import Field
+from gsdff.gaussians import Gaussians
+from gsdff.selection import Selection
+
+Combine = Literal["replace", "add", "subtract", "within"]
+"""What a new selection does to the one there is."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit made."""
+
+    operation: Operation
+    mask: Bool[Tensor, "N"]
+    """Of the Gaussians as they were before the first edit."""
+    selector: Selector | None
+    """Texts that select the same; None where clicks, boxes or several questions did."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is to be drawn of a document at one moment. Nothing in it changes, so it can be drawn while others edit."""
+
+    gaussians: Gaussians
+    """Of M that are neither deleted nor hidden, in the working frame."""
+    selected: Bool[Tensor, "M"]
+    asked: Asked | None
+    scores: Float[Tensor, "M"] | None
+    threshold: float | None
+    classes: Asked | None
+    labels: UInt8[Tensor, "M"] | None
+
+    @cached_property
+    def any_selected(self) -> bool:
+        """Whether there is something to mark."""
+        return bool(self.selected.any())
+
+
+class Document:
+    """A scene of N Gaussians with what was done to it. Not for several threads at once.
+
+    Edits never move a Gaussian to another index: deleted ones stay, marked, so that masks of all times go together.
+    """
+
+    def __init__(self, gaussians: Gaussians, frame: WorldFrame, field: Field | None):
+        self.base = gaussians
+        self.frame = frame
+        self.field = field
+        self.gaussians = gaussians
+        """In the input's world frame, with all edits, the deleted ones among them."""
+        nothing = torch.zeros(len(gaussians), dtype=torch.bool, device=gaussians.means.device)
+        self.alive, self.hidden, self.selected = ~nothing, nothing, nothing
+        self.edits: list[Edit] = []
+        self.undone: list[Edit] = []
+        self.asked: Asked | None = None
+        self.scores: Float[Tensor, "N"] | None = None
+        self.threshold: float | None = None
+        self.classes: Asked | None = None
+        self.labels: UInt8[Tensor, "N"] | None = None
+        self._before = nothing
+        self._combine: Combine = "replace"
+        self._selector: Selector | None = None
+        self._shown: Shown | None = None
+
+    # --- questions
+
+    def ask(self, query: Query, combine: Combine = "replace") -> None:
+        """Scores all Gaussians and selects those over the suggested threshold."""
+        asked = prepare(self._asking(), query)
+        self.scores = answer(self.field, asked).scores
+        self.asked, self.threshold = asked, asked.threshold
+        self._before, self._combine = self.selected, combine
+        self.set_threshold(asked.threshold)
+
+    def set_threshold(self, threshold: float) -> None:
+        """Selects anew by the last question's scores."""
+        assert self.scores is not None, "something was asked"
+        self.threshold = threshold
+        self._select(self._before, self.scores >= threshold, self._combine)
+        query = self.asked.query
+        if self._combine == "replace" and query.positives:
+            self._selector = Selector(
+                query.positives,
+                query.negatives or None,
+                query.only_negatives,
+                threshold=threshold,
+                temperature=query.temperature,
+            )
+
+    def ask_classes(self, names: tuple[str, ...]) -> None:
+        """Gives every Gaussian the best of these names."""
+        self.classes = prepare(self._asking(), Query(classes=names))
+        self.labels = answer(self.field, self.classes).labels
+        self._shown = None
+
+    # --- the selection
+
+    @property
+    def selection(self) -> Selection:
+        """What is selected and there."""
+        return Selection(self.selected & self.alive)
+
+    def select(self, mask: Bool[Tensor, "N"], combine: Combine = "replace") -> None:
+        """Selects these."""
+        self._select(self.selected, mask, combine)
+
+    def change(self, function: Callable[[Selection, Float[Tensor, "M 3"]], Selection]) -> None:
+        """Changes the selection among what is shown, as `Selection.grow` does; `function` is given means of these."""
+        ids = self.visible_ids
+        if not len(ids):
+            return
+        mask = self.selected.clone()
+        mask[ids] = function(Selection(mask[ids]), self.gaussians.means[ids]).mask
+        self._select(mask, mask, "replace")
+
+    @property
+    def visible_ids(self) -> Int[Tensor, "M"]:
+        """Which of the N are drawn."""
+        return (self.alive & ~self.hidden).nonzero()[:, 0]
+
+    def hide(self) -> None:
+        """Puts the selection out of sight, which is no edit."""
+        self._require_selection()
+        self.hidden = self.hidden | self.selected
+        self._select(self.selected, torch.zeros_like(self.selected), "replace")
+
+    def isolate(self) -> None:
+        """Puts all else out of sight."""
+        self._require_selection()
+        self.hidden = ~self.selected
+        self._shown = None
+
+    def show_all(self) -> None:
+        """Brings back what is out of sight."""
+        self.hidden = torch.zeros_like(self.hidden)
+        self._shown = None
+
+    # --- edits
+
+    def edit(self, operation: Operation) -> None:
+        """Does this to the selection; `UserError` where nothing is selected, or nothing would be left."""
+        self._require_selection()
+        edit = Edit(operation, self.selected & self.alive, self._selector)
+        self._apply(edit)
+        self.edits.append(edit)
+        self.undone.clear()
+
+    def undo(self) -> None:
+        """Takes the last edit back; `UserError` where there is none."""
+        if not self.edits:
+            raise UserError("nothing to undo")
+        self.undone.append(self.edits.pop())
+        # made again from the beginning: to keep every state would take the scene's memory many times over
+        self.gaussians, self.alive = self.base, torch.ones_like(self.alive)
+        for edit in self.edits:
+            self._apply(edit)
+        self._shown = None
+
+    def redo(self) -> None:
+        """Makes the last edit that was taken back; `UserError` where there is none."""
+        if not self.undone:
+            raise UserError("nothing to redo")
+        edit = self.undone.pop()
+        self._apply(edit)
+        self.edits.append(edit)
+
+    # --- what leaves the page
+
+    def save_edits(self, path: Path) -> None:
+        """Writes the edits for `python -m gsdff.edit`, and beside them selections that no text says."""
+        if not self.edits:
+            raise UserError("no edits to save")
+        steps = []
+        for number, edit in enumerate(self.edits, 1):
+            selector = edit.selector
+            if selector is None:
+                file = path.with_name(f"{path.stem}_{number}.safetensors")
+                Selection(edit.mask).save(file, source=f"edit {number} of {path.name}")
+                selector = Selector(selection=file)
+            steps.append(EditStep(edit.operation, selector))
+        write_edits(path, EditList(tuple(steps)))
+
+    def result(self, *, only_selected: bool = False) -> Gaussians:
+        """The scene as edited, hidden things too, in the input's frame; `UserError` for a selection that is empty."""
+        if only_selected:
+            self._require_selection()
+        keep = self.alive & self.selected if only_selected else self.alive
+        return self.gaussians.map(lambda tensor: tensor[keep])
+
+    @property
+    def shown(self) -> Shown:
+        """What is to be drawn now."""
+        if self._shown is None:
+            ids = self.visible_ids
+            self._shown = Shown(
+                self.gaussians.map(lambda tensor: tensor[ids]).to_working_frame(self.frame),
+                self.selected[ids],
+                self.asked,
+                None if self.scores is None else self.scores[ids],
+                self.threshold,
+                self.classes,
+                None if self.labels is None else self.labels[ids],
+            )
+        return self._shown
+
+    def _asking(self) -> Field:
+        if self.field is None:
+            raise UserError("this scene has no features to ask; train it with a teacher")
+        return self.field
+
+    def _select(self, before: Bool[Tensor, "N"], mask: Bool[Tensor, "N"], combine: Combine) -> None:
+        match combine:
+            case "replace":
+                selected = mask
+            case "add":
+                selected = before | mask
+            case "subtract":
+                selected = before & ~mask
+            case "within":
+                selected = before & mask
+        self.selected = selected
+        self._selector, self._shown = None, None
+
+    def _require_selection(self) -> None:
+        if not self.selection:
+            raise UserError("nothing is selected; ask for a text, click or draw a box first")
+
+    def _apply(self, edit: Edit) -> None:
+        match edit.operation:
+            case Delete():
+                alive = self.alive & ~edit.mask
+            case Extract():
+                alive = self.alive & edit.mask
+            case _:
+                alive = self.alive
+                self.gaussians = apply_operation(self.gaussians, edit.mask, edit.operation)
+        if not alive.any():
+            raise UserError("nothing would be left; select less")
+        self.alive, self._shown = alive, None

@@ -1,0 +1,263 @@
+"""The controls of one tab: what is there to press, and what they say."""
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import torch
+
+from gsdff.pictures import heat, label_palette
+from gsdff.viewer.document import Shown
+from gsdff.viewer.screen import Screen
+from gsdff.viewer.tab import Tab
+
+NO_SPLIT = "—"
+WAYS = {"browser (splats)": "browser", "server (exact)": "server"}
+COMBINE = {"new": "replace", "add": "add", "subtract": "subtract", "within": "within"}
+MOUSE = "click: what is like it; with shift adds, with ctrl takes away; drag a box with shift or ctrl"
+MAX_HISTORY = 20
+MAX_LEGEND = 40
+
+
+class Panel:
+    """Folders of controls; every one of them calls a method of the tab."""
+
+    def __init__(self, gui: Any, tab: Tab):
+        self.gui, self.tab = gui, tab
+        self.history: list[tuple[str, str]] = []
+        self._is_showing = False
+        """While values are set from here: that is no wish of the user's."""
+        self._build_view()
+        if tab.world.field is not None:
+            self._build_questions()
+        self._build_selection()
+        self._build_edits()
+        self._build_saving()
+        tab.on_refresh, tab.on_picture = self.show, self.show_speed
+        tab.refresh()
+
+    # --- building
+
+    def _build_view(self) -> None:
+        tab = self.tab
+        with self.gui.add_folder("View"):
+            self.mode = self.gui.add_dropdown("Show", tab.modes, initial_value=tab.mode)
+            self.other = self.gui.add_dropdown("Right half", (NO_SPLIT, *tab.modes), initial_value=NO_SPLIT)
+            self.way = self.gui.add_dropdown("Drawn by", tuple(WAYS), initial_value=_key(WAYS, tab.way))
+            self.marks = self.gui.add_checkbox("Mark selection", tab.marks)
+            self.legend = self.gui.add_html("")
+            self.speed = self.gui.add_html("")
+        self._on_change(self.mode, lambda: tab.see(mode=self.mode.value), new_work=True)
+        self._on_change(self.other, lambda: tab.see(other=self.other.value.replace(NO_SPLIT, "")), new_work=True)
+        self._on_change(self.way, lambda: tab.see(way=WAYS[self.way.value]), new_work=True)
+        self._on_change(self.marks, lambda: setattr(tab, "marks", self.marks.value))
+
+    def _build_questions(self) -> None:
+        tab = self.tab
+        names = tab.world.names
+        with self.gui.add_folder("Ask"):
+            with self.gui.add_form(None) as form:
+                self.text = self.gui.add_text("Text", "", hint=_hint(names))
+                self.negatives = self.gui.add_text("Not", "", hint="What it is not, besides the usual; commas between")
+            button = self.gui.add_button("Ask")
+            self.past = self.gui.add_dropdown("Earlier", (NO_SPLIT,), initial_value=NO_SPLIT)
+            self.threshold = self.gui.add_slider("Threshold", 0.0, 1.0, 0.001, 0.5, disabled=True)
+            with self.gui.add_form(None) as class_form:
+                self.classes = self.gui.add_text("Classes", ", ".join(names), hint="The best of these, commas between")
+            class_button = self.gui.add_button("Tell classes apart")
+        button.on_click(lambda _: self._ask())
+        form.on_submit(lambda _: self._ask())
+        class_button.on_click(lambda _: tab.do(lambda: tab.ask_classes(self.classes.value), new_work=True))
+        class_form.on_submit(lambda _: tab.do(lambda: tab.ask_classes(self.classes.value), new_work=True))
+        self._on_change(self.past, self._ask_again)
+        self._on_change(self.threshold, self._set_threshold)
+
+    def _build_selection(self) -> None:
+        tab, document = self.tab, self.tab.document
+        with self.gui.add_folder("Select"):
+            self.count = self.gui.add_html("")
+            self.combine = self.gui.add_button_group("Becomes", tuple(COMBINE))
+            self.gui.add_html(_small(MOUSE))
+            change = self.gui.add_button_group("Change", ("invert", "grow", "shrink"))
+            more = self.gui.add_button_group("Keep", ("largest part", "no floaters", "nothing"))
+        self.combine.on_click(lambda _: self._set_combine())
+        changes: dict[str, Callable] = {
+            "invert": lambda s, means: ~s,
+            "grow": lambda s, means: s.grow(means),
+            "shrink": lambda s, means: s.shrink(means),
+            "largest part": lambda s, means: s.keep_largest(means) if s else s,
+            "no floaters": lambda s, means: s.drop_floaters(means) if s else s,
+            "nothing": lambda s, means: s - s,
+        }
+        for group in (change, more):
+            group.on_click(lambda event: tab.do(lambda: document.change(changes[event.target.value])))
+
+    def _build_edits(self) -> None:
+        tab, document = self.tab, self.tab.document
+        with self.gui.add_folder("Edit"):
+            sight = self.gui.add_button_group("Sight", ("hide", "isolate", "show all"))
+            delete = self.gui.add_button("Delete", color="red")
+            self.color = self.gui.add_rgb("Colour", (42, 111, 219))
+            recolor = self.gui.add_button("Recolour")
+            move = self.gui.add_button("Move with handles")
+            back = self.gui.add_button_group("Steps", ("undo", "redo"))
+            self.edits = self.gui.add_html("")
+        actions = {"hide": document.hide, "isolate": document.isolate, "show all": document.show_all}
+        actions |= {"undo": document.undo, "redo": document.redo}
+        for group in (sight, back):
+            group.on_click(lambda event: tab.do(actions[event.target.value]))
+        delete.on_click(lambda _: tab.do(tab.delete))
+        recolor.on_click(lambda _: tab.do(lambda: tab.recolor(self.color.value)))
+        move.on_click(lambda _: tab.do(tab.toggle_gizmo))
+
+    def _build_saving(self) -> None:
+        tab = self.tab
+        with self.gui.add_folder("Save", expand_by_default=False):
+            self.gui.add_html(_small(f"into {tab.world.folder}"))
+            buttons = {
+                "Edits (.toml)": tab.save_edits,
+                "Scene (.ply)": lambda: tab.save_scene(only_selected=False),
+                "Selection (.ply)": lambda: tab.save_scene(only_selected=True),
+                "Screenshot (.png)": tab.save_screenshot,
+            }
+            for label, action in buttons.items():
+                self.gui.add_button(label).on_click(lambda _, action=action: tab.do(action))
+
+    # --- what controls do that need values of others
+
+    def _on_change(self, control: Any, action: Callable[[], object], *, new_work: bool = False) -> None:
+        @control.on_update
+        def _(event: Any) -> None:
+            if not self._is_showing and event.client is not None:
+                self.tab.do(action, new_work=new_work)
+
+    def _ask(self) -> None:
+        asked = self.text.value, self.negatives.value
+
+        def action() -> None:
+            self.tab.ask(*asked)
+            self.history = [asked, *(past for past in self.history if past != asked)][:MAX_HISTORY]
+
+        self.tab.do(action, new_work=True)
+
+    def _ask_again(self) -> None:
+        for past in self.history:
+            if self.past.value == _said(past):
+                self.text.value, self.negatives.value = past
+                self.tab.ask(*past)
+
+    def _set_threshold(self) -> None:
+        if self.tab.document.scores is not None:
+            self.tab.document.set_threshold(self.threshold.value)
+
+    def _set_combine(self) -> None:
+        self.tab.combine = COMBINE[self.combine.value]
+
+    # --- saying
+
+    def show(self, shown: Shown) -> None:
+        """Brings the controls to what the document says."""
+        tab, document = self.tab, self.tab.document
+        self._is_showing = True
+        try:
+            self.mode.value = tab.mode
+            self.other.value = tab.other or NO_SPLIT
+            self.way.value = _key(WAYS, tab.way)
+            self.legend.content = self._describe_mode(shown)
+            if not tab.draws_here:
+                self.speed.content = _small("drawn by your browser, colours of one side")
+            count = int(shown.selected.sum())
+            hidden = len(document.base) - int((~document.alive).sum()) - len(shown.gaussians)
+            words = f"<b>{count:,}</b> of {len(shown.gaussians):,} Gaussians selected"
+            self.count.content = _line(words + (f", {hidden:,} hidden" if hidden else ""))
+            self.edits.content = _line("<br>".join(escape(_name(edit)) for edit in document.edits) or "no edits yet")
+            if tab.world.field is not None:
+                self._show_question(shown)
+        finally:
+            self._is_showing = False
+
+    def _show_question(self, shown: Shown) -> None:
+        options = (NO_SPLIT, *map(_said, self.history))
+        if tuple(self.past.options) != options:
+            self.past.options = options
+        if shown.asked is None:
+            return
+        low, high = shown.asked.scale
+        low, high = min(low, shown.threshold), max(high, shown.threshold)
+        self.threshold.disabled = False
+        if (self.threshold.min, self.threshold.max) != (low, high):
+            self.threshold.min, self.threshold.max = low, high
+            self.threshold.step = max((high - low) / 1000, 1e-6)
+        self.threshold.value = shown.threshold
+
+    def show_speed(self, screen: Screen) -> None:
+        """How the last picture was drawn."""
+        size = "sharp" if screen.scale > 0.99 else f"at {screen.scale:.0%} while it moves"
+        self.speed.content = _small(f"drawn here, {size}, {screen.seconds * 1000:.0f} ms")
+
+    def _describe_mode(self, shown: Shown) -> str:
+        """What the colours mean."""
+        modes = {self.tab.mode, self.tab.other}
+        parts = []
+        if "relevancy" in modes and shown.asked is not None:
+            low, high = shown.asked.scale
+            way = "rendered, then asked (2D)" if self.tab.draws_here else "asked, then blended (3D)"
+            parts.append(_bar(low, high) + _small(f"{shown.asked.query.way}, {way}"))
+        if "classes" in modes and shown.classes is not None:
+            parts.append(_swatches(shown.classes.query.classes))
+        if modes & {"teacher", "masks", "photo"}:
+            parts.append(_small("of the photo taken from nearest by"))
+        if "features" in modes:
+            parts.append(_small("features as colours, the same in all views"))
+        return "".join(parts)
+
+
+def _key(table: dict[str, str], value: str) -> str:
+    return next(key for key, entry in table.items() if entry == value)
+
+
+def _said(past: tuple[str, str]) -> str:
+    return past[0] + (f" (not {past[1]})" if past[1] else "")
+
+
+def _name(edit: Any) -> str:
+    name = type(edit.operation).__name__.lower()
+    return f"{name} {edit.selector}" if edit.selector is not None else f"{name} {int(edit.mask.sum()):,} Gaussians"
+
+
+def _hint(names: tuple[str, ...]) -> str:
+    if not names:
+        return "Any words; commas between alternatives"
+    return "Known: " + ", ".join(names[:MAX_LEGEND]) + (", ..." if len(names) > MAX_LEGEND else "")
+
+
+def _line(words: str) -> str:
+    return f'<div style="padding:0.2em 1em;font-size:0.85em">{words}</div>'
+
+
+def _small(words: str) -> str:
+    return f'<div style="padding:0 1.2em 0.3em;font-size:0.75em;opacity:0.65">{escape(words)}</div>'
+
+
+def _bar(low: float, high: float) -> str:
+    """A colour bar of `heat`."""
+    colors = heat(torch.linspace(0, 1, 9)[None])[0].tolist()
+    stops = ",".join("rgb({},{},{})".format(*color) for color in colors)
+    return (
+        f'<div style="padding:0.2em 1.2em">'
+        f'<div style="height:0.8em;background:linear-gradient(to right,{stops})"></div>'
+        f'<div style="display:flex;justify-content:space-between;font-size:0.75em">'
+        f"<span>{low:.3f}</span><span>{high:.3f}</span></div></div>"
+    )
+
+
+def _swatches(names: tuple[str, ...]) -> str:
+    """A legend of classes."""
+    items = []
+    for name, color in list(zip(names, label_palette(len(names)).tolist(), strict=True))[:MAX_LEGEND]:
+        square = "display:inline-block;width:0.8em;height:0.8em;margin-right:0.3em;background:rgb({},{},{})"
+        items.append(
+            f'<span style="margin-right:0.8em;white-space:nowrap"><span style="{square.format(*color)}"></span>'
+            f"{escape(name)}</span>"
+        )
+    return f'<div style="padding:0.2em 1.2em;font-size:0.75em;line-height:1.6">{" ".join(items)}</div>'

@@ -1,0 +1,127 @@
+"""One tab's pictures, drawn by a thread of its own: coarse while something moves, sharp when it stands still."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+BUDGET = 0.07
+"""Seconds that a picture may take while the camera moves; sending and showing it take some more."""
+STILL = 0.15
+"""Seconds without a change after which it counts as standing still."""
+SMALLEST = 0.12
+"""Of the window's width and height, however slow the machine is."""
+FIRST_RATE = 5e-7
+"""Seconds a pixel before any is measured: two slow cores."""
+MAX_PIXELS = 2_000_000
+"""Of a sharp picture; a larger window gets it enlarged."""
+MAX_STRIPS = 8
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Some rows of a picture."""
+
+    width: int
+    height: int
+    """Of the whole picture."""
+    top: int
+    bottom: int
+
+
+class Screen:
+    """Draws whenever it is told that something changed, until it is closed.
+
+    `paint` draws a strip of a picture, `send` shows a whole one; both are called from the screen's own thread. A sharp
+    picture is drawn in strips, and given up between two of them when something changes again.
+    """
+
+    def __init__(
+        self,
+        size: Callable[[], tuple[int, int]],
+        paint: Callable[[Strip], UInt8[Tensor, "h W 3"]],
+        send: Callable[[UInt8[Tensor, "H W 3"]], None],
+    ):
+        self.size, self.paint, self.send = size, paint, send
+        self.is_on = False
+        self.scale = 1.0
+        """Of the last picture, to the window's width."""
+        self.seconds = 0.0
+        """That it took."""
+        self._rate: float | None = None
+        """Seconds a pixel, as measured."""
+        self._changed = threading.Event()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="gsdff-screen", daemon=True)
+        self._thread.start()
+
+    def touch(self, *, new_work: bool = False) -> None:
+        """Something changed; `new_work` forgets how long pictures took, as another mode takes another time."""
+        if new_work:
+            self._rate = None
+        self._changed.set()
+
+    def close(self) -> None:
+        """Ends the thread, after the strip it is drawing."""
+        self._is_closed = True
+        self._changed.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while True:
+            self._changed.wait()
+            while self._changed.is_set() and not self._is_closed:
+                self._changed.clear()
+                if self.is_on:
+                    self._draw()
+            if self._is_closed:
+                return
+
+    def _draw(self) -> None:
+        full = self._full_size()
+        coarse = self._coarse_size(full)
+        if coarse is not None:
+            self._show(coarse, strips=1)
+            if self._changed.wait(STILL):
+                return
+        self._show(full, strips=self._num_strips(full))
+
+    def _show(self, size: tuple[int, int], strips: int) -> None:
+        width, height = size
+        started = time.perf_counter()
+        rows = [round(height * i / strips) for i in range(strips + 1)]
+        parts = []
+        for top, bottom in pairwise(rows):
+            parts.append(self.paint(Strip(width, height, top, bottom)))
+            if bottom < height and self._changed.is_set():
+                return
+        self.seconds = time.perf_counter() - started
+        if strips == 1:
+            self._rate = self.seconds / (width * height)
+        self.scale = width / max(self.size()[0], 1)
+        self.send(torch.cat(parts))
+
+    def _full_size(self) -> tuple[int, int]:
+        width, height = self.size()
+        shrink = min(1.0, math.sqrt(MAX_PIXELS / max(width * height, 1)))
+        return max(round(width * shrink), 1), max(round(height * shrink), 1)
+
+    def _coarse_size(self, full: tuple[int, int]) -> tuple[int, int] | None:
+        """A size that fits the budget; None where the whole one does."""
+        rate = FIRST_RATE if self._rate is None else self._rate
+        scale = math.sqrt(BUDGET / max(rate * full[0] * full[1], 1e-9))
+        if scale >= 0.95:
+            return None
+        scale = max(scale, SMALLEST)
+        return max(round(full[0] * scale), 1), max(round(full[1] * scale), 1)
+
+    def _num_strips(self, full: tuple[int, int]) -> int:
+        expected = (self._rate or 0.0) * full[0] * full[1]
+        return min(max(math.ceil(expected / BUDGET), 1), MAX_STRIPS, full[1])

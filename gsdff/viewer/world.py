@@ -1,0 +1,154 @@
+"""What all tabs look at and none of them changes: the scene, its photos, its colours for features."""
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gsdff.cameras import Camera, WorldFrame
+from gsdff.errors import UserError
+from gsdff.field import Field
+from gsdff.gaussians import Gaussians
+from gsdff.pictures import PcaBasis, fit_pca
+from gsdff.render import render_depth
+from gsdff.rotation import quats_to_matrices
+from gsdff.scene import View
+from gsdff.subject import Subject, open_subject
+
+log = logging.getLogger("gsdff")
+
+MIN_OPACITY = 0.1
+"""Fainter Gaussians have no say in what colours features get."""
+
+
+@dataclass(eq=False)
+class World:
+    """A scene to look at. Cameras and what is drawn are in the working frame, edits in the input's."""
+
+    subject: Subject
+    views: list[View]
+    """All photos in name order; none for a PLY without --data."""
+    frame: WorldFrame
+    folder: Path
+    """Where everything goes that is saved from the page."""
+    rendering: threading.Lock = field(default_factory=threading.Lock)
+    """Held while something is drawn, or a step is trained: two at once would both be late."""
+
+    @property
+    def gaussians(self) -> Gaussians:
+        """In the input's frame."""
+        return self.subject.gaussians
+
+    @property
+    def field(self) -> Field | None:
+        """What can be asked; None without features, or where nothing says what they mean."""
+        return self.subject.field
+
+    @property
+    def device(self) -> torch.device:
+        """Where the Gaussians are."""
+        return self.gaussians.means.device
+
+    @cached_property
+    def pca(self) -> PcaBasis | None:
+        """The colours of features, the same in all views and tabs; None without features."""
+        features = self.gaussians.features
+        if features is None:
+            return None
+        solid = self.gaussians.opacities >= MIN_OPACITY
+        return fit_pca(features[solid] if solid.any() else features)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All that a closed vocabulary knows; empty where any words will do or none."""
+        try:
+            vocabulary = None if self.field is None else self.field.vocabulary
+        except UserError as error:
+            log.warning("%s", error)
+            return ()
+        return () if vocabulary is None else tuple(vocabulary.vectors)
+
+    @cached_property
+    def up(self) -> Float[Tensor, "3"]:
+        """Where the photographer's up is on average; the input's +z without photos."""
+        ups = [-view.camera.viewmat[1, :3] for view in self.views]
+        mean = torch.stack(ups).mean(0) if ups else torch.tensor([0.0, 0.0, 1.0])
+        return mean / mean.norm().clamp_min(1e-6)
+
+    @cached_property
+    def first_camera(self) -> Camera:
+        """Where a new tab stands: at the first training photo, or for a PLY at a distance that shows most of it."""
+        if self.views:
+            return self.views[len(self.views) // 2].camera
+        forward = torch.tensor([0.0, 1.0, 0.0])
+        down = -self.up
+        R = torch.stack([torch.linalg.cross(down, forward), down, forward])
+        viewmat = torch.eye(4)
+        viewmat[:3, :3], viewmat[:3, 3] = R, R @ (2.5 * forward)
+        return Camera(viewmat, torch.tensor([[800.0, 0, 400], [0, 800, 300], [0, 0, 1]]), 800, 600)
+
+    def depth_at(self, camera: Camera) -> float:
+        """How far away, along its axis, is what a camera shows in the middle; 1 where it shows nothing there."""
+        part = camera.cropped(camera.width // 4, camera.height // 4, camera.width // 2, camera.height // 2)
+        small = part.resized(32, 24).to(self.device)
+        with torch.no_grad():
+            rendered = render_depth(self.gaussians.to_working_frame(self.frame), small)
+        solid = rendered.image[rendered.alpha > 0.5]
+        return float(solid.median()) if len(solid) else 1.0
+
+    def nearest_view(self, camera: Camera) -> View | None:
+        """The photo taken from nearest by, of those that look the same way; None without photos."""
+        if not self.views:
+            return None
+        position, forward = camera.position, camera.viewmat[2, :3]
+
+        def distance(view: View) -> float:
+            turned = 1 - float(view.camera.viewmat[2, :3] @ forward)
+            return float((view.camera.position - position).norm()) + turned
+
+        return min(self.views, key=distance)
+
+
+def open_world(source: Path, device: str, *, data: Path | None) -> World:
+    """The scene of a run or a PLY; what it lacks (features, photos) is said once, and left out."""
+    try:
+        subject = open_subject(source, device, data=data, asks=True)
+    except UserError as error:
+        subject = open_subject(source, device, data=data, asks=False)
+        log.info("no questions can be asked: %s", error)
+    folder = source / "viewer" if source.is_dir() else source.with_name(f"{source.stem}_viewer")
+    try:
+        scene = subject.scene
+    except UserError as error:
+        if data is not None or subject.run is not None:
+            raise
+        log.info("no photos: %s", error)
+        return World(subject, [], frame_of(subject.gaussians), folder)
+    return World(subject, scene.views, scene.frame, folder)
+
+
+def frame_of(gaussians: Gaussians) -> WorldFrame:
+    """A frame in which most of a scene without cameras lies within a distance of one from its middle."""
+    solid = gaussians.means[gaussians.opacities >= MIN_OPACITY].cpu().double()
+    means = solid if len(solid) else gaussians.means.cpu().double()
+    centre = means.median(0).values
+    distances = (means - centre).norm(dim=1)
+    radius = float(distances.kthvalue(1 + int(0.8 * (len(distances) - 1))).values)
+    return WorldFrame(tuple(centre.tolist()), radius if radius > 1e-9 else 1.0)
+
+
+def make_camera(wxyz: np.ndarray, position: np.ndarray, fov: float, width: int, height: int) -> Camera:
+    """A camera in the working frame, as a browser describes it: OpenCV axes, `fov` vertical and in radians."""
+    R = quats_to_matrices(torch.as_tensor(np.asarray(wxyz, dtype=np.float64))).T
+    viewmat = torch.eye(4, dtype=torch.float64)
+    viewmat[:3, :3] = R
+    viewmat[:3, 3] = -R @ torch.as_tensor(np.asarray(position, dtype=np.float64))
+    focal = 0.5 * height / float(np.tan(0.5 * fov))
+    K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    return Camera(viewmat.float(), K, width, height)
