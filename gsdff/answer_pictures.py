@@ -35,14 +35,19 @@ def save_answer(out: Path, view: View, answer: Answer) -> list[Path]:
         white = answer.selected.cpu()[..., None].expand(-1, -1, 3)
         pictures |= {"_mask": white.byte() * 255, "_overlay": spotlight(view.image, answer.selected)}
     else:
-        colors = label_colors(answer.labels, label_palette(len(classes)))
-        mixed = (view.image.float() + colors.float()) / 2
-        pictures["_overlay"] = _with_legend(mixed.round().byte(), classes)
+        pictures["_overlay"] = draw_classes_over(view, answer)
     paths = []
     for ending, picture in pictures.items():
         paths.append(out.with_name(f"{out.stem}{ending}{out.suffix}"))
         save_png(paths[-1], picture)
     return paths
+
+
+def draw_classes_over(view: View, answer: Answer) -> UInt8[Tensor, "H W 3"]:
+    """The photo with its classes' colours over it, dark where there is no answer, above a legend."""
+    colors = label_colors(answer.labels, label_palette(len(answer.query.classes)))
+    mixed = (view.image.float() + colors.float()) / 2
+    return _with_legend(mixed.round().byte(), answer.query.classes)
 
 
 def _draw_scores(answer: Answer) -> UInt8[Tensor, "H W 3"]:

@@ -188,15 +188,21 @@ def find_view(scene: Scene, name: str | int) -> View:
 
 def describe_run(run: LoadedRun) -> Sidecar:
     """What goes beside a PLY of this run; texts that cannot be had are left out, which is said."""
-    field = _field_of(run, "cpu", None)
+    return describe_field(_field_of(run, "cpu", None))
+
+
+def describe_field(field: Field) -> Sidecar:
+    """What goes beside a PLY of this field: `describe_run` of a run's, the sidecar of a PLY's."""
+    if field.sidecar is not None:
+        return field.sidecar
     texts, no_texts = None, ""
     try:
         texts = None if field.vocabulary is None else field.vocabulary.vectors
     except UserError as error:
         no_texts = str(error)
-        log.warning("%s: exported without its words, the PLY cannot be asked by text: %s", run.folder, error)
-    settings = {name: getattr(run.config.teacher, name) for name in SETTINGS}
-    teacher = TeacherConfig(run.config.teacher.name, **settings)
+        log.warning("%s: exported without its words, the PLY cannot be asked by text: %s", field.source, error)
+    settings = {name: getattr(field.teacher_config, name) for name in SETTINGS}
+    teacher = TeacherConfig(field.teacher_config.name, **settings)
     return Sidecar(field.basis, teacher, texts, no_texts, field.rasterize_mode, field.dataset.downscale)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from gsdff.errors import UserError
+from gsdff.files import whole_file
 from gsdff.scene import VOID, Scene, View
 
 log = logging.getLogger("gsdff")
@@ -141,6 +142,23 @@ def read_classes(path: Path) -> list[LabelClass]:
     if len({row.id for row in classes}) < len(classes):
         raise UserError(f"{path}: two classes share an id")
     return sorted(classes, key=lambda row: row.id)
+
+
+def write_classes(path: Path, classes: Sequence[LabelClass], about: Mapping[str, str]) -> None:
+    """Writes what `read_classes` reads, and before it facts about the labels that it ignores."""
+    rows = [
+        {"id": row.id, "name": row.name, "text_query": row.query}
+        | {"color": row.color, "moves": row.moves, "counts": row.counts}
+        for row in classes
+    ]
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps({**about, "void": VOID, "classes": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def write_label_image(path: Path, ids: UInt8[Tensor, "H W"]) -> None:
+    """Writes a label image as one 8-bit channel."""
+    with whole_file(path) as partial:
+        Image.fromarray(ids.cpu().numpy()).save(partial, format="PNG")
 
 
 def _locate(scene: Scene, labels: Path | None) -> tuple[Path, Path | None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 
 from gsdff.errors import UserError
@@ -26,14 +26,16 @@ PROPERTIES = {
 """The PLY properties every 3DGS file has, by the attribute they hold."""
 
 
-def write_ply(path: Path, gaussians: Gaussians) -> None:
+def write_ply(path: Path, gaussians: Gaussians, *, labels: Integer[Tensor, "N"] | None = None) -> None:
     """Writes the binary little-endian float32 PLY of 3DGS, features after it as `semantic_0` ...; atomically.
 
     Property order and channel-major f_rest are INRIA's (`GaussianModel.save_ply`). The header holds no comment: some
     viewers expect the element on its third line. Values are stored as they are, so `read_ply` gives the same bits.
-    """
-    from plyfile import PlyData, PlyElement
 
+    `labels` come last as an int property `label`, of four bytes so that rows stay multiples of four. `read_ply` ignores
+    it, as do all that read properties by name: INRIA's `GaussianModel.load_ply`, SuperSplat. What expects rows
+    of 3DGS's own 62 floats (the SIBR viewer) can read neither `label` nor `semantic_*`.
+    """
     num = len(gaussians)
     columns = {name: _rows(getattr(gaussians, name)) for name in PROPERTIES}
     rest = _rows(gaussians.shN.transpose(1, 2))
@@ -49,15 +51,31 @@ def write_ply(path: Path, gaussians: Gaussians) -> None:
         (_numbered("semantic", features.shape[1]), features),
     ]
     names = [name for block_names, _ in blocks for name in block_names]
-    table = np.empty(num, dtype=[(name, "<f4") for name in names])
-    flat = table.view("<f4").reshape(num, len(names))
+    label_column = [] if labels is None else [("label", "<i4")]
+    table = np.empty(num, dtype=[*((name, "<f4") for name in names), *label_column])
+    flat = table.view("<f4").reshape(num, len(table.dtype))
     start = 0
     for block_names, values in blocks:
         flat[:, start : start + len(block_names)] = values.detach().cpu().numpy()
         start += len(block_names)
-    ply = PlyData([PlyElement.describe(table, "vertex")], byte_order="<")
-    with whole_file(path) as partial, partial.open("wb") as stream:
-        ply.write(stream)
+    if labels is not None:
+        table["label"] = labels.cpu().numpy()
+    _write_vertices(path, table)
+
+
+def write_points(
+    path: Path, points: Float[Tensor, "P 3"], colors: UInt8[Tensor, "P 3"], labels: Integer[Tensor, "P"]
+) -> None:
+    """Writes a labelled point cloud: float x y z, uchar red green blue, int label; binary little-endian, atomically.
+
+    The names are those that MeshLab, CloudCompare (label becomes a scalar field) and Open3D know.
+    """
+    names = [*((name, "<f4") for name in "xyz"), *((name, "u1") for name in ("red", "green", "blue"))]
+    table = np.empty(len(points), dtype=[*names, ("label", "<i4")])
+    columns = [*points.detach().cpu().unbind(1), *colors.cpu().unbind(1), labels.cpu()]
+    for name, values in zip(table.dtype.names, columns, strict=True):
+        table[name] = values.numpy()
+    _write_vertices(path, table)
 
 
 def read_ply(path: Path) -> Gaussians:
@@ -121,6 +139,15 @@ def write_compressed_ply(path: Path, gaussians: Gaussians) -> None:
         data = data.replace(f"element sh {len(g)}\n".encode(), b"", 1)
     with whole_file(path) as partial:
         partial.write_bytes(data)
+
+
+def _write_vertices(path: Path, table: np.ndarray) -> None:
+    """Writes a structured array as a PLY's only element."""
+    from plyfile import PlyData, PlyElement
+
+    ply = PlyData([PlyElement.describe(table, "vertex")], byte_order="<")
+    with whole_file(path) as partial, partial.open("wb") as stream:
+        ply.write(stream)
 
 
 def _read_vertices(path: Path) -> np.ndarray:

@@ -19,6 +19,8 @@ from gsdff.labels import (
     find_truth,
     read_classes,
     read_instances,
+    write_classes,
+    write_label_image,
 )
 from gsdff.scene import Scene, View
 
@@ -206,3 +208,13 @@ def test_instances_keep_all_of_their_16_bits(tmp_path: Path) -> None:
     Image.fromarray(ids).save(tmp_path / "a.png")
     assert read_instances(tmp_path / "a.png", (2, 2)).tolist() == ids.tolist()
     assert read_instances(tmp_path / "a.png", (4, 2)).tolist() == ids.repeat(2, 1).tolist()
+
+
+def test_classes_and_label_images_are_read_as_they_were_written(tmp_path: Path) -> None:
+    cat = LabelClass(4, "cat", "a tabby cat", moves=True, color=(1, 2, 255), counts=False)
+    write_classes(tmp_path / "classes.json", [cat, LabelClass(9, "void-ish", None)], {"source": "here"})
+    assert read_classes(tmp_path / "classes.json") == [cat, LabelClass(9, "void-ish", None)]
+    assert json.loads((tmp_path / "classes.json").read_text())["source"] == "here"
+    write_label_image(tmp_path / "a.png", torch.tensor([[4, 9, VOID]], dtype=torch.uint8))
+    images = find_label_images(make_scene(tmp_path, ["a.jpg"]), tmp_path)
+    assert images.load(make_view("a.jpg")).tolist() == [[0, 1, VOID]]

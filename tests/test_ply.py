@@ -13,7 +13,7 @@ from plyfile import PlyData, PlyElement
 
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
-from gsdff.ply import read_ply, write_compressed_ply, write_ply, write_splat
+from gsdff.ply import read_ply, write_compressed_ply, write_ply, write_points, write_splat
 
 
 def make_gaussians(num: int, degree: int = 3, num_features: int = 0, seed: int = 0) -> Gaussians:
@@ -95,6 +95,44 @@ def test_header_and_bytes_are_those_of_3dgs(tmp_path):
     assert values["f_rest_3"] == gaussians.shN[0, 0, 1]
     assert values["rot_0"] == gaussians.quats[0, 0]
     assert values["opacity"] == gaussians.logit_opacities[0]
+
+
+def test_labels_come_last_as_four_byte_integers_and_change_nothing_else(tmp_path):
+    gaussians = make_gaussians(3, degree=1, num_features=2)
+    write_ply(tmp_path / "plain.ply", gaussians)
+    write_ply(tmp_path / "scene.ply", gaussians, labels=torch.tensor([7, 0, 255], dtype=torch.uint8))
+    plain, labelled = ((tmp_path / name).read_bytes().split(b"end_header\n", 1) for name in ("plain.ply", "scene.ply"))
+    assert labelled[0] == plain[0] + b"property int label\n"
+    rows = np.frombuffer(labelled[1], "<u4").reshape(3, -1)
+    assert np.array_equal(rows[:, :-1], np.frombuffer(plain[1], "<u4").reshape(3, -1))
+    assert rows[:, -1].tolist() == [7, 0, 255]
+    assert_same_bits(gaussians, read_ply(tmp_path / "scene.ply"))
+
+
+def test_a_scene_without_gaussians_has_labels_too(tmp_path):
+    write_ply(tmp_path / "scene.ply", make_gaussians(0), labels=torch.zeros(0, dtype=torch.uint8))
+    assert_same_bits(make_gaussians(0), read_ply(tmp_path / "scene.ply"))
+
+
+def test_a_labelled_point_cloud_has_the_names_and_types_that_others_know(tmp_path):
+    points = torch.tensor([[1.5, -2.0, 1e-3], [0.0, 3e8, -0.5]], requires_grad=True)
+    colors = torch.tensor([[255, 0, 7], [1, 2, 3]], dtype=torch.uint8)
+    write_points(tmp_path / "points.ply", points, colors, torch.tensor([255, 4], dtype=torch.uint8))
+    header, body = (tmp_path / "points.ply").read_bytes().split(b"end_header\n", 1)
+    expected = ["ply", "format binary_little_endian 1.0", "element vertex 2"]
+    expected += [f"property float {name}" for name in "xyz"]
+    expected += [f"property uchar {name}" for name in ("red", "green", "blue")]
+    assert header.decode().splitlines() == [*expected, "property int label"]
+    row = struct.Struct("<3f3Bi")
+    rows = zip(points.tolist(), colors.tolist(), [255, 4], strict=True)
+    assert [*row.iter_unpack(body)] == [(*place, *color, label) for place, color, label in rows]
+
+
+def test_a_point_cloud_is_not_taken_for_gaussians(tmp_path):
+    none = torch.zeros(0, 3)
+    write_points(tmp_path / "points.ply", none, none.byte(), torch.zeros(0, dtype=torch.uint8))
+    with pytest.raises(UserError, match=r"points\.ply: expected a 3DGS PLY, its vertices lack f_dc_0.*point cloud"):
+        read_ply(tmp_path / "points.ply")
 
 
 @pytest.mark.parametrize("text, byte_order", [(False, ">"), (True, "=")])
