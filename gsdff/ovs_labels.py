@@ -1,0 +1,239 @@
+"""Labels of open-vocabulary benchmarks as masks: LERF-OVS (LangSplat's labels for LERF's scenes) and 3D-OVS.
+
+lerf_ovs/label/figurines/frame_00041.json, ...   polygons; a category may have several in a frame
+sofa/segmentations/classes.txt, 00/<class>.png   a mask per class and labelled view
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from gsdff.errors import UserError
+from gsdff.scene import Scene, View
+
+CLASSES_FILE = "classes.txt"
+SEGMENTATIONS_FOLDER = "segmentations"
+"""Where a scene of 3D-OVS has its labels."""
+_LISTED = 10
+"""As many names an error spells out."""
+
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1; pixels whose indices lie between them, or are them, are inside."""
+
+
+@dataclass(frozen=True)
+class LerfFrame:
+    """One labelled picture of LERF-OVS."""
+
+    source: Path
+    name: str
+    """Of the photo, as the file spells it."""
+    width: int
+    height: int
+    """Of the picture that was labelled."""
+    outlines: Mapping[str, Sequence[Sequence[Point]]]
+    """Polygons by category, in pixels of that picture."""
+    boxes: Mapping[str, Sequence[Box]]
+    """One a polygon: the file's own or, where it has none, the polygon's."""
+
+    @property
+    def names(self) -> list[str]:
+        """The categories it shows."""
+        return [*self.outlines]
+
+    def masks(self, width: int, height: int) -> dict[str, Bool[Tensor, "H W"]]:
+        """The union of each category's polygons in a picture of this size; a polygon's border is part of it.
+
+        Corners are cut to whole pixels of the labelled picture first, as LangSplat does.
+        """
+        x_scale, y_scale = width / self.width, height / self.height
+        masks = {}
+        for category, polygons in self.outlines.items():
+            picture = Image.new("1", (width, height))
+            for polygon in polygons:
+                corners = [(int((int(x) + 0.5) * x_scale), int((int(y) + 0.5) * y_scale)) for x, y in polygon]
+                ImageDraw.Draw(picture).polygon(corners, fill=1, outline=1)
+            masks[category] = torch.from_numpy(np.array(picture))
+        return masks
+
+    def scaled_boxes(self, width: int, height: int) -> dict[str, list[Box]]:
+        """Boxes in a picture of this size."""
+        scales = (width / self.width, height / self.height) * 2
+        return {
+            category: [tuple((side + 0.5) * s - 0.5 for side, s in zip(box, scales, strict=True)) for box in boxes]
+            for category, boxes in self.boxes.items()
+        }
+
+
+@dataclass(frozen=True)
+class MaskFrame:
+    """One labelled view of 3D-OVS."""
+
+    source: Path
+    name: str
+    """The folder's: a photo's stem, or its index in name order."""
+    width: int
+    """Of its masks."""
+    files: Mapping[str, Path]
+    """Masks by class."""
+
+    @property
+    def names(self) -> list[str]:
+        """All classes, whether it shows them or not."""
+        return [*self.files]
+
+    def masks(self, width: int, height: int) -> dict[str, Bool[Tensor, "H W"]]:
+        """Where each class is, in a picture of this size (nearest neighbour); `UserError` for a damaged file."""
+        return {name: _read_mask(path, (width, height)) for name, path in self.files.items()}
+
+
+def read_lerf_ovs(folder: Path) -> list[LerfFrame]:
+    """The frames of a folder of LERF-OVS labels, by file name; `UserError` for one that is not as it should be."""
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        what = "has no JSON file in it" if folder.is_dir() else "no such folder"
+        raise UserError(f"{folder}: {what}; expected LERF-OVS labels, one frame_00041.json a labelled photo")
+    return [_read_frame(path) for path in files]
+
+
+def read_3d_ovs(folder: Path) -> list[MaskFrame]:
+    """The labelled views of a 3D-OVS scene, or of its `segmentations`; `UserError` for a missing mask or class list.
+
+    Classes are in the list's order.
+    """
+    root = folder if (folder / CLASSES_FILE).is_file() else folder / SEGMENTATIONS_FOLDER
+    if not (root / CLASSES_FILE).is_file():
+        raise UserError(
+            f"{folder}: expected 3D-OVS labels, with {CLASSES_FILE} (a name a line) and a folder of masks for each "
+            f"labelled view, in it or in its {SEGMENTATIONS_FOLDER}"
+        )
+    lines = (root / CLASSES_FILE).read_text(encoding="utf-8").splitlines()
+    classes = [line.strip() for line in lines if line.strip()]
+    if not 2 <= len({name.lower() for name in classes}) == len(classes):
+        raise UserError(f"{root / CLASSES_FILE}: expected two different names or more, a line each, got {classes}")
+    views = sorted(path for path in root.iterdir() if path.is_dir())
+    if not views:
+        raise UserError(f"{root}: has no folder of masks beside {CLASSES_FILE}; expected 00/<class>.png and so on")
+    files = {view: {name: _find_mask(view, name) for name in classes} for view in views}
+    return [MaskFrame(view, view.name, _read_mask(found[classes[0]]).shape[1], found) for view, found in files.items()]
+
+
+def find_views(frames: Sequence[LerfFrame | MaskFrame], scene: Scene) -> list[View]:
+    """The photo of each frame: by name, by stem or, of 3D-OVS, by index in name order, in that order of precedence.
+
+    `UserError`, naming labels and photos, for frames that no photo, or more than one, goes with.
+    """
+    found = [_find_view(frame, scene) for frame in frames]
+    if missing := [frame for frame, view in zip(frames, found, strict=True) if view is None]:
+        names = [view.name for view in scene.views]
+        stems = {view.stem: view.name for view in scene.views}
+        near = [stems[match] for frame in missing for match in get_close_matches(Path(frame.name).stem, stems, n=2)]
+        raise UserError(
+            f"{missing[0].source}: no photo of {scene.root} goes with labels for {_list([f.name for f in missing])}; "
+            f"closest: {_list([*dict.fromkeys(near)]) or 'nothing like it'}; its photos are {_list(names)}"
+        )
+    for i, frame in enumerate(frames):
+        if (first := frames[next(j for j, view in enumerate(found) if view is found[i])]) is not frame:
+            raise UserError(f"{frame.source}: labels {found[i].name}, as {first.source} does; expected one of them")
+    return found
+
+
+def _find_view(frame: LerfFrame | MaskFrame, scene: Scene) -> View | None:
+    named = [view for view in scene.views if view.name == frame.name]
+    named = named or [view for view in scene.views if view.stem == Path(frame.name).stem]
+    if len(named) > 1:
+        raise UserError(
+            f"{frame.source}: several photos are named {frame.name}: {_list([view.name for view in named])}; "
+            "name one with its folder"
+        )
+    if named:
+        return named[0]
+    is_index = isinstance(frame, MaskFrame) and frame.name.isascii() and frame.name.isdigit()
+    return scene.views[int(frame.name)] if is_index and int(frame.name) < len(scene.views) else None
+
+
+def _read_frame(path: Path) -> LerfFrame:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # UnicodeDecodeError too
+        raise UserError(f"{path}: not JSON ({error})") from error
+    try:
+        info, objects = content["info"], content["objects"]
+        name, width, height = info["name"], info["width"], info["height"]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f'{path}: expected {{"info": {{"name", "width", "height"}}, "objects": [...]}}, misses {error}'
+        ) from None
+    if not (isinstance(name, str) and name and all(isinstance(s, int) and s > 0 for s in (width, height))):
+        raise UserError(f"{path}: info: expected a photo's name and its size, got {name!r}, {width!r} x {height!r}")
+    if not isinstance(objects, list) or not objects:
+        raise UserError(f"{path}: objects: expected a list of one labelled thing or more, got {objects!r}")
+    outlines: dict[str, list[list[Point]]] = {}
+    boxes: dict[str, list[Box]] = {}
+    for index, entry in enumerate(objects):
+        category, polygon, box = _read_object(entry, f"{path}: object {index}", (width, height))
+        outlines.setdefault(category, []).append(polygon)
+        boxes.setdefault(category, []).append(box)
+    return LerfFrame(path, name, width, height, outlines, boxes)
+
+
+def _read_object(entry: object, where: str, size: tuple[int, int]) -> tuple[str, list[Point], Box]:
+    if not isinstance(entry, dict) or not {"category", "segmentation"} <= entry.keys():
+        raise UserError(f'{where}: expected {{"category", "segmentation"}}, got {str(entry)[:100]}')
+    category, polygon = entry["category"], entry["segmentation"]
+    if not isinstance(category, str) or not category.strip():
+        raise UserError(f"{where}: expected a category to ask for, got {category!r}")
+    where = f"{where} ({category})"
+    is_list = isinstance(polygon, list) and all(isinstance(point, list) and len(point) == 2 for point in polygon)
+    if not (is_list and len(polygon) >= 3 and _are_numbers(side for point in polygon for side in point)):
+        raise UserError(f"{where}: expected a polygon [[x, y], ...] of three points or more, got {str(polygon)[:100]}")
+    xs, ys = ([point[i] for point in polygon] for i in (0, 1))
+    if max(xs) < 0 or max(ys) < 0 or min(xs) >= size[0] or min(ys) >= size[1]:
+        raise UserError(f"{where}: its polygon lies outside the picture of {size[0]} x {size[1]}")
+    box = entry.get("bbox")
+    if box is None:
+        box = [min(xs), min(ys), max(xs), max(ys)]
+    if isinstance(box, list) and len(box) == 2 and all(isinstance(corner, list) for corner in box):
+        box = [*box[0], *box[1]]
+    if not (isinstance(box, list) and len(box) == 4 and _are_numbers(box)):
+        raise UserError(f"{where}: expected a bbox [x0, y0, x1, y1], got {str(box)[:100]}")
+    (x0, x1), (y0, y1) = sorted(box[::2]), sorted(box[1::2])
+    return category.strip(), [tuple(point) for point in polygon], (x0, y0, x1, y1)
+
+
+def _are_numbers(values: object) -> bool:
+    return all(isinstance(v, (int, float)) and not isinstance(v, bool) and isfinite(v) for v in values)
+
+
+def _find_mask(view: Path, name: str) -> Path:
+    path = view / f"{name}.png"
+    if not path.is_file():
+        raise UserError(
+            f"{path}: missing; every labelled view needs a mask of every class of {CLASSES_FILE}, black where the "
+            "class is not there"
+        )
+    return path
+
+
+def _read_mask(path: Path, size: tuple[int, int] | None = None) -> Bool[Tensor, "H W"]:
+    """At its own size, or at another (width, height)."""
+    try:
+        with Image.open(path) as image:
+            picture = image.convert("L").resize(size or image.size, Image.Resampling.NEAREST)
+            return torch.from_numpy(np.asarray(picture) > 127)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # how Pillow says damaged
+        raise UserError(f"{path}: not a readable mask ({error})") from error
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (f", ... ({len(names)})" if len(names) > _LISTED else "")

@@ -1,0 +1,95 @@
+"""Videos of pictures that come one by one."""
+
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from gsdff.errors import UserError
+from gsdff.files import whole_file
+
+FPS = 24
+"""Frames a second."""
+_QUALITY = 18
+"""x264's constant rate factor: 0 keeps every bit, at 18 the eye finds no difference."""
+
+
+def save_video(path: Path, frames: Iterable[UInt8[Tensor, "H W 3"]], *, fps: int = FPS) -> None:
+    """Writes frames as an MP4 that every browser plays (H.264, yuv420p), atomically; makes the folder where missing.
+
+    Frames are asked for one by one and not kept. Colours are stored for blocks of 2 x 2 pixels: an odd width or height
+    grows by one, the last column or row once more. Raises ValueError for no frames, and for one that is not of uint8
+    or not of the first one's size; `UserError` where the encoder fails. Whatever ends it early leaves what was there.
+    """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError("a video must have frames, got none")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = (side + side % 2 for side in first.shape[:2])
+    with whole_file(path) as partial, _encoder(path, _command(partial, width, height, fps)) as pipe:
+        for number, frame in enumerate(chain([first], frames)):
+            if frame.shape != first.shape or frame.dtype != torch.uint8:
+                expected, got = f"uint8 {tuple(first.shape)}", f"{frame.dtype} {tuple(frame.shape)}"
+                raise ValueError(f"frame {number} of a video: expected {expected}, got {got}")
+            pipe.write(_even(frame).cpu().numpy().tobytes())
+
+
+def _even(frame: UInt8[Tensor, "H W 3"]) -> UInt8[Tensor, "h w 3"]:
+    """The frame with its last row and column once more where their number is odd."""
+    height, width = frame.shape[:2]
+    frame = torch.cat([frame, frame[height - height % 2 :]])
+    return torch.cat([frame, frame[:, width - width % 2 :]], dim=1)
+
+
+def _command(path: Path, width: int, height: int, fps: int) -> list[str]:
+    """What takes raw RGB frames from its standard input."""
+    import imageio_ffmpeg
+
+    try:
+        ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise UserError(f"no encoder for videos: {error}") from error
+    source = f"-f rawvideo -pix_fmt rgb24 -video_size {width}x{height} -framerate {fps} -i pipe:0"
+    # browsers guess what untagged colours mean; these are converted to those of HD video (BT.709), and say so
+    colors = "scale=out_color_matrix=bt709:out_range=tv,setparams=color_primaries=bt709:color_trc=bt709"
+    target = f"-vf {colors} -c:v libx264 -crf {_QUALITY} -pix_fmt yuv420p -movflags +faststart -f mp4"
+    return [ffmpeg, "-y", "-loglevel", "error", *source.split(), *target.split(), f"file:{path}"]
+
+
+@contextmanager
+def _encoder(path: Path, command: list[str]) -> Iterator[BinaryIO]:
+    """The encoder's input; it has written everything when the block ends well, and is stopped otherwise.
+
+    imageio-ffmpeg's own writer does not look at how the encoder ended: a full disk would pass for a video.
+    """
+    with TemporaryFile() as said:
+        try:
+            # a session of its own: Ctrl-C reaches us alone, and we stop it
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+            )
+        except OSError as error:
+            raise UserError(f"{path}: the encoder {command[0]} does not start: {error.strerror}") from error
+        try:
+            took_all = False
+            with suppress(BrokenPipeError):  # it ended early, and has said why
+                yield process.stdin
+                process.stdin.close()
+                took_all = True
+            if process.wait() or not took_all:
+                said.seek(0)
+                reason = " ".join(said.read().decode(errors="replace").split()) or "nothing"
+                raise UserError(f"{path}: the encoder failed (status {process.returncode}); it says: {reason}")
+        finally:
+            process.kill()  # to no effect on one that has ended
+            process.wait()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
