@@ -33,6 +33,11 @@ class Camera:
         scale = torch.tensor([width / self.width, height / self.height, 1.0])
         return replace(self, K=self.K * scale[:, None], width=width, height=height)
 
+    def cropped(self, left: int, top: int, width: int, height: int) -> "Camera":
+        """The same camera taking a part of its image only, or more than it: K's principal point moves."""
+        shift = torch.tensor([[0.0, 0.0, left], [0.0, 0.0, top], [0.0, 0.0, 0.0]])
+        return replace(self, K=self.K - shift, width=width, height=height)
+
     def to(self, device: torch.device | str) -> "Camera":
         """The same camera with its tensors on `device`."""
         return replace(self, viewmat=self.viewmat.to(device), K=self.K.to(device))

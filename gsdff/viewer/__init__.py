@@ -1,7 +1,9 @@
 """A scene in the browser: looked at, asked, edited; finished or while it trains.
 
-    world      what all tabs look at            document   what one tab has asked, selected and edited
-    painting   modes of seeing, as colours      screen     one tab's pictures, coarse while it moves
-    panel      the controls of a tab            tab        what the controls do
-    server     the page, and a tab for every browser that opens it
+world      what all tabs look at            document   what one tab has asked, selected and edited
+painting   ways to see, as colours          splats     what the browser draws itself
+screen     a tab's pictures, drawn here     pointing   what the mouse points at
+film       a camera's path                  frustums   the photos' cameras
+saving     what leaves the page             tab        what the controls do
+panel      the controls                     server     the page, and a tab for every browser that opens it
 """

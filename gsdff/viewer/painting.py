@@ -27,6 +27,7 @@ from gsdff.viewer.world import World
 
 Image = Float[Tensor, "H W 3"]
 Painter = Callable[[World, Shown, Camera], Image]
+ALL_ROWS = slice(None)
 
 HIGHLIGHT = (1.0, 0.62, 0.05)
 """The colour of what is selected."""
@@ -58,9 +59,14 @@ def splat_colors(world: World, shown: Shown, mode: str, *, marks: bool) -> Float
 # --- pictures
 
 
-def paint(world: World, shown: Shown, mode: str, camera: Camera, *, marks: bool) -> UInt8[Tensor, "H W 3"]:
-    """A picture of the scene in a mode of `PAINTERS`, on the CPU; `marks` shows what is selected."""
-    camera = camera.to(world.device)
+def paint(
+    world: World, shown: Shown, mode: str, camera: Camera, *, marks: bool, rows: slice = ALL_ROWS
+) -> UInt8[Tensor, "h W 3"]:
+    """Some rows of a picture in a mode of `PAINTERS`, on the CPU; `marks` shows what is selected."""
+    if mode in FLAT_PAINTERS:
+        return (FLAT_PAINTERS[mode](world, camera)[rows].clamp(0, 1) * 255).round().byte().cpu()
+    top, bottom, _ = rows.indices(camera.height)
+    camera = camera.cropped(0, top, camera.width, bottom - top).to(world.device)
     with torch.no_grad():
         if not len(shown.gaussians):
             return torch.zeros(camera.height, camera.width, 3, dtype=torch.uint8)
@@ -83,7 +89,7 @@ def _paint_depth(world: World, shown: Shown, camera: Camera) -> Image:
     """Near is bright; disparity, so that what is near has most of the colours."""
     rendered = render_depth(shown.gaussians, camera, rasterize_mode=world.subject.rasterize_mode)
     depth, alpha = rendered.image[..., 0], rendered.alpha[..., 0]
-    near = (0.3 / depth.clamp_min(0.05)).clamp(max=1.0)
+    near = (0.5 * world.depth / depth.clamp_min(1e-3)).clamp(max=1.0)
     return _as_image(heat(near * (alpha > 0.5)), depth)
 
 
@@ -123,12 +129,12 @@ def _paint_classes(world: World, shown: Shown, camera: Camera) -> Image:
     return torch.lerp(_paint_colors(world, shown, camera), colors, 0.75)
 
 
-def _paint_photo(world: World, _shown: Shown, camera: Camera) -> Image:
+def _paint_photo(world: World, camera: Camera) -> Image:
     view = world.nearest_view(camera)
     return _fitted(None if view is None else view.target, camera, world)
 
 
-def _paint_teacher(world: World, _shown: Shown, camera: Camera) -> Image:
+def _paint_teacher(world: World, camera: Camera) -> Image:
     """The teacher's map of the photo taken from nearest by, in the scene's colours for features."""
     view = world.nearest_view(camera)
     latents = None if view is None else load_teacher_map(world, view)
@@ -138,7 +144,7 @@ def _paint_teacher(world: World, _shown: Shown, camera: Camera) -> Image:
     return _fitted(colors, camera, world, aspect=view.camera.width / view.camera.height)
 
 
-def _paint_segments(world: World, _shown: Shown, camera: Camera) -> Image:
+def _paint_segments(world: World, camera: Camera) -> Image:
     """The masks of the photo taken from nearest by, in colours over it."""
     view = world.nearest_view(camera)
     segments = None if view is None else load_segments(world, view)
@@ -157,11 +163,14 @@ PAINTERS: dict[str, Painter] = {
     "features": _paint_features,
     "relevancy": _paint_relevancy,
     "classes": _paint_classes,
+}
+"""By the name of the mode."""
+FLAT_PAINTERS: dict[str, Callable[[World, Camera], Image]] = {
     "photo": _paint_photo,
     "teacher": _paint_teacher,
     "masks": _paint_segments,
 }
-"""By the name of the mode."""
+"""Of modes that show what belongs to a photo."""
 SPLAT_MODES = ("colour", "features", "relevancy", "classes")
 """Those that are colours of Gaussians, so that a browser can draw them."""
 MARKED = ("colour", "depth", "opacity", "features", "classes")
@@ -213,9 +222,7 @@ def _answered_pixels(world: World, shown: Shown, camera: Camera) -> Float[Tensor
 
 
 def _blend(world: World, shown: Shown, camera: Camera, values: Float[Tensor, "M D"]) -> Float[Tensor, "H W D"]:
-    return render_features(
-        shown.gaussians, camera, features=values, rasterize_mode=world.subject.rasterize_mode
-    ).image
+    return render_features(shown.gaussians, camera, features=values, rasterize_mode=world.subject.rasterize_mode).image
 
 
 def _share(world: World, shown: Shown, camera: Camera) -> Float[Tensor, "H W"]:

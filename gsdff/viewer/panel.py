@@ -13,7 +13,8 @@ from gsdff.viewer.tab import Tab
 
 NO_SPLIT = "—"
 WAYS = {"browser (splats)": "browser", "server (exact)": "server"}
-COMBINE = {"new": "replace", "add": "add", "subtract": "subtract", "within": "within"}
+COMBINE = {"replaces": "replace", "adds to": "add", "takes from": "subtract", "stays within": "within"}
+"""What a new selection does to the old one."""
 MOUSE = "click: what is like it; with shift adds, with ctrl takes away; drag a box with shift or ctrl"
 MAX_HISTORY = 20
 MAX_LEGEND = 40
@@ -30,9 +31,16 @@ class Panel:
         self._build_view()
         if tab.world.field is not None:
             self._build_questions()
-        self._build_selection()
-        self._build_edits()
-        self._build_saving()
+        self.count = gui.add_html("")
+        tabs = gui.add_tab_group()
+        with tabs.add_tab("Select"):
+            self._build_selection()
+        with tabs.add_tab("Edit"):
+            self._build_edits()
+        with tabs.add_tab("Film"):
+            self._build_film()
+        with tabs.add_tab("Save"):
+            self._build_saving()
         tab.on_refresh, tab.on_picture = self.show, self.show_speed
         tab.refresh()
 
@@ -45,12 +53,14 @@ class Panel:
             self.other = self.gui.add_dropdown("Right half", (NO_SPLIT, *tab.modes), initial_value=NO_SPLIT)
             self.way = self.gui.add_dropdown("Drawn by", tuple(WAYS), initial_value=_key(WAYS, tab.way))
             self.marks = self.gui.add_checkbox("Mark selection", tab.marks)
+            self.cameras = self.gui.add_checkbox("Cameras", False, visible=bool(tab.world.views))
             self.legend = self.gui.add_html("")
             self.speed = self.gui.add_html("")
         self._on_change(self.mode, lambda: tab.see(mode=self.mode.value), new_work=True)
         self._on_change(self.other, lambda: tab.see(other=self.other.value.replace(NO_SPLIT, "")), new_work=True)
         self._on_change(self.way, lambda: tab.see(way=WAYS[self.way.value]), new_work=True)
         self._on_change(self.marks, lambda: setattr(tab, "marks", self.marks.value))
+        self._on_change(self.cameras, lambda: tab.show_cameras(self.cameras.value))
 
     def _build_questions(self) -> None:
         tab = self.tab
@@ -74,34 +84,32 @@ class Panel:
 
     def _build_selection(self) -> None:
         tab, document = self.tab, self.tab.document
-        with self.gui.add_folder("Select"):
-            self.count = self.gui.add_html("")
-            self.combine = self.gui.add_button_group("Becomes", tuple(COMBINE))
-            self.gui.add_html(_small(MOUSE))
-            change = self.gui.add_button_group("Change", ("invert", "grow", "shrink"))
-            more = self.gui.add_button_group("Keep", ("largest part", "no floaters", "nothing"))
-        self.combine.on_click(lambda _: self._set_combine())
+        self.combine = self.gui.add_dropdown("A new one", tuple(COMBINE), initial_value="replaces")
+        change = self.gui.add_button_group("Change", ("invert", "grow", "shrink"))
+        keep = self.gui.add_button_group("Keep", ("largest part", "no floaters"))
+        nothing = self.gui.add_button("Nothing")
+        self.gui.add_html(_small(MOUSE))
+        self._on_change(self.combine, lambda: setattr(tab, "combine", COMBINE[self.combine.value]))
         changes: dict[str, Callable] = {
             "invert": lambda s, means: ~s,
             "grow": lambda s, means: s.grow(means),
             "shrink": lambda s, means: s.shrink(means),
             "largest part": lambda s, means: s.keep_largest(means) if s else s,
             "no floaters": lambda s, means: s.drop_floaters(means) if s else s,
-            "nothing": lambda s, means: s - s,
         }
-        for group in (change, more):
+        for group in (change, keep):
             group.on_click(lambda event: tab.do(lambda: document.change(changes[event.target.value])))
+        nothing.on_click(lambda _: tab.do(lambda: document.select(~document.alive & document.alive)))
 
     def _build_edits(self) -> None:
         tab, document = self.tab, self.tab.document
-        with self.gui.add_folder("Edit"):
-            sight = self.gui.add_button_group("Sight", ("hide", "isolate", "show all"))
-            delete = self.gui.add_button("Delete", color="red")
-            self.color = self.gui.add_rgb("Colour", (42, 111, 219))
-            recolor = self.gui.add_button("Recolour")
-            move = self.gui.add_button("Move with handles")
-            back = self.gui.add_button_group("Steps", ("undo", "redo"))
-            self.edits = self.gui.add_html("")
+        sight = self.gui.add_button_group("Sight", ("hide", "isolate", "show all"))
+        delete = self.gui.add_button("Delete", color="red")
+        self.color = self.gui.add_rgb("Colour", (42, 111, 219))
+        recolor = self.gui.add_button("Recolour")
+        move = self.gui.add_button("Move with handles")
+        back = self.gui.add_button_group("Steps", ("undo", "redo"))
+        self.edits = self.gui.add_html("")
         actions = {"hide": document.hide, "isolate": document.isolate, "show all": document.show_all}
         actions |= {"undo": document.undo, "redo": document.redo}
         for group in (sight, back):
@@ -110,18 +118,32 @@ class Panel:
         recolor.on_click(lambda _: tab.do(lambda: tab.recolor(self.color.value)))
         move.on_click(lambda _: tab.do(tab.toggle_gizmo))
 
+    def _build_film(self) -> None:
+        tab = self.tab
+        keep = self.gui.add_button("Keep this view")
+        change = self.gui.add_button_group("Views", ("drop last", "drop all"))
+        self.keyframes = self.gui.add_html("")
+        self.seconds = self.gui.add_slider("Seconds", 1.0, 60.0, 0.5, 6.0)
+        run = self.gui.add_button_group("Path", ("fly", "stop"))
+        save = self.gui.add_button("Save video (.mp4)")
+        self.progress = self.gui.add_progress_bar(0.0, visible=False)
+        keep.on_click(lambda _: tab.do(lambda: tab.film.keyframes.append(tab.camera)))
+        drops = {"drop last": tab.film.drop_last, "drop all": tab.film.keyframes.clear}
+        change.on_click(lambda event: tab.do(drops[event.target.value]))
+        run.on_click(lambda event: self._run_film(event.target.value))
+        save.on_click(lambda _: tab.save_film(self.seconds.value, self._show_progress))
+
     def _build_saving(self) -> None:
         tab = self.tab
-        with self.gui.add_folder("Save", expand_by_default=False):
-            self.gui.add_html(_small(f"into {tab.world.folder}"))
-            buttons = {
-                "Edits (.toml)": tab.save_edits,
-                "Scene (.ply)": lambda: tab.save_scene(only_selected=False),
-                "Selection (.ply)": lambda: tab.save_scene(only_selected=True),
-                "Screenshot (.png)": tab.save_screenshot,
-            }
-            for label, action in buttons.items():
-                self.gui.add_button(label).on_click(lambda _, action=action: tab.do(action))
+        self.gui.add_html(_small(f"into {tab.world.folder}"))
+        buttons = {
+            "Edits (.toml)": tab.save_edits,
+            "Scene (.ply)": lambda: tab.save_scene(only_selected=False),
+            "Selection (.ply)": lambda: tab.save_scene(only_selected=True),
+            "Screenshot (.png)": tab.save_screenshot,
+        }
+        for label, action in buttons.items():
+            self.gui.add_button(label).on_click(lambda _, action=action: tab.do(action))
 
     # --- what controls do that need values of others
 
@@ -150,8 +172,15 @@ class Panel:
         if self.tab.document.scores is not None:
             self.tab.document.set_threshold(self.threshold.value)
 
-    def _set_combine(self) -> None:
-        self.tab.combine = COMBINE[self.combine.value]
+    def _run_film(self, what: str) -> None:
+        if what == "stop":
+            self.tab.film.stop()
+        else:
+            self.tab.fly_film(self.seconds.value)
+
+    def _show_progress(self, share: float) -> None:
+        self.progress.visible = share < 1
+        self.progress.value = 100 * share
 
     # --- saying
 
@@ -170,6 +199,7 @@ class Panel:
             hidden = len(document.base) - int((~document.alive).sum()) - len(shown.gaussians)
             words = f"<b>{count:,}</b> of {len(shown.gaussians):,} Gaussians selected"
             self.count.content = _line(words + (f", {hidden:,} hidden" if hidden else ""))
+            self.keyframes.content = _line(f"{len(tab.film.keyframes)} views kept")
             self.edits.content = _line("<br>".join(escape(_name(edit)) for edit in document.edits) or "no edits yet")
             if tab.world.field is not None:
                 self._show_question(shown)

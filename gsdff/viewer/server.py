@@ -3,7 +3,9 @@
 import logging
 import socket
 import threading
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 from gsdff.errors import UserError
@@ -41,7 +43,8 @@ class Server:
         self.address = address
         self.tabs: dict[int, Tab] = {}
         self._lock = threading.Lock()
-        self.viser = viser.ViserServer(address.host, address.port, label="gsdff", verbose=False)
+        with redirect_stdout(StringIO()):  # it prints a table of its own
+            self.viser = viser.ViserServer(address.host, address.port, label="gsdff", verbose=False)
         gui = self.viser.gui
         # the share button would put the scene on the internet
         gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=True, brand_color=(255, 158, 13))

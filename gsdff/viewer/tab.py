@@ -1,8 +1,8 @@
 """What the controls of one tab do: its document, its way of seeing, its pictures."""
 
-import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,23 +15,33 @@ from gsdff.cameras import Camera
 from gsdff.edit_steps import Delete, Move, Recolor, parse_color
 from gsdff.errors import UserError
 from gsdff.exemplars import Seen
-from gsdff.gaussians import Gaussians
-from gsdff.pictures import save_png
-from gsdff.render import render_features
+from gsdff.viewer import saving
 from gsdff.viewer.document import Combine, Document, Shown
-from gsdff.viewer.painting import SPLAT_MODES, halves, modes_of, paint, splat_colors, to_numpy
+from gsdff.viewer.film import Film
+from gsdff.viewer.frustums import add_frustums
+from gsdff.viewer.gizmo import Gizmo
+from gsdff.viewer.painting import ALL_ROWS, SPLAT_MODES, halves, modes_of, paint, splat_colors, to_numpy
+from gsdff.viewer.pointing import Point, in_rectangle, latents_at
 from gsdff.viewer.screen import Screen, Strip
-from gsdff.viewer.splats import SPLAT_SCALE, to_splats
+from gsdff.viewer.splats import Splats
 from gsdff.viewer.world import World, make_camera
-
-log = logging.getLogger("gsdff")
 
 Way = Literal["browser", "server"]
 """Who draws: the browser, splats with colours, or this process, exactly."""
 BROWSER_LIMIT = 1_000_000
 """Gaussians that a laptop's browser still sorts while it is dragged."""
-PATCH = 3
-"""Pixels to a side that a click looks at."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is shown, and how."""
+
+    shown: Shown
+    mode: str
+    other: str | None
+    """Of the right half; None for one picture."""
+    marks: bool
+    """Whether the selection is marked."""
 
 
 class Tab:
@@ -47,22 +57,26 @@ class Tab:
         self.marks = True
         self.combine: Combine = "replace"
         self.lock = threading.RLock()
-        self.splats: Any = None
-        self.gizmo: Any = None
-        self._sent_gaussians: Gaussians | None = None
+        self.film = Film()
+        self.is_closed = False
+        self.frustums: dict[Any, Camera] = {}
+        self.splats = Splats(client.scene)
+        self.gizmo = Gizmo(client.scene, lambda offset: self.do(lambda: self.move(offset)))
         self.screen = Screen(self._window, self._paint_strip, self._send)
         self.stand_at(world.first_camera)
         self.on_refresh: Callable[[Shown], None] = lambda shown: None
         """Told after every change."""
         self.on_picture: Callable[[Screen], None] = lambda screen: None
         """Told after every picture that was drawn here."""
-        client.camera.on_update(lambda _: self.screen.touch())
+        client.camera.on_update(lambda _: self._moved())
         self._listen()
 
     def close(self) -> None:
         """Lets go of all that the tab held."""
+        self.is_closed = True
+        self.film.stop()
         self.screen.close()
-        self.splats = self._sent_gaussians = None
+        self.splats.forget()
 
     def do(self, action: Callable[[], object], *, new_work: bool = False) -> None:
         """Runs what a control asks for and shows the result; what is the user's mistake is said in the page."""
@@ -84,7 +98,7 @@ class Tab:
         for key, combine in keys.items():
             if self.world.field is not None:
                 scene.on_click(modifier=key)(
-                    lambda event, combine=combine: self.do(lambda: self.click(*event.screen_pos, combine))
+                    lambda event, combine=combine: self.do(lambda: self.click(event.screen_pos, combine))
                 )
             if key is not None:
                 scene.on_rect_select(modifier=key)(
@@ -113,6 +127,13 @@ class Tab:
         self.other = self.other if other is None else (other or None)
         self.way = way or self.way
 
+    def show_cameras(self, wanted: bool) -> None:
+        """Shows the photos' cameras, or takes them away."""
+        for handle in self.frustums:
+            handle.remove()
+        self.frustums = add_frustums(self.client.scene, self.world, self.fly_to) if wanted else {}
+        self._moved()
+
     def stand_at(self, camera: Camera) -> None:
         """Puts the window's camera there, turning about what is in the middle of the picture."""
         position, forward = camera.position.numpy(), camera.viewmat[2, :3].numpy()
@@ -127,46 +148,44 @@ class Tab:
         shown = self.document.shown
         self.screen.is_on = self.draws_here
         if self.draws_here:
-            if self.splats is not None:
-                self.splats.visible = False
+            self.splats.hide()
             self.screen.touch(new_work=new_work)
         else:
-            self._send_splats()
+            self.splats.show(shown.gaussians, splat_colors(self.world, shown, self.mode, marks=self.marks))
             self.client.scene.set_background_image(None)
         self.on_refresh(shown)
 
-    def _send_splats(self) -> None:
-        shown = self.document.shown
-        colors = splat_colors(self.world, shown, self.mode, marks=self.marks).cpu().numpy()
-        if self.splats is not None and shown.gaussians is self._sent_gaussians:
-            self.splats.rgbs = colors
-            self.splats.visible = True
-            return
-        centers, covariances, opacities = to_splats(shown.gaussians)
-        if self.splats is None:
-            self.splats = self.client.scene.add_gaussian_splats(
-                "/splats", centers, covariances, colors, opacities, scale=1 / SPLAT_SCALE
-            )
-        else:
-            self.splats.set_gaussians(centers, covariances, colors, opacities)
-            self.splats.visible = True
-        self._sent_gaussians = shown.gaussians
+    def _moved(self) -> None:
+        """The camera did; one does not see the frustum that one stands in."""
+        position = torch.from_numpy(self.client.camera.position).float()
+        for handle, camera in self.frustums.items():
+            handle.visible = float((camera.position - position).norm()) > 1.5 * handle.scale
+        self.screen.touch()
 
     def _window(self) -> tuple[int, int]:
         return self.client.camera.image_width, self.client.camera.image_height
 
+    @property
+    def look(self) -> Look:
+        """What is shown now, and how."""
+        return Look(self.document.shown, self.mode, self.other, self.marks)
+
+    def draw(self, look: Look, camera: Camera, rows: slice = ALL_ROWS) -> Tensor:
+        """Some rows of a picture."""
+        with self.world.rendering:
+            left = paint(self.world, look.shown, look.mode, camera, marks=look.marks, rows=rows)
+            if look.other is None:
+                return left
+            return halves(left, paint(self.world, look.shown, look.other, camera, marks=look.marks, rows=rows))
+
     def _paint_strip(self, strip: Strip) -> Tensor:
         with self.lock:
-            shown, seen = self.document.shown, self.client.camera
-            mode, other, marks = self.mode, self.other, self.marks
+            look, seen = self.look, self.client.camera
         camera = make_camera(seen.wxyz, seen.position, seen.fov, strip.width, strip.height)
-        camera = camera.cropped(0, strip.top, strip.width, strip.bottom - strip.top)
-        with self.world.rendering:
-            left = paint(self.world, shown, mode, camera, marks=marks)
-            return left if other is None else halves(left, paint(self.world, shown, other, camera, marks=marks))
+        return self.draw(look, camera, slice(strip.top, strip.bottom))
 
     def _send(self, picture: Tensor) -> None:
-        if self.screen.is_on:
+        if self.screen.is_on and not self.is_closed:
             self.client.scene.set_background_image(to_numpy(picture), format="jpeg", jpeg_quality=90)
             self.on_picture(self.screen)
 
@@ -186,33 +205,16 @@ class Tab:
         self.document.ask_classes(split_texts(text))
         self.see(mode="classes")
 
-    def click(self, x: float, y: float, combine: Combine | None = None) -> None:
-        """Selects what is like what the window shows at x, y, in 0..1 from the top left."""
-        camera = self.camera
-        column, row = int(x * camera.width), int(y * camera.height)
-        shown = self.document.shown
-        if self.world.field is None or not len(shown.gaussians):
-            raise UserError("nothing here can be asked by a click; draw a box instead")
-        patch = camera.cropped(column - PATCH // 2, row - PATCH // 2, PATCH, PATCH).to(self.world.device)
-        with torch.no_grad(), self.world.rendering:
-            mode = self.world.subject.rasterize_mode
-            latents = render_features(shown.gaussians, patch, rasterize_mode=mode).image
-        self.document.ask(Query(like=Seen(latents.flatten(0, 1).mean(0))), combine or self.combine)
+    def click(self, point: Point, combine: Combine | None = None) -> None:
+        """Selects what is like what the window shows there."""
+        latents = latents_at(self.world, self.document.shown, self.camera, point)
+        self.document.ask(Query(like=Seen(latents)), combine or self.combine)
 
-    def box(self, low: tuple[float, float], high: tuple[float, float], combine: Combine | None = None) -> None:
-        """Selects the Gaussians whose centres are in a rectangle of the window, in 0..1, at any depth."""
-        camera = self.camera.to(self.world.device)
-        document = self.document
-        ids = document.visible_ids
-        means = document.shown.gaussians.means
-        points = means @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
-        pixels = (points @ camera.K.T)[:, :2] / points[:, 2:].clamp_min(1e-6)
-        size = pixels.new_tensor([camera.width, camera.height])
-        place = pixels / size
-        inside = ((place >= place.new_tensor(low)) & (place <= place.new_tensor(high))).all(1) & (points[:, 2] > 0.01)
-        mask = torch.zeros_like(document.alive)
-        mask[ids] = inside
-        document.select(mask, combine or self.combine)
+    def box(self, low: Point, high: Point, combine: Combine | None = None) -> None:
+        """Selects the Gaussians whose centres are in a rectangle of the window, at any depth."""
+        mask = torch.zeros_like(self.document.alive)
+        mask[self.document.visible_ids] = in_rectangle(self.document.shown, self.camera, low, high)
+        self.document.select(mask, combine or self.combine)
 
     # --- editing
 
@@ -229,61 +231,57 @@ class Tab:
 
     def toggle_gizmo(self) -> None:
         """Shows handles to drag the selection by, or takes them away."""
-        if self.gizmo is not None:
-            self.gizmo.remove()
-            self.gizmo = None
-            return
-        selected = self.document.shown.gaussians.means[self.document.shown.selected]
-        if not len(selected):
-            raise UserError("nothing is selected; ask for a text, click or draw a box first")
-        centre = selected.median(0).values.cpu().numpy()
-        self.gizmo = self.client.scene.add_transform_controls(
-            "/gizmo", scale=0.3, disable_rotations=True, depth_test=False, position=centre
-        )
-        start = {"at": centre}
-
-        @self.gizmo.on_update
-        def _(event: Any) -> None:
-            if event.phase == "end":
-                moved = np.asarray(event.target.position) - start["at"]
-                start["at"] = np.asarray(event.target.position)
-                self.do(lambda: self.move(moved))
+        shown = self.document.shown
+        self.gizmo.toggle(shown.gaussians.means[shown.selected])
 
     def move(self, offset: np.ndarray) -> None:
         """Moves the selection, by so much in the working frame."""
         scale = self.world.frame.scale
         self.document.edit(Move(tuple(float(value) * scale for value in offset)))
 
+    # --- filming
+
+    def fly_to(self, camera: Camera) -> None:
+        """Moves the window's camera there in half a second."""
+        here = self.camera
+        self.film.fly([here, camera.resized(here.width, here.height)], self.stand_at, 0.5)
+
+    def fly_film(self, seconds: float) -> None:
+        """Moves it through the views that were kept."""
+        self.do(lambda: self.film.sized())
+        if len(self.film.keyframes) > 1:
+            self.film.fly(self.film.sized(), self.stand_at, seconds)
+
+    def save_film(self, seconds: float, report: Callable[[float], None]) -> None:
+        """Writes the path through the views that were kept as a video of what is shown now."""
+        with self.lock:
+            look = self.look
+        path = saving.free_path(self.world, "film", ".mp4")
+        try:
+            is_whole = self.film.save(path, seconds, lambda camera: self.draw(look, camera), report)
+        except UserError as error:
+            self.say("That did not work", str(error), color="red")
+            return
+        report(1.0)
+        self.say("Saved" if is_whole else "Stopped", str(path) if is_whole else "no video was written", color="green")
+
     # --- saving
 
     def save_screenshot(self) -> None:
         """Writes the window's picture as this process draws it."""
-        camera = self.camera
-        path = self._free_path("screenshot", ".png")
-        save_png(path, self._paint_strip(Strip(camera.width, camera.height, 0, camera.height)))
-        self.say("Saved", str(path), color="green")
+        self._say_saved(saving.save_screenshot(self.world, self.draw(self.look, self.camera)))
 
     def save_edits(self) -> None:
         """Writes the edits as a file to replay."""
-        path = self._free_path("edits", ".toml")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.document.save_edits(path)
-        command = f"python -m gsdff.edit {self.world.subject.source} --edits {path}"
-        self.say("Saved", command, color="green")
+        path = saving.save_edits(self.world, self.document)
+        self._say_saved(path, f"replay: python -m gsdff.edit {self.world.subject.source} --edits {path}")
 
     def save_scene(self, *, only_selected: bool) -> None:
         """Writes the edited scene, or what is selected of it."""
-        gaussians = self.document.result(only_selected=only_selected)
-        path = self._free_path("selection" if only_selected else "scene", ".ply")
-        self.world.subject.save(path, gaussians)
-        self.say("Saved", f"{path}: {len(gaussians):,} Gaussians", color="green")
+        self._say_saved(saving.save_scene(self.world, self.document, only_selected=only_selected))
 
-    def _free_path(self, stem: str, ending: str) -> Path:
-        """A name in the world's folder that is not taken; no part of it comes from the page."""
-        number = 1
-        while (path := self.world.folder / f"{stem}_{number:03d}{ending}").exists():
-            number += 1
-        return path
+    def _say_saved(self, path: Path, hint: str = "") -> None:
+        self.say("Saved", f"{path}\n{hint}" if hint else str(path), color="green")
 
 
 def split_texts(text: str) -> tuple[str, ...]:

@@ -93,6 +93,12 @@ class World:
         viewmat[:3, :3], viewmat[:3, 3] = R, R @ (2.5 * forward)
         return Camera(viewmat, torch.tensor([[800.0, 0, 400], [0, 800, 300], [0, 0, 1]]), 800, 600)
 
+    @cached_property
+    def depth(self) -> float:
+        """How far away most photos see things; half as far is what the depth mode draws brightest."""
+        depths = [self.depth_at(view.camera) for view in self.views[:: -(-len(self.views) // 8)]] if self.views else []
+        return float(torch.tensor(depths or [self.depth_at(self.first_camera)]).median())
+
     def depth_at(self, camera: Camera) -> float:
         """How far away, along its axis, is what a camera shows in the middle; 1 where it shows nothing there."""
         part = camera.cropped(camera.width // 4, camera.height // 4, camera.width // 2, camera.height // 2)

@@ -1,0 +1,43 @@
+"""Handles in the page to drag the selection by."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from gsdff.errors import UserError
+
+
+class Gizmo:
+    """One tab's handles; `move` is told by how much, in the working frame, whenever they are let go of."""
+
+    def __init__(self, scene: Any, move: Callable[[np.ndarray], None]):
+        self.scene, self.move = scene, move
+        self._handle: Any = None
+
+    def toggle(self, selected: Float[Tensor, "P 3"]) -> None:
+        """Shows them in the middle of these means, or takes them away; `UserError` for no means."""
+        if self._handle is not None:
+            self.hide()
+            return
+        if not len(selected):
+            raise UserError("nothing is selected; ask for a text, click or draw a box first")
+        position = selected.median(0).values.cpu().numpy()
+        self._handle = self.scene.add_transform_controls(
+            "/gizmo", scale=0.3, disable_rotations=True, depth_test=False, position=position
+        )
+
+        @self._handle.on_update
+        def _(event: Any) -> None:
+            nonlocal position
+            if event.phase == "end":
+                before, position = position, np.array(event.target.position)
+                self.move(position - before)
+
+    def hide(self) -> None:
+        """Takes them away."""
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
