@@ -5,7 +5,7 @@ A text may hold spaces, and colons where a value follows: what is behind the las
     extract, delete   "chair"                 recolor     "table+desk:#2a6fdb", "table:navy", "table:0.2,0.4,0.9"
     move              "lamp:0.5,0,0"          rotate      "lamp:0,90,0" Euler degrees, "lamp:0,0,1,90" axis and degrees
     scale             "lamp:1.5"              duplicate   "lamp:0.5,0,0", "lamp:0.5,0,0,3" three copies
-    opacity           "curtain:0.3"
+    opacity           "curtain:0.3"               stylize     "chair:a wooden chair, carved"
 """
 
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from gsdff.edit_steps import (
     Rotate,
     Scale,
     Selector,
+    Stylize,
     parse_color,
 )
 from gsdff.errors import UserError
@@ -85,6 +86,11 @@ def parse_opacity(argument: str) -> EditStep:
     return _with_value("opacity", argument, "TEXT:OPACITY", lambda value: Opacity(*_numbers(value, 1)))
 
 
+def parse_stylize(argument: str) -> EditStep:
+    """Of "chair:a wooden chair"."""
+    return _with_value("stylize", argument, "TEXT:PROMPT", Stylize)
+
+
 PARSERS: dict[str, Callable[[str], EditStep]] = {
     "extract": parse_extract,
     "delete": parse_delete,
@@ -94,6 +100,7 @@ PARSERS: dict[str, Callable[[str], EditStep]] = {
     "scale": parse_scale,
     "duplicate": parse_duplicate,
     "opacity": parse_opacity,
+    "stylize": parse_stylize,
 }
 """By the operation's name."""
 

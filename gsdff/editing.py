@@ -1,7 +1,8 @@
 """Edits made one after the other, each on what the one before it left, with an account of what each one took."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from gsdff.edit_steps import (
     Rotate,
     Scale,
     Selector,
+    Stylize,
     Vector,
 )
 from gsdff.edits import delete, duplicate, extract, recolor, set_opacity, transform
@@ -32,6 +34,8 @@ from gsdff.selection import Selection
 
 Select = Callable[[Gaussians, Selector], Selection]
 """Which of these Gaussians a selector of texts or a click means. Saved selections never get there."""
+Restyle = Callable[[Gaussians, Bool[Tensor, "N"], EditStep], tuple[Gaussians, str]]
+"""Other colours for what is selected, by a step that stylizes, and what was done to them."""
 OUTSIDE = 0.01
 """Share of a selection, by number, that its size leaves out at either end of every axis: strays."""
 
@@ -53,13 +57,16 @@ class StepReport:
     """Mean of the selected, weighted by opacity; in scene units as `size`."""
     size: Vector
     """Along x, y and z, of the box that holds the means of all but the outermost `OUTSIDE`."""
+    account: str = ""
+    """What else there is to say."""
 
     def __str__(self) -> str:
         centre, size = (", ".join(f"{value:.3g}" for value in vector) for vector in (self.centre, self.size))
         change = "" if self.num_after == self.num_before else f", leaves {self.num_after}"
+        account = f"; {self.account}" if self.account else ""
         return (
             f"{self.title}: {self.num_selected} of {self.num_before} Gaussians, {self.opacity_share:.1%} of the "
-            f"opacity, centre ({centre}), size ({size}){change}"
+            f"opacity, centre ({centre}), size ({size}){change}{account}"
         )
 
 
@@ -71,13 +78,21 @@ class Edited:
     reports: tuple[StepReport, ...]
 
 
-def apply_edits(gaussians: Gaussians, steps: Sequence[EditStep], select: Select, *, dry_run: bool = False) -> Edited:
+def apply_edits(
+    gaussians: Gaussians,
+    steps: Sequence[EditStep],
+    select: Select,
+    *,
+    restyle: Restyle | None = None,
+    dry_run: bool = False,
+) -> Edited:
     """The Gaussians after all steps, in order; nothing given is changed.
 
     `select` is asked at every step, of the Gaussians as they are by then. A saved selection is of the Gaussians given
-    here: those of it that are left are meant, wherever they are by now, but no copies of them. A dry run does the same
-    and gives back the Gaussians it was given. `UserError` names the step for a selection file that does not fit
-    (before any edit is made), for what `select` refuses, for an empty selection, and for an edit that leaves nothing.
+    here: those of it that are left are meant, wherever they are by now, but no copies of them. Steps that stylize are
+    left to `restyle`. A dry run does the same and gives back the Gaussians it was given. `UserError` names the step
+    for a selection file that does not fit (before any edit is made), for what `select` and `restyle` refuse, for an
+    empty selection, and for an edit that leaves nothing.
     """
     titles = [f"edit {number} ({step})" for number, step in enumerate(steps, 1)]
     saved = _load_selections(steps, titles, len(gaussians))
@@ -86,19 +101,23 @@ def apply_edits(gaussians: Gaussians, steps: Sequence[EditStep], select: Select,
     reports = []
     for step, title in zip(steps, titles, strict=True):
         if step.selector.selection is None:
-            try:
-                selection = select(current, step.selector)
-            except UserError as error:
-                raise UserError(f"{title}: {error}") from error
+            with _named(title):
+                selection = select(current, _without_idle_rim(step))
         else:
             mask = saved[step.selector.selection].mask.to(origins.device)
             selection = Selection((origins >= 0) & mask[origins])  # -1, a copy, reads the last, to no effect
         assert selection.total == len(current), f"{selection.total} selected from, but {len(current)} there"
         mask = _clean(selection, current, step, title).mask
-        after = _apply(current, mask, step.operation)
+        account = ""
+        if isinstance(step.operation, Stylize):
+            assert restyle is not None, "a judge is opened where an edit stylizes"
+            with _named(title):
+                after, account = restyle(current, mask, step)
+        else:
+            after = apply_operation(current, mask, step.operation)
         if not len(after):
             raise UserError(f"{title}: selects all that is left, so that nothing would be; raise its threshold")
-        reports.append(_report(title, current, mask, len(after)))
+        reports.append(replace(_report(title, current, mask, len(after)), account=account))
         origins = _origins_after(origins, mask, step.operation, len(after))
         current = after
     return Edited(gaussians if dry_run else current, tuple(reports))
@@ -109,11 +128,27 @@ def _load_selections(steps: Sequence[EditStep], titles: Sequence[str], expected:
     saved = {}
     for step, title in zip(steps, titles, strict=True):
         if (path := step.selector.selection) is not None:
-            try:
+            with _named(title):
                 saved[path] = Selection.load(path, expected=expected)
-            except UserError as error:
-                raise UserError(f"{title}: {error}") from error
     return saved
+
+
+@contextmanager
+def _named(title: str) -> Iterator[None]:
+    """Puts the step's title before what a `UserError` says."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{title}: {error}") from error
+
+
+def _without_idle_rim(step: EditStep) -> Selector:
+    """The step's selector, which takes a rim in only where that would be left behind, or missed.
+
+    A rim is in part its neighbours': in another colour it is seen on them.
+    """
+    takes_apart = isinstance(step.operation, Delete | Extract)
+    return step.selector if takes_apart else replace(step.selector, rim=False)
 
 
 def _clean(selection: Selection, gaussians: Gaussians, step: EditStep, title: str) -> Selection:
@@ -148,7 +183,8 @@ def _tidy(selection: Selection, gaussians: Gaussians, cleanup: Cleanup) -> Selec
     return selection
 
 
-def _apply(gaussians: Gaussians, mask: Bool[Tensor, "N"], operation: Operation) -> Gaussians:
+def apply_operation(gaussians: Gaussians, mask: Bool[Tensor, "N"], operation: Operation) -> Gaussians:
+    """The Gaussians with one operation done to the selected ones; of all kinds but Stylize."""
     match operation:
         case Extract():
             return extract(gaussians, mask)

@@ -12,6 +12,7 @@ from gsdff.edit_flags import (
     parse_recolor,
     parse_rotate,
     parse_scale,
+    parse_stylize,
 )
 from gsdff.edit_steps import (
     Delete,
@@ -24,6 +25,7 @@ from gsdff.edit_steps import (
     Rotate,
     Scale,
     Selector,
+    Stylize,
     parse_color,
 )
 from gsdff.errors import UserError
@@ -47,6 +49,7 @@ LAMP = Selector(("lamp",))
         (parse_duplicate, "lamp:1,0,0", EditStep(Duplicate((1.0, 0.0, 0.0)), LAMP)),
         (parse_duplicate, "lamp:1,0,0,3", EditStep(Duplicate((1.0, 0.0, 0.0), 3), LAMP)),
         (parse_opacity, "lamp:0.3", EditStep(Opacity(0.3), LAMP)),
+        (parse_stylize, "lamp: a brass lamp, old", EditStep(Stylize("a brass lamp, old"), LAMP)),
     ],
 )
 def test_a_shorthand_gives_the_step_a_file_would(parse, argument, step):
@@ -80,6 +83,8 @@ def test_every_operation_has_a_shorthand():
         (parse_duplicate, "lamp:1,0,0,inf", "expected a whole number of copies, got inf"),
         (parse_duplicate, "lamp:1,0,0,0", "copies: expected 1 to 100"),
         (parse_opacity, "lamp:2", "opacity: expected above 0"),
+        (parse_stylize, "lamp", "expected TEXT:PROMPT, got no colon"),
+        (parse_stylize, "lamp: ", "expected TEXT:PROMPT; prompt: expected a text, got ''"),
     ],
 )
 def test_a_mistake_is_an_error_that_names_the_flag_and_what_it_should_be(parse, argument, complaint):

@@ -20,6 +20,7 @@ from gsdff.edit_steps import (
     Rotate,
     Scale,
     Selector,
+    Stylize,
 )
 from gsdff.editing import apply_edits
 from gsdff.edits import delete, extract, recolor, set_opacity, transform
@@ -223,6 +224,20 @@ def test_the_clean_up_is_what_selections_offer(generator):
         assert left_by(gaussians, mask, **cleanup) == expected.mask.tolist()
 
 
+def test_only_what_is_taken_apart_goes_with_its_rim(scene):
+    asked = []
+
+    def remember(gaussians, selector):
+        asked.append(selector.rim)
+        return select(gaussians, selector)
+
+    for operation in (Delete(), Extract(), Opacity(0.5), Recolor(mode="grey"), Move((1, 2, 3))):
+        apply_edits(scene, [step(operation, "chair")], remember)
+    bare = EditStep(Delete(), Selector(("chair",), rim=False))
+    apply_edits(scene, [bare], remember)
+    assert asked == [True, True, False, False, False, False]
+
+
 def test_the_largest_part_is_the_one_of_most_opacity(generator):
     gaussians = line(generator, [0.1 * i for i in range(20)] + [100 + 0.1 * i for i in range(12)])
     logits = torch.cat([torch.full((20,), -9.0), torch.full((12,), 1.0)])
@@ -314,3 +329,28 @@ def test_what_cannot_be_selected_names_the_step(scene):
 
     with pytest.raises(UserError, match=r'^edit 1 \(delete "sofa"\): this field does not know'):
         apply_edits(scene, [step(Delete(), "sofa")], refuse)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_stylizing_is_left_to_who_can_and_its_account_is_said(scene, dry_run):
+    asked = []
+
+    def restyle(gaussians, mask, step):
+        asked.append((len(gaussians), int(mask.sum()), step.operation.prompt))
+        return replace(gaussians, sh0=gaussians.sh0 + mask[:, None, None]), "as blue as can be"
+
+    steps = [step(Delete(), "chair"), step(Stylize("a blue table"), "table")]
+    edited = apply_edits(scene, steps, select, restyle=restyle, dry_run=dry_run)
+    assert asked == [(NUM - PER_NAME, PER_NAME, "a blue table")]
+    assert str(edited.reports[1]).endswith("; as blue as can be") and ";" not in str(edited.reports[0])
+    mask = called(scene, "chair")
+    expected = scene if dry_run else delete(replace(scene, sh0=scene.sh0 + called(scene, "table")[:, None, None]), mask)
+    assert_same(edited.gaussians, expected)
+
+
+def test_what_cannot_be_stylized_names_the_step(scene):
+    def refuse(gaussians, mask, step):
+        raise UserError("no view shows it")
+
+    with pytest.raises(UserError, match=r'^edit 1 \(stylize "table"\): no view shows it'):
+        apply_edits(scene, [step(Stylize("a blue table"), "table")], select, restyle=refuse)

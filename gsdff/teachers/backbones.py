@@ -25,6 +25,8 @@ log = logging.getLogger("gsdff")
 
 _CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _VIT_FILES = ("model.safetensors", "pytorch_model.bin")
+TEACHER_OPTIONS = "--teacher."
+"""How the options begin that name a teacher's model and its weights, for errors."""
 _VIT_FAMILIES = {"vision_transformer", "eva"}
 """timm's modules of plain ViTs, those that take images of any size: DINO and DINOv2 are of the first, DINOv3 of eva."""
 
@@ -40,6 +42,8 @@ class Source:
     repository: str = ""
     filenames: tuple[str, ...] = ()
     """What the weights may be called in the repository; the first that is there counts."""
+    options: str = TEACHER_OPTIONS
+    """How the options begin that the user names it by."""
 
     @cached_property
     def weights(self) -> Path:
@@ -54,26 +58,27 @@ class Source:
         return f"{self.model}:{hash_file(self.file)}"
 
 
-def find_clip(model: str, pretrained: str) -> Source:
+def find_clip(model: str, pretrained: str, options: str = TEACHER_OPTIONS) -> Source:
     """open_clip's model of this name with one of its tags or a file; `UserError` for what a dense teacher cannot be."""
     import open_clip
 
     model = model.replace("/", "-")  # OpenAI's own spelling is ViT-B/16
     if model not in (known := open_clip.list_models()):
-        raise UserError(f"--teacher.model: open_clip has no {model!r}; closest: {_closest(model, known)}")
+        raise UserError(f"{options}model: open_clip has no {model!r}; closest: {_closest(model, known)}")
     if (hindrance := _hindrance(open_clip.get_model_config(model))) is not None:
         raise UserError(
-            f"--teacher.model: {model} {hindrance}; expected one of open_clip's own ViTs with its own tokenizer, such "
+            f"{options}model: {model} {hindrance}; expected one of open_clip's own ViTs with its own tokenizer, such "
             f"as ViT-B-16, ViT-L-14 or ViT-H-14"
         )
     if published := open_clip.get_pretrained_cfg(model, pretrained):
         folder, _, filename = published["hf_hub"].rpartition("/")
-        return Source(model, tag=pretrained, repository=folder, filenames=(filename,) if filename else _CLIP_FILES)
+        filenames = (filename,) if filename else _CLIP_FILES
+        return Source(model, tag=pretrained, repository=folder, filenames=filenames, options=options)
     if Path(pretrained).is_file():
-        return Source(model, file=Path(pretrained))
+        return Source(model, file=Path(pretrained), options=options)
     tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
     raise UserError(
-        f"--teacher.pretrained: {pretrained!r} is no file and no tag of open_clip's {model}; its tags: {tags}"
+        f"{options}pretrained: {pretrained!r} is no file and no tag of open_clip's {model}; its tags: {tags}"
     )
 
 
@@ -257,6 +262,6 @@ def _fetch(source: Source) -> Path:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
     raise UserError(
         f"no weights of {source.model}: not in the cache, and not to be had from {address} ({reason}); fetch "
-        f"{source.filenames[0]} from there elsewhere and pass it with --teacher.pretrained FILE, or take another "
-        f"--teacher"
+        f"{source.filenames[0]} from there elsewhere and pass it with {source.options}pretrained FILE"
+        + (", or take another --teacher" if source.options == TEACHER_OPTIONS else "")
     )

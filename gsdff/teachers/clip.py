@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gsdff.config import TeacherConfig
 from gsdff.scene import View
-from gsdff.teachers.backbones import find_clip, load_clip, standardize, tokenize
+from gsdff.teachers.backbones import TEACHER_OPTIONS, find_clip, load_clip, standardize, tokenize
 from gsdff.teachers.network import NetworkTeacher, fit, resize, slide
 
 MODEL, PRETRAINED = "ViT-B-16-quickgelu", "openai"
@@ -34,9 +34,9 @@ class ClipTeacher(NetworkTeacher):
     name = "clip"
     vocabulary = None
 
-    def __init__(self, config: TeacherConfig, device: torch.device):
+    def __init__(self, config: TeacherConfig, device: torch.device, options: str = TEACHER_OPTIONS):
         super().__init__(config, device)
-        self.source = find_clip(config.model or MODEL, config.pretrained or PRETRAINED)
+        self.source = find_clip(config.model or MODEL, config.pretrained or PRETRAINED, options)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -49,9 +49,8 @@ class ClipTeacher(NetworkTeacher):
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T h w"]:
         """Maps of photos in [0, 1], float32; the network works in half precision on a CUDA card."""
-        visual = self._network.visual
+        visual, window = self._network.visual, self.side
         patch, grid = visual.patch_size[0], visual.grid_size[0]
-        window = patch * grid
         height, width = fit(*images.shape[2:], self.config.size or ZOOM * window, patch)
         photos = standardize(resize(images, height, width), visual.image_mean, visual.image_std)
         if min(height, width) < window:
@@ -71,6 +70,19 @@ class ClipTeacher(NetworkTeacher):
         """Unit vectors of phrases as they stand, float32 on the CPU."""
         tokens = tokenize(self.source.model, phrases)
         return F.normalize(self._network.encode_text(tokens.to(self.device)).float(), dim=1).cpu()
+
+    @property
+    def side(self) -> int:
+        """Pixels along each side of the pictures that CLIP was trained on, which are square."""
+        return self._network.visual.patch_size[0] * self._network.visual.grid_size[0]
+
+    def see_whole(self, pictures: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B T"]:
+        """Unit vectors of whole pictures in [0, 1] of `side` pixels, as CLIP compares them with `phrases`.
+
+        Differentiable, and of single precision on a CUDA card too: half of it has no room for small gradients.
+        """
+        visual = self._network.visual
+        return self._network.encode_image(standardize(pictures, visual.image_mean, visual.image_std), normalize=True)
 
     @cached_property
     def _network(self) -> nn.Module:

@@ -146,6 +146,36 @@ def test_positions_are_as_learned_on_the_learned_grid_and_resampled_on_another(w
         torch.testing.assert_close(position_embedding(visual, height, width), resized_positions(state, height, width))
 
 
+# --- whole pictures
+
+
+def test_a_whole_picture_is_open_clips_own_vector_of_it(weights: Path) -> None:
+    pictures = torch.rand(3, 3, WINDOW, WINDOW, generator=torch.Generator().manual_seed(0))
+    teacher = open_tiny(weights)
+    model = open_clip.create_model(TINY, pretrained=str(weights)).eval()
+    mean, std = (torch.tensor(values)[:, None, None] for values in (model.visual.image_mean, model.visual.image_std))
+    with torch.no_grad():
+        expected = model.encode_image((pictures - mean) / std, normalize=True)
+    assert teacher.side == WINDOW
+    torch.testing.assert_close(teacher.see_whole(pictures), expected)
+
+
+def test_a_whole_picture_has_a_gradient_and_the_weights_have_none(weights: Path) -> None:
+    teacher = open_tiny(weights)
+    pictures = torch.rand(1, 3, WINDOW, WINDOW, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    text = teacher.phrases(["a wooden chair"])[0]
+
+    def likeness(pictures: Tensor) -> Tensor:
+        return (teacher.see_whole(pictures) @ text).sum()
+
+    likeness(pictures).backward()
+    step = 1e-2 * torch.randn(pictures.shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        change = likeness(pictures + step) - likeness(pictures - step)
+    torch.testing.assert_close(2 * (pictures.grad * step).sum(), change, rtol=0.02, atol=1e-5)
+    assert all(parameter.grad is None for parameter in teacher._network.parameters())
+
+
 # --- text
 
 
