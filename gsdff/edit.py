@@ -1,8 +1,10 @@
 """`python -m gsdff.edit RUN --delete chair`: changes what answers to a text, and writes the scene that is left."""
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -12,8 +14,11 @@ from gsdff.cli import choose_device, run_door
 from gsdff.errors import UserError
 
 if TYPE_CHECKING:
+    from gsdff.cameras import Camera
     from gsdff.edit_steps import EditList, EditStep
+    from gsdff.editing import Restyle
     from gsdff.gaussians import Gaussians
+    from gsdff.pictures import Picture
     from gsdff.scene import View
     from gsdff.subject import Subject
 
@@ -48,14 +53,22 @@ class EditArguments:
     """A copy so far away, or more of them in a row."""
     opacity: Annotated[Flag, tyro.conf.arg(metavar="TEXT:OPACITY ...")] = ()
     """From above 0 to 1."""
+    stylize: Annotated[Flag, tyro.conf.arg(metavar="TEXT:PROMPT ...")] = ()
+    """Colours that CLIP reads as the prompt, by the training views: "chair:a wooden chair"."""
+    clip_model: str | None = None
+    """For --stylize, an open_clip model; by default a clip teacher's own, otherwise ViT-B-16-quickgelu."""
+    clip_pretrained: str | None = None
+    """Its weights: a file, or a tag that open_clip downloads (openai)."""
     negative: tuple[str, ...] = ()
     """What these texts are not, besides object, things, ..., or all other names of a teacher with a class list."""
     threshold: float | None = None
     """Select scores of at least this; by default one is suggested by the scores of all Gaussians, and said."""
+    rim: bool = True
+    """Delete and extract with the rim: what has 4 of its 32 nearest selected and 1 % of the threshold, too."""
     keep_largest: int = 0
     """Only so many connected parts of what is selected, those with the most opacity."""
     grow: int = 0
-    """So many rounds that take neighbours of what is selected in, after --keep-largest; 1 leaves less of a rim."""
+    """So many rounds that take neighbours of what is selected in, after --keep-largest."""
     background: str | None = None
     """Colour behind the pictures of --views, by default the file's, then that of the run."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -66,6 +79,10 @@ class EditArguments:
     """Photos, by name or by index in name order, to draw before | after into `<stem of --out>_<view>.png`."""
     all_held_out: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """All that training did not see, instead of --views."""
+    turntable: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write `<stem of --out>_turntable.mp4`, before | after: a turn about the scene, or along the photos' path."""
+    turntable_seconds: float = 8.0
+    """How long it is."""
     data: Path | None = None
     """The folder of photos, where it is not the run's; a PLY has none."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -86,7 +103,9 @@ def main() -> None:
     asks = any(step.selector.selection is None for step in edits.steps)
     subject = open_subject(arguments.run, choose_device(arguments.device), data=arguments.data, asks=asks)
     views = find_views(arguments, subject)
-    edited = apply_edits(subject.gaussians, edits.steps, subject.select, dry_run=arguments.dry_run)
+    flight = find_flight(arguments, subject)
+    restyle = choose_restyle(arguments, subject, edits)
+    edited = apply_edits(subject.gaussians, edits.steps, subject.select, restyle=restyle, dry_run=arguments.dry_run)
     print(*edited.reports, sep="\n")
     if arguments.dry_run:
         return
@@ -97,6 +116,8 @@ def main() -> None:
         print(f"edits: {record}")
     for path in save_pictures(out, views, subject, edited.gaussians, edits):
         print(f"picture: {path}")
+    if flight:
+        print(f"video: {save_turntable(out, flight, subject, edited.gaussians, edits)}")
 
 
 def collect_edits(arguments: EditArguments, argv: Sequence[str]) -> "EditList":
@@ -107,6 +128,8 @@ def collect_edits(arguments: EditArguments, argv: Sequence[str]) -> "EditList":
 
     if arguments.views and arguments.all_held_out:
         raise UserError("--views and --all-held-out: expected one of them")
+    if not 0 < arguments.turntable_seconds < math.inf:
+        raise UserError(f"--turntable-seconds: expected a time above 0, got {arguments.turntable_seconds:g}")
     edits = EditList(()) if arguments.edits is None else read_edits(arguments.edits)
     if arguments.background is not None:
         try:
@@ -133,10 +156,12 @@ def read_flags(arguments: EditArguments, argv: Sequence[str]) -> list["EditStep"
             if not values:
                 raise UserError(f"{option}: expected a text, got nothing")
             steps += map(PARSERS[option.removeprefix("--")], values)
-    limits = {"negatives": arguments.negative or None, "threshold": arguments.threshold}
+    limits = {"negatives": arguments.negative or None, "threshold": arguments.threshold, "rim": arguments.rim}
     cleaning = {"keep_largest": arguments.keep_largest, "grow": arguments.grow}
-    if not steps and (limits["negatives"] or limits["threshold"] is not None or any(cleaning.values())):
-        raise UserError("--negative, --threshold, --keep-largest, --grow: no option edits; of a file's, say them there")
+    if not steps and (limits != {"negatives": None, "threshold": None, "rim": True} or any(cleaning.values())):
+        raise UserError(
+            "--negative, --threshold, --no-rim, --keep-largest, --grow: no option edits; of a file's, say them there"
+        )
     try:
         cleanup = Cleanup(**cleaning)
         return [replace(step, selector=replace(step.selector, **limits), cleanup=cleanup) for step in steps]
@@ -178,6 +203,17 @@ def find_views(arguments: EditArguments, subject: "Subject") -> list["View"]:
     return [find_view(subject.scene, name) for name in names]
 
 
+def choose_restyle(arguments: EditArguments, subject: "Subject", edits: "EditList") -> "Restyle | None":
+    """What stylizes, with CLIP loaded but for a dry run; None where no edit does."""
+    if not any(step.name == "stylize" for step in edits.steps):
+        if arguments.clip_model is not None or arguments.clip_pretrained is not None:
+            raise UserError("--clip-model, --clip-pretrained: no edit stylizes; add --stylize TEXT:PROMPT")
+        return None
+    _ = subject.scene  # of a PLY without photos there is none, which is known sooner than whether there is a CLIP
+    judge = None if arguments.dry_run else subject.open_judge(arguments.clip_model, arguments.clip_pretrained)
+    return partial(subject.restyle, judge=judge)
+
+
 def save_pictures(
     out: Path, views: Sequence["View"], subject: "Subject", edited: "Gaussians", edits: "EditList"
 ) -> Iterator[Path]:
@@ -192,6 +228,35 @@ def save_pictures(
         path = out.with_name(f"{out.stem}_{picture_name(view)}.png")
         save_png(path, titled({"before": before, "after": after}))
         yield path
+
+
+def find_flight(arguments: EditArguments, subject: "Subject") -> list["Camera"]:
+    """The cameras of the turntable's frames; none where it is not asked for."""
+    if not arguments.turntable:
+        return []
+    from gsdff.camera_paths import orbit
+    from gsdff.video import FPS
+
+    num_frames = max(1, round(FPS * arguments.turntable_seconds))
+    return orbit([view.camera for view in subject.scene.views], num_frames)
+
+
+def save_turntable(
+    out: Path, flight: Sequence["Camera"], subject: "Subject", edited: "Gaussians", edits: "EditList"
+) -> Path:
+    """Before | after from every camera, as a video."""
+    from tqdm import tqdm
+
+    from gsdff.pictures import titled
+    from gsdff.video import save_video
+
+    def draw(camera: "Camera") -> "Picture":
+        scenes = {"before": subject.gaussians, "after": edited}
+        return titled({name: subject.draw(scene, camera, edits.background) for name, scene in scenes.items()})
+
+    path = out.with_name(f"{out.stem}_turntable.mp4")
+    save_video(path, map(draw, tqdm(flight, desc="turntable", unit="frame", leave=False)))
+    return path
 
 
 if __name__ == "__main__":

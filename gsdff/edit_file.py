@@ -3,7 +3,7 @@
     background = "white"            # optional: what pictures of the result are drawn over
 
     [[edit]]                        # in the order they are made in
-    operation = "recolor"           # extract, delete, recolor, move, rotate, scale, duplicate, opacity
+    operation = "recolor"           # extract, delete, recolor, move, rotate, scale, duplicate, opacity, stylize
     positives = ["table", "desk"]   # or selection = "table.safetensors", or click = { view = "a.png", x = 5, y = 9 }
     negatives = ["floor"]
     threshold = 0.6
@@ -193,13 +193,13 @@ def _click(value: object) -> Click:
 
 _READERS: dict[str, Callable[[object], Any]] = {
     **dict.fromkeys(("positives", "negatives"), _texts),
-    **dict.fromkeys(("threshold", "temperature", "degrees", "factor", "opacity"), _number),
+    **dict.fromkeys(("threshold", "temperature", "degrees", "factor", "opacity", "rate"), _number),
     **dict.fromkeys(("translation", "axis", "euler", "centre"), _vector),
-    **dict.fromkeys(("copies", "majority", "keep_largest", "grow", "shrink"), _count),
-    **dict.fromkeys(("only_negatives", "drop_floaters"), _flag),
+    **dict.fromkeys(("copies", "majority", "keep_largest", "grow", "shrink", "steps", "seed"), _count),
+    **dict.fromkeys(("only_negatives", "rim", "drop_floaters"), _flag),
     "selection": _path,
     "click": _click,
     "color": parse_color,
-    "mode": _text,
+    **dict.fromkeys(("mode", "prompt", "source"), _text),
 }
 """By the key, whichever operation has it."""

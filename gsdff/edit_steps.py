@@ -53,6 +53,8 @@ class Selector:
     threshold: float | None = None
     """Least score; None lets the scores suggest one. Of texts with negatives a relevancy in 0..1, otherwise a
     cosine."""
+    rim: bool = True
+    """What is deleted or extracted by texts goes with its rim: what lies among it and may be part of it."""
     temperature: float | None = None
     """Of the softmax over positives and negatives; None for the default."""
     selection: Path | None = None
@@ -208,7 +210,27 @@ class Opacity:
             _check(0 < self.factor < inf, "factor", "more than 0 and finite", self.factor)
 
 
-Operation: TypeAlias = Extract | Delete | Recolor | Move | Rotate | Scale | Duplicate | Opacity
+@dataclass(frozen=True)
+class Stylize:
+    """Lets the selection's colours follow a text, as CLIP reads pictures of it (`gsdff.stylize`)."""
+
+    prompt: str
+    """What it is to look like: "a wooden chair"."""
+    source: str | None = None
+    """What it looks like before; None takes the selector's texts, "" none (`gsdff.stylize` says why)."""
+    steps: int = 200
+    rate: float = 0.01
+    """About how much a colour of the range 0..1 changes in a step."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(bool(self.prompt.strip()), "prompt", "a text", self.prompt)
+        _check(self.steps > 0, "steps", "1 or more", self.steps)
+        _check(0 < self.rate <= 1, "rate", "above 0 and at most 1", self.rate)
+        _check(0 <= self.seed < 2**63, "seed", "0 or more, in 63 bits", self.seed)
+
+
+Operation: TypeAlias = Extract | Delete | Recolor | Move | Rotate | Scale | Duplicate | Opacity | Stylize
 
 
 @dataclass(frozen=True)

@@ -142,13 +142,17 @@ def _named(title: str) -> Iterator[None]:
         raise UserError(f"{title}: {error}") from error
 
 
-def _without_idle_rim(step: EditStep) -> Selector:
-    """The step's selector, which takes a rim in only where that would be left behind, or missed.
+def takes_apart(operation: Operation) -> bool:
+    """Whether a rim not taken along would be left behind, or missed.
 
-    A rim is in part its neighbours': in another colour it is seen on them.
+    Of other edits it has no part: it is in part its neighbours', and in another colour it is seen on them.
     """
-    takes_apart = isinstance(step.operation, Delete | Extract)
-    return step.selector if takes_apart else replace(step.selector, rim=False)
+    return isinstance(operation, Delete | Extract)
+
+
+def _without_idle_rim(step: EditStep) -> Selector:
+    """The step's selector, which takes a rim in only where the operation takes apart."""
+    return step.selector if takes_apart(step.operation) else replace(step.selector, rim=False)
 
 
 def _clean(selection: Selection, gaussians: Gaussians, step: EditStep, title: str) -> Selection:

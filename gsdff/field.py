@@ -149,6 +149,12 @@ class Field:
         with torch.no_grad():
             return render_features(working, camera, features=values, rasterize_mode=self.rasterize_mode).image
 
+    def with_gaussians(self, gaussians: Gaussians) -> "Field":
+        """This field of other Gaussians; what was read of it stays read."""
+        field, found = replace(self, gaussians=gaussians), vars(self)
+        vars(field).update({name: found[name] for name in ("scene", "teacher", "vocabulary") if name in found})
+        return field
+
     def _check_texts(self, vectors: Float[Tensor, "*S T"]) -> None:
         if vectors.shape[-1] != len(self.B):
             raise UserError(
@@ -188,7 +194,7 @@ def find_view(scene: Scene, name: str | int) -> View:
 
 def describe_run(run: LoadedRun) -> Sidecar:
     """What goes beside a PLY of this run; texts that cannot be had are left out, which is said."""
-    return describe_field(_field_of(run, "cpu", None))
+    return describe_field(field_of_run(run, "cpu"))
 
 
 def describe_field(field: Field) -> Sidecar:
@@ -209,10 +215,11 @@ def describe_field(field: Field) -> Sidecar:
 def _of_run(path: Path, device: torch.device | str, data: Path | None) -> Field:
     if not path.exists():
         raise UserError(f"{path}: expected a run's folder or a PLY written by `python -m gsdff.export`, there is none")
-    return _field_of(load_run(path), device, data)
+    return field_of_run(load_run(path), device, data)
 
 
-def _field_of(run: LoadedRun, device: torch.device | str, data: Path | None) -> Field:
+def field_of_run(run: LoadedRun, device: torch.device | str, data: Path | None = None) -> Field:
+    """`open_field` of a run that is in memory."""
     if run.gaussians.features is None:
         raise UserError(
             f"{run.folder}: has no features to ask; give it some with "

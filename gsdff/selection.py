@@ -80,6 +80,19 @@ class Selection:
             mask = mask | mask[ids].any(1)
         return Selection(mask)
 
+    def with_rim(
+        self, means: Float[Tensor, "N 3"], possible: Selection, neighbours: int = 32, quorum: int = 4
+    ) -> Selection:
+        """With those of `possible` that have at least `quorum` selected ones among their own k nearest.
+
+        What a threshold leaves at the border and in gaps of a thing, without what lies beside it: `grow` with two
+        conditions, `possible` being those over a second, lower threshold, as Canny's hysteresis has it (1986). A stray
+        brings nothing along. `scripts/study_editing.py` measures what it gains.
+        """
+        self._check_total(possible.total, "another selection")
+        ids = self._nearest(means, neighbours)
+        return Selection(self.mask | possible.mask & (self.mask[ids].sum(1) >= quorum))
+
     def shrink(self, means: Float[Tensor, "N 3"], neighbours: int = 8, steps: int = 1) -> Selection:
         """Without those that have one not selected among their own k nearest, `steps` times over: ~(~self).grow()."""
         return ~(~self).grow(means, neighbours, steps)

@@ -7,14 +7,14 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gsdff.asking import Query, answer, prepare
+from gsdff.asking import Asked, Query, answer, prepare
 from gsdff.cameras import Camera
 from gsdff.config import DataConfig
 from gsdff.data import load_scene
-from gsdff.edit_steps import Selector
+from gsdff.edit_steps import EditStep, Selector
 from gsdff.errors import UserError
 from gsdff.exemplars import Pixel
 from gsdff.field import Field, describe_run, open_field
@@ -26,8 +26,12 @@ from gsdff.runs import LoadedRun, check_poses, load_run
 from gsdff.scene import Scene
 from gsdff.selection import Selection
 from gsdff.sidecar import Sidecar, sidecar_path
+from gsdff.stylize import Judge, open_judge, stylize
 
 log = logging.getLogger("gsdff")
+
+RIM_SHARE = 0.01
+"""What scores less than so much of the threshold is clearly something else, and no part of a rim."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +75,10 @@ class Subject:
         return (float(self.run is not None and self.run.config.dataset.background == "white"),) * 3
 
     def select(self, gaussians: Gaussians, selector: Selector) -> Selection:
-        """Those of the Gaussians that are meant: a click and a suggested threshold are of the scene before edits."""
+        """Those of the Gaussians that are meant: a click and a suggested threshold are of the scene before edits.
+
+        With its rim where the selector says so (`select_asked`).
+        """
         assert self.field is not None, "a field is opened where an edit asks"
         click = selector.click
         query = Query(
@@ -86,7 +93,23 @@ class Subject:
         asked = prepare(self.field, query)
         if query.threshold is None:
             log.info("%s: %s at least %.3f (suggested)", selector, query.way, asked.threshold)
-        return answer(replace(self.field, gaussians=gaussians), asked).selection
+        return select_asked(self.field, gaussians, asked, rim=selector.rim)
+
+    def open_judge(self, model: str | None, pretrained: str | None) -> Judge:
+        """This CLIP, by default the teacher's where that is one, loaded; `UserError` where it cannot be."""
+        described = self.run.config if self.run is not None else self.sidecar
+        if described is not None and described.teacher.name == "clip" and model is None:
+            model, pretrained = described.teacher.model, pretrained or described.teacher.pretrained
+        return open_judge(model, pretrained, self.gaussians.means.device)
+
+    def restyle(
+        self, gaussians: Gaussians, mask: Bool[Tensor, "N"], step: EditStep, *, judge: Judge | None
+    ) -> tuple[Gaussians, str]:
+        """Gaussians of the input's frame stylized by the training views; without a judge only what would be done."""
+        working = gaussians.to_working_frame(self.scene.frame)
+        cameras = [self.scene.views[i].camera for i in self.scene.train_ids]
+        styled, account = stylize(working, mask, cameras, judge, step, rasterize_mode=self.rasterize_mode)
+        return replace(gaussians, sh0=styled.sh0, shN=styled.shN), account
 
     def draw(
         self, gaussians: Gaussians, camera: Camera, background: Sequence[float] | None = None
@@ -105,6 +128,19 @@ class Subject:
         if sidecar is not None:
             sidecar.save(sidecar_path(path))
         write_ply(path, gaussians)
+
+
+def select_asked(field: Field, gaussians: Gaussians, asked: Asked, *, rim: bool) -> Selection:
+    """Those of the Gaussians, the field's own or what edits made of them, that answer to a question.
+
+    With their rim (`Selection.with_rim`) where that is wanted, but for cosines: a low one does not say that something
+    else is meant.
+    """
+    found = answer(replace(field, gaussians=gaussians), asked)
+    if not rim or asked.query.way == "cosine":
+        return found.selection
+    possible = Selection.from_scores(found.scores, RIM_SHARE * asked.threshold)
+    return found.selection.with_rim(gaussians.means, possible)
 
 
 def open_subject(source: Path, device: str, *, data: Path | None = None, asks: bool) -> Subject:

@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,8 @@ from gsdff.errors import UserError
 if TYPE_CHECKING:
     from gsdff.runs import RunFolder
     from gsdff.scene import Scene
+    from gsdff.trainer import Trainer
+    from gsdff.viewer.server import Address
 
 log = logging.getLogger("gsdff")
 
@@ -34,6 +37,12 @@ class TrainArguments:
     """TOML files or names of presets, later ones over earlier ones, all over the preset for the device."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Continue the run in --out from its newest checkpoint, with that run's options."""
+    viewer: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the scene in the browser as it trains, and when it is finished, until Ctrl-C."""
+    viewer_port: int = 8080
+    """The next free one is taken where this is not."""
+    viewer_host: str = "127.0.0.1"
+    """Who may open the page: 127.0.0.1 this machine alone, 0.0.0.0 everyone who can reach it, without a password."""
     options: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
 
 
@@ -42,6 +51,7 @@ def main() -> None:
     arguments = read_arguments(sys.argv[1:])
     config = arguments.options
     check_config(config)
+    address = find_page(arguments)
 
     from gsdff.checkpoint import list_checkpoints, load_checkpoint
     from gsdff.data import load_scene
@@ -61,7 +71,7 @@ def main() -> None:
     folder.path.mkdir(parents=True, exist_ok=True)
     write_config(folder.config, config)
     try:
-        run(config, scene, folder, state)
+        run(config, scene, folder, state, address)
     except OSError as error:
         error.filename = error.filename or str(folder.path)  # a write that fails does not know its file's name
         raise
@@ -70,14 +80,21 @@ def main() -> None:
         raise
 
 
-def run(config: TrainConfig, scene: "Scene", folder: "RunFolder", state: dict[str, Any] | None) -> None:
-    """Trains from the start or from a checkpoint's state, writes scene.ply and says how it went."""
+def run(
+    config: TrainConfig,
+    scene: "Scene",
+    folder: "RunFolder",
+    state: dict[str, Any] | None,
+    address: "Address | None" = None,
+) -> None:
+    """Trains from the start or from a checkpoint's state, writes scene.ply and says how it went; shows it at an
+    address, where there is one."""
     import torch
 
-    from gsdff.ply import write_ply
-    from gsdff.report import Report, last_line
+    from gsdff.report import Report
     from gsdff.start import first_gaussians
     from gsdff.trainer import Trainer, train
+    from gsdff.viewer.live import Live
 
     device = torch.device(choose_device(config.device))
     size = f"{scene.views[0].camera.width}x{scene.views[0].camera.height}"
@@ -87,12 +104,26 @@ def run(config: TrainConfig, scene: "Scene", folder: "RunFolder", state: dict[st
         device.type, folder.path,
     )  # fmt: skip
     trainer = Trainer(config, scene, device, first_gaussians(config, scene))
-    with Report(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as report:
-        if state is not None:
-            trainer.load_state_dict(state["step"], state)
-            report.load_state_dict(state["report"], device)
-            log.info("continuing after step %d of %d", trainer.step, trainer.total_steps)
-        train(trainer, report, folder)
+    with ExitStack() as page:
+        with Report(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as report:
+            if state is not None:
+                trainer.load_state_dict(state["step"], state)
+                report.load_state_dict(state["report"], device)
+                log.info("continuing after step %d of %d", trainer.step, trainer.total_steps)
+            live = None if address is None else page.enter_context(Live(address, trainer, folder))
+            train(trainer, report, folder, Trainer.advance if live is None else live.advance)
+        finish(trainer, scene, folder)
+        if live is not None:
+            live.stay()
+
+
+def finish(trainer: "Trainer", scene: "Scene", folder: "RunFolder") -> None:
+    """Writes scene.ply and says how it went."""
+    import torch
+
+    from gsdff.ply import write_ply
+    from gsdff.report import last_line
+
     shutil.rmtree(folder.filtered, ignore_errors=True)  # large, and made anew whenever stage 2 starts
     gaussians = trainer.gaussians.map(torch.detach).to("cpu")
     write_ply(folder.ply, gaussians.to_input_frame(scene.frame))
@@ -102,6 +133,20 @@ def run(config: TrainConfig, scene: "Scene", folder: "RunFolder", state: dict[st
     if gaussians.features is None:
         print(f"no features yet: python -m gsdff.train --stage1-from {folder.path} --teacher clip (or lseg, dino, ...)")
     print(f"next: python -m gsdff.evaluate {folder.path}")
+
+
+def find_page(arguments: TrainArguments) -> "Address | None":
+    """Where the page is to be; None where none is wanted."""
+    if not arguments.viewer:
+        return None
+    if not 1 <= arguments.viewer_port <= 65535:
+        raise UserError(f"--viewer-port: expected 1 to 65535, got {arguments.viewer_port}")
+    from gsdff.viewer.server import find_address
+
+    address = find_address(arguments.viewer_host, arguments.viewer_port, prefix="viewer-")
+    if not address.is_private:
+        log.warning("%s: everyone who can reach this machine may look, pause the training, and save", address.host)
+    return address
 
 
 def read_arguments(argv: list[str]) -> TrainArguments:

@@ -1,5 +1,6 @@
 """The training loop: stage 1 makes a scene of Gaussians from photos, stage 2 trains features with it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -126,8 +127,16 @@ class Trainer:
         group["lr"] = self.config.rates.means * self.scene.extent * LAST_MEANS_RATE**progress
 
 
-def train(trainer: Trainer, report: Report, folder: RunFolder) -> None:
-    """Runs both stages from where the trainer is; saves as it goes and at the end."""
+def train(
+    trainer: Trainer,
+    report: Report,
+    folder: RunFolder,
+    advance: Callable[[Trainer], dict[str, Tensor]] = lambda trainer: trainer.advance(),
+) -> None:
+    """Runs both stages from where the trainer is; saves as it goes and at the end.
+
+    `advance` does a step; who watches gives one that waits for its turn (`gsdff.viewer.live`).
+    """
 
     def save() -> None:
         report.check(trainer.step)
@@ -135,7 +144,7 @@ def train(trainer: Trainer, report: Report, folder: RunFolder) -> None:
 
     def run_until(stop: int) -> None:
         while trainer.step < stop:
-            measures = trainer.advance()
+            measures = advance(trainer)
             report.add(trainer.step, trainer.gaussians, measures)
             if trainer.step % trainer.config.checkpoint_every == 0 or trainer.step == stop:
                 save()

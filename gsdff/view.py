@@ -38,11 +38,11 @@ def main() -> None:
     from gsdff.viewer.server import Server, find_address
     from gsdff.viewer.world import open_world
 
-    world = open_world(arguments.run, choose_device(arguments.device), data=arguments.data)
     address = find_address(arguments.host, arguments.port)
+    world = open_world(arguments.run, choose_device(arguments.device), data=arguments.data)
     with Server(world, address):
         print(f"{arguments.run}: open {address.url} (Ctrl-C ends it)", flush=True)
-        if arguments.host not in ("127.0.0.1", "localhost", "::1"):
+        if not address.is_private:
             log.warning("%s: everyone who can reach this machine may look, edit their view, and save", arguments.host)
         threading.Event().wait()
 

@@ -19,17 +19,19 @@ ROOT = Path(__file__).resolve().parents[1]
 NOUNS = {
     "errors", "files", "kernels", "cameras", "scene", "gaussians", "features", "labels", "config", "config_file",
     "config_smoothing", "neighbours", "rotation", "weights", "edit_steps", "edit_file", "edit_yaml", "edit_flags",
+    "ovs_options",
 }  # fmt: skip
 WHOLES = {
-    "trainer", "radiance", "start", "distill", "checkpoint", "runs", "report", "evaluation", "feature_evaluation",
+    "viewer", "trainer", "radiance", "start", "distill", "checkpoint", "runs", "report", "evaluation", "feature_evaluation",
     "feature_report", "feature_scores", "questions", "targets", "smoothness", "segments", "editing", "field",
-    "sidecar", "asking", "exemplars", "answer_pictures", "subject",
+    "sidecar", "asking", "exemplars", "answer_pictures", "subject", "stylize", "closeups", "segmentation_export",
+    "ovs_evaluation", "ovs_report",
 }  # fmt: skip
-DOORS = {"train", "evaluate", "export", "prepare", "query", "edit", "cli"}
+DOORS = {"view", "train", "evaluate", "export", "prepare", "query", "edit", "segment", "cli"}
 HEAVY = {
-    "gsplat", "gsplat.exporter", "gsplat.strategy", "kornia", "lpips", "numba", "numba.core", "numba.extending",
-    "numba.types", "open_clip", "plyfile", "pycolmap", "scipy", "scipy.ndimage", "segment_anything", "skimage",
-    "tensorboard", "timm", "torch.utils.tensorboard", "torchvision", "viser", "yaml",
+    "gsplat", "gsplat.exporter", "gsplat.strategy", "imageio_ffmpeg", "kornia", "lpips", "numba", "numba.core",
+    "numba.extending", "numba.types", "open_clip", "plyfile", "pycolmap", "scipy", "scipy.ndimage", "segment_anything",
+    "skimage", "tensorboard", "timm", "torch.utils.tensorboard", "torchvision", "viser", "yaml",
 }  # fmt: skip
 """A part with a name of its own here is a dependency of its own: gsplat's rasteriser, strategies and exporter."""
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from read_video import read_video
 from tiny_answers import NAMES, NUM_CHAIR, write_asked_run
 from tiny_run import make_gaussians, write_run
 
@@ -91,6 +92,18 @@ def test_what_is_moved_far_away_is_drawn_as_what_is_deleted(door, run, tmp_path)
         assert abs(np.asarray(photo).astype(int) - before).max() <= 1
 
 
+def test_a_turntable_shows_before_and_after_from_where_the_photos_were(door, run, tmp_path):
+    options = ("--turntable", "--turntable-seconds", 0.5, "--out", tmp_path / "a.ply")
+    lines = door(run.folder, "--move", "chair:0,0,-900", *options)
+    assert lines[-1] == f"video: {tmp_path / 'a_turntable.mp4'}"
+    said, frames = read_video(tmp_path / "a_turntable.mp4")
+    assert "24 fps" in said and frames.shape == (12, 22 + 18, 2 * 30 + 4, 3)
+    before, after = frames[:, 18:, :30].int(), frames[:, 18:, 34:].int()
+    changed = abs(before - after).amax((1, 3)) > 60  # [12, 30], columns; the chair is to the left
+    assert changed[:, :15].any(1).all() and not changed[:, 17:].any()
+    assert abs(after[0] - after[3]).max() > 60  # the camera moves
+
+
 def test_the_background_is_behind_both_pictures_and_in_the_edits_written(door, run, tmp_path):
     options = ("--views", "a/v0.png", "--background", "white", "--out", tmp_path / "a.ply")
     door(run.folder, "--extract", "chair", *options)
@@ -111,6 +124,24 @@ def test_the_edits_written_make_the_same_bytes_again(door, run, tmp_path):
     assert (step.cleanup.keep_largest, step.cleanup.grow) == (3, 1)
 
 
+def test_a_rim_goes_with_what_is_deleted_or_extracted_unless_it_is_told_not_to(door, run, tmp_path):
+    ply = export_run(ExportArguments(run.folder))
+    rim = original(run)
+    rim.features[0] = torch.tensor([0.7, 1, 0])  # more of a lamp, but among chairs; of the threshold, about a tenth
+    rim.features[-1] = torch.tensor([0.7, 1, 0])  # the same among lamps
+    write_ply(ply, rim)
+
+    def taken(name: str, *options: object) -> int:
+        report = door(ply, *options, "--threshold", 0.5, "--out", tmp_path / f"{name}.ply")[0]
+        door(ply, "--edits", tmp_path / f"{name}.toml", "--out", tmp_path / "again.ply")
+        assert (tmp_path / "again.ply").read_bytes() == (tmp_path / f"{name}.ply").read_bytes()
+        return int(report.split(": ")[1].split()[0])
+
+    assert taken("whole", "--delete", "chair") == taken("alone", "--extract", "chair") == NUM_CHAIR
+    assert taken("bare", "--delete", "chair", "--no-rim") == taken("grey", "--opacity", "chair:0.5") == NUM_CHAIR - 1
+    assert "rim = false" in (tmp_path / "bare.toml").read_text()
+
+
 def test_edits_are_made_in_the_order_of_the_command_line_after_those_of_the_file(door, run, tmp_path):
     write_edits(tmp_path / "first.toml", EditList((EditStep(Delete(), Selector(("lamp",))),)))
     flags = ("--opacity", "chair:0.5", "--duplicate", "chair:1,0,0", "--opacity=chair:0.25", "chair:0.3")
@@ -122,7 +153,8 @@ def test_edits_are_made_in_the_order_of_the_command_line_after_those_of_the_file
 
 def test_a_dry_run_says_the_same_and_writes_nothing(door, run, tmp_path):
     before = files_below(tmp_path)
-    options = (run.folder, "--delete", "chair", "--views", 0, "--out", tmp_path / "new" / "a.ply")
+    pictures = ("--views", 0, "--turntable", "--turntable-seconds", 0.1)
+    options = (run.folder, "--delete", "chair", *pictures, "--out", tmp_path / "new" / "a.ply")
     said = door(*options, "--dry-run")
     assert files_below(tmp_path) == before and not (tmp_path / "new").exists()
     assert door(*options)[:1] == said
@@ -201,9 +233,11 @@ def test_a_saved_selection_edits_what_cannot_be_asked(door, tmp_path, generator,
         (("--delete", "chair", "--background", "mauve"), "--background: expected a colour"),
         (("--delete", "chair", "--out", "a.splat"), "--out a.splat: expected a name ending in .ply"),
         (("--delete", "chair", "--views", 0, "--all-held-out"), "--views and --all-held-out: expected one of them"),
+        (("--delete", "chair", "--turntable-seconds", 0), "--turntable-seconds: expected a time above 0, got 0"),
         (("--edits", "nowhere.toml"), "nowhere.toml: expected a file of edits, there is no such file"),
         (("--edits", "{malformed}"), "malformed.toml: edit 1: operation: expected one of"),
-        (("--edits", "{fine}", "--threshold", 0.5), "--negative, --threshold, --keep-largest, --grow: no option edits"),
+        (("--edits", "{fine}", "--threshold", 0.5), "--no-rim, --keep-largest, --grow: no option edits"),
+        (("--edits", "{fine}", "--no-rim"), "--negative, --threshold, --no-rim, --keep-largest, --grow: no option"),
     ],
 )
 def test_bad_options_are_refused_before_the_run_is_read(door, tmp_path, options, message):
@@ -234,8 +268,9 @@ def test_what_the_scene_does_not_hold_is_refused_and_nothing_written(door, run, 
 
 def test_pictures_of_a_ply_need_its_photos(door, run):
     ply = export_run(ExportArguments(run.folder))
-    with pytest.raises(UserError, match="holds no photos to look from; name their folder with --data"):
-        door(ply, "--delete", "chair", "--views", 0)
+    for option in (("--views", 0), ("--turntable",)):
+        with pytest.raises(UserError, match="holds no photos to look from; name their folder with --data"):
+            door(ply, "--delete", "chair", *option)
     assert not ply.with_name("scene_edited.ply").exists()
 
 

@@ -21,6 +21,7 @@ from gsdff.edit_steps import (
     Rotate,
     Scale,
     Selector,
+    Stylize,
     parse_color,
 )
 from gsdff.errors import UserError
@@ -29,7 +30,7 @@ CHAIR = Selector(("chair",))
 BLUE = parse_color("#2a6fdb")
 STEPS = [
     EditStep(Extract(), Selector(("a red chair", "stool"), ("table",), True, threshold=0.25, temperature=0.5)),
-    EditStep(Delete(), Selector(("lamp",), negatives=(), threshold=-0.5), Cleanup(2, True, 3, 1, 4)),
+    EditStep(Delete(), Selector(("lamp",), negatives=(), rim=False, threshold=-0.5), Cleanup(2, True, 3, 1, 4)),
     EditStep(Recolor(BLUE), CHAIR, Cleanup(keep_largest=1)),
     EditStep(Recolor((0.1, 0.2, 0.3), "tint"), CHAIR),
     EditStep(Recolor(mode="grey"), Selector(click=Click("a photo.jpg", 10, 20), threshold=0.9)),
@@ -41,6 +42,8 @@ STEPS = [
     EditStep(Duplicate(), CHAIR),
     EditStep(Opacity(0.5), CHAIR),
     EditStep(Opacity(factor=2.0), CHAIR),
+    EditStep(Stylize("a wooden chair, carved"), CHAIR),
+    EditStep(Stylize("a: b", "", 30, 0.5, 2**63 - 1), Selector(click=Click("a.jpg", 1, 2)), Cleanup(grow=1)),
 ]
 
 
@@ -110,7 +113,7 @@ def test_every_key_can_be_read_and_no_two_parts_of_an_edit_share_one():
 
 
 def test_the_operations_are_called_so_in_files_and_flags():
-    names = ["extract", "delete", "recolor", "move", "rotate", "scale", "duplicate", "opacity"]
+    names = ["extract", "delete", "recolor", "move", "rotate", "scale", "duplicate", "opacity", "stylize"]
     assert list(EditStep.OPERATIONS) == names
 
 
@@ -145,6 +148,7 @@ ROTATE = DELETE.replace("delete", "rotate")
 SCALE = DELETE.replace("delete", "scale")
 COPY = DELETE.replace("delete", "duplicate")
 OPACITY = DELETE.replace("delete", "opacity")
+STYLIZE = DELETE.replace("delete", "stylize")
 EXTRACT_NOTHING = '[[edit]]\noperation = "extract"\n'
 
 
@@ -213,6 +217,12 @@ EXTRACT_NOTHING = '[[edit]]\noperation = "extract"\n'
         (OPACITY + "opacity = 1\nfactor = 1", "expected opacity or factor, got both"),
         (OPACITY + "opacity = 0", "opacity: expected above 0 and at most 1"),
         (OPACITY + "factor = inf", "factor: expected more than 0 and finite"),
+        (STYLIZE, "edit 1: prompt: expected one, as stylize needs it, got none"),
+        (STYLIZE + 'prompt = " "', "prompt: expected a text, got ' '"),
+        (STYLIZE + 'prompt = "a"\nsteps = 0', "steps: expected 1 or more, got 0"),
+        (STYLIZE + 'prompt = "a"\nrate = nan', "rate: expected above 0 and at most 1, got nan"),
+        (STYLIZE + 'prompt = "a"\nseed = -1', "seed: expected 0 or more, in 63 bits, got -1"),
+        (DELETE + 'prompt = "a"', "unknown key prompt of delete; it belongs to stylize"),
     ],
 )
 def test_a_mistake_is_an_error_that_names_file_edit_and_key(tmp_path, text, complaint):

@@ -19,6 +19,7 @@ CLEANERS = {
     "majority": Selection.majority,
     "keep_largest": Selection.keep_largest,
     "drop_floaters": Selection.drop_floaters,
+    "with_rim": lambda it, means, **options: it.with_rim(means, ~Selection.of(it.total), **options),
 }
 BY_ALL = pytest.mark.parametrize("clean", CLEANERS.values(), ids=CLEANERS)
 
@@ -137,6 +138,29 @@ def test_growing_along_a_line_by_hand() -> None:
     assert written(chosen("010000").grow(means, neighbours=1, steps=2)) == "111100"
     assert written(chosen("001100").shrink(means, neighbours=1)) == "000100"
     assert written(chosen("010000").grow(means, neighbours=1, steps=0)) == "010000"
+
+
+def test_a_rim_by_hand() -> None:
+    means = on_a_line(0, 1.0, 2.1, 3.3, 4.6, 50)
+    # of two nearest, 0: 1 2, 1: 0 2, 2: 1 3, 3: 2 4, 4: 3 2, 5: 4 3
+    start, anything = chosen("100110"), chosen("111111")
+    assert written(start.with_rim(means, anything, neighbours=2, quorum=1)) == "111111"
+    assert written(start.with_rim(means, anything, neighbours=2, quorum=2)) == "100111"
+    assert written(start.with_rim(means, chosen("011000"), neighbours=2, quorum=1)) == "111110"
+    assert written(start.with_rim(means, anything, neighbours=2, quorum=3)) == "100110"  # there are no three
+
+
+def test_a_stray_brings_no_rim_along_and_what_is_clearly_something_else_stays_out(generator: torch.Generator) -> None:
+    means = torch.rand(400, 3, generator=generator)
+    anything = ~Selection.of(400)
+    stray = Selection(torch.arange(400) == 7)
+    assert written(stray.with_rim(means, anything)) == written(stray)
+    half = Selection(means[:, 0] < 0.5)
+    rim = half.with_rim(means, anything) - half
+    assert rim and means[rim.mask, 0].max() < 0.8  # takes in what lies beside it, not all there is
+    assert not half.with_rim(means, half) - half
+    with pytest.raises(ValueError, match="does not go with another selection of 2"):
+        half.with_rim(means, chosen("11"))
 
 
 def test_the_majority_by_hand() -> None:

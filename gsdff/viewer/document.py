@@ -1,9 +1,8 @@
 """What one tab has asked of a scene, selected in it and changed, step by step and back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -12,13 +11,13 @@ from torch import Tensor
 
 from gsdff.asking import Asked, Query, answer, prepare
 from gsdff.cameras import WorldFrame
-from gsdff.edit_file import write_edits
-from gsdff.edit_steps import Delete, EditList, EditStep, Extract, Operation, Selector
-from gsdff.editing import apply_operation
+from gsdff.edit_steps import Delete, Extract, Operation, Selector
+from gsdff.editing import apply_operation, takes_apart
 from gsdff.errors import UserError
 from gsdff.field import Field
 from gsdff.gaussians import Gaussians
 from gsdff.selection import Selection
+from gsdff.subject import select_asked
 
 Combine = Literal["replace", "add", "subtract", "within"]
 """What a new selection does to the one there is."""
@@ -54,6 +53,18 @@ class Shown:
         return bool(self.selected.any())
 
 
+@dataclass(frozen=True)
+class Look:
+    """What is shown, and how."""
+
+    shown: Shown
+    mode: str
+    other: str | None
+    """Of the right half; None for one picture."""
+    marks: bool
+    """Whether the selection is marked."""
+
+
 class Document:
     """A scene of N Gaussians with what was done to it. Not for several threads at once.
 
@@ -78,14 +89,33 @@ class Document:
         self._before = nothing
         self._combine: Combine = "replace"
         self._selector: Selector | None = None
+        """Texts alone that the selection is the answer of; None for any other."""
+        self._drawn: tuple[Int[Tensor, "M"], Gaussians] | None = None
         self._shown: Shown | None = None
+
+    def rebase(self, gaussians: Gaussians, field: Field | None) -> None:
+        """Takes the scene as training has made it, before anything was edited; what was asked is answered anew.
+
+        There may be other Gaussians now, and more of them: nothing stays selected but what the last text selects.
+        """
+        assert not self.edits and not self.undone, "masks of edits are of the Gaussians there were"
+        self.base, self.gaussians, self.field = gaussians, gaussians, field
+        nothing = torch.zeros(len(gaussians), dtype=torch.bool, device=gaussians.means.device)
+        self.alive, self.hidden, self._before, self._drawn = ~nothing, nothing, nothing, None
+        if field is None:
+            self.asked = self.classes = self.scores = self.labels = None
+        if self.asked is not None:
+            self.scores = self._scores_of(self.asked)
+        if self.classes is not None:
+            self.labels = answer(self._asking(), self.classes).labels
+        self._select(nothing, nothing if self.scores is None else self.scores >= self.threshold, "replace")
 
     # --- questions
 
     def ask(self, query: Query, combine: Combine = "replace") -> None:
         """Scores all Gaussians and selects those over the suggested threshold."""
         asked = prepare(self._asking(), query)
-        self.scores = answer(self.field, asked).scores
+        self.scores = self._scores_of(asked)
         self.asked, self.threshold = asked, asked.threshold
         self._before, self._combine = self.selected, combine
         self.set_threshold(asked.threshold)
@@ -96,7 +126,7 @@ class Document:
         self.threshold = threshold
         self._select(self._before, self.scores >= threshold, self._combine)
         query = self.asked.query
-        if self._combine == "replace" and query.positives:
+        if self._combine == "replace" and query.positives and self._all_shown:
             self._selector = Selector(
                 query.positives,
                 query.negatives or None,
@@ -119,7 +149,7 @@ class Document:
         return Selection(self.selected & self.alive)
 
     def select(self, mask: Bool[Tensor, "N"], combine: Combine = "replace") -> None:
-        """Selects these."""
+        """Selects these, but for what is hidden."""
         self._select(self.selected, mask, combine)
 
     def change(self, function: Callable[[Selection, Float[Tensor, "M 3"]], Selection]) -> None:
@@ -139,26 +169,29 @@ class Document:
     def hide(self) -> None:
         """Puts the selection out of sight, which is no edit."""
         self._require_selection()
-        self.hidden = self.hidden | self.selected
+        self.hidden, self._drawn = self.hidden | self.selected, None
         self._select(self.selected, torch.zeros_like(self.selected), "replace")
 
     def isolate(self) -> None:
         """Puts all else out of sight."""
         self._require_selection()
         self.hidden = ~self.selected
-        self._shown = None
+        self._drawn = self._shown = None
 
     def show_all(self) -> None:
         """Brings back what is out of sight."""
         self.hidden = torch.zeros_like(self.hidden)
-        self._shown = None
+        self._drawn = self._shown = None
 
     # --- edits
 
     def edit(self, operation: Operation) -> None:
-        """Does this to the selection; `UserError` where nothing is selected, or nothing would be left."""
+        """Does this to the selection; `UserError` where nothing is selected, or nothing would be left.
+
+        What texts alone select is what they select in `python -m gsdff.edit`, which takes apart with the rim.
+        """
         self._require_selection()
-        edit = Edit(operation, self.selected & self.alive, self._selector)
+        edit = self._edit_of(operation)
         self._apply(edit)
         self.edits.append(edit)
         self.undone.clear()
@@ -170,9 +203,9 @@ class Document:
         self.undone.append(self.edits.pop())
         # made again from the beginning: to keep every state would take the scene's memory many times over
         self.gaussians, self.alive = self.base, torch.ones_like(self.alive)
+        self._drawn = self._shown = None
         for edit in self.edits:
             self._apply(edit)
-        self._shown = None
 
     def redo(self) -> None:
         """Makes the last edit that was taken back; `UserError` where there is none."""
@@ -184,20 +217,6 @@ class Document:
 
     # --- what leaves the page
 
-    def save_edits(self, path: Path) -> None:
-        """Writes the edits for `python -m gsdff.edit`, and beside them selections that no text says."""
-        if not self.edits:
-            raise UserError("no edits to save")
-        steps = []
-        for number, edit in enumerate(self.edits, 1):
-            selector = edit.selector
-            if selector is None:
-                file = path.with_name(f"{path.stem}_{number}.safetensors")
-                Selection(edit.mask).save(file, source=f"edit {number} of {path.name}")
-                selector = Selector(selection=file)
-            steps.append(EditStep(edit.operation, selector))
-        write_edits(path, EditList(tuple(steps)))
-
     def result(self, *, only_selected: bool = False) -> Gaussians:
         """The scene as edited, hidden things too, in the input's frame; `UserError` for a selection that is empty."""
         if only_selected:
@@ -208,10 +227,16 @@ class Document:
     @property
     def shown(self) -> Shown:
         """What is to be drawn now."""
-        if self._shown is None:
+        if self._drawn is None:
             ids = self.visible_ids
+            is_all = len(ids) == len(self.gaussians)
+            there = self.gaussians if is_all else self.gaussians.map(lambda tensor: tensor[ids])
+            # kept while only the selection or the question changes, so that a browser is sent colours alone
+            self._drawn = ids, there.to_working_frame(self.frame)
+        if self._shown is None:
+            ids, gaussians = self._drawn
             self._shown = Shown(
-                self.gaussians.map(lambda tensor: tensor[ids]).to_working_frame(self.frame),
+                gaussians,
                 self.selected[ids],
                 self.asked,
                 None if self.scores is None else self.scores[ids],
@@ -226,18 +251,31 @@ class Document:
             raise UserError("this scene has no features to ask; train it with a teacher")
         return self.field
 
+    def _scores_of(self, asked: Asked) -> Float[Tensor, "N"]:
+        """NaN, which no threshold is below, where there is nothing that could answer."""
+        found = answer(self._asking(), asked)
+        return found.scores.masked_fill(~found.answered, torch.nan)
+
     def _select(self, before: Bool[Tensor, "N"], mask: Bool[Tensor, "N"], combine: Combine) -> None:
-        match combine:
-            case "replace":
-                selected = mask
-            case "add":
-                selected = before | mask
-            case "subtract":
-                selected = before & ~mask
-            case "within":
-                selected = before & mask
-        self.selected = selected
+        combined = {"replace": mask, "add": before | mask, "subtract": before & ~mask, "within": before & mask}
+        self.selected = combined[combine] & ~self.hidden
         self._selector, self._shown = None, None
+
+    @property
+    def _all_shown(self) -> bool:
+        return not (self.hidden & self.alive).any()
+
+    def _edit_of(self, operation: Operation) -> Edit:
+        if self._selector is None or not self._all_shown:
+            return Edit(operation, self.selected & self.alive, None)
+        # of what is left, as when it is replayed: to the bit, and with a rim that is among what is left
+        left = self.alive.nonzero()[:, 0]
+        gaussians = self.gaussians.map(lambda tensor: tensor[left])
+        asked = replace(self.asked, threshold=self.threshold)
+        found = select_asked(self.field, gaussians, asked, rim=takes_apart(operation))
+        mask = torch.zeros_like(self.alive)
+        mask[left] = found.mask
+        return Edit(operation, mask, self._selector)
 
     def _require_selection(self) -> None:
         if not self.selection:
@@ -254,4 +292,4 @@ class Document:
                 self.gaussians = apply_operation(self.gaussians, edit.mask, edit.operation)
         if not alive.any():
             raise UserError("nothing would be left; select less")
-        self.alive, self._shown = alive, None
+        self.alive, self._drawn, self._shown = alive, None, None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gsdff.asking import score
 from gsdff.cameras import Camera
+from gsdff.errors import UserError
 from gsdff.features import MIN_NORM, text_cosine
 from gsdff.masks.store import MaskStore
 from gsdff.pictures import PcaBasis, heat, label_colors, label_palette, pca_colors
@@ -70,12 +71,12 @@ def paint(
     with torch.no_grad():
         if not len(shown.gaussians):
             return torch.zeros(camera.height, camera.width, 3, dtype=torch.uint8)
-        image = PAINTERS[mode](world, shown, camera)
+        if mode == "relevancy":
+            image = _paint_relevancy(world, shown, camera, marks=marks)
+        else:
+            image = PAINTERS[mode](world, shown, camera)
         if marks and shown.any_selected and mode in MARKED:
             image = _mark(image, _share(world, shown, camera))
-        if marks and mode == "relevancy" and shown.scores is not None:
-            plain = _paint_colors(world, shown, camera)
-            image = _spot(image, plain, _answered_pixels(world, shown, camera) >= shown.threshold)
     return (image.clamp(0, 1) * 255).round().byte().cpu()
 
 
@@ -112,10 +113,15 @@ def _paint_features(world: World, shown: Shown, camera: Camera) -> Image:
     return colors * alpha
 
 
-def _paint_relevancy(world: World, shown: Shown, camera: Camera) -> Image:
+def _paint_relevancy(world: World, shown: Shown, camera: Camera, *, marks: bool = False) -> Image:
+    """Black where nothing is; with marks, the heat where it is over the threshold, the scene elsewhere."""
     if shown.asked is None:
         return _paint_colors(world, shown, camera)
-    return _heat_of(shown, _answered_pixels(world, shown, camera))
+    latents = _blend(world, shown, camera, shown.gaussians.features)
+    scores = score(world.field, shown.asked, latents)[0]
+    scores = scores.masked_fill(latents.norm(dim=-1) < MIN_NORM, torch.nan)
+    image = _heat_of(shown, scores)
+    return _spot(image, _paint_colors(world, shown, camera), scores >= shown.threshold) if marks else image
 
 
 def _paint_classes(world: World, shown: Shown, camera: Camera) -> Image:
@@ -189,7 +195,7 @@ def modes_of(world: World) -> tuple[str, ...]:
         if world.subject.run is not None:
             if any(load_teacher_map(world, view) is not None for view in world.views):
                 modes.append("teacher")
-            if RunFolder(world.subject.run.folder).masks.is_dir():
+            if any(load_segments(world, view) is not None for view in world.views):
                 modes.append("masks")
     return tuple(modes)
 
@@ -202,41 +208,41 @@ def load_teacher_map(world: World, view: View) -> Float[Tensor, "h w K"] | None:
     folder = run.config.features.cache or run.folder / "features"
     store = FeatureStore(folder, world.field.basis)
     try:
-        return store.load(view)
-    except (FileNotFoundError, ValueError):
+        latents = store.load(view)
+    except (OSError, ValueError):
         return None
+    return latents if latents.shape[-1] == world.field.B.shape[1] else None  # a cache may be another run's by now
 
 
 def load_segments(world: World, view: View) -> Tensor | None:
     """The masks that the run was smoothed with; None where it has none of this photo."""
     run = world.subject.run
     folder = None if run is None else run.config.masks.cache or RunFolder(run.folder).masks
-    if folder is None or not (folder / f"{view.stem}.png").is_file():
+    if folder is None:
         return None
-    return MaskStore(folder).load(view)
-
-
-def _answered_pixels(world: World, shown: Shown, camera: Camera) -> Float[Tensor, "H W"]:
-    latents = _blend(world, shown, camera, shown.gaussians.features)
-    return score(world.field, shown.asked, latents)[0]
+    try:
+        return MaskStore(folder).load(view)
+    except UserError:  # missing or damaged
+        return None
 
 
 def _blend(world: World, shown: Shown, camera: Camera, values: Float[Tensor, "M D"]) -> Float[Tensor, "H W D"]:
     return render_features(shown.gaussians, camera, features=values, rasterize_mode=world.subject.rasterize_mode).image
 
 
-def _share(world: World, shown: Shown, camera: Camera) -> Float[Tensor, "H W"]:
-    """How much of a pixel is of selected Gaussians."""
-    return _blend(world, shown, camera, shown.selected.float()[:, None])[..., 0]
+def _share(world: World, shown: Shown, camera: Camera) -> Float[Tensor, "h W"]:
+    """How much of a pixel is of selected Gaussians, with a row more above and below: strips meet without a line."""
+    more = camera.cropped(0, -1, camera.width, camera.height + 2)
+    return _blend(world, shown, more, shown.selected.float()[:, None])[..., 0]
 
 
-def _mark(image: Image, share: Float[Tensor, "H W"]) -> Image:
+def _mark(image: Image, share: Float[Tensor, "h W"]) -> Image:
     """Tints what is selected and draws a line around it."""
     inside = share >= 0.5
-    padded = F.pad(inside[None, None].float(), (1, 1, 1, 1), mode="replicate")
+    padded = F.pad(inside[None, None].float(), (1, 1, 0, 0), mode="replicate")
     edge = (F.max_pool2d(padded, 3, 1) - (1 - F.max_pool2d(1 - padded, 3, 1)))[0, 0] > 0
     color = image.new_tensor(HIGHLIGHT)
-    tinted = torch.lerp(image, color.expand_as(image), (0.35 * share.clamp(0, 1))[..., None])
+    tinted = torch.lerp(image, color.expand_as(image), (0.35 * share[1:-1].clamp(0, 1))[..., None])
     return torch.where(edge[..., None], color, tinted)
 
 

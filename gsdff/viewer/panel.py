@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from gsdff.asking import Asked
 from gsdff.pictures import heat, label_palette
 from gsdff.viewer.document import Shown
 from gsdff.viewer.screen import Screen
@@ -26,21 +27,12 @@ class Panel:
     def __init__(self, gui: Any, tab: Tab):
         self.gui, self.tab = gui, tab
         self.history: list[tuple[str, str]] = []
-        self._is_showing = False
-        """While values are set from here: that is no wish of the user's."""
+        self._asked: Asked | None = None
+        """The question that the slider is of."""
         self._build_view()
         if tab.world.field is not None:
             self._build_questions()
-        self.count = gui.add_html("")
-        tabs = gui.add_tab_group()
-        with tabs.add_tab("Select"):
-            self._build_selection()
-        with tabs.add_tab("Edit"):
-            self._build_edits()
-        with tabs.add_tab("Film"):
-            self._build_film()
-        with tabs.add_tab("Save"):
-            self._build_saving()
+        self._build_work()
         tab.on_refresh, tab.on_picture = self.show, self.show_speed
         tab.refresh()
 
@@ -80,7 +72,19 @@ class Panel:
         class_button.on_click(lambda _: tab.do(lambda: tab.ask_classes(self.classes.value), new_work=True))
         class_form.on_submit(lambda _: tab.do(lambda: tab.ask_classes(self.classes.value), new_work=True))
         self._on_change(self.past, self._ask_again)
-        self._on_change(self.threshold, self._set_threshold)
+        self.threshold.on_update(self._follow_threshold)
+
+    def _build_work(self) -> None:
+        self.count = self.gui.add_html("")
+        tabs = self.gui.add_tab_group()
+        with tabs.add_tab("Select"):
+            self._build_selection()
+        with tabs.add_tab("Edit"):
+            self._build_edits()
+        with tabs.add_tab("Film"):
+            self._build_film()
+        with tabs.add_tab("Save"):
+            self._build_saving()
 
     def _build_selection(self) -> None:
         tab, document = self.tab, self.tab.document
@@ -88,7 +92,7 @@ class Panel:
         change = self.gui.add_button_group("Change", ("invert", "grow", "shrink"))
         keep = self.gui.add_button_group("Keep", ("largest part", "no floaters"))
         nothing = self.gui.add_button("Nothing")
-        self.gui.add_html(_small(MOUSE))
+        self.gui.add_html(small(MOUSE))
         self._on_change(self.combine, lambda: setattr(tab, "combine", COMBINE[self.combine.value]))
         changes: dict[str, Callable] = {
             "invert": lambda s, means: ~s,
@@ -135,7 +139,7 @@ class Panel:
 
     def _build_saving(self) -> None:
         tab = self.tab
-        self.gui.add_html(_small(f"into {tab.world.folder}"))
+        self.gui.add_html(small(f"into {tab.world.folder}"))
         buttons = {
             "Edits (.toml)": tab.save_edits,
             "Scene (.ply)": lambda: tab.save_scene(only_selected=False),
@@ -150,7 +154,7 @@ class Panel:
     def _on_change(self, control: Any, action: Callable[[], object], *, new_work: bool = False) -> None:
         @control.on_update
         def _(event: Any) -> None:
-            if not self._is_showing and event.client is not None:
+            if event.client is not None:  # None where the value was set from here: that is no wish of the user's
                 self.tab.do(action, new_work=new_work)
 
     def _ask(self) -> None:
@@ -168,9 +172,12 @@ class Panel:
                 self.text.value, self.negatives.value = past
                 self.tab.ask(*past)
 
-    def _set_threshold(self) -> None:
-        if self.tab.document.scores is not None:
-            self.tab.document.set_threshold(self.threshold.value)
+    def _follow_threshold(self, event: Any) -> None:
+        document = self.tab.document
+        with self.tab.lock:  # what waited here while the last value was shown finds that one, and has nothing to do
+            wanted = self.threshold.value
+            if event.client is not None and document.scores is not None and wanted != document.threshold:
+                self.tab.do(lambda: document.set_threshold(wanted))
 
     def _run_film(self, what: str) -> None:
         if what == "stop":
@@ -186,44 +193,43 @@ class Panel:
 
     def show(self, shown: Shown) -> None:
         """Brings the controls to what the document says."""
+        tab = self.tab
+        self.mode.value = tab.mode
+        self.other.value = tab.other or NO_SPLIT
+        self.way.value = _key(WAYS, tab.way)
+        self.legend.content = self._describe_mode(shown)
+        if not tab.draws_here:
+            self.speed.content = small("drawn by your browser, colours of one side")
+        self._show_work(shown)
+        if tab.world.field is not None:
+            self._show_question(shown)
+
+    def _show_work(self, shown: Shown) -> None:
         tab, document = self.tab, self.tab.document
-        self._is_showing = True
-        try:
-            self.mode.value = tab.mode
-            self.other.value = tab.other or NO_SPLIT
-            self.way.value = _key(WAYS, tab.way)
-            self.legend.content = self._describe_mode(shown)
-            if not tab.draws_here:
-                self.speed.content = _small("drawn by your browser, colours of one side")
-            count = int(shown.selected.sum())
-            hidden = len(document.base) - int((~document.alive).sum()) - len(shown.gaussians)
-            words = f"<b>{count:,}</b> of {len(shown.gaussians):,} Gaussians selected"
-            self.count.content = _line(words + (f", {hidden:,} hidden" if hidden else ""))
-            self.keyframes.content = _line(f"{len(tab.film.keyframes)} views kept")
-            self.edits.content = _line("<br>".join(escape(_name(edit)) for edit in document.edits) or "no edits yet")
-            if tab.world.field is not None:
-                self._show_question(shown)
-        finally:
-            self._is_showing = False
+        count = int(shown.selected.sum())
+        hidden = len(document.base) - int((~document.alive).sum()) - len(shown.gaussians)
+        words = f"<b>{count:,}</b> of {len(shown.gaussians):,} Gaussians selected"
+        self.count.content = line(words + (f", {hidden:,} hidden" if hidden else ""))
+        self.keyframes.content = line(f"{len(tab.film.keyframes)} views kept")
+        self.edits.content = line("<br>".join(escape(_name(edit)) for edit in document.edits) or "no edits yet")
 
     def _show_question(self, shown: Shown) -> None:
         options = (NO_SPLIT, *map(_said, self.history))
         if tuple(self.past.options) != options:
             self.past.options = options
-        if shown.asked is None:
-            return
-        low, high = shown.asked.scale
-        low, high = min(low, shown.threshold), max(high, shown.threshold)
+        if shown.asked is None or shown.asked is self._asked:
+            return  # of a question that is shown already the slider is the user's: it may be further by now
+        self._asked = shown.asked
+        low, high = min(shown.asked.scale[0], shown.threshold), max(shown.asked.scale[1], shown.threshold)
         self.threshold.disabled = False
-        if (self.threshold.min, self.threshold.max) != (low, high):
-            self.threshold.min, self.threshold.max = low, high
-            self.threshold.step = max((high - low) / 1000, 1e-6)
+        self.threshold.min, self.threshold.max = low, high
+        self.threshold.step = max((high - low) / 1000, 1e-6)
         self.threshold.value = shown.threshold
 
     def show_speed(self, screen: Screen) -> None:
         """How the last picture was drawn."""
         size = "sharp" if screen.scale > 0.99 else f"at {screen.scale:.0%} while it moves"
-        self.speed.content = _small(f"drawn here, {size}, {screen.seconds * 1000:.0f} ms")
+        self.speed.content = small(f"drawn here, {size}, {screen.seconds * 1000:.0f} ms")
 
     def _describe_mode(self, shown: Shown) -> str:
         """What the colours mean."""
@@ -232,13 +238,13 @@ class Panel:
         if "relevancy" in modes and shown.asked is not None:
             low, high = shown.asked.scale
             way = "rendered, then asked (2D)" if self.tab.draws_here else "asked, then blended (3D)"
-            parts.append(_bar(low, high) + _small(f"{shown.asked.query.way}, {way}"))
+            parts.append(_bar(low, high) + small(f"{shown.asked.query.way}, {way}"))
         if "classes" in modes and shown.classes is not None:
             parts.append(_swatches(shown.classes.query.classes))
         if modes & {"teacher", "masks", "photo"}:
-            parts.append(_small("of the photo taken from nearest by"))
+            parts.append(small("of the photo taken from nearest by"))
         if "features" in modes:
-            parts.append(_small("features as colours, the same in all views"))
+            parts.append(small("features as colours, the same in all views"))
         return "".join(parts)
 
 
@@ -252,7 +258,8 @@ def _said(past: tuple[str, str]) -> str:
 
 def _name(edit: Any) -> str:
     name = type(edit.operation).__name__.lower()
-    return f"{name} {edit.selector}" if edit.selector is not None else f"{name} {int(edit.mask.sum()):,} Gaussians"
+    count = f"{int(edit.mask.sum()):,} Gaussians"
+    return f"{name} {count}" if edit.selector is None else f"{name} {edit.selector} ({count})"
 
 
 def _hint(names: tuple[str, ...]) -> str:
@@ -261,11 +268,11 @@ def _hint(names: tuple[str, ...]) -> str:
     return "Known: " + ", ".join(names[:MAX_LEGEND]) + (", ..." if len(names) > MAX_LEGEND else "")
 
 
-def _line(words: str) -> str:
+def line(words: str) -> str:
     return f'<div style="padding:0.2em 1em;font-size:0.85em">{words}</div>'
 
 
-def _small(words: str) -> str:
+def small(words: str) -> str:
     return f'<div style="padding:0 1.2em 0.3em;font-size:0.75em;opacity:0.65">{escape(words)}</div>'
 
 

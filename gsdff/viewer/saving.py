@@ -1,19 +1,39 @@
 """What leaves the page, into the world's folder alone: no name and no path comes from a browser."""
 
+import threading
 from pathlib import Path
 
 from jaxtyping import UInt8
 from torch import Tensor
 
+from gsdff.edit_file import write_edits
+from gsdff.edit_steps import EditList, EditStep, Selector
+from gsdff.errors import UserError
 from gsdff.pictures import save_png
+from gsdff.selection import Selection
 from gsdff.viewer.document import Document
 from gsdff.viewer.world import World
 
+_naming = threading.Lock()
+
 
 def save_edits(world: World, document: Document) -> Path:
-    """The edits as a file that `python -m gsdff.edit` replays; `UserError` where there are none."""
+    """The edits as a file that `python -m gsdff.edit` replays, and beside it selections that no text says.
+
+    `UserError` where there are none.
+    """
+    if not document.edits:
+        raise UserError("no edits to save")
     path = free_path(world, "edits", ".toml")
-    document.save_edits(path)
+    steps = []
+    for number, edit in enumerate(document.edits, 1):
+        selector = edit.selector
+        if selector is None:
+            file = path.with_name(f"{path.stem}_{number}.safetensors")
+            Selection(edit.mask).save(file, source=f"edit {number} of {path.name}")
+            selector = Selector(selection=file)
+        steps.append(EditStep(edit.operation, selector))
+    write_edits(path, EditList(tuple(steps)))
     return path
 
 
@@ -33,9 +53,11 @@ def save_screenshot(world: World, picture: UInt8[Tensor, "H W 3"]) -> Path:
 
 
 def free_path(world: World, stem: str, ending: str) -> Path:
-    """A name in the folder that is not taken; makes the folder."""
+    """A name in the folder that is not taken and that nobody else was given; makes the folder."""
     world.folder.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while (path := world.folder / f"{stem}_{number:03d}{ending}").exists():
-        number += 1
+    with _naming:
+        number = 1
+        while (path := world.folder / f"{stem}_{number:03d}{ending}").exists() or path in world.names_given:
+            number += 1
+        world.names_given.add(path)
     return path

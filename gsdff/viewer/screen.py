@@ -47,8 +47,11 @@ class Screen:
         size: Callable[[], tuple[int, int]],
         paint: Callable[[Strip], UInt8[Tensor, "h W 3"]],
         send: Callable[[UInt8[Tensor, "H W 3"]], None],
+        clock: Callable[[], float] = time.perf_counter,
     ):
         self.size, self.paint, self.send = size, paint, send
+        self.clock = clock
+        """By which `paint` is timed."""
         self.is_on = False
         self.scale = 1.0
         """Of the last picture, to the window's width."""
@@ -57,14 +60,26 @@ class Screen:
         self._rate: float | None = None
         """Seconds a pixel, as measured."""
         self._changed = threading.Event()
+        self._is_drawing = False
+        self._moves = False
+        """Whether the next picture may be a coarse one."""
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="gsdff-screen", daemon=True)
         self._thread.start()
 
-    def touch(self, *, new_work: bool = False) -> None:
-        """Something changed; `new_work` forgets how long pictures took, as another mode takes another time."""
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is still something to draw."""
+        return self.is_on and (self._is_drawing or self._changed.is_set())
+
+    def touch(self, *, new_work: bool = False, moves: bool = True) -> None:
+        """Something changed; `new_work` forgets how long pictures took, as another mode takes another time.
+
+        Where nothing `moves` but the scene itself as it trains, there is no coarse picture first: it would flicker.
+        """
         if new_work:
             self._rate = None
+        self._moves = self._moves or moves
         self._changed.set()
 
     def close(self) -> None:
@@ -78,15 +93,18 @@ class Screen:
         while True:
             self._changed.wait()
             while self._changed.is_set() and not self._is_closed:
+                self._is_drawing = True
                 self._changed.clear()
                 if self.is_on:
                     self._draw()
+                self._is_drawing = False
             if self._is_closed:
                 return
 
     def _draw(self) -> None:
         full = self._full_size()
-        coarse = self._coarse_size(full)
+        moves, self._moves = self._moves, False
+        coarse = self._coarse_size(full) if moves else None
         if coarse is not None:
             self._show(coarse, strips=1)
             if self._changed.wait(STILL):
@@ -95,14 +113,14 @@ class Screen:
 
     def _show(self, size: tuple[int, int], strips: int) -> None:
         width, height = size
-        started = time.perf_counter()
+        started = self.clock()
         rows = [round(height * i / strips) for i in range(strips + 1)]
         parts = []
         for top, bottom in pairwise(rows):
             parts.append(self.paint(Strip(width, height, top, bottom)))
             if bottom < height and self._changed.is_set():
                 return
-        self.seconds = time.perf_counter() - started
+        self.seconds = self.clock() - started
         if strips == 1:
             self._rate = self.seconds / (width * height)
         self.scale = width / max(self.size()[0], 1)

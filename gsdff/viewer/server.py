@@ -1,5 +1,6 @@
 """The page: a server of its own port, a tab for every browser that opens it."""
 
+import errno
 import logging
 import socket
 import threading
@@ -9,6 +10,7 @@ from io import StringIO
 from typing import Any
 
 from gsdff.errors import UserError
+from gsdff.viewer.live_panel import LivePanel
 from gsdff.viewer.panel import Panel
 from gsdff.viewer.tab import Tab
 from gsdff.viewer.world import World
@@ -30,7 +32,12 @@ class Address:
     def url(self) -> str:
         """For a browser on this machine."""
         shown = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
-        return f"http://{shown}:{self.port}"
+        return f"http://[{shown}]:{self.port}" if ":" in shown else f"http://{shown}:{self.port}"
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host in ("127.0.0.1", "localhost", "::1")
 
 
 class Server:
@@ -41,8 +48,8 @@ class Server:
 
         self.world = world
         self.address = address
-        self.tabs: dict[int, Tab] = {}
-        self._lock = threading.Lock()
+        self.panels: dict[int, Panel] = {}
+        self._lock = threading.RLock()
         with redirect_stdout(StringIO()):  # it prints a table of its own
             self.viser = viser.ViserServer(address.host, address.port, label="gsdff", verbose=False)
         gui = self.viser.gui
@@ -61,38 +68,61 @@ class Server:
     def close(self) -> None:
         """Ends all tabs and the server."""
         with self._lock:
-            tabs, self.tabs = list(self.tabs.values()), {}
-        for tab in tabs:
-            tab.close()
+            panels, self.panels = self.open_panels, {}
+        for panel in panels:
+            panel.tab.close()
         self.viser.stop()
 
-    def _open(self, client: Any) -> None:
-        tab = Tab(self.world, client)
-        Panel(client.gui, tab)
+    @property
+    def open_panels(self) -> list[Panel]:
+        """Of all pages that are open now."""
+        return list(self.panels.values())
+
+    def renew(self) -> None:
+        """Builds all pages anew where they stand, as the world has become another."""
         with self._lock:
-            self.tabs[client.client_id] = tab
+            for client_id, panel in list(self.panels.items()):
+                with panel.tab.lock:
+                    panel.tab.renew()
+                    panel.gui.reset()
+                    self.panels[client_id] = renewed = self._make_panel(panel.tab)
+                    renewed.history = panel.history
+                    panel.tab.refresh()
+
+    def _make_panel(self, tab: Tab) -> Panel:
+        return (Panel if self.world.training is None else LivePanel)(tab.client.gui, tab)
+
+    def _open(self, client: Any) -> None:
+        with self._lock:
+            self.panels[client.client_id] = self._make_panel(Tab(self.world, client))
 
     def _close(self, client: Any) -> None:
         with self._lock:
-            tab = self.tabs.pop(client.client_id, None)
-        if tab is not None:
-            tab.close()
+            panel = self.panels.pop(client.client_id, None)
+        if panel is not None:
+            panel.tab.close()
 
 
-def find_address(host: str, port: int) -> Address:
-    """The first port from `port` on that is free; `UserError` for a host that is not ours, or where none is free."""
+def find_address(host: str, port: int, *, prefix: str = "") -> Address:
+    """The first port from `port` on that is free; `UserError` for a host that is not ours, or where none is free;
+    `prefix` is before the names of the options."""
+    try:
+        # "localhost" is two addresses; the first of version 4, where there is one
+        family = min(entry[0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except (socket.gaierror, UnicodeError) as error:
+        raise UserError(f"--{prefix}host {host}: expected an address or a name of this machine ({error})") from error
     for candidate in range(port, min(port + MAX_TRIES, 65536)):
-        with socket.socket() as probe:
+        with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, candidate))
             except PermissionError as error:
-                raise UserError(f"--port {candidate}: not allowed; choose one above 1023") from error
-            except socket.gaierror as error:
-                raise UserError(f"--host {host}: no address of this machine ({error})") from error
-            except OSError:
+                raise UserError(f"--{prefix}port {candidate}: not allowed; choose one above 1023") from error
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL:
+                    raise UserError(f"--{prefix}host {host}: no address of this machine") from error
                 continue
         if candidate != port:
             log.info("port %d is taken", port)
         return Address(host, candidate)
-    raise UserError(f"--port {port}: none of {MAX_TRIES} ports from there is free at {host}")
+    raise UserError(f"--{prefix}port {port}: none of {MAX_TRIES} ports from there is free at {host}")

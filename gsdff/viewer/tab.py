@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from gsdff.edit_steps import Delete, Move, Recolor, parse_color
 from gsdff.errors import UserError
 from gsdff.exemplars import Seen
 from gsdff.viewer import saving
-from gsdff.viewer.document import Combine, Document, Shown
+from gsdff.viewer.document import Combine, Document, Look, Shown
 from gsdff.viewer.film import Film
 from gsdff.viewer.frustums import add_frustums
 from gsdff.viewer.gizmo import Gizmo
@@ -30,18 +29,6 @@ Way = Literal["browser", "server"]
 """Who draws: the browser, splats with colours, or this process, exactly."""
 BROWSER_LIMIT = 1_000_000
 """Gaussians that a laptop's browser still sorts while it is dragged."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is shown, and how."""
-
-    shown: Shown
-    mode: str
-    other: str | None
-    """Of the right half; None for one picture."""
-    marks: bool
-    """Whether the selection is marked."""
 
 
 class Tab:
@@ -62,14 +49,15 @@ class Tab:
         self.frustums: dict[Any, Camera] = {}
         self.splats = Splats(client.scene)
         self.gizmo = Gizmo(client.scene, lambda offset: self.do(lambda: self.move(offset)))
-        self.screen = Screen(self._window, self._paint_strip, self._send)
+        self.screen = Screen(self._window, self._paint_strip, self._send, world.rendering.clock)
         self.stand_at(world.first_camera)
         self.on_refresh: Callable[[Shown], None] = lambda shown: None
         """Told after every change."""
         self.on_picture: Callable[[Screen], None] = lambda screen: None
         """Told after every picture that was drawn here."""
         client.camera.on_update(lambda _: self._moved())
-        self._listen()
+        if world.training is None:
+            self.listen()
 
     def close(self) -> None:
         """Lets go of all that the tab held."""
@@ -77,6 +65,15 @@ class Tab:
         self.film.stop()
         self.screen.close()
         self.splats.forget()
+
+    def renew(self) -> None:
+        """Begins again with the world as it is now; the camera stays where it is, and what was asked."""
+        world = self.world
+        self.document.rebase(world.gaussians, world.field)
+        self.modes = modes_of(world)
+        self.show_cameras(False)
+        if world.training is None:
+            self.listen()
 
     def do(self, action: Callable[[], object], *, new_work: bool = False) -> None:
         """Runs what a control asks for and shows the result; what is the user's mistake is said in the page."""
@@ -91,7 +88,7 @@ class Tab:
         """A note in the page."""
         self.client.add_notification(title, body, auto_close_seconds=8.0, color=color)
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
         """Clicks select what is alike, where there are features; a rectangle drawn with shift what is in it."""
         scene = self.client.scene
         keys: dict[str | None, Combine | None] = {None: None, "shift": "add", "cmd/ctrl": "subtract"}
@@ -137,19 +134,27 @@ class Tab:
     def stand_at(self, camera: Camera) -> None:
         """Puts the window's camera there, turning about what is in the middle of the picture."""
         position, forward = camera.position.numpy(), camera.viewmat[2, :3].numpy()
+        with self.world.rendering:
+            distance = self.world.depth_at(camera)
         with self.client.atomic():
             self.client.camera.up_direction = self.world.up.numpy()
             self.client.camera.position = position
-            self.client.camera.look_at = position + self.world.depth_at(camera) * forward
+            self.client.camera.look_at = position + distance * forward
             self.client.camera.fov = float(2 * torch.atan(0.5 * camera.height / camera.K[1, 1]))
 
-    def refresh(self, *, new_work: bool = False) -> None:
-        """Shows the document as it is now."""
+    def follow(self) -> None:
+        """Shows the scene as far as it is trained now."""
+        with self.lock:
+            self.document.rebase(self.world.gaussians, self.world.field)
+            self.refresh(moves=False)
+
+    def refresh(self, *, new_work: bool = False, moves: bool = True) -> None:
+        """Shows the document as it is now; nothing `moves` where it is the scene that has become another."""
         shown = self.document.shown
         self.screen.is_on = self.draws_here
         if self.draws_here:
             self.splats.hide()
-            self.screen.touch(new_work=new_work)
+            self.screen.touch(new_work=new_work, moves=moves)
         else:
             self.splats.show(shown.gaussians, splat_colors(self.world, shown, self.mode, marks=self.marks))
             self.client.scene.set_background_image(None)
@@ -196,13 +201,15 @@ class Tab:
         positives = split_texts(text)
         if not positives:
             raise UserError("type what to look for, such as: chair, red plate")
-        self.document.ask(Query(positives=positives, negatives=split_texts(negatives)), self.combine)
+        with self.world.asking():
+            self.document.ask(Query(positives=positives, negatives=split_texts(negatives)), self.combine)
         if self.mode not in ("relevancy", "classes"):
             self.see(mode="relevancy")
 
     def ask_classes(self, text: str) -> None:
         """Asks which of several names everything is."""
-        self.document.ask_classes(split_texts(text))
+        with self.world.asking():
+            self.document.ask_classes(split_texts(text))
         self.see(mode="classes")
 
     def click(self, point: Point, combine: Combine | None = None) -> None:

@@ -1,7 +1,8 @@
 """What all tabs look at and none of them changes: the scene, its photos, its colours for features."""
 
 import logging
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,8 @@ from gsdff.render import render_depth
 from gsdff.rotation import quats_to_matrices
 from gsdff.scene import View
 from gsdff.subject import Subject, open_subject
+from gsdff.viewer.progress import Progress
+from gsdff.viewer.turns import Turns
 
 log = logging.getLogger("gsdff")
 
@@ -37,8 +40,28 @@ class World:
     frame: WorldFrame
     folder: Path
     """Where everything goes that is saved from the page."""
-    rendering: threading.Lock = field(default_factory=threading.Lock)
+    names_given: set[Path] = field(default_factory=set)
+    """In that folder, to what is being written or was."""
+    rendering: Turns = field(default_factory=Turns)
     """Held while something is drawn, or a step is trained: two at once would both be late."""
+    training: Progress | None = None
+    """Of the run that makes the scene; None for one that is finished, which alone can be edited."""
+
+    def become(self, subject: Subject, training: Progress | None) -> None:
+        """Takes what the same photos have been made into; its words and its colours are found out anew."""
+        self.subject, self.training = subject, training
+        for found in ("pca", "names", "depth"):
+            vars(self).pop(found, None)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While texts are looked up: a teacher may load its network, which draws from the generators of training."""
+        if self.training is None:
+            yield
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with self.rendering, torch.random.fork_rng(devices):
+            yield
 
     @property
     def gaussians(self) -> Gaussians:

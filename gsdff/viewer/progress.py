@@ -1,0 +1,130 @@
+"""How far a run has come: what its page says of it, and whether it is to wait."""
+
+import json
+import math
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+
+MAX_POINTS = 300
+"""Of a curve as it is sent; a page is not wider."""
+RECENT = 100
+"""Steps from which the pace is measured."""
+
+
+class Curves:
+    """The loss and the PSNR of a run's metrics.jsonl, read on as it grows."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.losses: list[tuple[float, float]] = []
+        """Steps and values; so are the others."""
+        self.psnrs: list[tuple[float, float]] = []
+        self.heldout: list[tuple[float, float]] = []
+        self._position = 0
+
+    def read_on(self) -> bool:
+        """Reads the lines that are new and says whether there were any."""
+        if not self.path.is_file():
+            return False
+        with self.path.open("rb") as file:
+            file.seek(self._position)
+            lines = file.readlines()
+        whole = [line for line in lines if line.endswith(b"\n")]
+        self._position += sum(map(len, whole))
+        for line in map(json.loads, whole):
+            for name, points in (("loss", self.losses), ("psnr", self.psnrs), ("heldout_psnr", self.heldout)):
+                if line.get(name) is not None:
+                    points.append((line["step"], line[name]))
+        return bool(whole)
+
+
+def thin_out(points: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of a curve, means of neighbours where there are more than `MAX_POINTS`."""
+    if not points:
+        return np.zeros(0), np.zeros(0)
+    every = math.ceil(len(points) / MAX_POINTS)
+    groups = [np.mean(points[i : i + every], axis=0) for i in range(0, len(points), every)]
+    steps, values = np.stack(groups, axis=1)
+    return steps, values
+
+
+class Progress:
+    """Steps done, the pace, and a switch to stop at; told of every step by the thread that trains."""
+
+    def __init__(self, step: int, stage1_steps: int, total_steps: int, metrics: Path):
+        self.step = step
+        self.stage1_steps, self.total_steps = stage1_steps, total_steps
+        self.num_gaussians = 0
+        self.curves = Curves(metrics)
+        self._times: deque[float] = deque(maxlen=RECENT)
+        self._may_run = threading.Event()
+        self._may_run.set()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether no further step is to be begun."""
+        return not self._may_run.is_set()
+
+    def pause(self) -> None:
+        """Training stops after the step that it is in."""
+        self._may_run.clear()
+
+    def resume(self) -> None:
+        """Training goes on."""
+        self._may_run.set()
+
+    def wait_while_paused(self) -> None:
+        """Returns at once, or when training is to go on."""
+        if self.is_paused:
+            self._may_run.wait()
+            self._times.clear()
+
+    def count(self, step: int, num_gaussians: int) -> None:
+        """So many steps are done, and there are so many Gaussians."""
+        if step == self.stage1_steps + 1:  # what came in between was no step
+            self._times.clear()
+        self.step, self.num_gaussians = step, num_gaussians
+        self._times.append(time.perf_counter())
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace of the last steps, in whichever stage they were; None before there is one."""
+        times = list(self._times)
+        if len(times) < 2:
+            return None
+        return (self.total_steps - self.step) * (times[-1] - times[0]) / (len(times) - 1)
+
+    @property
+    def stage(self) -> str:
+        """In words."""
+        if self.step < self.stage1_steps:
+            return "stage 1, colours"
+        if self.step == self.stage1_steps and self.step < self.total_steps:
+            return "getting ready for stage 2: teacher, masks, lift"
+        return "stage 2, features too" if self.step > self.stage1_steps else "done"
+
+    def describe(self) -> list[str]:
+        """Lines for the page."""
+        state = "paused" if self.is_paused else self.stage
+        lines = [f"step {self.step:,} of {self.total_steps:,}, {state}"]
+        left = self.seconds_left
+        about = "" if left is None or self.is_paused else f", about {format_seconds(left)} left"
+        lines.append(f"{self.num_gaussians:,} Gaussians{about}")
+        if self.curves.heldout:
+            step, value = self.curves.heldout[-1]
+            lines.append(f"held-out views: {value:.2f} dB at step {step:,}")
+        return lines
+
+
+def format_seconds(seconds: float) -> str:
+    """As one says it: 42 s, 3 min 20 s, 1 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
