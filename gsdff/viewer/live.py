@@ -82,8 +82,8 @@ class Live:
     def stay(self) -> None:
         """Shows the finished run as `python -m gsdff.view` does, until Ctrl-C."""
         self.finish()
-        print(f"{self.server.address.url} goes on, with the finished scene (Ctrl-C ends it)", flush=True)
         try:
+            print(f"{self.server.address.url} goes on, with the finished scene (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
         except KeyboardInterrupt:
             print()

@@ -270,8 +270,8 @@ def _fitted(picture: Image | None, camera: Camera, world: World, aspect: float |
     if picture is None:
         return canvas
     aspect = aspect or picture.shape[1] / picture.shape[0]
-    height = min(camera.height, int(camera.width / aspect))
-    width = min(camera.width, int(height * aspect))
+    height = min(camera.height, round(camera.width / aspect))
+    width = min(camera.width, round(height * aspect))
     smaller = height < picture.shape[0]
     resized = F.interpolate(
         picture.permute(2, 0, 1)[None].float(), (max(height, 1), max(width, 1)), mode="area" if smaller else "bilinear"

@@ -92,14 +92,13 @@ class Screen:
     def _run(self) -> None:
         while True:
             self._changed.wait()
-            while self._changed.is_set() and not self._is_closed:
-                self._is_drawing = True
-                self._changed.clear()
-                if self.is_on:
-                    self._draw()
-                self._is_drawing = False
+            self._is_drawing = True
+            self._changed.clear()  # before the looks at what has changed
             if self._is_closed:
                 return
+            if self.is_on:
+                self._draw()
+            self._is_drawing = False
 
     def _draw(self) -> None:
         full = self._full_size()

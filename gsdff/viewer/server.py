@@ -4,6 +4,7 @@ import errno
 import logging
 import socket
 import threading
+import warnings
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -50,6 +51,8 @@ class Server:
         self.address = address
         self.panels: dict[int, Panel] = {}
         self._lock = threading.RLock()
+        # what is on its way to a page that closes is lost, and nobody misses it
+        warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
         with redirect_stdout(StringIO()):  # it prints a table of its own
             self.viser = viser.ViserServer(address.host, address.port, label="gsdff", verbose=False)
         gui = self.viser.gui
@@ -71,7 +74,8 @@ class Server:
             panels, self.panels = self.open_panels, {}
         for panel in panels:
             panel.tab.close()
-        self.viser.stop()
+        with redirect_stdout(StringIO()):
+            self.viser.stop()
 
     @property
     def open_panels(self) -> list[Panel]:
@@ -95,6 +99,8 @@ class Server:
     def _open(self, client: Any) -> None:
         with self._lock:
             self.panels[client.client_id] = self._make_panel(Tab(self.world, client))
+        if client.client_id not in self.viser.get_clients():  # closed while it was built
+            self._close(client)
 
     def _close(self, client: Any) -> None:
         with self._lock:

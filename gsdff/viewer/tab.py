@@ -157,7 +157,7 @@ class Tab:
             self.screen.touch(new_work=new_work, moves=moves)
         else:
             self.splats.show(shown.gaussians, splat_colors(self.world, shown, self.mode, marks=self.marks))
-            self.client.scene.set_background_image(None)
+            self.client.scene.set_background_image(self.world.backdrop)
         self.on_refresh(shown)
 
     def _moved(self) -> None:
@@ -190,9 +190,10 @@ class Tab:
         return self.draw(look, camera, slice(strip.top, strip.bottom))
 
     def _send(self, picture: Tensor) -> None:
-        if self.screen.is_on and not self.is_closed:
-            self.client.scene.set_background_image(to_numpy(picture), format="jpeg", jpeg_quality=90)
-            self.on_picture(self.screen)
+        with self.lock:  # else splats, or another panel, may have taken the place of what this is for
+            if self.screen.is_on and not self.is_closed:
+                self.client.scene.set_background_image(to_numpy(picture), format="jpeg", jpeg_quality=90)
+                self.on_picture(self.screen)
 
     # --- asking and selecting
 

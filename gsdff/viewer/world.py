@@ -97,6 +97,11 @@ class World:
             return ()
         return () if vocabulary is None else tuple(vocabulary.vectors)
 
+    @property
+    def backdrop(self) -> np.ndarray:
+        """One pixel of what is behind the scene, as large as the window where a browser draws."""
+        return np.full((1, 1, 3), [round(255 * channel) for channel in self.subject.background], np.uint8)
+
     @cached_property
     def up(self) -> Float[Tensor, "3"]:
         """Where the photographer's up is on average; the input's +z without photos."""

@@ -1,0 +1,514 @@
+"""A run with a page, looked at by tabs that stand in for browsers: a real server's controls, a camera of ours."""
+
+import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import viser
+from tiny_scene import TinyDataset
+
+from gsdff import train as door
+from gsdff.asking import Query
+from gsdff.cameras import WorldFrame
+from gsdff.config import DataConfig, FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
+from gsdff.config_file import write_config
+from gsdff.data import load_scene
+from gsdff.errors import UserError
+from gsdff.field import field_of_run
+from gsdff.report import Report
+from gsdff.runs import RunFolder, load_run
+from gsdff.start import first_gaussians
+from gsdff.subject import Subject
+from gsdff.trainer import Trainer, train
+from gsdff.viewer import live as live_module
+from gsdff.viewer.document import Document
+from gsdff.viewer.live import Live
+from gsdff.viewer.live_panel import LivePanel
+from gsdff.viewer.panel import Panel
+from gsdff.viewer.server import find_address
+from gsdff.viewer.world import World
+
+CPU = torch.device("cpu")
+NAMES = ("chair", "lamp", "wall")
+SHORT = """
+log_every = 5
+picture_every = 40
+checkpoint_every = 20
+[dataset]
+random_points = 60
+[stage1]
+steps = {steps}
+refine_start = 10
+refine_every = 10
+refine_stop = 50
+sh_interval = 20
+max_gaussians = 300
+"""
+
+
+class Camera:
+    """A window's camera, as the browser's library has it."""
+
+    def __init__(self):
+        self.image_width, self.image_height = 48, 40
+        self.wxyz, self.position = np.array([1.0, 0, 0, 0]), np.array([0.0, 0, -2])
+        self.look_at, self.up_direction, self.fov = np.zeros(3), np.array([0.0, -1, 0]), 0.9
+
+    def on_update(self, callback):
+        self.moved = callback
+
+
+class Client:
+    """A browser's side of a page; what is built in it goes to a server that nobody looks at."""
+
+    def __init__(self, number):
+        self.client_id = number
+        self.server = viser.ViserServer("127.0.0.1", free_port(), verbose=False)
+        self.gui, self.scene, self.camera = self.server.gui, self.server.scene, Camera()
+        self.notes = []
+
+    def atomic(self):
+        return nullcontext()
+
+    def add_notification(self, title, body, **_options):
+        self.notes.append((title, body))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def dataset(tmp_path, generator):
+    """Photos, and a teacher's maps of them, of 6 channels, with words."""
+    folder = TinyDataset.write(tmp_path / "photos").folder
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for photo in folder.glob("*.png"):
+        torch.save(torch.randn(6, 8, 8, generator=generator), maps / f"{photo.stem}_fmap_CxHxW.pt")
+    vectors = torch.linalg.qr(torch.randn(6, 3, generator=generator)).Q.T
+    np.savez(maps / "text_features.npz", names=np.array(NAMES), vectors=vectors.numpy())
+    return folder
+
+
+@pytest.fixture
+def config(dataset):
+    """Random backgrounds draw from torch's generator in every step, densification in some."""
+    return TrainConfig(
+        data=dataset, device="cpu", log_every=4, picture_every=20, checkpoint_every=15,
+        dataset=DataConfig(background="random", random_points=60),
+        stage1=Stage1Config(
+            steps=30, sh_degree=1, sh_interval=8, refine_start=4, refine_every=5, refine_stop=26, grow_grad2d=1e-5,
+            max_gaussians=120,
+        ),
+        stage2=Stage2Config(steps=16),
+        teacher=TeacherConfig(name="precomputed", maps=dataset.parent / "maps"),
+        features=FeatureConfig(dim=4),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def open_run(config, tmp_path):
+    """Makes a trainer, its folder and its report; closes the reports."""
+    reports = []
+
+    def make(name="run", **changes):
+        folder = RunFolder(tmp_path / name)
+        folder.path.mkdir()
+        ours = replace(config, **changes)
+        write_config(folder.config, ours)
+        scene = load_scene(ours.data, ours.dataset)
+        trainer = Trainer(ours, scene, CPU, first_gaussians(ours, scene))
+        reports.append(Report(ours, scene, folder, 0, trainer.total_steps))
+        return trainer, folder, reports[-1]
+
+    yield make
+    for report in reports:
+        report.__exit__()
+
+
+@pytest.fixture
+def show(monkeypatch):
+    """Makes the page of a run, followed by hand; closes pages and browsers."""
+    pages, clients = [], []
+    monkeypatch.setattr(live_module, "REFRESH", 0.0)
+    monkeypatch.setattr(live_module, "SHARE", 1e9)
+    monkeypatch.setattr(live_module, "SPLATS_A_SECOND", 1e12)
+
+    def make(trainer, folder, tabs=0):
+        live = Live(find_address("127.0.0.1", free_port()), trainer, folder)
+        pages.append(live)
+        ours = {number: Client(number) for number in range(tabs)}
+        clients.extend(ours.values())
+        live.server.viser.get_clients = lambda: ours
+        for client in ours.values():
+            live.server._open(client)
+        return live
+
+    yield make
+    for live in pages:
+        live.__exit__()
+    for client in clients:
+        client.server.stop()
+
+
+def test_a_run_that_is_looked_at_ends_with_the_bits_of_one_that_is_not(open_run, show):
+    plain, folder, report = open_run("plain")
+    train(plain, report, folder)
+    numbers = torch.get_rng_state()
+
+    watched, folder, report = open_run("watched")
+    live = show(watched, folder, tabs=2)
+    one, other = (panel.tab for panel in live.server.open_panels)
+    other.see(way="server")
+    ended, errors, seen = threading.Event(), [], set()
+
+    def look():
+        try:
+            while not ended.is_set():
+                live.follow()
+                for tab in (one, other):
+                    for mode in set(tab.modes) - {"relevancy", "classes"}:
+                        tab.do(lambda tab=tab, mode=mode: tab.see(mode=mode))
+                        seen.add(mode)
+                if live.world.field is not None and live.world.training is not None:
+                    one.do(lambda: one.ask("chair", ""))
+                    other.do(lambda: other.ask_classes("chair, lamp"))
+                    seen.add("asked")
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        train(watched, report, folder, live.advance)
+    finally:
+        ended.set()
+        looking.join(60)
+    assert not errors and {"colour", "depth", "opacity", "features", "asked"} <= seen
+    assert torch.equal(torch.get_rng_state(), numbers)
+    assert len(plain.gaussians) == len(watched.gaussians) > 60
+    for name, tensor in plain.gaussians.items():
+        assert torch.equal(tensor, getattr(watched.gaussians, name)), name
+    for name, optimizer in plain.optimizers.items():
+        theirs = watched.optimizers[name].state_dict()["state"][0]
+        assert all(torch.equal(value, theirs[key]) for key, value in optimizer.state_dict()["state"][0].items())
+
+
+def test_a_teacher_that_draws_from_torchs_generator_when_asked_does_not_change_the_training(open_run, show):
+    trainer, folder, _ = open_run()
+    live = show(trainer, folder, tabs=1)
+    (panel,) = live.server.open_panels
+    panel.tab.document.ask = lambda query, combine: torch.rand(3)
+    panel.tab.document.ask_classes = lambda names: torch.rand(3)
+    before = torch.get_rng_state()
+    panel.tab.ask("chair", "")
+    panel.tab.ask_classes("chair, lamp")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_nothing_is_copied_while_nobody_looks(open_run, show, monkeypatch):
+    trainer, folder, report = open_run()
+    live = show(trainer, folder)
+    copies = []
+    monkeypatch.setattr(live_module, "copy_of", copies.append)
+    for _ in range(6):
+        report.add(trainer.step + 1, trainer.gaussians, live.advance(trainer))
+        live.follow()
+    assert copies == [] and live.progress.curves.losses == [] and live.progress.step == 6
+
+
+def test_a_page_shows_the_gaussians_of_the_last_step_and_they_stay_as_they_were(open_run, show):
+    trainer, folder, _ = open_run()
+    live = show(trainer, folder, tabs=1)
+    (panel,) = live.server.open_panels
+    for _ in range(11):
+        live.advance(trainer)
+    live.follow()
+    shown = panel.tab.document.gaussians
+    assert len(shown) == len(trainer.gaussians) > 60  # some have come since the page was opened
+    kept = shown.map(torch.clone)
+    assert torch.equal(kept.sh0, trainer.gaussians.sh0)
+    assert torch.allclose(kept.means, trainer.gaussians.to_input_frame(trainer.scene.frame).means)
+    live.advance(trainer)
+    assert not torch.equal(trainer.gaussians.sh0, kept.sh0)
+    for name, tensor in shown.items():
+        assert torch.equal(tensor, getattr(kept, name)) and not tensor.requires_grad
+    live.follow()
+    assert panel.tab.document.gaussians is not shown
+
+
+def test_pages_get_features_and_questions_with_stage_2_and_edits_at_the_end(open_run, show):
+    trainer, folder, report = open_run()
+    live = show(trainer, folder, tabs=2)
+    first = live.server.open_panels[0]
+    assert all(isinstance(panel, LivePanel) for panel in live.server.open_panels)
+    assert first.tab.modes == ("colour", "depth", "opacity", "photo") and not hasattr(first, "text")
+    steps = []
+
+    def advance(trainer):
+        measures = live.advance(trainer)
+        live.follow()
+        steps.append((trainer.step, live.server.open_panels[0].tab.modes))
+        if trainer.step == 40:
+            tab = live.server.open_panels[0].tab
+            tab.do(lambda: tab.ask("chair", ""))
+            assert tab.mode == "relevancy" and not tab.client.notes
+        return measures
+
+    camera = first.tab.client.camera.position.copy()
+    train(trainer, report, folder, advance)
+    assert all(("features" in modes) == (step > 30) for step, modes in steps)
+    live.follow()
+    panel = live.server.open_panels[0]
+    pca = live.world.pca
+    assert isinstance(panel, LivePanel) and panel.tab is first.tab and panel is not first
+    asked, document = panel.tab.document.asked, panel.tab.document
+    assert torch.equal(document.selected, document.scores >= document.threshold) and document.scores.isfinite().all()
+    assert len(panel.psnr.data[0]) == len(panel.loss.data[0]) > 5
+    assert "step 46 of 46" in panel.state.content
+
+    live.finish()
+    panel = live.server.open_panels[0]
+    assert type(panel) is Panel and panel.tab is first.tab and live.world.training is None
+    assert panel.tab.document.asked is asked and panel.tab.mode == "relevancy"
+    assert np.array_equal(panel.tab.client.camera.position, camera)
+    assert live.world.names == NAMES and live.world.pca is not pca
+    panel.tab.do(panel.tab.delete)
+    assert len(panel.tab.document.edits) == 1 and not panel.tab.client.notes
+
+
+def test_the_colours_of_features_hold_still_through_stage_2(open_run, show):
+    trainer, folder, report = open_run()
+    live = show(trainer, folder, tabs=1)
+    bases = []
+
+    def advance(trainer):
+        measures = live.advance(trainer)
+        live.follow()
+        bases.append(live.world.pca)
+        return measures
+
+    train(trainer, report, folder, advance)
+    assert set(bases[:30]) == {None} and len(set(map(id, bases[30:]))) == 1 and bases[30] is not None
+
+
+def test_a_run_without_a_teacher_ends_in_a_page_without_questions(open_run, show):
+    trainer, folder, report = open_run(teacher=TeacherConfig(name="none"))
+    live = show(trainer, folder, tabs=1)
+    train(trainer, report, folder, live.advance)
+    live.finish()
+    (panel,) = live.server.open_panels
+    assert live.world.field is None and type(panel) is Panel
+    assert panel.tab.modes == ("colour", "depth", "opacity", "photo")
+
+
+def test_lifted_features_that_are_trained_no_further_are_there_at_the_end(open_run, show):
+    trainer, folder, report = open_run(stage2=Stage2Config(steps=0))
+    live = show(trainer, folder, tabs=1)
+    train(trainer, report, folder, live.advance)
+    live.finish()
+    assert {"features", "relevancy"} <= set(live.server.open_panels[0].tab.modes)
+
+
+def test_a_paused_run_takes_no_step_until_it_is_resumed(open_run, show):
+    trainer, folder, _ = open_run()
+    live = show(trainer, folder)
+    live.advance(trainer)
+    live.progress.pause()
+    step = threading.Thread(target=lambda: live.advance(trainer))
+    step.start()
+    step.join(0.3)
+    assert step.is_alive() and trainer.step == 1
+    live.progress.resume()
+    step.join(20)
+    assert trainer.step == 2
+
+
+def test_ctrl_c_gets_through_to_a_paused_run(open_run, show):
+    trainer, folder, _ = open_run()
+    live = show(trainer, folder)
+    live.progress.pause()
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        live.advance(trainer)
+    assert trainer.step == 0
+
+
+def test_the_page_draws_between_steps_however_fast_they_follow(open_run, show):
+    trainer, folder, _ = open_run()
+    live = show(trainer, folder, tabs=1)
+    (panel,) = live.server.open_panels
+    tab, ended, pictures = panel.tab, threading.Event(), []
+
+    def look():
+        while not ended.is_set():
+            pictures.append(tab.draw(tab.look, tab.camera))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    while len(pictures) < 2:
+        time.sleep(0.001)
+    before = len(pictures)
+    for _ in range(20):
+        live.advance(trainer)
+    ended.set()
+    looking.join(20)
+    assert len(pictures) - before >= 18  # one at least between two steps, but where the other thread sleeps
+
+
+def test_a_closed_tab_is_forgotten_and_the_others_go_on(open_run, show):
+    trainer, folder, _ = open_run()
+    live = show(trainer, folder, tabs=2)
+    one, other = (panel.tab for panel in live.server.open_panels)
+    one.see(way="server")
+    client, document = one.client, weakref.ref(one.document)
+    thread = one.screen._thread
+    live.advance(trainer)
+    live.follow()
+    live.server._close(client)
+    client.gui.reset()  # as the browser's library does
+    assert one.is_closed and not thread.is_alive()
+    live.advance(trainer)
+    live.follow()
+    assert [panel.tab for panel in live.server.open_panels] == [other]
+    assert other.document.base is live.world.gaussians
+    client.server.stop()
+    client.__dict__.clear()
+    client.server = other.client.server
+    del one, client, thread
+    gc.collect()
+    assert document() is None
+
+
+def test_a_page_that_is_closed_while_it_is_updated_does_not_end_the_following(open_run, show):
+    trainer, folder, _ = open_run()
+    live = show(trainer, folder, tabs=2)
+    one, other = live.server.open_panels
+    one.gui.reset()  # its controls are gone; the server has not heard of it yet
+    one.tab.is_closed = True
+    live.advance(trainer)
+    live.progress.pause()  # so that there is something to set
+    live.follow()
+    assert other.switch.label == "Resume" and other.tab.document.base is live.world.gaussians
+
+
+def test_a_document_answers_anew_for_the_gaussians_it_is_given(tiny_field):
+    field, latents = tiny_field
+    document = Document(field.gaussians, WorldFrame(), field)
+    document.ask(Query(positives=("chair",)))
+    document.ask_classes(NAMES)
+    threshold = document.threshold
+    assert document.selected.tolist() == [True, False, False]
+    turned = latents[[1, 0, 0, 2]]
+    more = field.gaussians.map(lambda tensor: tensor[[0, 0, 0, 0]])
+    more = replace(more, features=turned)
+    document.rebase(more, field.with_gaussians(more))
+    assert document.selected.tolist() == [False, True, True, False] and document.threshold == threshold
+    assert document.labels.tolist() == [1, 0, 0, 2] and len(document.shown.gaussians) == 4
+    document.select(torch.ones(4, dtype=torch.bool))
+    document.rebase(more.map(lambda tensor: tensor[:2]), None)
+    assert not document.selected.any() and document.asked is None and len(document.shown.gaussians) == 2
+
+
+@pytest.fixture
+def tiny_field(open_run):
+    """Three Gaussians, of which each is one of the words, and what they carry."""
+    trainer, folder, report = open_run(stage2=Stage2Config(steps=0))
+    train(trainer, report, folder)
+    field = field_of_run(load_run(folder.path), "cpu")
+    latents = field.encode_text(NAMES) @ field.B
+    three = field.gaussians.map(lambda tensor: tensor[:3])
+    return field.with_gaussians(replace(three, features=latents)), latents
+
+
+def test_copies_of_a_field_share_what_was_read(tiny_field):
+    field, _ = tiny_field
+    teacher, vocabulary = field.teacher, field.vocabulary
+    copy = field.with_gaussians(field.gaussians.map(lambda tensor: tensor[:1]))
+    assert copy.teacher is teacher and copy.vocabulary is vocabulary and len(copy.gaussians) == 1
+
+
+# --- the door
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--viewer-port", "0"], "--viewer-port: expected 1 to 65535, got 0"),
+        (["--viewer-port", "70000"], "--viewer-port: expected 1 to 65535"),
+        (["--viewer-host", "no.such.host.invalid"], "--viewer-host no.such.host.invalid: "),
+    ],
+)
+def test_a_page_that_cannot_be_is_an_error_before_training_starts(flags, complaint, dataset, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    arguments = ["train", "--data", str(dataset), "--out", str(out), "--device", "cpu", "--viewer", *flags]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(UserError, match=complaint):
+        door.main()
+    assert not out.exists()
+
+
+def start(dataset, tmp_path, steps):
+    preset = tmp_path / "short.toml"
+    preset.write_text(SHORT.format(steps=steps))
+    command = [
+        sys.executable, "-m", "gsdff.train", "--data", dataset, "--config", preset, "--out", tmp_path / "run",
+        "--device", "cpu", "--teacher", "none", "--viewer", "--viewer-port", free_port(),
+    ]  # fmt: skip
+    return subprocess.Popen(
+        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def read_until(process, words):
+    text = ""
+    for line in process.stdout:
+        text += line
+        if words in line:
+            return text
+    raise AssertionError(f"ended without saying {words}:\n{text}")
+
+
+def test_ctrl_c_ends_training_and_page_with_exit_code_130(dataset, tmp_path):
+    process = start(dataset, tmp_path, steps=100_000)
+    read_until(process, "watch it train: open http://127.0.0.1:")
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "run" / "checkpoints").glob("*.pt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume" in text and "Traceback" not in text, text
+    assert "viewer" not in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_the_page_of_a_finished_run_stays_until_ctrl_c_which_is_no_failure(dataset, tmp_path):
+    process = start(dataset, tmp_path, steps=20)
+    text = read_until(process, "goes on, with the finished scene (Ctrl-C ends it)")
+    assert "held-out views: PSNR" in text and (tmp_path / "run" / "scene.ply").is_file()
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "--resume" not in text and "Traceback" not in text, text
+
+
+def test_a_world_that_is_finished_looks_words_up_without_waiting(open_run):
+    trainer, folder, _ = open_run()
+    subject = Subject(folder.path, trainer.gaussians, None, None, None, None)
+    world = World(subject, [], WorldFrame(), folder.path)
+    with world.rendering, world.asking():
+        pass

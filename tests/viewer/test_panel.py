@@ -1,0 +1,537 @@
+"""What the controls and the mouse do to a tab, and what the page then says."""
+
+import logging
+import re
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fake_client import FakeClient
+from read_video import read_video
+from tiny_answers import NUM_CHAIR
+from tiny_run import make_gaussians
+
+from gsdff.asking import Query
+from gsdff.cameras import Camera
+from gsdff.edit_file import read_edits
+from gsdff.edit_steps import Delete, Move, Recolor
+from gsdff.ply import write_ply
+from gsdff.viewer import tab as tab_module
+from gsdff.viewer.panel import NO_SPLIT, Panel
+from gsdff.viewer.tab import Tab, split_texts
+from gsdff.viewer.world import World, open_world
+
+
+class Page:
+    """A tab with its panel and what the browser sees of it."""
+
+    def __init__(self, world: World):
+        self.client = FakeClient(48, 36)
+        self.tab = Tab(world, self.client)
+        self.panel = Panel(self.client.gui, self.tab)
+
+    def __getitem__(self, label: str):
+        return self.client.gui[label]
+
+    @property
+    def notes(self) -> list[tuple[str, str, str | None]]:
+        return self.client.notes
+
+    @property
+    def count(self) -> str:
+        return re.sub("<.*?>", "", self.panel.count.content)
+
+    def ask(self, text: str, negatives: str = "") -> None:
+        self["Text"].value, self["Not"].value = text, negatives
+        self["Ask"].press()
+
+    def press(self, group: str, button: str) -> None:
+        self[group].choose(button)
+
+    def wait_for_picture(self) -> np.ndarray:
+        """The sharp picture drawn here."""
+        for _ in range(2000):
+            screen = self.tab.screen
+            if not (screen._changed.is_set() or screen._is_drawing):
+                return self.client.scene.backgrounds[-1]
+            time.sleep(0.01)
+        raise AssertionError("no picture comes")
+
+
+@pytest.fixture
+def open_page():
+    """Opens pages, and closes them."""
+    pages = []
+
+    def open_it(world: World) -> Page:
+        pages.append(Page(world))
+        return pages[-1]
+
+    yield open_it
+    for page in pages:
+        page.tab.close()
+        assert not page.tab.screen._thread.is_alive()
+
+
+@pytest.fixture
+def page(tiny, open_page) -> Page:
+    return open_page(tiny.world)
+
+
+def selected_ids(page: Page) -> list[int]:
+    return page.tab.document.selection.mask.nonzero()[:, 0].tolist()
+
+
+CHAIRS, LAMPS = list(range(NUM_CHAIR)), list(range(NUM_CHAIR, 60))
+
+
+# --- seeing
+
+
+def test_a_new_page_shows_splats_in_their_colours_from_the_first_photo(page, tiny):
+    splats = page.client.scene["/splats"]
+    colors = page.tab.document.shown.gaussians.base_colors.clamp(0, 1)
+    assert np.array_equal(splats.rgbs, colors.numpy()) and splats.visible is not False
+    assert torch.allclose(page.tab.camera.viewmat, tiny.world.first_camera.viewmat, atol=1e-5)
+    assert page.count == "0 of 60 Gaussians selected" and page.notes == []
+    assert page["Show"].options == page.tab.modes
+
+
+def test_a_mode_that_a_browser_can_draw_sends_colours_alone(page):
+    splats = page.client.scene["/splats"]
+    page["Show"].choose("features")
+    assert page.tab.mode == "features" and splats.changes.count("rgbs") == 1 and "gaussians" not in splats.changes
+    assert "same in all views" in page.panel.legend.content
+    assert not page.client.scene.backgrounds[-1].any()
+
+
+@pytest.mark.parametrize("mode", ["depth", "opacity", "photo", "teacher", "masks"])
+def test_a_mode_that_it_cannot_is_drawn_here(page, mode):
+    page["Show"].choose(mode)
+    picture = page.wait_for_picture()
+    assert picture.shape == (36, 48, 3) and picture.any()
+    assert page.client.scene["/splats"].visible is False
+    assert "drawn here, sharp" in page.panel.speed.content
+    page["Show"].choose("colour")
+    assert page.client.scene["/splats"].visible is True and not page.client.scene.backgrounds[-1].any()
+    assert "browser" in page.panel.speed.content
+
+
+def test_who_draws_can_be_chosen(page):
+    page["Drawn by"].choose("server (exact)")
+    exact = page.wait_for_picture()
+    assert page.tab.way == "server" and exact.any()
+    page["Drawn by"].choose("browser (splats)")
+    assert page.tab.way == "browser" and not page.tab.screen.is_on
+
+
+def test_the_right_half_shows_another_mode(page):
+    page["Right half"].choose("opacity")
+    both = page.wait_for_picture().copy()
+    assert (both[:, 24] == 255).all()
+    page["Right half"].choose(NO_SPLIT)
+    page["Show"].choose("opacity")
+    opacity = page.wait_for_picture()
+    assert page.tab.other is None
+    assert (abs(both[:, 26:].astype(int) - opacity[:, 26:].astype(int)) <= 1).all()
+    assert (both[:, :22] != opacity[:, :22]).any()
+
+
+def test_a_camera_that_moves_is_followed(page):
+    page["Show"].choose("opacity")
+    before = page.wait_for_picture().copy()
+    page.client.camera.position = page.client.camera.position + np.array([0.3, 0.0, 0.0])
+    page.client.move()
+    after = page.wait_for_picture()
+    assert (before != after).any()
+    page.client.resize(60, 20)
+    assert page.wait_for_picture().shape == (20, 60, 3)
+
+
+def test_the_photos_cameras_come_and_go_and_one_flies_there(page, tiny, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    page["Cameras"].choose(True)
+    frustums = page.client.scene.of_kind("camera_frustum")
+    assert len(frustums) == 10 and all(max(frustum.image.shape) == 96 for frustum in frustums)
+    assert [frustum.color for frustum in frustums].count((255, 158, 13)) == 2  # held out
+    assert frustums[5].visible is False and frustums[0].visible is True  # one stands in the first camera
+    frustums[9].press()
+    assert torch.allclose(page.tab.camera.position, tiny.world.views[9].camera.position, atol=1e-5)
+    page.client.move()
+    assert frustums[5].visible is True and frustums[9].visible is False
+    page["Cameras"].choose(False)
+    assert page.client.scene.of_kind("camera_frustum") == []
+
+
+def test_frustums_stand_where_the_cameras_do(page, tiny):
+    page["Cameras"].choose(True)
+    for frustum, view in zip(page.client.scene.of_kind("camera_frustum"), tiny.world.views, strict=True):
+        assert np.allclose(frustum.position, view.camera.position.numpy())
+        assert frustum.aspect == pytest.approx(30 / 22) and frustum.fov == pytest.approx(2 * np.arctan(11 / 28))
+        w, x, y, z = frustum.wxyz
+        forward = [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]
+        assert np.allclose(forward, view.camera.viewmat[2, :3].numpy(), atol=1e-6)
+
+
+# --- asking
+
+
+def test_a_text_selects_and_shows_its_relevancy(page):
+    page.ask("chair")
+    assert selected_ids(page) == CHAIRS and page.tab.mode == page["Show"].value == "relevancy"
+    assert page.count == "30 of 60 Gaussians selected"
+    threshold, document = page["Threshold"], page.tab.document
+    assert threshold.disabled is False and threshold.value == document.threshold
+    assert threshold.min <= document.threshold <= threshold.max and threshold.step > 0
+    assert "linear-gradient" in page.panel.legend.content and "3D" in page.panel.legend.content
+
+
+def test_a_form_is_submitted_as_well_as_its_button_is_pressed(page):
+    page["Text"].value = "lamp"
+    page.client.gui.of_kind("form")[0].press()
+    assert selected_ids(page) == LAMPS
+
+
+def test_several_texts_and_negatives_are_parted_by_commas(page):
+    page.ask(" chair , wall,", "lamp,")
+    query = page.tab.document.asked.query
+    assert query.positives == ("chair", "wall") and query.negatives == ("lamp",)
+    assert split_texts("a b, c ,, ") == ("a b", "c") and split_texts(" ") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "negatives", "words"),
+    [("", "", "what to look for"), (" , ", "", "what to look for"), ("sofa", "", "sofa"), ("chair", "chair", "chair")],
+)
+def test_a_users_mistake_is_said_and_changes_nothing(page, text, negatives, words):
+    page.ask(text, negatives)
+    ((_, body, color),) = page.notes
+    assert words in body and color == "red"
+    assert page.tab.document.asked is None and page.tab.mode == "colour" and page.panel.history == []
+    page["Classes"].value = "chair"
+    page["Tell classes apart"].press()
+    assert "two different names" in page.notes[1][1] and page.tab.document.classes is None
+
+
+def test_the_threshold_is_followed_while_it_is_dragged(page):
+    page.ask("chair")
+    low, high = page["Threshold"].min, page["Threshold"].max
+    page["Threshold"].choose(high)
+    assert set(selected_ids(page)) <= set(CHAIRS) and page.count.startswith(f"{len(selected_ids(page))} of")
+    page["Threshold"].choose(low)
+    assert len(selected_ids(page)) == 60 and page.tab.document.threshold == low
+    assert page.tab.mode == "relevancy" and (page["Threshold"].min, page["Threshold"].max) == (low, high)
+
+
+def test_the_slider_is_left_to_the_user_while_a_value_is_worked_on(page):
+    """It went on to 0.7 while 0.2 was shown: it must not jump back, and 0.7 must be shown in the end."""
+    page.ask("chair")
+    slider, document = page["Threshold"], page.tab.document
+    shown = []
+    refresh = page.tab.on_refresh
+
+    def go_on(what) -> None:
+        refresh(what)
+        shown.append(document.threshold)
+        if len(shown) == 1:
+            assert slider.value == 0.2
+            slider.choose(0.7)
+
+    page.tab.on_refresh = go_on
+    slider.choose(0.2)
+    assert shown == [0.2, 0.7] and slider.value == document.threshold == 0.7
+
+
+def test_values_that_were_passed_over_are_not_worked_on(page):
+    page.ask("chair")
+    slider, shown = page["Threshold"], []
+    page.tab.on_refresh = shown.append
+    with page.tab.lock:  # while something else is worked on; the slider is at the last value when they get to it
+        threads = [threading.Thread(target=slider.choose, args=(0.4,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(shown) == 1 and page.tab.document.threshold == 0.4
+
+
+def test_the_threshold_before_any_question_does_nothing(page):
+    page["Threshold"].choose(0.3)
+    assert page.notes == [] and page.tab.document.asked is None
+
+
+def test_classes_are_told_apart_with_a_legend(page):
+    assert page["Classes"].value == "chair, lamp, wall"
+    page["Tell classes apart"].press()
+    assert page.tab.mode == page["Show"].value == "classes"
+    assert page.tab.document.labels.tolist() == [0] * 30 + [1] * 30
+    assert all(name in page.panel.legend.content for name in ("chair", "lamp", "wall"))
+
+
+def test_earlier_questions_can_be_asked_again(page):
+    page.ask("chair")
+    page.ask("lamp", "wall")
+    page.ask("chair")
+    assert page["Earlier"].options == (NO_SPLIT, "chair", "lamp (not wall)")
+    page["Earlier"].choose("lamp (not wall)")
+    assert selected_ids(page) == LAMPS and (page["Text"].value, page["Not"].value) == ("lamp", "wall")
+    page["Earlier"].choose(NO_SPLIT)
+    assert selected_ids(page) == LAMPS
+
+
+def test_what_a_user_types_is_never_markup(page, open_page, tiny, monkeypatch):
+    field = tiny.world.field
+    monkeypatch.setattr(type(field), "encode_text", lambda self, names, prompts=(): torch.eye(5)[: len(names)])
+    page["Classes"].value = "<img src=x>, b"
+    page["Tell classes apart"].press()
+    page.ask("<script>")
+    page["Delete"].press()
+    assert page.tab.document.edits or page.notes
+    for handle in page.client.gui.of_kind("html"):
+        assert "<img" not in handle.content and "<script" not in handle.content
+
+
+def test_values_set_by_the_program_start_nothing(page):
+    done = []
+    page.tab.do = lambda action, **options: done.append(action)
+    page["Show"].value, page["Drawn by"].value, page["Right half"].value = "depth", "server (exact)", "depth"
+    page["Mark selection"].value, page["Cameras"].value, page["Threshold"].value = False, True, 0.9
+    page["Earlier"].options = (NO_SPLIT, "chair")
+    page["Earlier"].value = "chair"
+    page["A new one"].value = "adds to"
+    assert done == [] and page.tab.mode == "colour"
+
+
+# --- selecting
+
+
+def at(page: Page, index: int) -> tuple[float, float]:
+    """Where the window shows a Gaussian."""
+    camera = page.tab.camera
+    mean = page.tab.world.gaussians.to_working_frame(page.tab.world.frame).means[index]
+    x, y, z = camera.K @ (camera.viewmat[:3, :3] @ mean + camera.viewmat[:3, 3])
+    return float(x / z) / camera.width, float(y / z) / camera.height
+
+
+def test_a_click_selects_what_is_alike_and_keys_combine(page):
+    scene = page.client.scene
+    scene.click(*at(page, 0))
+    assert selected_ids(page) == CHAIRS and page.tab.mode == "colour"
+    scene.click(*at(page, 40), "shift")
+    assert selected_ids(page) == CHAIRS + LAMPS
+    scene.click(*at(page, 0), "cmd/ctrl")
+    assert selected_ids(page) == LAMPS
+    scene.click(0.01, 0.01)
+    assert "shows nothing there" in page.notes[-1][1] and selected_ids(page) == LAMPS
+
+
+def test_a_box_adds_and_takes_away(page):
+    scene = page.client.scene
+    scene.box((0.0, 0.0), (1.0, 1.0), "shift")
+    assert selected_ids(page) == CHAIRS + LAMPS
+    middle = (at(page, 0)[0] + at(page, 40)[0]) / 2
+    scene.box((middle, 0.0), (1.0, 1.0), "cmd/ctrl")
+    assert set(selected_ids(page)) >= set(CHAIRS[:10]) and not set(selected_ids(page)) & {40}
+    assert ("box", None) not in scene.listeners  # that is how the camera is turned
+
+
+def test_a_new_selection_combines_as_is_chosen(page):
+    page.ask("chair")
+    page["A new one"].choose("adds to")
+    page.ask("lamp")
+    assert selected_ids(page) == CHAIRS + LAMPS
+    page["A new one"].choose("takes from")
+    page.ask("chair")
+    assert selected_ids(page) == LAMPS
+    page["A new one"].choose("stays within")
+    page.ask("chair")
+    assert selected_ids(page) == []
+
+
+def test_buttons_change_the_selection(page):
+    page.ask("chair")
+    page.press("Change", "invert")
+    assert selected_ids(page) == LAMPS
+    page.press("Change", "grow")
+    page.press("Change", "shrink")
+    page.press("Keep", "largest part")
+    page.press("Keep", "no floaters")
+    assert page.notes == []
+    page["Nothing"].press()
+    assert selected_ids(page) == []
+    for group, button in (("Change", "shrink"), ("Keep", "largest part"), ("Keep", "no floaters")):
+        page.press(group, button)
+    assert page.notes == [] and selected_ids(page) == []
+
+
+# --- editing
+
+
+def test_edits_are_made_listed_and_taken_back(page):
+    page.ask("chair")
+    page["Delete"].press()
+    assert page.count == "0 of 30 Gaussians selected"
+    assert page.panel.edits.content.count("delete") == 1 and "30 Gaussians" in page.panel.edits.content
+    assert page.client.scene["/splats"].centers.shape == (30, 3)
+    page.press("Steps", "undo")
+    assert page.count == "30 of 60 Gaussians selected" and "no edits" in page.panel.edits.content
+    page.press("Steps", "redo")
+    page.press("Steps", "redo")
+    assert "nothing to redo" in page.notes[-1][1]
+    assert len(page.tab.document.edits) == 1
+
+
+def test_sight_says_how_much_is_hidden(page):
+    page.ask("chair")
+    page.press("Sight", "hide")
+    assert page.count == "0 of 30 Gaussians selected, 30 hidden"
+    page.press("Sight", "show all")
+    assert page.count == "0 of 60 Gaussians selected"
+    page.press("Sight", "hide")
+    assert "nothing is selected" in page.notes[-1][1]
+
+
+def test_a_colour_is_given_but_black(page):
+    page.ask("lamp")
+    page["Colour"].value = (0, 0, 0)
+    page["Recolour"].press()
+    assert "black" in page.notes[-1][1] and page.tab.document.edits == []
+    page["Colour"].value = (51, 102, 255)
+    page["Recolour"].press()
+    assert page.tab.document.edits[0].operation == Recolor((0.2, 0.4, 1.0))
+
+
+def test_handles_move_the_selection_when_they_are_let_go(page, tiny):
+    page["Move with handles"].press()
+    assert "nothing is selected" in page.notes[-1][1]
+    page.ask("chair")
+    page["Move with handles"].press()
+    handles = page.client.scene["/gizmo"]
+    start = np.array(handles.position)
+    means = page.tab.document.shown.gaussians.means[:NUM_CHAIR]
+    assert np.allclose(start, means.median(0).values)
+    handles.drag(start + np.array([0.5, 0.0, 0.0]))
+    handles.drag(start + np.array([0.5, 0.25, 0.0]))
+    moved = [edit.operation for edit in page.tab.document.edits]
+    scale = tiny.world.frame.scale
+    assert [type(operation) for operation in moved] == [Move, Move]
+    assert np.allclose(moved[0].translation, [0.5 * scale, 0, 0], atol=1e-6)
+    assert np.allclose(moved[1].translation, [0, 0.25 * scale, 0], atol=1e-6)
+    now = page.tab.document.shown.gaussians.means[:NUM_CHAIR]
+    assert torch.allclose(now - means, torch.tensor([0.5, 0.25, 0.0]), atol=1e-5)
+    page["Move with handles"].press()
+    assert page.client.scene.of_kind("transform_controls") == []
+
+
+# --- filming and saving
+
+
+def test_a_film_of_kept_views_is_written(page):
+    page["Keep this view"].press()
+    page["Save video (.mp4)"].press()
+    assert "two views" in page.notes[-1][1]
+    page.client.camera.position = page.client.camera.position + np.array([0.2, 0.0, 0.0])
+    page["Keep this view"].press()
+    assert "2 views kept" in page.panel.keyframes.content
+    page["Seconds"].value = 1.0
+    page["Save video (.mp4)"].press()
+    title, body, _ = page.notes[-1]
+    path = page.tab.world.folder / "film_002.mp4"
+    assert title == "Saved" and body == str(path) and read_video(path)[1].shape == (24, 36, 48, 3)
+    assert page.panel.progress.value == 100 and page.panel.progress.visible is False
+    page.press("Views", "drop last")
+    page.press("Views", "drop all")
+    assert "0 views kept" in page.panel.keyframes.content
+    page.press("Path", "fly")
+    assert "two views" in page.notes[-1][1]
+
+
+def test_flying_moves_the_camera_through_the_views(page, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    first = page.client.camera.position.copy()
+    page["Keep this view"].press()
+    page.client.camera.position = first + np.array([0.4, 0.0, 0.0])
+    page["Keep this view"].press()
+    page.client.camera.position = first + np.array([0.0, 5.0, 0.0])
+    page["Seconds"].value = 1.0
+    page.press("Path", "fly")
+    assert np.allclose(page.client.camera.position, first + np.array([0.4, 0.0, 0.0]), atol=1e-4)
+
+
+def test_what_is_saved_is_said_with_what_replays_it(page, tiny):
+    page["Edits (.toml)"].press()
+    page["Selection (.ply)"].press()
+    assert [color for *_, color in page.notes] == ["red", "red"]
+    page.ask("chair")
+    page["Selection (.ply)"].press()
+    page["Delete"].press()
+    for label in ("Edits (.toml)", "Scene (.ply)", "Screenshot (.png)"):
+        page[label].press()
+    folder = tiny.world.folder
+    assert f"python -m gsdff.edit {tiny.run.folder} --edits {folder / 'edits_001.toml'}" in page.notes[3][1]
+    assert [step.operation for step in read_edits(folder / "edits_001.toml").steps] == [Delete()]
+    assert {path.name for path in folder.iterdir()} >= {
+        "edits_001.toml", "scene_001.ply", "selection_001.ply", "screenshot_001.png",
+    }  # fmt: skip
+
+
+# --- other scenes, and the end
+
+
+def test_a_ply_without_features_has_no_questions_and_can_be_edited(open_page, tmp_path, generator, caplog):
+    with caplog.at_level(logging.INFO, "gsdff"):
+        write_ply(tmp_path / "other.ply", make_gaussians(generator))
+        page = open_page(open_world(tmp_path / "other.ply", "cpu", data=None))
+    labels = {vars(handle).get("label") for handle in page.client.gui.added}
+    assert not labels & {"Text", "Threshold", "Classes"} and page["Cameras"].visible is False
+    assert [key for key in page.client.scene.listeners] == [("box", "shift"), ("box", "cmd/ctrl")]
+    page.client.scene.box((0.0, 0.0), (0.5, 1.0), "shift")
+    assert 0 < len(selected_ids(page)) < 60
+    page["Delete"].press()
+    page["Scene (.ply)"].press()
+    assert page.notes[-1][0] == "Saved" and (tmp_path / "other_viewer" / "scene_001.ply").is_file()
+
+
+def test_large_scenes_are_drawn_here(tiny, open_page, monkeypatch):
+    monkeypatch.setattr(tab_module, "BROWSER_LIMIT", 59)
+    page = open_page(tiny.world)
+    assert page.tab.way == "server" and page["Drawn by"].value == "server (exact)"
+    assert page.wait_for_picture().any() and page.client.scene.of_kind("gaussian_splats") == []
+
+
+def test_a_closed_tab_draws_and_sends_nothing(page):
+    page["Show"].choose("opacity")
+    page.wait_for_picture()
+    page.tab.close()
+    count = len(page.client.scene.backgrounds)
+    page.client.move()
+    page.tab._send(torch.zeros(2, 2, 3, dtype=torch.uint8))
+    assert len(page.client.scene.backgrounds) == count and not page.tab.screen._thread.is_alive()
+
+
+def test_a_tab_closes_while_it_films(page):
+    first = page.tab.camera
+    page.tab.film.keyframes += [first, replace(first, viewmat=first.viewmat + 0.01 * torch.eye(4))]
+    drawn = []
+
+    def close_soon(look, camera: Camera) -> torch.Tensor:
+        drawn.append(camera)
+        if len(drawn) == 3:
+            page.tab.close()
+        return torch.zeros(camera.height, camera.width, 3, dtype=torch.uint8)
+
+    page.tab.draw = close_soon
+    page.tab.save_film(5.0, lambda share: None)
+    assert len(drawn) == 3 and list(page.tab.world.folder.iterdir()) == []
+
+
+def test_tabs_do_not_see_one_anothers_edits(tiny, open_page):
+    first, second = open_page(tiny.world), open_page(tiny.world)
+    first.ask("chair")
+    first["Delete"].press()
+    assert first.count.endswith("of 30 Gaussians selected") and second.count.endswith("of 60 Gaussians selected")
+    second.tab.document.ask(Query(positives=("lamp",)))
+    assert len(tiny.world.gaussians) == 60

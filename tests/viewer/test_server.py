@@ -1,0 +1,187 @@
+"""The page's address, its tabs as browsers come and go, and the door."""
+
+import errno
+import logging
+import socket
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+from fake_client import FakeClient
+
+from gsdff import view
+from gsdff.errors import UserError
+from gsdff.viewer import server as server_module
+from gsdff.viewer.server import MAX_TRIES, Address, Server, find_address
+
+
+@pytest.fixture
+def listener():
+    """Takes a port of this machine."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken
+
+
+def port_of(taken: socket.socket) -> int:
+    return taken.getsockname()[1]
+
+
+def test_a_taken_port_gives_the_next(listener, caplog):
+    with caplog.at_level(logging.INFO, "gsdff"):
+        address = find_address("127.0.0.1", port_of(listener))
+    assert port_of(listener) < address.port < port_of(listener) + MAX_TRIES
+    assert f"port {port_of(listener)} is taken" in caplog.text
+    with socket.socket() as free:
+        free.bind((address.host, address.port))
+
+
+def test_a_free_port_is_taken_as_it_is(listener, caplog):
+    port = port_of(listener)
+    listener.close()
+    assert find_address("127.0.0.1", port) == Address("127.0.0.1", port) and caplog.text == ""
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "two words", "." * 3])
+def test_a_host_that_is_not_ours_is_a_users_mistake(host):
+    with pytest.raises(UserError, match="--host"):
+        find_address(host, 8080)
+
+
+def test_the_ports_end(monkeypatch):
+    with pytest.raises(UserError, match="--viewer-port 65535"):
+        monkeypatch.setattr(server_module.socket.socket, "bind", refuse(errno.EADDRINUSE))
+        find_address("127.0.0.1", 65535, prefix="viewer-")
+
+
+def test_a_port_that_is_not_allowed_is_a_users_mistake(monkeypatch):
+    monkeypatch.setattr(server_module.socket.socket, "bind", refuse(errno.EACCES))
+    with pytest.raises(UserError, match="--port 80: not allowed"):
+        find_address("127.0.0.1", 80)
+
+
+def refuse(number: int):
+    def bind(probe: socket.socket, place: tuple) -> None:
+        raise OSError(number, "refused")
+
+    return bind
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "is_private"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080", True),
+        ("localhost", "http://localhost:8080", True),
+        ("::1", "http://[::1]:8080", True),
+        ("0.0.0.0", "http://127.0.0.1:8080", False),
+        ("192.168.0.7", "http://192.168.0.7:8080", False),
+    ],
+)
+def test_an_address_says_where_and_for_whom(host, url, is_private):
+    address = Address(host, 8080)
+    assert (address.url, address.is_private) == (url, is_private)
+
+
+# --- a real server that no browser comes to; pages are brought to it
+
+
+@pytest.fixture
+def server(tiny, monkeypatch):
+    """With pages 1 to 9 connected."""
+    with Server(tiny.world, find_address("127.0.0.1", 18080)) as server:
+        monkeypatch.setattr(server.viser, "get_clients", lambda: dict.fromkeys(range(1, 10)))
+        yield server
+
+
+def screens() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "gsdff-screen"]
+
+
+def test_every_page_has_a_tab_of_its_own(server):
+    before = len(screens())
+    clients = [FakeClient(client_id=number) for number in (3, 4)]
+    for client in clients:
+        server._open(client)
+    assert list(server.panels) == [3, 4] and len(screens()) == before + 2
+    clients[0].gui["Text"].value = "chair"
+    clients[0].gui["Ask"].press()
+    first, second = (panel.tab for panel in server.open_panels)
+    assert first.document.selection and not second.document.selection
+    assert (first.mode, second.mode) == ("relevancy", "colour")
+    assert first.world is second.world
+
+
+def test_a_closed_page_frees_what_it_held(server):
+    before = len(screens())
+    client = FakeClient(client_id=5)
+    server._open(client)
+    tab = server.panels[5].tab
+    server._close(client)
+    assert server.panels == {} and tab.is_closed and len(screens()) == before
+    server._close(client)  # again, to no effect
+    client.move()  # what still comes of it is not drawn
+    assert len(screens()) == before
+
+
+def test_a_page_that_went_while_it_was_built_is_not_kept(server):
+    before = len(screens())
+    server._open(FakeClient(client_id=10))
+    assert server.panels == {} and len(screens()) == before
+
+
+def test_closing_ends_all_pages(server):
+    before = len(screens())
+    server._open(FakeClient(client_id=1))
+    server._open(FakeClient(client_id=2))
+    assert len(screens()) == before + 2
+    server.close()
+    assert len(screens()) == before and server.open_panels == []
+
+
+# --- the door
+
+
+@pytest.fixture
+def door(monkeypatch):
+    """Calls it in this process."""
+
+    def call(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["view", *map(str, arguments)])
+        view.main()
+
+    return call
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_port_that_is_none_is_refused_before_anything_is_read(door, tmp_path, port):
+    with pytest.raises(UserError, match=f"--port: expected 1 to 65535, got {port}"):
+        door(tmp_path / "nowhere", "--port", port)
+
+
+def test_a_host_that_is_not_ours_is_refused_before_anything_is_read(door, tmp_path):
+    with pytest.raises(UserError, match=r"--host 192\.0\.2\.1"):
+        door(tmp_path / "nowhere", "--host", "192.0.2.1")
+
+
+def test_what_is_not_there_is_refused(door, tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        door(tmp_path / "nowhere", "--port", 18080)
+
+
+def test_the_door_serves_until_it_is_interrupted(door, tiny, monkeypatch, capsys):
+    class Interrupted:
+        def wait(self) -> None:
+            with socket.create_connection(("127.0.0.1", port)) as browser:
+                browser.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert browser.recv(12) == b"HTTP/1.1 200"
+            raise KeyboardInterrupt
+
+    port = find_address("127.0.0.1", 18080).port
+    monkeypatch.setattr(view, "threading", SimpleNamespace(Event=Interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        door(tiny.run.folder, "--port", port)
+    assert capsys.readouterr().out == f"{tiny.run.folder}: open http://127.0.0.1:{port} (Ctrl-C ends it)\n"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))

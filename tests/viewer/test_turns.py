@@ -1,0 +1,98 @@
+import threading
+import time
+
+import pytest
+
+from gsdff.viewer.turns import Turns
+
+
+def start(function):
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    return thread
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_who_waits_comes_before_who_just_had_it_and_those_who_wait_in_their_order():
+    turns, order = Turns(), []
+
+    def take(name):
+        with turns:
+            order.append(name)
+
+    with turns:
+        threads = []
+        for number in range(3):
+            threads.append(start(lambda number=number: take(number)))
+            wait_until(lambda number=number: len(turns._waiting) == number + 1)
+    take("again")  # at once, as a training loop does
+    for thread in threads:
+        thread.join(20)
+    assert order == [0, 1, 2, "again"]
+
+
+def test_one_thread_at_a_time_is_in_it():
+    turns, inside, most = Turns(), [], []
+
+    def work():
+        for _ in range(200):
+            with turns:
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [start(work) for _ in range(4)]
+    for thread in threads:
+        thread.join(20)
+    assert len(most) == 800 and set(most) == {1}
+
+
+@pytest.mark.parametrize("was_handed_on", [False, True])
+def test_ctrl_c_while_waiting_leaves_it_to_the_others(was_handed_on, monkeypatch):
+    turns = Turns()
+    turns.__enter__()
+
+    def interrupted(event):
+        if was_handed_on:  # between the turn's coming and its being noticed
+            turns.__exit__()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(threading.Event, "wait", interrupted)
+        turns.__enter__()
+    if not was_handed_on:
+        turns.__exit__()
+    with turns:
+        pass
+    assert not turns._is_taken and not turns._waiting
+
+
+def test_an_error_inside_hands_it_on():
+    turns = Turns()
+    with pytest.raises(ZeroDivisionError), turns:
+        _ = 1 / 0
+    with turns:
+        pass
+
+
+def test_the_clock_stands_still_for_who_waits_only():
+    turns, passed = Turns(), []
+
+    def wait():
+        before = turns.clock()
+        with turns:
+            passed.append(turns.clock() - before)
+
+    before = turns.clock()
+    with turns:
+        thread = start(wait)
+        wait_until(lambda: turns._waiting)
+        time.sleep(0.2)
+    thread.join(20)
+    assert passed[0] < 0.1 and turns.clock() - before >= 0.2
