@@ -6,8 +6,12 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 
-def nearest_neighbours(points: Float[Tensor, "P 3"], count: int) -> tuple[Float[Tensor, "P k"], Int64[Tensor, "P k"]]:
+def nearest_neighbours(
+    points: Float[Tensor, "P 3"], count: int, of: Bool[Tensor, "P"] | None = None
+) -> tuple[Float[Tensor, "Q k"], Int64[Tensor, "Q k"]]:
     """Distances and ids of the `count` nearest others of every point, nearest first; fewer where there are fewer.
+
+    With `of` only of those Q points, among all of them.
 
     k = min(count, P - 1). A point is never its own neighbour, but one that lies at the same place may be. Distances are
     measured in float64 and given in the points' dtype and unit. Raises ValueError for points that are not finite.
@@ -22,13 +26,14 @@ def nearest_neighbours(points: Float[Tensor, "P 3"], count: int) -> tuple[Float[
 
     places = points.detach().cpu().double().numpy()
     num = len(places)
+    asking = np.arange(num) if of is None else of.cpu().numpy().nonzero()[0]
     num_others = min(count, max(num - 1, 0))
     ranks = list(range(1, num_others + 2))  # a list asks for a table, even of one column
-    distances, ids = cKDTree(places).query(places, k=ranks, workers=-1)
-    is_self = ids == np.arange(num)[:, None]
+    distances, ids = cKDTree(places).query(places[asking], k=ranks, workers=-1)
+    is_self = ids == asking[:, None]
     # among many points at one place it may not have found itself; all it found are as near then
     is_self[~is_self.any(axis=1), -1] = True
-    others, other_ids = (found[~is_self].reshape(num, num_others) for found in (distances, ids))
+    others, other_ids = (found[~is_self].reshape(len(asking), num_others) for found in (distances, ids))
     return torch.from_numpy(others).to(points), torch.from_numpy(other_ids).to(points.device, torch.int64)
 
 

@@ -89,9 +89,12 @@ class Selection:
         conditions, `possible` being those over a second, lower threshold, as Canny's hysteresis has it (1986). A stray
         brings nothing along. `scripts/study_editing.py` measures what it gains.
         """
-        self._check_total(possible.total, "another selection")
-        ids = self._nearest(means, neighbours)
-        return Selection(self.mask | possible.mask & (self.mask[ids].sum(1) >= quorum))
+        self._check_total(len(means), "means")
+        candidates = (possible - self).mask
+        ids = nearest_neighbours(means, neighbours, candidates)[1]
+        mask = self.mask.clone()
+        mask[candidates] = self.mask[ids].sum(1) >= quorum
+        return Selection(mask)
 
     def shrink(self, means: Float[Tensor, "N 3"], neighbours: int = 8, steps: int = 1) -> Selection:
         """Without those that have one not selected among their own k nearest, `steps` times over: ~(~self).grow()."""

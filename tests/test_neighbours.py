@@ -49,3 +49,12 @@ def test_few_points_give_as_many_columns_as_there_are_others(num):
 def test_what_makes_no_sense_is_refused(points, count, complaint):
     with pytest.raises(ValueError, match=complaint):
         nearest_neighbours(points, count)
+
+
+@pytest.mark.parametrize("num_asked", [0, 1, 33])
+def test_some_points_have_the_neighbours_they_have_among_all(generator, num_asked):
+    points = torch.randn(80, 3, generator=generator)
+    asked = torch.zeros(80, dtype=torch.bool)
+    asked[torch.randperm(80, generator=generator)[:num_asked]] = True
+    for some, every in zip(nearest_neighbours(points, 5, asked), nearest_neighbours(points, 5), strict=True):
+        assert torch.equal(some, every[asked])
