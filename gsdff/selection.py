@@ -90,7 +90,7 @@ class Selection:
         brings nothing along. `scripts/study_editing.py` measures what it gains.
         """
         self._check_total(len(means), "means")
-        candidates = (possible - self).mask
+        candidates = (~self & possible).mask
         ids = nearest_neighbours(means, neighbours, candidates)[1]
         mask = self.mask.clone()
         mask[candidates] = self.mask[ids].sum(1) >= quorum
