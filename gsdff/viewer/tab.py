@@ -78,10 +78,13 @@ class Tab:
     def do(self, action: Callable[[], object], *, new_work: bool = False) -> None:
         """Runs what a control asks for and shows the result; what is the user's mistake is said in the page."""
         with self.lock:
+            selected = self.document.selected
             try:
                 action()
             except UserError as error:
                 self.say("That did not work", str(error), color="red")
+            if self.document.selected is not selected:
+                self.gizmo.hide()  # it is where the old selection was
             self.refresh(new_work=new_work)
 
     def say(self, title: str, body: str, *, color: str | None = None) -> None:

@@ -426,6 +426,15 @@ def test_handles_move_the_selection_when_they_are_let_go(page, tiny):
     assert page.client.scene.of_kind("transform_controls") == []
 
 
+def test_handles_go_when_something_else_is_selected(page):
+    page.ask("chair")
+    page["Move with handles"].press()
+    page.ask("lamp")
+    assert page.client.scene.of_kind("transform_controls") == []
+    page["Move with handles"].press()
+    assert len(page.client.scene.of_kind("transform_controls")) == 1
+
+
 # --- filming and saving
 
 
