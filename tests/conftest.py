@@ -2,7 +2,10 @@
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -22,3 +25,15 @@ def shared() -> Path:
 def generator() -> torch.Generator:
     """A seeded source of randomness."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., list[str]]:
+    """Runs a door in this process, `call(edit, "RUN", ...)`; gives the lines it prints."""
+
+    def start(door: ModuleType, *arguments: object) -> list[str]:
+        monkeypatch.setattr(sys, "argv", [door.__name__, *map(str, arguments)])
+        door.main()
+        return capsys.readouterr().out.splitlines()
+
+    return start

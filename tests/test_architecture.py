@@ -22,7 +22,8 @@ NOUNS = {
     "ovs_options",
 }  # fmt: skip
 WHOLES = {
-    "viewer", "trainer", "radiance", "start", "distill", "checkpoint", "runs", "report", "evaluation", "feature_evaluation",
+    "viewer", "trainer", "radiance", "start", "distill", "checkpoint", "runs", "report", "evaluation",
+    "feature_evaluation",
     "feature_report", "feature_scores", "questions", "targets", "smoothness", "segments", "editing", "field",
     "sidecar", "asking", "exemplars", "answer_pictures", "subject", "stylize", "closeups", "segmentation_export",
     "ovs_evaluation", "ovs_report",

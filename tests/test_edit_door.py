@@ -31,18 +31,6 @@ def run(tmp_path, generator):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    """Runs a door in this process; gives the lines it prints."""
-
-    def start(door, *arguments: object) -> list[str]:
-        monkeypatch.setattr(sys, "argv", [door.__name__, *map(str, arguments)])
-        door.main()
-        return capsys.readouterr().out.splitlines()
-
-    return start
-
-
-@pytest.fixture
 def door(call):
     return lambda *arguments: call(edit, *arguments)
 

@@ -1,7 +1,6 @@
 """Benchmark protocols on a run whose answers are known: chairs to the left, lamps to the right."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,15 +237,8 @@ def test_labels_of_another_scene_are_refused_before_anything_is_rendered(run, la
 
 
 @pytest.fixture
-def door(monkeypatch, capsys):
-    """Runs the door in this process; gives what it prints."""
-
-    def call(*arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, arguments)])
-        evaluate.main()
-        return capsys.readouterr().out
-
-    return call
+def door(call):
+    return lambda *arguments: "\n".join([*call(evaluate, *arguments), ""])
 
 
 def test_the_door_prints_what_was_done_and_a_row_by_category(door, run, labels):

@@ -26,15 +26,8 @@ def run(tmp_path, generator):
 
 
 @pytest.fixture
-def door(monkeypatch, capsys):
-    """Runs the door in this process; gives the lines it prints."""
-
-    def call(*arguments: object) -> list[str]:
-        monkeypatch.setattr(sys, "argv", ["query", *map(str, arguments)])
-        query.main()
-        return capsys.readouterr().out.splitlines()
-
-    return call
+def door(call):
+    return lambda *arguments: call(query, *arguments)
 
 
 def read(path):

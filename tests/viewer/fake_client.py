@@ -26,6 +26,8 @@ def bound(method: Callable, *args: Any, **kwargs: Any) -> dict[str, Any]:
 class Handle:
     """Anything that was added."""
 
+    __hash__ = None  # nor has viser's own
+
     def __init__(self, client: "FakeClient", kind: str, arguments: dict[str, Any]):
         values = {**arguments, "value": arguments.get("initial_value", arguments.get("value"))}
         vars(self).update(values, client=client, kind=kind, callbacks=[], children=[], changes=[], is_removed=False)

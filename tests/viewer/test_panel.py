@@ -113,10 +113,10 @@ def test_a_mode_that_it_cannot_is_drawn_here(page, mode):
     page["Show"].choose(mode)
     picture = page.wait_for_picture()
     assert picture.shape == (36, 48, 3) and picture.any()
-    assert page.client.scene["/splats"].visible is False
+    assert not page.client.scene.of_kind("gaussian_splats")
     assert "drawn here, sharp" in page.panel.speed.content
     page["Show"].choose("colour")
-    assert page.client.scene["/splats"].visible is True and not page.client.scene.backgrounds[-1].any()
+    assert page.client.scene.of_kind("gaussian_splats") and not page.client.scene.backgrounds[-1].any()
     assert "browser" in page.panel.speed.content
 
 
