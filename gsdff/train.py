@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gsdff.runs import RunFolder
     from gsdff.scene import Scene
     from gsdff.trainer import Trainer
+    from gsdff.viewer.live import Live
     from gsdff.viewer.server import Address
 
 log = logging.getLogger("gsdff")
@@ -94,7 +95,6 @@ def run(
     from gsdff.report import Report
     from gsdff.start import first_gaussians
     from gsdff.trainer import Trainer, train
-    from gsdff.viewer.live import Live
 
     device = torch.device(choose_device(config.device))
     size = f"{scene.views[0].camera.width}x{scene.views[0].camera.height}"
@@ -110,7 +110,7 @@ def run(
                 trainer.load_state_dict(state["step"], state)
                 report.load_state_dict(state["report"], device)
                 log.info("continuing after step %d of %d", trainer.step, trainer.total_steps)
-            live = None if address is None else page.enter_context(Live(address, trainer, folder))
+            live = None if address is None else page.enter_context(open_page(address, trainer, folder))
             train(trainer, report, folder, Trainer.advance if live is None else live.advance)
         finish(trainer, scene, folder)
         if live is not None:
@@ -147,6 +147,13 @@ def find_page(arguments: TrainArguments) -> "Address | None":
     if not address.is_private:
         log.warning("%s: everyone who can reach this machine may look, pause the training, and save", address.host)
     return address
+
+
+def open_page(address: "Address", trainer: "Trainer", folder: "RunFolder") -> "Live":
+    """The page of a run, which whoever trains without one does not load."""
+    from gsdff.viewer.live import Live
+
+    return Live(address, trainer, folder)
 
 
 def read_arguments(argv: list[str]) -> TrainArguments:

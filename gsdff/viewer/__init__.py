@@ -6,4 +6,6 @@ screen     a tab's pictures, drawn here     pointing   what the mouse points at
 film       a camera's path                  frustums   the photos' cameras
 saving     what leaves the page             tab        what the controls do
 panel      the controls                     server     the page, and a tab for every browser that opens it
+live       the page of a run that trains    live_panel its controls
+progress   how far it is                    turns      of training and pages
 """

@@ -15,11 +15,11 @@ THUMBNAIL = 96
 """Pixels of a photo's longer side."""
 
 
-def add_frustums(scene: Any, world: World, fly: Callable[[Camera], None]) -> dict[Any, Camera]:
-    """Their handles in the page's scene; held-out views are drawn in another colour."""
+def add_frustums(scene: Any, world: World, fly: Callable[[Camera], None]) -> list[tuple[Any, Camera]]:
+    """Their handles in the page's scene, with them; held-out views are drawn in another colour."""
     train_ids = set(world.subject.scene.train_ids)
     size = _spacing(world.views)
-    handles = {}
+    frustums = []
     for i, view in enumerate(world.views):
         camera = view.camera
         wxyz = matrices_to_quats(camera.viewmat[:3, :3].T.double()[None])[0]
@@ -39,8 +39,8 @@ def add_frustums(scene: Any, world: World, fly: Callable[[Camera], None]) -> dic
             receive_shadow=False,
         )
         handle.on_click(lambda _, camera=camera: fly(camera))
-        handles[handle] = camera
-    return handles
+        frustums.append((handle, camera))
+    return frustums
 
 
 def _spacing(views: list[View]) -> float:

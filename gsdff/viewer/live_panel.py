@@ -51,8 +51,8 @@ class LivePanel(Panel):
             ({"label": "step"}, {"label": label, "stroke": color, "width": 1.5}),
             title=label,
             scales={"x": {"time": False}},
-            axes=(axis, axis),
+            axes=(axis, axis | {"space": 20}),
             legend={"show": False},
-            height=100,
+            height=110,
             padding=(10, 24, 0, 0),
         )

@@ -92,19 +92,23 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace of the last steps, in whichever stage they were; None before there is one."""
+        """At the pace of the last steps, in whichever stage they were; None before there is one, and between them."""
         times = list(self._times)
-        if len(times) < 2:
+        if len(times) < 2 or self._is_between:
             return None
         return (self.total_steps - self.step) * (times[-1] - times[0]) / (len(times) - 1)
+
+    @property
+    def _is_between(self) -> bool:
+        return self.step == self.stage1_steps < self.total_steps
 
     @property
     def stage(self) -> str:
         """In words."""
         if self.step < self.stage1_steps:
             return "stage 1, colours"
-        if self.step == self.stage1_steps and self.step < self.total_steps:
-            return "getting ready for stage 2: teacher, masks, lift"
+        if self._is_between:
+            return "preparing stage 2"
         return "stage 2, features too" if self.step > self.stage1_steps else "done"
 
     def describe(self) -> list[str]:

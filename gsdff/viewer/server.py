@@ -103,10 +103,10 @@ class Server:
             self._close(client)
 
     def _close(self, client: Any) -> None:
-        with self._lock:
+        with self._lock:  # held until its thread has ended, so that the server does not end before
             panel = self.panels.pop(client.client_id, None)
-        if panel is not None:
-            panel.tab.close()
+            if panel is not None:
+                panel.tab.close()
 
 
 def find_address(host: str, port: int, *, prefix: str = "") -> Address:

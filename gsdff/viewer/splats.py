@@ -38,12 +38,12 @@ class Splats:
             centers, covariances, opacities = to_splats(gaussians)
             self._handle.set_gaussians(centers, covariances, rgbs, opacities)
         self._sent = gaussians
-        self._handle.visible = True
 
     def hide(self) -> None:
-        """Draws none, and keeps them."""
+        """Draws none: takes them away, as hidden ones cost a page as much as others."""
         if self._handle is not None:
-            self._handle.visible = False
+            self._handle.remove()
+            self._handle = self._sent = None
 
     def forget(self) -> None:
         """Lets go of what was sent."""

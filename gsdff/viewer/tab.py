@@ -46,7 +46,7 @@ class Tab:
         self.lock = threading.RLock()
         self.film = Film()
         self.is_closed = False
-        self.frustums: dict[Any, Camera] = {}
+        self.frustums: list[tuple[Any, Camera]] = []
         self.splats = Splats(client.scene)
         self.gizmo = Gizmo(client.scene, lambda offset: self.do(lambda: self.move(offset)))
         self.screen = Screen(self._window, self._paint_strip, self._send, world.rendering.clock)
@@ -129,9 +129,9 @@ class Tab:
 
     def show_cameras(self, wanted: bool) -> None:
         """Shows the photos' cameras, or takes them away."""
-        for handle in self.frustums:
+        for handle, _ in self.frustums:
             handle.remove()
-        self.frustums = add_frustums(self.client.scene, self.world, self.fly_to) if wanted else {}
+        self.frustums = add_frustums(self.client.scene, self.world, self.fly_to) if wanted else []
         self._moved()
 
     def stand_at(self, camera: Camera) -> None:
@@ -166,7 +166,7 @@ class Tab:
     def _moved(self) -> None:
         """The camera did; one does not see the frustum that one stands in."""
         position = torch.from_numpy(self.client.camera.position).float()
-        for handle, camera in self.frustums.items():
+        for handle, camera in self.frustums:
             handle.visible = float((camera.position - position).norm()) > 1.5 * handle.scale
         self.screen.touch()
 
