@@ -143,6 +143,8 @@ class Asked:
     """None for classes."""
     scale: tuple[float, float] = (0.0, 1.0)
     """The least and the largest score that pictures show, all but the outermost thousandth of the Gaussians'."""
+    known: tuple[Tensor, Tensor] | None = None
+    """Latents that were scored to find these, and their scores; None for classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +203,8 @@ def answer(field: Field, asked: Asked, view: View | None = None) -> Answer:
     if not answered.any():
         where = f"in {view.name}; is that a photo of this scene?" if view is not None else "in its Gaussians"
         raise UserError(f"{field.source}: there are no features to score {where}")
-    scores, cosines = score(field, asked, latents)
+    is_known = asked.known is not None and latents is asked.known[0]
+    scores, cosines = (asked.known[1], None) if is_known else score(field, asked, latents)
     if cosines is not None:
         labels = classify(cosines, answered)
         return Answer(asked.query, protocol, scores, answered, _is_asked_for(asked.query, labels), labels=labels)
@@ -253,7 +256,7 @@ def _with_threshold(field: Field, asked: Asked) -> Asked:
         threshold = (suggest_likeness if is_likeness else suggest_threshold)(counted)
     left_out = len(counted) // 1000
     low, high = (float(counted.kthvalue(rank).values) for rank in (1 + left_out, len(counted) - left_out))
-    return replace(asked, threshold=threshold, scale=(low, high))
+    return replace(asked, threshold=threshold, scale=(low, high), known=(field.latents, scores))
 
 
 def _negatives(field: Field, query: Query, positives: Float[Tensor, "P T"]) -> Float[Tensor, "M T"]:
@@ -294,6 +297,4 @@ def _require(condition: object, complaint: str) -> None:
         raise UserError(complaint)
 
 
-@cache
-def _say_once(message: str) -> None:
-    log.info(message)
+_say_once = cache(log.info)

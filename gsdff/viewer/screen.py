@@ -15,8 +15,12 @@ BUDGET = 0.07
 """Seconds that a picture may take while the camera moves; sending and showing it take some more."""
 STILL = 0.15
 """Seconds without a change after which it counts as standing still."""
+WHOLE = 0.2
+"""A sharp picture that takes no longer is drawn in one go: strips cut large Gaussians a little differently."""
 SMALLEST = 0.12
 """Of the window's width and height, however slow the machine is."""
+WORTHWHILE = 0.3
+"""A picture whose pixels take less than so much of what any picture takes is not worth its coarseness."""
 FIRST_RATE = 5e-7
 """Seconds a pixel before any is measured: two slow cores."""
 MAX_PIXELS = 2_000_000
@@ -33,6 +37,40 @@ class Strip:
     """Of the whole picture."""
     top: int
     bottom: int
+
+
+class Pace:
+    """How long pictures take: seconds a part, whatever its size (all Gaussians are projected), and seconds a pixel."""
+
+    def __init__(self) -> None:
+        self.part, self.pixel = 0.0, FIRST_RATE
+        self._last: tuple[int, int, float] | None = None
+        """Parts, pixels, seconds."""
+        self._other: tuple[int, int, float] | None = None
+        """Of a picture of clearly another size, without which there is no telling the two apart."""
+
+    def add(self, parts: int, pixels: int, seconds: float) -> None:
+        """Learns from a picture."""
+        if self._last is not None and not 2 / 3 < pixels / self._last[1] < 1.5:
+            self._other = self._last
+        self._last = parts, pixels, seconds
+        if self._other is not None:
+            other_parts, other_pixels, other_seconds = self._other
+            scale = other_parts * pixels - parts * other_pixels
+            if scale:  # strips as large as the other picture tell nothing
+                part = (other_seconds * pixels - seconds * other_pixels) / scale
+                self.part = min(max(part, 0.0), 0.9 * seconds / parts)
+        self.pixel = max(seconds - parts * self.part, 1e-9) / pixels
+
+    def pixels_in(self, seconds: float) -> float:
+        """How many fit; no fewer than are worthwhile."""
+        return max(seconds - self.part, WORTHWHILE * self.part) / self.pixel
+
+    def parts_of(self, pixels: int) -> int:
+        """How many strips to draw a sharp picture in, so that each is done soon."""
+        if self.part + self.pixel * pixels <= WHOLE:
+            return 1
+        return min(math.ceil(self.pixel * pixels / max(BUDGET - self.part, self.part)), MAX_STRIPS)
 
 
 class Screen:
@@ -57,8 +95,7 @@ class Screen:
         """Of the last picture, to the window's width."""
         self.seconds = 0.0
         """That it took."""
-        self._rate: float | None = None
-        """Seconds a pixel, as measured."""
+        self._pace = Pace()
         self._changed = threading.Event()
         self._is_drawing = False
         self._moves = False
@@ -78,7 +115,7 @@ class Screen:
         Where nothing `moves` but the scene itself as it trains, there is no coarse picture first: it would flicker.
         """
         if new_work:
-            self._rate = None
+            self._pace = Pace()
         self._moves = self._moves or moves
         self._changed.set()
 
@@ -108,7 +145,7 @@ class Screen:
             self._show(coarse, strips=1)
             if self._changed.wait(STILL):
                 return
-        self._show(full, strips=self._num_strips(full))
+        self._show(full, strips=min(self._pace.parts_of(full[0] * full[1]), full[1]))
 
     def _show(self, size: tuple[int, int], strips: int) -> None:
         width, height = size
@@ -120,8 +157,7 @@ class Screen:
             if bottom < height and self._changed.is_set():
                 return
         self.seconds = self.clock() - started
-        if strips == 1:
-            self._rate = self.seconds / (width * height)
+        self._pace.add(strips, width * height, self.seconds)
         self.scale = width / max(self.size()[0], 1)
         self.send(torch.cat(parts))
 
@@ -132,13 +168,8 @@ class Screen:
 
     def _coarse_size(self, full: tuple[int, int]) -> tuple[int, int] | None:
         """A size that fits the budget; None where the whole one does."""
-        rate = FIRST_RATE if self._rate is None else self._rate
-        scale = math.sqrt(BUDGET / max(rate * full[0] * full[1], 1e-9))
+        scale = math.sqrt(self._pace.pixels_in(BUDGET) / (full[0] * full[1]))
         if scale >= 0.95:
             return None
         scale = max(scale, SMALLEST)
         return max(round(full[0] * scale), 1), max(round(full[1] * scale), 1)
-
-    def _num_strips(self, full: tuple[int, int]) -> int:
-        expected = (self._rate or 0.0) * full[0] * full[1]
-        return min(max(math.ceil(expected / BUDGET), 1), MAX_STRIPS, full[1])

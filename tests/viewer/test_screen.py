@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gsdff.viewer import screen as screen_module
-from gsdff.viewer.screen import BUDGET, FIRST_RATE, MAX_PIXELS, MAX_STRIPS, SMALLEST, Screen, Strip
+from gsdff.viewer.screen import BUDGET, FIRST_RATE, MAX_PIXELS, MAX_STRIPS, SMALLEST, WHOLE, Screen, Strip
 
 PATIENCE = 20
 """Seconds until a test that waits has failed."""
@@ -16,9 +16,9 @@ PATIENCE = 20
 class Stage:
     """A screen with a window and painters whose speed is set."""
 
-    def __init__(self, size: tuple[int, int], rate: float):
-        self.window, self.rate, self.now = size, rate, 0.0
-        """Seconds a pixel, and the time."""
+    def __init__(self, size: tuple[int, int], rate: float, part: float):
+        self.window, self.rate, self.part, self.now = size, rate, part, 0.0
+        """Seconds a pixel and seconds a strip, and the time."""
         self.painted: list[Strip] = []
         self.sent: queue.Queue[torch.Tensor] = queue.Queue()
         self.on_paint = lambda strip: None
@@ -27,7 +27,7 @@ class Stage:
 
     def _paint(self, strip: Strip) -> torch.Tensor:
         self.painted.append(strip)
-        self.now += self.rate * strip.width * (strip.bottom - strip.top)
+        self.now += self.part + self.rate * strip.width * (strip.bottom - strip.top)
         self.on_paint(strip)
         rows = torch.arange(strip.top, strip.bottom).remainder(251).byte()
         return rows[:, None, None].expand(-1, strip.width, 3)
@@ -54,8 +54,8 @@ def stage(monkeypatch):
     monkeypatch.setattr(screen_module, "STILL", 0.0)
     stages = []
 
-    def make(size: tuple[int, int] = (1000, 800), rate: float = 1e-6) -> Stage:
-        stages.append(Stage(size, rate))
+    def make(size: tuple[int, int] = (1000, 800), rate: float = 1e-6, part: float = 0.0) -> Stage:
+        stages.append(Stage(size, rate, part))
         return stages[-1]
 
     yield make
@@ -88,6 +88,28 @@ def test_a_coarse_picture_takes_no_longer_than_the_budget(stage):
         on.settle()
     coarse = next(strip for strip in reversed(on.painted) if strip.width < 1000)
     assert 0.9 * BUDGET < 3e-6 * coarse.width * coarse.height < 1.1 * BUDGET
+
+
+@pytest.mark.parametrize(("part", "pixels"), [(0.03, 40_000), (0.1, 30_000)], ids=["fits", "does not fit"])
+def test_what_any_picture_takes_makes_it_no_coarser_than_is_worthwhile(stage, part, pixels):
+    """A scene so large that projecting it takes longer than the budget: coarser pictures would be no faster."""
+    on = stage(rate=1e-6, part=part)
+    for _ in range(3):
+        on.screen.touch()
+        coarse = on.next_size()
+        assert on.next_size() == (1000, 800)
+        on.settle()
+    assert coarse[0] * coarse[1] == pytest.approx(pixels, rel=0.02)  # what is left of the budget, or 0.3 of the part
+    assert (on.screen._pace.part, on.screen._pace.pixel) == (pytest.approx(part), pytest.approx(1e-6))
+
+
+def test_a_sharp_picture_that_is_not_slow_is_drawn_in_one_go(stage):
+    on = stage(rate=0.9 * WHOLE / 800_000)
+    for _ in range(2):
+        on.screen.touch()
+        on.next_size(), on.next_size()
+        on.settle()
+    assert on.painted[-1] == Strip(1000, 800, 0, 800)
 
 
 def test_a_fast_picture_is_sharp_at_once(stage):
