@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from gsdff.viewer.document import Shown
-from gsdff.viewer.panel import Panel, line, small
+from gsdff.viewer.markup import line, small
+from gsdff.viewer.panel import Panel
 from gsdff.viewer.progress import thin_out
 
 NO_EDITS = "Selecting, editing and saving come when training has ended."

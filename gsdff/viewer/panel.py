@@ -4,11 +4,9 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-import torch
-
 from gsdff.asking import Asked
-from gsdff.pictures import heat, label_palette
 from gsdff.viewer.document import Shown
+from gsdff.viewer.markup import color_bar, legend, line, small
 from gsdff.viewer.screen import Screen
 from gsdff.viewer.tab import Tab
 
@@ -18,7 +16,8 @@ COMBINE = {"replaces": "replace", "adds to": "add", "takes from": "subtract", "s
 """What a new selection does to the old one."""
 MOUSE = "click: what is like it; with shift adds, with ctrl takes away; drag a box with shift or ctrl"
 MAX_HISTORY = 20
-MAX_LEGEND = 40
+MAX_KNOWN = 40
+"""Names of a closed vocabulary that a hint tells."""
 
 
 class Panel:
@@ -238,9 +237,9 @@ class Panel:
         if "relevancy" in modes and shown.asked is not None:
             low, high = shown.asked.scale
             way = "rendered, then asked (2D)" if self.tab.draws_here else "asked, then blended (3D)"
-            parts.append(_bar(low, high) + small(f"{shown.asked.query.way}, {way}"))
+            parts.append(color_bar(low, high) + small(f"{shown.asked.query.way}, {way}"))
         if "classes" in modes and shown.classes is not None:
-            parts.append(_swatches(shown.classes.query.classes))
+            parts.append(legend(shown.classes.query.classes, shown.labels))
         if modes & {"teacher", "masks", "photo"}:
             parts.append(small("of the photo taken from nearest by"))
         if "features" in modes:
@@ -265,36 +264,4 @@ def _name(edit: Any) -> str:
 def _hint(names: tuple[str, ...]) -> str:
     if not names:
         return "Any words; commas between alternatives"
-    return "Known: " + ", ".join(names[:MAX_LEGEND]) + (", ..." if len(names) > MAX_LEGEND else "")
-
-
-def line(words: str) -> str:
-    return f'<div style="padding:0.2em 1em;font-size:0.85em">{words}</div>'
-
-
-def small(words: str) -> str:
-    return f'<div style="padding:0 1.2em 0.3em;font-size:0.75em;opacity:0.65">{escape(words)}</div>'
-
-
-def _bar(low: float, high: float) -> str:
-    """A colour bar of `heat`."""
-    colors = heat(torch.linspace(0, 1, 9)[None])[0].tolist()
-    stops = ",".join("rgb({},{},{})".format(*color) for color in colors)
-    return (
-        f'<div style="padding:0.2em 1.2em">'
-        f'<div style="height:0.8em;background:linear-gradient(to right,{stops})"></div>'
-        f'<div style="display:flex;justify-content:space-between;font-size:0.75em">'
-        f"<span>{low:.3f}</span><span>{high:.3f}</span></div></div>"
-    )
-
-
-def _swatches(names: tuple[str, ...]) -> str:
-    """A legend of classes."""
-    items = []
-    for name, color in list(zip(names, label_palette(len(names)).tolist(), strict=True))[:MAX_LEGEND]:
-        square = "display:inline-block;width:0.8em;height:0.8em;margin-right:0.3em;background:rgb({},{},{})"
-        items.append(
-            f'<span style="margin-right:0.8em;white-space:nowrap"><span style="{square.format(*color)}"></span>'
-            f"{escape(name)}</span>"
-        )
-    return f'<div style="padding:0.2em 1.2em;font-size:0.75em;line-height:1.6">{" ".join(items)}</div>'
+    return "Known: " + ", ".join(names[:MAX_KNOWN]) + (", ..." if len(names) > MAX_KNOWN else "")

@@ -268,7 +268,8 @@ def test_classes_are_told_apart_with_a_legend(page):
     page["Tell classes apart"].press()
     assert page.tab.mode == page["Show"].value == "classes"
     assert page.tab.document.labels.tolist() == [0] * 30 + [1] * 30
-    assert all(name in page.panel.legend.content for name in ("chair", "lamp", "wall"))
+    legend = page.panel.legend.content
+    assert "chair" in legend and "lamp" in legend and "wall" not in legend  # of which nothing is there
 
 
 def test_earlier_questions_can_be_asked_again(page):

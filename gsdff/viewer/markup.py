@@ -1,0 +1,51 @@
+"""Small pieces of HTML for the panel. Words of users are escaped where they come in here."""
+
+from html import escape
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from gsdff.pictures import heat, label_palette
+
+MAX_LEGEND = 40
+"""Classes that a legend tells."""
+
+
+def line(markup: str) -> str:
+    """A line of the panel; what it is given is HTML already."""
+    return f'<div style="padding:0.2em 1em;font-size:0.85em">{markup}</div>'
+
+
+def small(words: str) -> str:
+    """A remark."""
+    return f'<div style="padding:0 1.2em 0.3em;font-size:0.75em;opacity:0.65">{escape(words)}</div>'
+
+
+def color_bar(low: float, high: float) -> str:
+    """The colours of `heat`, and what they stand for."""
+    colors = heat(torch.linspace(0, 1, 9)[None])[0].tolist()
+    stops = ",".join("rgb({},{},{})".format(*color) for color in colors)
+    return (
+        f'<div style="padding:0.2em 1.2em">'
+        f'<div style="height:0.8em;background:linear-gradient(to right,{stops})"></div>'
+        f'<div style="display:flex;justify-content:space-between;font-size:0.75em">'
+        f"<span>{low:.3f}</span><span>{high:.3f}</span></div></div>"
+    )
+
+
+def legend(names: tuple[str, ...], labels: UInt8[Tensor, "M"]) -> str:
+    """The colours of those classes that are there, what there is most of first."""
+    counts = labels.cpu().long().bincount(minlength=256)[: len(names)]
+    palette = label_palette(len(names)).tolist()
+    there = [i for i in counts.argsort(descending=True, stable=True).tolist() if counts[i]]
+    items = []
+    for i in there[:MAX_LEGEND]:
+        square = "display:inline-block;width:0.8em;height:0.8em;margin-right:0.3em;background:rgb({},{},{})"
+        items.append(
+            f'<span style="margin-right:0.8em;white-space:nowrap"><span style="{square.format(*palette[i])}"></span>'
+            f"{escape(names[i])}</span>"
+        )
+    if len(there) > MAX_LEGEND:
+        items.append(f"and {len(there) - MAX_LEGEND} more")
+    return f'<div style="padding:0.2em 1.2em;font-size:0.75em;line-height:1.6">{" ".join(items)}</div>'
