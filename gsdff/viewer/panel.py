@@ -47,9 +47,9 @@ class Panel:
             self.cameras = self.gui.add_checkbox("Cameras", False, visible=bool(tab.world.views))
             self.legend = self.gui.add_html("")
             self.speed = self.gui.add_html("")
-        self._on_change(self.mode, lambda: tab.see(mode=self.mode.value), new_work=True)
-        self._on_change(self.other, lambda: tab.see(other=self.other.value.replace(NO_SPLIT, "")), new_work=True)
-        self._on_change(self.way, lambda: tab.see(way=WAYS[self.way.value]), new_work=True)
+        self._on_change(self.mode, lambda: tab.see(mode=self.mode.value))
+        self._on_change(self.other, lambda: tab.see(other=self.other.value.replace(NO_SPLIT, "")))
+        self._on_change(self.way, lambda: tab.see(way=WAYS[self.way.value]))
         self._on_change(self.marks, lambda: setattr(tab, "marks", self.marks.value))
         self._on_change(self.cameras, lambda: tab.show_cameras(self.cameras.value))
 
@@ -68,8 +68,8 @@ class Panel:
             class_button = self.gui.add_button("Tell classes apart")
         button.on_click(lambda _: self._ask())
         form.on_submit(lambda _: self._ask())
-        class_button.on_click(lambda _: tab.do(lambda: tab.ask_classes(self.classes.value), new_work=True))
-        class_form.on_submit(lambda _: tab.do(lambda: tab.ask_classes(self.classes.value), new_work=True))
+        class_button.on_click(lambda _: tab.do(lambda: tab.ask_classes(self.classes.value)))
+        class_form.on_submit(lambda _: tab.do(lambda: tab.ask_classes(self.classes.value)))
         self._on_change(self.past, self._ask_again)
         self.threshold.on_update(self._follow_threshold)
 
@@ -150,11 +150,11 @@ class Panel:
 
     # --- what controls do that need values of others
 
-    def _on_change(self, control: Any, action: Callable[[], object], *, new_work: bool = False) -> None:
+    def _on_change(self, control: Any, action: Callable[[], object]) -> None:
         @control.on_update
         def _(event: Any) -> None:
             if event.client is not None:  # None where the value was set from here: that is no wish of the user's
-                self.tab.do(action, new_work=new_work)
+                self.tab.do(action)
 
     def _ask(self) -> None:
         asked = self.text.value, self.negatives.value
@@ -163,7 +163,7 @@ class Panel:
             self.tab.ask(*asked)
             self.history = [asked, *(past for past in self.history if past != asked)][:MAX_HISTORY]
 
-        self.tab.do(action, new_work=True)
+        self.tab.do(action)
 
     def _ask_again(self) -> None:
         for past in self.history:

@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-BUDGET = 0.07
+BUDGET = 0.05
 """Seconds that a picture may take while the camera moves; sending and showing it take some more."""
 STILL = 0.15
 """Seconds without a change after which it counts as standing still."""
@@ -21,8 +21,8 @@ SMALLEST = 0.12
 """Of the window's width and height, however slow the machine is."""
 WORTHWHILE = 0.3
 """A picture whose pixels take less than so much of what any picture takes is not worth its coarseness."""
-FIRST_RATE = 5e-7
-"""Seconds a pixel before any is measured: two slow cores."""
+FIRST_RATE = 1e-6
+"""Seconds a pixel before any is measured: two slow cores and many words to compare with."""
 MAX_PIXELS = 2_000_000
 """Of a sharp picture; a larger window gets it enlarged."""
 MAX_STRIPS = 8
@@ -95,6 +95,8 @@ class Screen:
         """Of the last picture, to the window's width."""
         self.seconds = 0.0
         """That it took."""
+        self._paces: dict[Hashable, Pace] = {}
+        """By the kind of picture."""
         self._pace = Pace()
         self._changed = threading.Event()
         self._is_drawing = False
@@ -109,13 +111,13 @@ class Screen:
         """Whether there is still something to draw."""
         return self.is_on and (self._is_drawing or self._changed.is_set())
 
-    def touch(self, *, new_work: bool = False, moves: bool = True) -> None:
-        """Something changed; `new_work` forgets how long pictures took, as another mode takes another time.
+    def touch(self, kind: Hashable = None, *, moves: bool = True) -> None:
+        """Something changed. From here on pictures are of this kind, which takes a time of its own; None is as before.
 
         Where nothing `moves` but the scene itself as it trains, there is no coarse picture first: it would flicker.
         """
-        if new_work:
-            self._pace = Pace()
+        if kind is not None:
+            self._pace = self._paces.setdefault(kind, Pace())
         self._moves = self._moves or moves
         self._changed.set()
 

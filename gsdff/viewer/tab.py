@@ -75,7 +75,7 @@ class Tab:
         if world.training is None:
             self.listen()
 
-    def do(self, action: Callable[[], object], *, new_work: bool = False) -> None:
+    def do(self, action: Callable[[], object]) -> None:
         """Runs what a control asks for and shows the result; what is the user's mistake is said in the page."""
         with self.lock:
             selected = self.document.selected
@@ -85,7 +85,7 @@ class Tab:
                 self.say("That did not work", str(error), color="red")
             if self.document.selected is not selected:
                 self.gizmo.hide()  # it is where the old selection was
-            self.refresh(new_work=new_work)
+            self.refresh()
 
     def say(self, title: str, body: str, *, color: str | None = None) -> None:
         """A note in the page."""
@@ -151,13 +151,13 @@ class Tab:
             self.document.rebase(self.world.gaussians, self.world.field)
             self.refresh(moves=False)
 
-    def refresh(self, *, new_work: bool = False, moves: bool = True) -> None:
+    def refresh(self, *, moves: bool = True) -> None:
         """Shows the document as it is now; nothing `moves` where it is the scene that has become another."""
         shown = self.document.shown
         self.screen.is_on = self.draws_here
         if self.draws_here:
             self.splats.hide()
-            self.screen.touch(new_work=new_work, moves=moves)
+            self.screen.touch((self.mode, self.other, self.marks), moves=moves)
         else:
             self.splats.show(shown.gaussians, splat_colors(self.world, shown, self.mode, marks=self.marks))
             self.client.scene.set_background_image(self.world.backdrop)
