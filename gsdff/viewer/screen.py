@@ -60,7 +60,9 @@ class Pace:
             if scale:  # strips as large as the other picture tell nothing
                 part = (other_seconds * pixels - seconds * other_pixels) / scale
                 self.part = min(max(part, 0.0), 0.9 * seconds / parts)
-        self.pixel = max(seconds - parts * self.part, 1e-9) / pixels
+        # the slower of the two: a picture while it moves shares the machine with what draws the page
+        seen = [row for row in (self._last, self._other) if row is not None]
+        self.pixel = max(max(seconds - parts * self.part, 1e-9) / pixels for parts, pixels, seconds in seen)
 
     def pixels_in(self, seconds: float) -> float:
         """How many fit; no fewer than are worthwhile."""
