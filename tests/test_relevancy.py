@@ -226,3 +226,13 @@ def test_scaling_all_scores_of_a_pixel_changes_no_answer(generator: torch.Genera
     factors = torch.rand(50, 1, generator=generator) + 0.1
     answered = torch.ones(50, dtype=torch.bool)
     assert torch.equal(classify(scores, answered), classify(scores * factors, answered))
+
+
+@pytest.mark.parametrize("score", [relevancy, lerf_relevancy])
+def test_a_picture_is_scored_as_its_pixels_are(score, monkeypatch, generator: torch.Generator) -> None:
+    _, positives, negatives, B = random_question(generator)
+    latents = torch.randn(5, 7, B.shape[1], generator=generator, dtype=B.dtype)
+    expected = torch.stack([score(row, positives, negatives, B) for row in latents.flatten(0, 1)]).view(5, 7)
+    for part in (1, 4, 35):
+        monkeypatch.setattr("gsdff.relevancy.PART", part)
+        torch.testing.assert_close(score(latents, positives, negatives, B), expected)

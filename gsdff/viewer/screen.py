@@ -26,6 +26,8 @@ FIRST_RATE = 1e-6
 MAX_PIXELS = 2_000_000
 """Of a sharp picture; a larger window gets it enlarged."""
 MAX_STRIPS = 8
+TELLING = 0.1
+"""Of the pixels of a larger picture, that a picture needs for its time to say much about a pixel's."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,12 @@ class Pace:
             if scale:  # strips as large as the other picture tell nothing
                 part = (other_seconds * pixels - seconds * other_pixels) / scale
                 self.part = min(max(part, 0.0), 0.9 * seconds / parts)
-        # the slower of the two: a picture while it moves shares the machine with what draws the page
+        # the slower of the two, if both have pixels enough to tell by: a picture while it moves shares the machine with
+        # what draws the page
         seen = [row for row in (self._last, self._other) if row is not None]
-        self.pixel = max(max(seconds - parts * self.part, 1e-9) / pixels for parts, pixels, seconds in seen)
+        most = max(pixels for _, pixels, _ in seen)
+        telling = [row for row in seen if row[1] >= TELLING * most]
+        self.pixel = max(max(seconds - parts * self.part, 1e-9) / pixels for parts, pixels, seconds in telling)
 
     def pixels_in(self, seconds: float) -> float:
         """How many fit; no fewer than are worthwhile."""
