@@ -42,6 +42,8 @@ def main() -> None:
     world = open_world(arguments.run, choose_device(arguments.device), data=arguments.data)
     with Server(world, address):
         print(f"{arguments.run}: open {address.url} (Ctrl-C ends it)", flush=True)
+        drawing = {"browser": "the browser draws splats", "server": "this process draws, exactly"}[world.way]
+        log.info("%d Gaussians on %s: %s, until the page says otherwise", len(world.gaussians), world.device, drawing)
         if not address.is_private:
             log.warning("%s: everyone who can reach this machine may look, edit their view, and save", arguments.host)
         threading.Event().wait()

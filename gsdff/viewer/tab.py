@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,12 +23,7 @@ from gsdff.viewer.painting import ALL_ROWS, SPLAT_MODES, halves, modes_of, paint
 from gsdff.viewer.pointing import Point, in_rectangle, latents_at
 from gsdff.viewer.screen import Screen, Strip
 from gsdff.viewer.splats import Splats
-from gsdff.viewer.world import World, make_camera
-
-Way = Literal["browser", "server"]
-"""Who draws: the browser, splats with colours, or this process, exactly."""
-BROWSER_LIMIT = 1_000_000
-"""Gaussians that a laptop's browser still sorts while it is dragged."""
+from gsdff.viewer.world import Way, World, make_camera
 
 
 class Tab:
@@ -40,7 +35,7 @@ class Tab:
         self.document = Document(world.gaussians, world.frame, world.field)
         self.modes = modes_of(world)
         self.mode, self.other = "colour", None
-        self.way: Way = "server" if world.device.type == "cuda" or len(world.gaussians) > BROWSER_LIMIT else "browser"
+        self.way = world.way
         self.marks = True
         self.combine: Combine = "replace"
         self.lock = threading.RLock()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,6 +27,10 @@ from gsdff.viewer.turns import Turns
 
 log = logging.getLogger("gsdff")
 
+Way = Literal["browser", "server"]
+"""Who draws: the browser, splats with colours, or this process, exactly."""
+BROWSER_LIMIT = 1_000_000
+"""Gaussians that a laptop's browser still sorts while it is dragged."""
 MIN_OPACITY = 0.1
 """Fainter Gaussians have no say in what colours features get."""
 
@@ -72,6 +77,11 @@ class World:
     def field(self) -> Field | None:
         """What can be asked; None without features, or where nothing says what they mean."""
         return self.subject.field
+
+    @property
+    def way(self) -> Way:
+        """Who draws until the page says otherwise."""
+        return "server" if self.device.type == "cuda" or len(self.gaussians) > BROWSER_LIMIT else "browser"
 
     @property
     def device(self) -> torch.device:

@@ -19,7 +19,6 @@ from gsdff.cameras import Camera
 from gsdff.edit_file import read_edits
 from gsdff.edit_steps import Delete, Move, Recolor
 from gsdff.ply import write_ply
-from gsdff.viewer import tab as tab_module
 from gsdff.viewer.panel import NO_SPLIT, Panel
 from gsdff.viewer.tab import Tab, split_texts
 from gsdff.viewer.world import World, open_world
@@ -506,7 +505,7 @@ def test_a_ply_without_features_has_no_questions_and_can_be_edited(open_page, tm
 
 
 def test_large_scenes_are_drawn_here(tiny, open_page, monkeypatch):
-    monkeypatch.setattr(tab_module, "BROWSER_LIMIT", 59)
+    monkeypatch.setattr("gsdff.viewer.world.BROWSER_LIMIT", 59)
     page = open_page(tiny.world)
     assert page.tab.way == "server" and page["Drawn by"].value == "server (exact)"
     assert page.wait_for_picture().any() and page.client.scene.of_kind("gaussian_splats") == []

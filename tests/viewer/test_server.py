@@ -170,7 +170,8 @@ def test_what_is_not_there_is_refused(door, tmp_path):
         door(tmp_path / "nowhere", "--port", 18080)
 
 
-def test_the_door_serves_until_it_is_interrupted(door, tiny, monkeypatch, capsys):
+def test_the_door_serves_until_it_is_interrupted(door, tiny, monkeypatch, capsys, caplog):
+    caplog.set_level("INFO", logger="gsdff")
     class Interrupted:
         def wait(self) -> None:
             with socket.create_connection(("127.0.0.1", port)) as browser:
@@ -183,5 +184,6 @@ def test_the_door_serves_until_it_is_interrupted(door, tiny, monkeypatch, capsys
     with pytest.raises(KeyboardInterrupt):
         door(tiny.run.folder, "--port", port)
     assert capsys.readouterr().out == f"{tiny.run.folder}: open http://127.0.0.1:{port} (Ctrl-C ends it)\n"
+    assert "60 Gaussians on cpu: the browser draws splats, until the page says otherwise" in caplog.text
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
