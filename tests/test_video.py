@@ -103,7 +103,10 @@ ENCODERS = {
 def test_an_encoder_that_fails_is_one_line_and_leaves_no_file(tmp_path, monkeypatch, program):
     encoder = tmp_path / "bin" / "encoder"
     encoder.parent.mkdir()
-    encoder.write_text(f"#!{sys.executable}\n{program}\n")
+    script = encoder.with_suffix(".py")
+    script.write_text(program)
+    # not the script itself: a path with a space cannot stand behind #!
+    encoder.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{script}'\n")
     encoder.chmod(0o755)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(encoder))
     (tmp_path / "out").mkdir()
