@@ -1,10 +1,15 @@
 """Files that are either whole or not there, and what is in them in short."""
 
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -22,6 +27,22 @@ def whole_file(path: Path) -> Iterator[Path]:
             _sync(path.parent)  # where the name is kept
     finally:
         partial.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> None:
+    """Writes a .safetensors file, atomically; the same values give the same bytes.
+
+    The library itself puts metadata in an order of chance, and makes files that only their owner may read.
+    """
+    from safetensors.torch import save
+
+    data = save(dict(tensors), dict(metadata))
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end]) | {"__metadata__": dict(sorted(metadata.items()))}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors after it begin at a multiple of eight
+    with whole_file(path) as partial:
+        partial.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
 
 
 def hash_file(path: Path) -> str:

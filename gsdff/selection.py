@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.files import whole_file
+from gsdff.files import save_tensors
 from gsdff.neighbours import connected_parts, nearest_neighbours
 
 FORMAT = "gsdff-selection-1"
@@ -153,8 +152,7 @@ class Selection:
         `source` is for people: a run, a PLY, a prompt. Nothing but `load`'s complaint reads it.
         """
         bits = torch.from_numpy(np.packbits(self.mask.cpu().numpy()))
-        with whole_file(path) as partial:
-            save_file({"bits": bits}, partial, {"format": FORMAT, "count": str(self.total), "source": source})
+        save_tensors(path, {"bits": bits}, {"format": FORMAT, "count": str(self.total), "source": source})
 
     @staticmethod
     def load(path: Path, *, expected: int | None = None) -> Selection:

@@ -11,12 +11,11 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gsdff.config import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.files import whole_file
+from gsdff.files import save_tensors
 from gsdff.render import RasterizeMode
 from gsdff.teachers.basis import FORMAT, Basis
 
@@ -60,8 +59,7 @@ class Sidecar:
         if self.texts is not None:
             metadata["texts"] = json.dumps(list(self.texts))
             tensors["texts"] = torch.stack([*self.texts.values()]) if self.texts else torch.zeros(0, len(self.basis.B))
-        with whole_file(path) as partial:
-            save_file(tensors, partial, metadata=metadata)
+        save_tensors(path, tensors, metadata)
 
     @staticmethod
     def load(path: Path) -> "Sidecar":

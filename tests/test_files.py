@@ -1,10 +1,13 @@
 """A file is the old one or the new one, never a part."""
 
 import hashlib
+import stat
 
 import pytest
+import torch
+from safetensors import safe_open
 
-from gsdff.files import hash_file, whole_file
+from gsdff.files import hash_file, save_tensors, whole_file
 
 
 def test_a_block_that_ends_well_replaces_the_file(tmp_path):
@@ -35,3 +38,18 @@ def test_a_files_hash_is_that_of_all_its_bytes_and_of_nothing_else(tmp_path):
     other.write_bytes(large[:-1] + b"x")
     assert hash_file(one) == hash_file(same) != hash_file(other)
     assert hash_file(one) == hashlib.blake2b(large, digest_size=16).hexdigest()
+
+
+@pytest.mark.parametrize("padding", range(9))
+def test_tensors_are_the_same_bytes_each_time_and_anyone_may_read_them(tmp_path, padding):
+    tensors = {"a": torch.arange(3), "b": torch.tensor([[0.5, 2.0]]), "none": torch.zeros(0, 4)}
+    metadata = {"format": "x" * padding, "text": "pr\u00e4dikat"} | {f"key {i}": str(i) for i in range(20)}
+    for name, facts in (("first", metadata), ("second", dict(reversed(metadata.items())))):
+        save_tensors(tmp_path / name, tensors, facts)
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+    (tmp_path / "plain").touch()
+    assert len({stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("first", "plain")}) == 1
+    with safe_open(tmp_path / "first", framework="pt") as file:
+        assert file.metadata() == metadata and set(file.keys()) == tensors.keys()
+        for name, tensor in tensors.items():
+            assert torch.equal(file.get_tensor(name), tensor)

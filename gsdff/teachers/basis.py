@@ -7,11 +7,10 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.files import whole_file
+from gsdff.files import save_tensors
 
 log = logging.getLogger("gsdff")
 
@@ -39,8 +38,7 @@ class Basis:
             "teacher": self.teacher,
             "fingerprint": self.fingerprint,
         }
-        with whole_file(path) as partial:
-            save_file({"B": self.B.contiguous().cpu()}, partial, metadata=metadata)
+        save_tensors(path, {"B": self.B.contiguous().cpu()}, metadata)
 
     @staticmethod
     def load(path: Path) -> "Basis":
