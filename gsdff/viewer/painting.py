@@ -117,11 +117,16 @@ def _paint_relevancy(world: World, shown: Shown, camera: Camera, *, marks: bool 
     """Black where nothing is; with marks, the heat where it is over the threshold, the scene elsewhere."""
     if shown.asked is None:
         return _paint_colors(world, shown, camera)
-    latents = _blend(world, shown, camera, shown.gaussians.features)
+    grey = shown.gaussians.base_colors.clamp(0, 1).mean(-1, keepdim=True)
+    # in one pass: to project the scene again for the grey would cost as much as the features
+    columns = torch.cat([shown.gaussians.features, grey, torch.ones_like(grey)], dim=1)
+    blended = _blend(world, shown, camera, columns)
+    latents, grey, alpha = blended[..., :-2], blended[..., -2:-1], blended[..., -1:]
     scores = score(world.field, shown.asked, latents)[0]
     scores = scores.masked_fill(latents.norm(dim=-1) < MIN_NORM, torch.nan)
     image = _heat_of(shown, scores)
-    return _spot(image, _paint_colors(world, shown, camera), scores >= shown.threshold) if marks else image
+    behind = (1 - alpha) * sum(world.subject.background) / 3
+    return _spot(image, (grey + behind).expand_as(image), scores >= shown.threshold) if marks else image
 
 
 def _paint_classes(world: World, shown: Shown, camera: Camera) -> Image:
