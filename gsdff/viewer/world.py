@@ -170,10 +170,11 @@ def open_world(source: Path, device: str, *, data: Path | None) -> World:
     try:
         scene = subject.scene
     except UserError as error:
-        if data is not None or subject.run is not None:
+        if data is not None:
             raise
         log.info("no photos: %s", error)
-        return World(subject, [], frame_of(subject.gaussians), folder)
+        frame = frame_of(subject.gaussians) if subject.run is None else subject.run.frame
+        return World(subject, [], frame, folder)
     return World(subject, scene.views, scene.frame, folder)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,16 @@ def test_a_ply_that_can_be_asked_says_that_it_has_no_photos(tiny, tmp_path, capl
 def test_what_is_not_there_is_a_users_mistake(tmp_path, data):
     with pytest.raises(UserError, match="nothing here"):
         open_world(tmp_path / "nothing here", "cpu", data=None if data is None else tmp_path / data)
+
+
+def test_a_run_whose_photos_are_gone_is_shown_without_them(tiny, caplog):
+    shutil.rmtree(tiny.run.data)
+    with caplog.at_level("INFO", logger="gsdff"):
+        world = open_world(tiny.run.folder, "cpu", data=None)
+    assert "no photos" in caplog.text and world.views == [] and world.frame == tiny.run.frame
+    assert "photo" not in modes_of(world) and "colour" in modes_of(world)
+    shown = Document(world.gaussians, world.frame, world.field).shown
+    assert paint(world, shown, "colour", world.first_camera, marks=False).any()
 
 
 def test_photos_that_were_named_and_are_not_there_are_a_users_mistake(tiny, tmp_path):
