@@ -146,7 +146,7 @@ def _find_ring(poses: Float[Tensor, "C 4 4"]) -> _Ring | None:
         settled, facing = looks.equal(facing), looks
         if settled:
             break
-    up = _find_up(poses[facing])
+    up = _up_of(poses[facing])
     offsets = (positions - centre)[facing]
     distances = offsets.norm(dim=-1)
     directions = offsets / distances[:, None]
@@ -171,7 +171,15 @@ def _nearest_to_axes(poses: Float[Tensor, "C 4 4"]) -> Float[Tensor, "3"] | None
     return torch.linalg.solve(normal, (across @ positions[:, :, None]).mean(0)[:, 0])
 
 
-def _find_up(poses: Float[Tensor, "C 4 4"]) -> Float[Tensor, "3"]:
+def find_up(cameras: Sequence[Camera]) -> Float[Tensor, "3"]:
+    """The direction, float64 on the CPU, most perpendicular to the cameras' horizons, on the side of their mean up.
+
+    Raises ValueError for no cameras.
+    """
+    return _up_of(_poses(cameras, 1))
+
+
+def _up_of(poses: Float[Tensor, "C 4 4"]) -> Float[Tensor, "3"]:
     """The direction most perpendicular to the cameras' horizons, on the side of their mean up.
 
     The mean itself leans back where all look down from one side. It decides where the horizons leave it open.

@@ -28,6 +28,11 @@ class Camera:
         """The camera's centre in the world."""
         return self.camtoworld[:3, 3]
 
+    @property
+    def fov_y(self) -> float:
+        """The vertical angle of view in radians, of a principal point in the middle."""
+        return float(2 * torch.atan(0.5 * self.height / self.K[1, 1]))
+
     def resized(self, width: int, height: int) -> "Camera":
         """The same camera taking an image of another size: rows of K scale with the sides."""
         scale = torch.tensor([width / self.width, height / self.height, 1.0])

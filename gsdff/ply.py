@@ -33,8 +33,8 @@ def write_ply(path: Path, gaussians: Gaussians, *, labels: Integer[Tensor, "N"] 
     viewers expect the element on its third line. Values are stored as they are, so `read_ply` gives the same bits.
 
     `labels` come last as an int property `label`, of four bytes so that rows stay multiples of four. `read_ply` ignores
-    it, as do all that read properties by name: INRIA's `GaussianModel.load_ply`, SuperSplat. What expects rows
-    of 3DGS's own 62 floats (the SIBR viewer) can read neither `label` nor `semantic_*`.
+    it, as do others that read properties by name (docs/interchange.md says which were tried). What expects rows of
+    3DGS's own 62 floats can read neither `label` nor `semantic_*`.
     """
     num = len(gaussians)
     columns = {name: _rows(getattr(gaussians, name)) for name in PROPERTIES}
@@ -68,7 +68,7 @@ def write_points(
 ) -> None:
     """Writes a labelled point cloud: float x y z, uchar red green blue, int label; binary little-endian, atomically.
 
-    The names are those that MeshLab, CloudCompare (label becomes a scalar field) and Open3D know.
+    The names are the usual ones of point clouds.
     """
     names = [*((name, "<f4") for name in "xyz"), *((name, "u1") for name in ("red", "green", "blue"))]
     table = np.empty(len(points), dtype=[*names, ("label", "<i4")])

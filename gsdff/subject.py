@@ -17,7 +17,7 @@ from gsdff.data import load_scene
 from gsdff.edit_steps import EditStep, Selector
 from gsdff.errors import UserError
 from gsdff.exemplars import Pixel
-from gsdff.field import Field, describe_run, open_field
+from gsdff.field import Field, describe_field, describe_run, open_field
 from gsdff.gaussians import Gaussians
 from gsdff.ply import read_ply, write_ply
 from gsdff.relevancy import TEMPERATURE
@@ -123,8 +123,11 @@ class Subject:
     def save(self, path: Path, gaussians: Gaussians) -> None:
         """Writes a PLY and, where its features are known, what asks them."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        is_described = self.run is not None and gaussians.features is not None
-        sidecar = describe_run(self.run) if is_described else self.sidecar
+        if self.field is not None:
+            sidecar = describe_field(self.field)
+        else:
+            is_described = self.run is not None and gaussians.features is not None
+            sidecar = describe_run(self.run) if is_described else self.sidecar
         if sidecar is not None:
             sidecar.save(sidecar_path(path))
         write_ply(path, gaussians)

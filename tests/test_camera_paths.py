@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gsdff.camera_paths import interpolate, orbit
+from gsdff.camera_paths import find_up, interpolate, orbit
 from gsdff.cameras import Camera
 from gsdff.rotation import axis_angle_to_matrix
 
@@ -233,3 +233,12 @@ def test_a_path_of_nothing_is_refused(path, count, num_frames):
 def test_keyframes_of_different_sizes_are_refused():
     with pytest.raises(ValueError, match="keyframes must be of one size"):
         interpolate([on_circle(0), on_circle(40).resized(32, 24)], 5)
+
+
+def test_up_is_what_horizons_are_level_to_though_all_look_down_from_one_side():
+    cameras = [on_circle(degrees, radius=2.0, height=3.0) for degrees in (-20.0, 0.0, 25.0)]
+    torch.testing.assert_close(find_up(cameras), UP, atol=1e-2, rtol=0)  # the mean, which breaks ties, pulls a little
+    mean = torch.stack([-camera.viewmat[1, :3] for camera in cameras]).mean(0)
+    assert mean @ UP.float() / mean.norm() < 0.9  # that of the cameras' own ups leans
+    with pytest.raises(ValueError, match="cameras"):
+        find_up([])

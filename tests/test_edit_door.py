@@ -12,7 +12,7 @@ from read_video import read_video
 from tiny_answers import NAMES, NUM_CHAIR, write_asked_run
 from tiny_run import make_gaussians, write_run
 
-from gsdff import edit, query
+from gsdff import edit, field, query
 from gsdff.edit import EditArguments
 from gsdff.edit_file import read_edits, write_edits
 from gsdff.edit_flags import PARSERS
@@ -160,6 +160,13 @@ def test_an_edited_ply_is_asked_edited_and_exported_as_a_run_is(call, door, run,
     assert torch.equal(once.basis.B, again.basis.B) and once.basis.fingerprint == again.basis.fingerprint
     export_run(ExportArguments(twice, format="ply", out=tmp_path / "c.ply"))
     assert_same(read_ply(tmp_path / "c.ply"), original(run).map(lambda tensor: tensor[NUM_CHAIR:]))
+
+
+def test_photos_are_read_once_for_edits_that_ask(door, run, monkeypatch, tmp_path):
+    loads, ours = [], field.load_scene
+    monkeypatch.setattr(field, "load_scene", lambda *arguments: loads.append(arguments) or ours(*arguments))
+    door(run.folder, "--delete", "chair", "--views", 0, "--out", tmp_path / "a.ply")
+    assert len(loads) == 1 and sidecar_path(tmp_path / "a.ply").is_file()
 
 
 def test_an_exported_ply_is_edited_as_its_run_is(door, run, tmp_path):

@@ -21,6 +21,7 @@ from gsdff.subject import select_asked
 
 Combine = Literal["replace", "add", "subtract", "within"]
 """What a new selection does to the one there is."""
+NOTHING_SELECTED = "nothing is selected; ask for a text, click or draw a box first"
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,10 @@ class Document:
         """Selects these, but for what is hidden."""
         self._select(self.selected, mask, combine)
 
+    def select_nothing(self) -> None:
+        """Selects none, whatever was."""
+        self.select(torch.zeros_like(self.selected))
+
     def change(self, function: Callable[[Selection, Float[Tensor, "M 3"]], Selection]) -> None:
         """Changes the selection among what is shown, as `Selection.grow` does; `function` is given means of these."""
         ids = self.visible_ids
@@ -170,7 +175,7 @@ class Document:
         """Puts the selection out of sight, which is no edit."""
         self._require_selection()
         self.hidden, self._drawn = self.hidden | self.selected, None
-        self._select(self.selected, torch.zeros_like(self.selected), "replace")
+        self.select_nothing()
 
     def isolate(self) -> None:
         """Puts all else out of sight."""
@@ -279,7 +284,7 @@ class Document:
 
     def _require_selection(self) -> None:
         if not self.selection:
-            raise UserError("nothing is selected; ask for a text, click or draw a box first")
+            raise UserError(NOTHING_SELECTED)
 
     def _apply(self, edit: Edit) -> None:
         match edit.operation:

@@ -25,7 +25,7 @@ def add_frustums(scene: Any, world: World, fly: Callable[[Camera], None]) -> lis
         wxyz = matrices_to_quats(camera.viewmat[:3, :3].T.double()[None])[0]
         handle = scene.add_camera_frustum(
             f"/cameras/{i}",
-            fov=float(2 * torch.atan(0.5 * camera.height / camera.K[1, 1])),
+            fov=camera.fov_y,
             aspect=camera.width / camera.height,
             scale=size,
             thickness=0.03 * size,

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.errors import UserError
+from gsdff.viewer.document import NOTHING_SELECTED
 
 
 class Gizmo:
@@ -23,7 +24,7 @@ class Gizmo:
             self.hide()
             return
         if not len(selected):
-            raise UserError("nothing is selected; ask for a text, click or draw a box first")
+            raise UserError(NOTHING_SELECTED)
         position = selected.median(0).values.cpu().numpy()
         self._handle = self.scene.add_transform_controls(
             "/gizmo", scale=0.3, disable_rotations=True, depth_test=False, position=position

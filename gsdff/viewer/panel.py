@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from gsdff.asking import Asked
+from gsdff.edit_steps import Delete
 from gsdff.viewer.document import Shown
 from gsdff.viewer.markup import color_bar, legend, line, small
 from gsdff.viewer.screen import Screen
@@ -102,7 +103,7 @@ class Panel:
         }
         for group in (change, keep):
             group.on_click(lambda event: tab.do(lambda: document.change(changes[event.target.value])))
-        nothing.on_click(lambda _: tab.do(lambda: document.select(~document.alive & document.alive)))
+        nothing.on_click(lambda _: tab.do(document.select_nothing))
 
     def _build_edits(self) -> None:
         tab, document = self.tab, self.tab.document
@@ -117,7 +118,7 @@ class Panel:
         actions |= {"undo": document.undo, "redo": document.redo}
         for group in (sight, back):
             group.on_click(lambda event: tab.do(actions[event.target.value]))
-        delete.on_click(lambda _: tab.do(tab.delete))
+        delete.on_click(lambda _: tab.do(lambda: document.edit(Delete())))
         recolor.on_click(lambda _: tab.do(lambda: tab.recolor(self.color.value)))
         move.on_click(lambda _: tab.do(tab.toggle_gizmo))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gsdff.asking import Query
 from gsdff.cameras import Camera
-from gsdff.edit_steps import Delete, Move, Recolor, parse_color
+from gsdff.edit_steps import Move, Recolor
 from gsdff.errors import UserError
 from gsdff.exemplars import Seen
 from gsdff.viewer import saving
@@ -129,16 +129,16 @@ class Tab:
         self.frustums = add_frustums(self.client.scene, self.world, self.fly_to) if wanted else []
         self._moved()
 
-    def stand_at(self, camera: Camera) -> None:
-        """Puts the window's camera there, turning about what is in the middle of the picture."""
+    def stand_at(self, camera: Camera, distance: float | None = None) -> None:
+        """Puts the window's camera there, turning about what is so far away, or in the middle of the picture."""
         position, forward = camera.position.numpy(), camera.viewmat[2, :3].numpy()
-        with self.world.rendering:
-            distance = self.world.depth_at(camera)
+        if distance is None:
+            distance = self._depth_at(camera)
         with self.client.atomic():
             self.client.camera.up_direction = self.world.up.numpy()
             self.client.camera.position = position
             self.client.camera.look_at = position + distance * forward
-            self.client.camera.fov = float(2 * torch.atan(0.5 * camera.height / camera.K[1, 1]))
+            self.client.camera.fov = camera.fov_y
 
     def follow(self) -> None:
         """Shows the scene as far as it is trained now."""
@@ -224,16 +224,12 @@ class Tab:
 
     # --- editing
 
-    def delete(self) -> None:
-        """Takes the selection out."""
-        self.document.edit(Delete())
-
     def recolor(self, rgb: tuple[int, int, int]) -> None:
         """Gives the selection another hue."""
         color = tuple(channel / 255 for channel in rgb)
         if not any(color):
             raise UserError("black has no hue to give; choose another colour")
-        self.document.edit(Recolor(parse_color(list(color))))
+        self.document.edit(Recolor(color))
 
     def toggle_gizmo(self) -> None:
         """Shows handles to drag the selection by, or takes them away."""
@@ -250,13 +246,22 @@ class Tab:
     def fly_to(self, camera: Camera) -> None:
         """Moves the window's camera there in half a second."""
         here = self.camera
-        self.film.fly([here, camera.resized(here.width, here.height)], self.stand_at, 0.5)
+        self._fly([here, camera.resized(here.width, here.height)], 0.5)
 
     def fly_film(self, seconds: float) -> None:
         """Moves it through the views that were kept."""
-        self.do(lambda: self.film.sized())
-        if len(self.film.keyframes) > 1:
-            self.film.fly(self.film.sized(), self.stand_at, seconds)
+        cameras: list[Camera] = []
+        self.do(lambda: cameras.extend(self.film.sized()))
+        if cameras:
+            self._fly(cameras, seconds)
+
+    def _fly(self, cameras: list[Camera], seconds: float) -> None:
+        distance = self._depth_at(cameras[-1])  # once: to look for it at every step would make the flight stumble
+        self.film.fly(cameras, lambda camera: self.stand_at(camera, distance), seconds)
+
+    def _depth_at(self, camera: Camera) -> float:
+        with self.world.rendering:
+            return self.world.depth_at(camera)
 
     def save_film(self, seconds: float, report: Callable[[float], None]) -> None:
         """Writes the path through the views that were kept as a video of what is shown now."""

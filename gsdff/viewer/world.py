@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gsdff.camera_paths import find_up
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.errors import UserError
 from gsdff.field import Field
@@ -114,14 +115,14 @@ class World:
 
     @cached_property
     def up(self) -> Float[Tensor, "3"]:
-        """Where the photographer's up is on average; the input's +z without photos."""
-        ups = [-view.camera.viewmat[1, :3] for view in self.views]
-        mean = torch.stack(ups).mean(0) if ups else torch.tensor([0.0, 0.0, 1.0])
-        return mean / mean.norm().clamp_min(1e-6)
+        """What the photos' horizons are level to; the input's +z without photos."""
+        cameras = [view.camera for view in self.views]
+        return find_up(cameras).float() if cameras else torch.tensor([0.0, 0.0, 1.0])
 
     @cached_property
     def first_camera(self) -> Camera:
-        """Where a new tab stands: at the first training photo, or for a PLY at a distance that shows most of it."""
+        """Where a new tab stands: at the photo in the middle of their order, or, without any, so far away that most of
+        the scene is seen."""
         if self.views:
             return self.views[len(self.views) // 2].camera
         forward = torch.tensor([0.0, 1.0, 0.0])

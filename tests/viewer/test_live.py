@@ -24,6 +24,7 @@ from gsdff.cameras import WorldFrame
 from gsdff.config import DataConfig, FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
 from gsdff.config_file import write_config
 from gsdff.data import load_scene
+from gsdff.edit_steps import Delete
 from gsdff.errors import UserError
 from gsdff.field import field_of_run
 from gsdff.report import Report
@@ -288,7 +289,7 @@ def test_pages_get_features_and_questions_with_stage_2_and_edits_at_the_end(open
     assert panel.tab.document.asked is asked and panel.tab.mode == "relevancy"
     assert np.array_equal(panel.tab.client.camera.position, camera)
     assert live.world.names == NAMES and live.world.pca is not pca
-    panel.tab.do(panel.tab.delete)
+    panel.tab.do(lambda: panel.tab.document.edit(Delete()))
     assert len(panel.tab.document.edits) == 1 and not panel.tab.client.notes
 
 

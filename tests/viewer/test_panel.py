@@ -438,6 +438,14 @@ def test_handles_go_when_something_else_is_selected(page):
 # --- filming and saving
 
 
+def test_a_flight_looks_once_for_what_it_turns_about(page, tiny, monkeypatch):
+    looks, ours = [], World.depth_at
+    monkeypatch.setattr(World, "depth_at", lambda world, camera: looks.append(camera) or ours(world, camera))
+    target = tiny.world.views[0].camera
+    page.tab.fly_to(target)
+    assert len(looks) == 1 and np.allclose(page.client.camera.position, target.position, atol=1e-5)
+
+
 def test_a_film_of_kept_views_is_written(page):
     page["Keep this view"].press()
     page["Save video (.mp4)"].press()
