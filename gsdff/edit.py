@@ -15,12 +15,12 @@ from gsdff.errors import UserError
 
 if TYPE_CHECKING:
     from gsdff.cameras import Camera
-    from gsdff.edit_steps import EditList, EditStep
-    from gsdff.editing import Restyle
+    from gsdff.editing.apply import Restyle
+    from gsdff.editing.operations import EditList, EditStep
+    from gsdff.field.subject import Subject
     from gsdff.gaussians import Gaussians
-    from gsdff.pictures import Picture
+    from gsdff.io.pictures import Picture
     from gsdff.scene import View
-    from gsdff.subject import Subject
 
 Flag: TypeAlias = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 """What one option says: the values of each time that it was given."""
@@ -36,7 +36,7 @@ class EditArguments:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run's folder, or a PLY of `python -m gsdff.export` or of this, its .basis.safetensors beside it."""
     edits: Path | None = None
-    """A list of edits, .toml or .yaml (`gsdff.edit_file` describes it)."""
+    """A list of edits, .toml or .yaml (`gsdff.editing.toml_file` describes it)."""
     extract: Annotated[Flag, tyro.conf.arg(metavar="TEXT ...")] = ()
     """Take everything else out."""
     delete: Annotated[Flag, tyro.conf.arg(metavar="TEXT ...")] = ()
@@ -96,9 +96,9 @@ def main() -> None:
     out = choose_out(arguments)
     record = choose_record(arguments, edits, out)
 
-    from gsdff.edit_file import write_edits
-    from gsdff.editing import apply_edits
-    from gsdff.subject import open_subject
+    from gsdff.editing.apply import apply_edits
+    from gsdff.editing.toml_file import write_edits
+    from gsdff.field.subject import open_subject
 
     asks = any(step.selector.selection is None for step in edits.steps)
     subject = open_subject(arguments.run, choose_device(arguments.device), data=arguments.data, asks=asks)
@@ -122,9 +122,9 @@ def main() -> None:
 
 def collect_edits(arguments: EditArguments, argv: Sequence[str]) -> "EditList":
     """Those of the file, then those of the options, in the order that `argv` has them in."""
-    from gsdff.edit_file import read_edits
-    from gsdff.edit_flags import PARSERS
-    from gsdff.edit_steps import EditList, parse_color
+    from gsdff.editing.flags import PARSERS
+    from gsdff.editing.operations import EditList, parse_color
+    from gsdff.editing.toml_file import read_edits
 
     if arguments.views and arguments.all_held_out:
         raise UserError("--views and --all-held-out: expected one of them")
@@ -144,8 +144,8 @@ def collect_edits(arguments: EditArguments, argv: Sequence[str]) -> "EditList":
 
 def read_flags(arguments: EditArguments, argv: Sequence[str]) -> list["EditStep"]:
     """The edits of the options."""
-    from gsdff.edit_flags import PARSERS
-    from gsdff.edit_steps import Cleanup
+    from gsdff.editing.flags import PARSERS
+    from gsdff.editing.operations import Cleanup
 
     # tyro keeps the order of one option's values, argv that of the options
     given = {f"--{name}": iter(getattr(arguments, name)) for name in PARSERS}
@@ -184,7 +184,7 @@ def choose_out(arguments: EditArguments) -> Path:
 
 def choose_record(arguments: EditArguments, edits: "EditList", out: Path) -> Path | None:
     """Where to write the edits made; None where that is the file they are from, and it says the same."""
-    from gsdff.edit_file import read_edits
+    from gsdff.editing.toml_file import read_edits
 
     record = out.with_suffix(".toml")
     is_input = arguments.edits is not None and record.resolve() == arguments.edits.resolve()
@@ -197,7 +197,7 @@ def choose_record(arguments: EditArguments, edits: "EditList", out: Path) -> Pat
 
 def find_views(arguments: EditArguments, subject: "Subject") -> list["View"]:
     """The views to draw."""
-    from gsdff.field import find_view
+    from gsdff.field.field import find_view
 
     names = subject.scene.test_ids if arguments.all_held_out else dict.fromkeys(arguments.views)
     return [find_view(subject.scene, name) for name in names]
@@ -218,8 +218,8 @@ def save_pictures(
     out: Path, views: Sequence["View"], subject: "Subject", edited: "Gaussians", edits: "EditList"
 ) -> Iterator[Path]:
     """Before | after of every view."""
-    from gsdff.evaluation import picture_name
-    from gsdff.pictures import save_png, titled
+    from gsdff.evaluation.run import picture_name
+    from gsdff.io.pictures import save_png, titled
 
     for view in views:
         before, after = (
@@ -234,8 +234,8 @@ def find_flight(arguments: EditArguments, subject: "Subject") -> list["Camera"]:
     """The cameras of the turntable's frames; none where it is not asked for."""
     if not arguments.turntable:
         return []
-    from gsdff.camera_paths import orbit
-    from gsdff.video import FPS
+    from gsdff.io.camera_paths import orbit
+    from gsdff.io.video import FPS
 
     num_frames = max(1, round(FPS * arguments.turntable_seconds))
     return orbit([view.camera for view in subject.scene.views], num_frames)
@@ -247,8 +247,8 @@ def save_turntable(
     """Before | after from every camera, as a video."""
     from tqdm import tqdm
 
-    from gsdff.pictures import titled
-    from gsdff.video import save_video
+    from gsdff.io.pictures import titled
+    from gsdff.io.video import save_video
 
     def draw(camera: "Camera") -> "Picture":
         scenes = {"before": subject.gaussians, "after": edited}

@@ -8,7 +8,7 @@ import tyro
 
 from gsdff.cli import choose_device, run_door
 from gsdff.errors import UserError
-from gsdff.ovs_options import OvsOptions, OvsProtocol
+from gsdff.evaluation.ovs.options import OvsOptions, OvsProtocol
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ def main() -> None:
     arguments = tyro.cli(EvaluateArguments, prog="python -m gsdff.evaluate")
     check_protocol(arguments)
     if arguments.protocol is not None:
-        from gsdff.ovs_evaluation import evaluate_ovs
-        from gsdff.ovs_report import format_ovs
+        from gsdff.evaluation.ovs.protocols import evaluate_ovs
+        from gsdff.evaluation.ovs.report import format_ovs
 
         options = {"options": arguments.ovs, "data": arguments.data, "device": choose_device("auto")}
         result, path = evaluate_ovs(arguments.run, arguments.protocol, arguments.labels, **options)
         print(format_ovs(result))
         print(f"\nwritten to {path}, pictures to {path.with_suffix('')}")
         return
-    from gsdff.evaluation import evaluate_run, format_evaluation
+    from gsdff.evaluation.run import evaluate_run, format_evaluation
 
     evaluation = evaluate_run(
         arguments.run, labels=arguments.labels, classes=arguments.classes, download=arguments.download

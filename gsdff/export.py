@@ -40,11 +40,11 @@ def export_run(arguments: ExportArguments) -> Path:
     """Writes the file and gives its path; what its features mean goes beside it as `<stem>.basis.safetensors`."""
     import torch
 
-    from gsdff.features import decode
-    from gsdff.field import describe_run
-    from gsdff.ply import read_ply, write_compressed_ply, write_ply, write_splat
-    from gsdff.runs import load_run
-    from gsdff.sidecar import Sidecar, sidecar_path
+    from gsdff.field.field import describe_run
+    from gsdff.io.ply import read_ply, write_compressed_ply, write_ply, write_splat
+    from gsdff.io.runs import load_run
+    from gsdff.io.sidecar import Sidecar, sidecar_path
+    from gsdff.latents import decode
 
     source = arguments.run
     path = arguments.out or default_path(source, arguments.format)

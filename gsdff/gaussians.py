@@ -30,7 +30,7 @@ class Gaussians:
     shN: Float[Tensor, "N B 3"]
     """Higher bands, B = (degree + 1)^2 - 1, in gsplat's (and 3DGS's) order."""
     features: Float[Tensor, "N K"] | None = None
-    """Latent features z; the T-dimensional feature is B z (`gsdff.features`)."""
+    """Latent features z; the T-dimensional feature is B z (`gsdff.latents`)."""
 
     def __len__(self) -> int:
         return len(self.means)

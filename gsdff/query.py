@@ -11,8 +11,8 @@ from gsdff.cli import choose_device, run_door
 from gsdff.errors import UserError
 
 if TYPE_CHECKING:
-    from gsdff.asking import Answer, Query
-    from gsdff.field import Field
+    from gsdff.field.field import Field
+    from gsdff.field.query import Answer, Query
     from gsdff.scene import View
 
 log = logging.getLogger("gsdff")
@@ -74,9 +74,9 @@ def main() -> None:
     query = read_query(arguments)
     check_files(arguments)
 
-    from gsdff.answer_pictures import save_answer
-    from gsdff.asking import answer, prepare, show
-    from gsdff.field import open_field
+    from gsdff.field.field import open_field
+    from gsdff.field.query import answer, prepare, show
+    from gsdff.field.result_pictures import save_answer
 
     field = open_field(arguments.run, choose_device(arguments.device), data=arguments.data)
     asked = prepare(field, query)
@@ -98,8 +98,8 @@ def main() -> None:
 
 def read_query(arguments: QueryArguments) -> "Query":
     """The question; `UserError` where it makes no sense."""
-    from gsdff.asking import Query
-    from gsdff.exemplars import Box, OneGaussian, PictureFile, Pixel
+    from gsdff.field.examples import Box, OneGaussian, PictureFile, Pixel
+    from gsdff.field.query import Query
 
     examples = {
         "--pixel": arguments.pixel and Pixel(*arguments.pixel),

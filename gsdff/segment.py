@@ -51,9 +51,9 @@ def main() -> None:
     arguments = tyro.cli(SegmentArguments, prog="python -m gsdff.segment")
     check_options(arguments)
 
-    from gsdff.asking import Query
-    from gsdff.field import open_field
-    from gsdff.segmentation_export import SegmentationFolder, export_segmentation, format_segmentation
+    from gsdff.field.field import open_field
+    from gsdff.field.query import Query
+    from gsdff.field.segmentation import SegmentationFolder, export_segmentation, format_segmentation
 
     query = Query(classes=arguments.classes, prompts=arguments.prompt, method="argmax")
     folder = SegmentationFolder(arguments.out or default_folder(arguments.run))
@@ -89,7 +89,7 @@ def default_folder(source: Path) -> Path:
 
 def find_views(arguments: SegmentArguments, scene: "Scene") -> list["View"]:
     """The views to write label maps of; each once."""
-    from gsdff.field import find_view
+    from gsdff.field.field import find_view
 
     if arguments.all_held_out:
         if not scene.test_ids:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from gsdff.cli import choose_device, run_door
-from gsdff.config import DEMO, TrainConfig
-from gsdff.config_file import absolute, check_config, find_preset, flatten, read_config, to_table, write_config
+from gsdff.config.file import absolute, check_config, find_preset, flatten, read_config, to_table, write_config
+from gsdff.config.options import DEMO, TrainConfig
 from gsdff.errors import UserError
 
 if TYPE_CHECKING:
-    from gsdff.runs import RunFolder
+    from gsdff.io.runs import RunFolder
     from gsdff.scene import Scene
-    from gsdff.trainer import Trainer
+    from gsdff.training.trainer import Trainer
     from gsdff.viewer.live import Live
     from gsdff.viewer.server import Address
 
@@ -54,10 +54,10 @@ def main() -> None:
     check_config(config)
     address = find_page(arguments)
 
-    from gsdff.checkpoint import list_checkpoints, load_checkpoint
     from gsdff.data import load_scene
-    from gsdff.distill import check_features
-    from gsdff.runs import RunFolder, data_folder
+    from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
+    from gsdff.io.runs import RunFolder, data_folder
+    from gsdff.training.feature_loss import check_features
 
     folder = RunFolder(run_folder(config))
     config = replace(config, out=None)  # a run does not depend on where it is kept
@@ -92,9 +92,9 @@ def run(
     address, where there is one."""
     import torch
 
-    from gsdff.report import Report
-    from gsdff.start import first_gaussians
-    from gsdff.trainer import Trainer, train
+    from gsdff.training.report import Report
+    from gsdff.training.start import first_gaussians
+    from gsdff.training.trainer import Trainer, train
 
     device = torch.device(choose_device(config.device))
     size = f"{scene.views[0].camera.width}x{scene.views[0].camera.height}"
@@ -121,8 +121,8 @@ def finish(trainer: "Trainer", scene: "Scene", folder: "RunFolder") -> None:
     """Writes scene.ply and says how it went."""
     import torch
 
-    from gsdff.ply import write_ply
-    from gsdff.report import last_line
+    from gsdff.io.ply import write_ply
+    from gsdff.training.report import last_line
 
     shutil.rmtree(folder.filtered, ignore_errors=True)  # large, and made anew whenever stage 2 starts
     gaussians = trainer.gaussians.map(torch.detach).to("cpu")
@@ -182,7 +182,7 @@ def options_below(first: TrainArguments) -> TrainConfig:
 
 def options_below_files(first: TrainArguments) -> TrainConfig:
     """The options of the run that is resumed or started from, or the preset for the device."""
-    from gsdff.runs import RunFolder, data_folder
+    from gsdff.io.runs import RunFolder, data_folder
 
     resumed, source = RunFolder(run_folder(first.options)), first.options.stage1_from
     if first.resume and resumed.config.is_file():
@@ -223,7 +223,7 @@ def choose_teacher(config: TrainConfig) -> str:
 def choose_masks(config: TrainConfig) -> str:
     """The segmenter's name, and what `auto` stands for where masks are needed."""
     from gsdff.masks import choose_segmenter
-    from gsdff.smoothness import needs_segments
+    from gsdff.training.smoothing_losses import needs_segments
 
     return choose_segmenter(config.masks) if needs_segments(config.smoothing) else config.masks.name
 

@@ -28,20 +28,20 @@ from study_tools import clean_cosine
 from tqdm import tqdm
 
 from gsdff.cli import run_door
-from gsdff.config import DEMO, TeacherConfig, TrainConfig
-from gsdff.config_file import to_table
+from gsdff.config.file import to_table
+from gsdff.config.options import DEMO, TeacherConfig, TrainConfig
 from gsdff.data import load_scene
 from gsdff.errors import UserError
-from gsdff.evaluation import score_images
-from gsdff.feature_evaluation import evaluate_features
+from gsdff.evaluation.classes import find_questions
+from gsdff.evaluation.features import evaluate_features
+from gsdff.evaluation.label_metrics import Mean, speckles
+from gsdff.evaluation.run import score_images
 from gsdff.files import whole_file
-from gsdff.questions import find_questions
-from gsdff.runs import LoadedRun, RunFolder, load_run
+from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.scene import Scene
-from gsdff.segmentation_metrics import Mean, speckles
-from gsdff.start import first_gaussians
 from gsdff.teachers import open_teacher
-from gsdff.trainer import Trainer
+from gsdff.training.start import first_gaussians
+from gsdff.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

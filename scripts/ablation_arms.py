@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gsdff.config import TrainConfig
-from gsdff.config_file import find_preset, lay_over, read_table
+from gsdff.config.file import find_preset, lay_over, read_table
+from gsdff.config.options import TrainConfig
 from gsdff.labels import INSTANCES_FOLDER, find_label_images, read_instances
 from gsdff.scene import VOID, Scene
 

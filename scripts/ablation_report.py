@@ -14,9 +14,9 @@ from bench_rasterizer import machine
 from PIL import Image
 from study_tools import markdown_table, mean_and_spread
 
-from gsdff.pictures import GAP, TITLE_HEIGHT, save_png, stacked, titled
+from gsdff.evaluation.label_metrics import boundary_distance
+from gsdff.io.pictures import GAP, TITLE_HEIGHT, save_png, stacked, titled
 from gsdff.scene import Scene
-from gsdff.segmentation_metrics import boundary_distance
 
 FOLDER = "smoothness"
 """Below the documents' folder."""

@@ -26,22 +26,22 @@ from bench_rasterizer import machine, print_table, spread
 from tqdm import tqdm
 
 from gsdff.cli import run_door
-from gsdff.config import FeatureConfig, Stage2Config, TeacherConfig, TrainConfig
-from gsdff.config_file import lay_over
-from gsdff.config_smoothing import MaskConfig, SmoothingConfig
+from gsdff.config.file import lay_over
+from gsdff.config.options import FeatureConfig, Stage2Config, TeacherConfig, TrainConfig
+from gsdff.config.smoothing import MaskConfig, SmoothingConfig
 from gsdff.data import load_scene
-from gsdff.distill import FeatureTerm
 from gsdff.errors import UserError
-from gsdff.feature_evaluation import evaluate_features
-from gsdff.lift import FeatureTarget, lift_features
+from gsdff.evaluation.features import evaluate_features
+from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.render import render_features
-from gsdff.runs import LoadedRun, RunFolder, load_run
 from gsdff.scene import Scene
-from gsdff.start import read_splat
-from gsdff.targets import enlarge_target
 from gsdff.teachers import open_teacher
 from gsdff.teachers.store import open_store
-from gsdff.trainer import Trainer
+from gsdff.training.feature_loss import FeatureTerm
+from gsdff.training.lift import FeatureTarget, lift_features
+from gsdff.training.start import read_splat
+from gsdff.training.teacher_targets import enlarge_target
+from gsdff.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 CHILD = (

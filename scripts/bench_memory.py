@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 
 from gsdff.cameras import Camera, WorldFrame
-from gsdff.config import Stage1Config, TeacherConfig, TrainConfig
+from gsdff.config.options import Stage1Config, TeacherConfig, TrainConfig
 from gsdff.scene import Scene, View
-from gsdff.start import first_gaussians
-from gsdff.trainer import Trainer
+from gsdff.training.start import first_gaussians
+from gsdff.training.trainer import Trainer
 
 
 def peak_mib() -> float:

@@ -46,14 +46,14 @@ from torch import Tensor
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.cli import run_door
 from gsdff.errors import UserError
-from gsdff.field import find_view
+from gsdff.field.field import find_view
+from gsdff.field.subject import open_subject
 from gsdff.gaussians import Gaussians
+from gsdff.io.pictures import save_png, titled
+from gsdff.io.ply import read_ply
 from gsdff.metrics import psnr
-from gsdff.pictures import save_png, titled
-from gsdff.ply import read_ply
 from gsdff.render import rasterization
 from gsdff.render.reference import evaluate_sh
-from gsdff.subject import open_subject
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -31,7 +31,7 @@ from gsdff.cameras import Camera
 from gsdff.cli import run_door
 from gsdff.data import load_scene
 from gsdff.errors import UserError
-from gsdff.runs import RunFolder, load_run
+from gsdff.io.runs import RunFolder, load_run
 from gsdff.scene import View
 from gsdff.teachers.basis import fit_basis
 from gsdff.teachers.precomputed import PrecomputedTeacher

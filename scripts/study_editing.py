@@ -34,15 +34,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.cli import run_door
-from gsdff.edit_steps import Selector
-from gsdff.edits import delete, extract
+from gsdff.editing.functional import delete, extract
+from gsdff.editing.operations import Selector
 from gsdff.errors import UserError
+from gsdff.field.subject import Subject, open_subject
 from gsdff.gaussians import Gaussians
 from gsdff.labels import find_truth
-from gsdff.lift import FeatureTarget, lift_features
 from gsdff.render import render_features, render_rgb
 from gsdff.scene import View
-from gsdff.subject import Subject, open_subject
+from gsdff.training.lift import FeatureTarget, lift_features
 
 LEVELS = (8, 2)
 """Of 255: the first is about what can be seen side by side, the second all but rounding."""

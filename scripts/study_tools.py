@@ -5,9 +5,9 @@ from statistics import fmean
 
 import torch
 
-from gsdff.features import encode, teacher_cosine
+from gsdff.io.runs import LoadedRun, RunFolder
+from gsdff.latents import encode, teacher_cosine
 from gsdff.render import render_features
-from gsdff.runs import LoadedRun, RunFolder
 from gsdff.scene import Scene
 from gsdff.teachers.basis import Basis
 from gsdff.teachers.toy import ToyTeacher

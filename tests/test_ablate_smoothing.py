@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from tiny_field import make_scene
 
-from gsdff.config import TrainConfig
-from gsdff.config_file import check_config, to_table
+from gsdff.config.file import check_config, to_table
+from gsdff.config.options import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "scripts" / "ablate_smoothing.py"

@@ -22,7 +22,7 @@ from gsdff.cameras import WorldFrame
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
 from gsdff.gaussians import Gaussians
-from gsdff.ply import read_ply, write_compressed_ply, write_ply, write_splat
+from gsdff.io.ply import read_ply, write_compressed_ply, write_ply, write_splat
 from gsdff.render import render_rgb
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"

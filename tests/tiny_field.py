@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from gsdff.cameras import Camera, WorldFrame
-from gsdff.config import FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
-from gsdff.config_smoothing import GraphConfig, SmoothingConfig
-from gsdff.distill import prepare_features
+from gsdff.config.options import FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
+from gsdff.config.smoothing import GraphConfig, SmoothingConfig
 from gsdff.gaussians import Gaussians
 from gsdff.scene import Scene, View
+from gsdff.training.feature_loss import prepare_features
 
 
 def make_gaussians(count: int, generator: torch.Generator, dim: int | None = None) -> Gaussians:

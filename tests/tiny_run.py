@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from gsdff.cameras import Camera, WorldFrame
-from gsdff.checkpoint import save_checkpoint
-from gsdff.config import TeacherConfig, TrainConfig
-from gsdff.config_file import write_config
+from gsdff.config.file import write_config
+from gsdff.config.options import TeacherConfig, TrainConfig
 from gsdff.gaussians import Gaussians
+from gsdff.io.checkpoint import save_checkpoint
 from gsdff.render import render_rgb
 from gsdff.teachers.basis import Basis
 

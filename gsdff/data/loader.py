@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64, UInt8
 
 from gsdff.cameras import WorldFrame
-from gsdff.config import DataConfig
+from gsdff.config.options import DataConfig
 from gsdff.data import colmap, transforms
 from gsdff.data.capture import Capture, list_photos
 from gsdff.data.develop import develop

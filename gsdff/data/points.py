@@ -7,7 +7,7 @@ from jaxtyping import Float64, UInt8
 
 from gsdff.errors import UserError
 
-# The PLY reader for Gaussians belongs to gsdff.ply, a tool beside this one; a point cloud needs six columns of it.
+# The PLY reader for Gaussians belongs to gsdff.io.ply, a tool beside this one; a point cloud needs six columns of it.
 PLY_TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
     "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int32, UInt8
 from torch import Tensor
 
-from gsdff.config_smoothing import MaskConfig
+from gsdff.config.smoothing import MaskConfig
 from gsdff.scene import Scene, View
 from gsdff.weights import WEIGHTS, is_fetched
 

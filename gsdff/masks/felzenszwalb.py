@@ -5,7 +5,7 @@ from jaxtyping import Int32, UInt8
 from skimage.segmentation import felzenszwalb
 from torch import Tensor
 
-from gsdff.config_smoothing import FelzenszwalbConfig
+from gsdff.config.smoothing import FelzenszwalbConfig
 from gsdff.errors import UserError
 from gsdff.masks.partition import MAX_SEGMENTS, number_by_area
 from gsdff.scene import View

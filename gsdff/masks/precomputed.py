@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Int32, UInt8
 from torch import Tensor
 
-from gsdff.config_smoothing import MaskConfig
+from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
 from gsdff.labels import read_instances
 from gsdff.masks.partition import partition

@@ -13,7 +13,7 @@ from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 from segment_anything.utils.amg import MaskData
 from torch import Tensor, nn
 
-from gsdff.config_smoothing import MaskConfig
+from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
 from gsdff.files import hash_file
 from gsdff.masks.partition import partition

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gsdff.config import TeacherConfig
+from gsdff.config.options import TeacherConfig
 from gsdff.scene import Scene, View
 from gsdff.teachers.texts import TextVectors
 

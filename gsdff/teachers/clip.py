@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gsdff.config import TeacherConfig
+from gsdff.config.options import TeacherConfig
 from gsdff.scene import View
 from gsdff.teachers.backbones import TEACHER_OPTIONS, find_clip, load_clip, standardize, tokenize
 from gsdff.teachers.network import NetworkTeacher, fit, resize, slide

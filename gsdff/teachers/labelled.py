@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gsdff.config import TeacherConfig
+from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.labels import LabelClass, find_label_images
 from gsdff.scene import Scene, View

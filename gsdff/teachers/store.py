@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from gsdff.config import FeatureConfig
+from gsdff.config.options import FeatureConfig
 from gsdff.errors import UserError
 from gsdff.files import whole_file
 from gsdff.scene import View

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from gsdff.config import TeacherConfig
+from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.features import area_shares
 from gsdff.labels import INSTANCES_FOLDER, find_label_images, read_instances
+from gsdff.latents import area_shares
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers.labelled import show
 from gsdff.teachers.texts import TextVectors, name_classes

@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from gsdff.asking import Asked, Query, answer, prepare
 from gsdff.cameras import WorldFrame
-from gsdff.edit_steps import Delete, Extract, Operation, Selector
-from gsdff.editing import apply_operation, takes_apart
+from gsdff.editing.apply import apply_operation, takes_apart
+from gsdff.editing.operations import Delete, Extract, Operation, Selector
 from gsdff.errors import UserError
-from gsdff.field import Field
+from gsdff.field.field import Field
+from gsdff.field.query import Asked, Query, answer, prepare
+from gsdff.field.subject import select_asked
 from gsdff.gaussians import Gaussians
 from gsdff.selection import Selection
-from gsdff.subject import select_asked
 
 Combine = Literal["replace", "add", "subtract", "within"]
 """What a new selection does to the one there is."""

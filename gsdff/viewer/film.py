@@ -9,10 +9,10 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from gsdff.camera_paths import interpolate
 from gsdff.cameras import Camera
 from gsdff.errors import UserError
-from gsdff.video import FPS, save_video
+from gsdff.io.camera_paths import interpolate
+from gsdff.io.video import FPS, save_video
 
 FLIGHT_FPS = 30
 """Steps a second of a flight in the page."""

@@ -17,11 +17,11 @@ from weakref import WeakKeyDictionary
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.field import Field, field_of_run
+from gsdff.field.field import Field, field_of_run
+from gsdff.field.subject import Subject
 from gsdff.gaussians import Gaussians
-from gsdff.runs import LoadedRun, RunFolder, data_folder
-from gsdff.subject import Subject
-from gsdff.trainer import Trainer
+from gsdff.io.runs import LoadedRun, RunFolder, data_folder
+from gsdff.training.trainer import Trainer
 from gsdff.viewer.progress import Progress
 from gsdff.viewer.server import Address, Server
 from gsdff.viewer.tab import Tab

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from gsdff.pictures import heat, label_palette
+from gsdff.io.pictures import heat, label_palette
 
 MAX_LEGEND = 40
 """Classes that a legend tells."""

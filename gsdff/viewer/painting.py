@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from gsdff.asking import score
 from gsdff.cameras import Camera
 from gsdff.errors import UserError
-from gsdff.features import MIN_NORM, text_cosine
+from gsdff.field.query import score
+from gsdff.field.relevancy import classify
+from gsdff.io.pictures import PcaBasis, heat, label_colors, label_palette, pca_colors
+from gsdff.io.runs import RunFolder
+from gsdff.latents import MIN_NORM, text_cosine
 from gsdff.masks.store import MaskStore
-from gsdff.pictures import PcaBasis, heat, label_colors, label_palette, pca_colors
-from gsdff.relevancy import classify
 from gsdff.render import render_depth, render_features, render_rgb
-from gsdff.runs import RunFolder
 from gsdff.scene import View
 from gsdff.teachers.store import FeatureStore
 from gsdff.viewer.document import Shown

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-from gsdff.asking import Asked
-from gsdff.edit_steps import Delete
+from gsdff.editing.operations import Delete
+from gsdff.field.query import Asked
 from gsdff.viewer.document import Shown
 from gsdff.viewer.markup import color_bar, legend, line, small
 from gsdff.viewer.screen import Screen

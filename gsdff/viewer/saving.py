@@ -6,10 +6,10 @@ from pathlib import Path
 from jaxtyping import UInt8
 from torch import Tensor
 
-from gsdff.edit_file import write_edits
-from gsdff.edit_steps import EditList, EditStep, Selector
+from gsdff.editing.operations import EditList, EditStep, Selector
+from gsdff.editing.toml_file import write_edits
 from gsdff.errors import UserError
-from gsdff.pictures import save_png
+from gsdff.io.pictures import save_png
 from gsdff.selection import Selection
 from gsdff.viewer.document import Document
 from gsdff.viewer.world import World

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gsdff.asking import Query
 from gsdff.cameras import Camera
-from gsdff.edit_steps import Move, Recolor
+from gsdff.editing.operations import Move, Recolor
 from gsdff.errors import UserError
-from gsdff.exemplars import Seen
+from gsdff.field.examples import Seen
+from gsdff.field.query import Query
 from gsdff.viewer import saving
 from gsdff.viewer.document import Combine, Document, Look, Shown
 from gsdff.viewer.film import Film

@@ -13,16 +13,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gsdff.camera_paths import find_up
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.errors import UserError
-from gsdff.field import Field
+from gsdff.field.field import Field
+from gsdff.field.subject import Subject, open_subject
 from gsdff.gaussians import Gaussians
-from gsdff.pictures import PcaBasis, fit_pca
+from gsdff.io.camera_paths import find_up
+from gsdff.io.pictures import PcaBasis, fit_pca
 from gsdff.render import render_depth
 from gsdff.rotation import quats_to_matrices
 from gsdff.scene import View
-from gsdff.subject import Subject, open_subject
 from gsdff.viewer.progress import Progress
 from gsdff.viewer.turns import Turns
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gsdff.config import DataConfig
+from gsdff.config.options import DataConfig
 from gsdff.data import load_scene
 from gsdff.data.demo import write_demo_scene
 from gsdff.data.demo.light import visibility

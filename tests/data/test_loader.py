@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gsdff.config import DataConfig
+from gsdff.config.options import DataConfig
 from gsdff.data import load_scene
 from gsdff.errors import UserError
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mask_views import make_view, random_image
 
-from gsdff.config_smoothing import FelzenszwalbConfig
+from gsdff.config.smoothing import FelzenszwalbConfig
 from gsdff.errors import UserError
 from gsdff.masks import felzenszwalb
 from gsdff.masks.felzenszwalb import FelzenszwalbSegmenter

@@ -8,7 +8,7 @@ import torch
 from mask_views import make_view
 
 from gsdff.cameras import WorldFrame
-from gsdff.config_smoothing import MaskConfig
+from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
 from gsdff.masks import choose_segmenter, open_segmenter
 from gsdff.scene import Scene

@@ -9,7 +9,7 @@ import torch
 from mask_views import make_view
 from PIL import Image
 
-from gsdff.config_smoothing import MaskConfig
+from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
 from gsdff.masks.precomputed import PrecomputedSegmenter, decode_runs
 

@@ -9,7 +9,7 @@ from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor
 
-from gsdff.config_smoothing import MaskConfig, SamConfig
+from gsdff.config.smoothing import MaskConfig, SamConfig
 from gsdff.errors import UserError
 from gsdff.masks import sam
 from gsdff.masks.partition import partition

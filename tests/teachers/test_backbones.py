@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from tiny_clip import TINY, cut_network, make_view, make_weights, open_tiny, tiny_clip
 from torch import nn
 
-from gsdff.config import TeacherConfig
+from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.teachers.clip import ClipTeacher
 

@@ -12,15 +12,15 @@ from tiny_clip import TINY, make_view, open_tiny, tiny_clip
 from tiny_run import make_gaussians, write_run
 
 from gsdff import teachers
-from gsdff.asking import Query, ask
-from gsdff.config import TeacherConfig
-from gsdff.config_file import read_config, write_config
-from gsdff.exemplars import PictureFile, look_up
+from gsdff.config.file import read_config, write_config
+from gsdff.config.options import TeacherConfig
 from gsdff.export import ExportArguments, export_run
-from gsdff.features import text_cosine
-from gsdff.field import open_field
-from gsdff.relevancy import DEFAULT_NEGATIVES
-from gsdff.sidecar import Sidecar, sidecar_path
+from gsdff.field.examples import PictureFile, look_up
+from gsdff.field.field import open_field
+from gsdff.field.query import Query, ask
+from gsdff.field.relevancy import DEFAULT_NEGATIVES
+from gsdff.io.sidecar import Sidecar, sidecar_path
+from gsdff.latents import text_cosine
 from gsdff.teachers.basis import Basis
 
 

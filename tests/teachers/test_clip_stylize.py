@@ -12,16 +12,16 @@ from tiny_clip import TINY, cut_network, tiny_clip
 from tiny_run import TinyRun, make_gaussians, write_run
 
 from gsdff import edit
-from gsdff.config import TeacherConfig
-from gsdff.config_file import read_config, write_config
-from gsdff.edit_file import read_edits, write_edits
-from gsdff.edit_steps import EditList, EditStep, Selector, Stylize
+from gsdff.config.file import read_config, write_config
+from gsdff.config.options import TeacherConfig
+from gsdff.editing.operations import EditList, EditStep, Selector, Stylize
+from gsdff.editing.stylize import open_judge, stylize
+from gsdff.editing.toml_file import read_edits, write_edits
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
-from gsdff.ply import read_ply
-from gsdff.runs import load_run
-from gsdff.stylize import open_judge, stylize
-from gsdff.subject import open_subject
+from gsdff.field.subject import open_subject
+from gsdff.io.ply import read_ply
+from gsdff.io.runs import load_run
 from gsdff.teachers.basis import Basis
 
 CHAIR = torch.arange(60) < NUM_CHAIR
@@ -93,7 +93,7 @@ def test_held_out_photos_are_not_looked_at(run, weights, monkeypatch):
         seen.extend(cameras)
         return stylize(gaussians, mask, cameras, *rest, **options)
 
-    monkeypatch.setattr("gsdff.subject.stylize", spy)
+    monkeypatch.setattr("gsdff.field.subject.stylize", spy)
     subject.restyle(subject.gaussians, CHAIR, EditStep(Stylize("red"), Selector(("chair",))), judge=None)
     assert list(map(id, seen)) == [id(subject.scene.views[i].camera) for i in subject.scene.train_ids]
     assert len(seen) == 8

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tiny_clip import cut_network, make_view
 from torch import Tensor
 
-from gsdff.config import TeacherConfig
+from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.teachers import backbones
 from gsdff.teachers.dino import DinoTeacher

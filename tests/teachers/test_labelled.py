@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from gsdff.cameras import Camera, WorldFrame
-from gsdff.config import TeacherConfig
+from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers import open_teacher

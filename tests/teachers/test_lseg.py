@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gsdff.cameras import Camera
-from gsdff.config import TeacherConfig
+from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.scene import View
 from gsdff.teachers.lseg import TEXT_SHAPES, LSegTeacher

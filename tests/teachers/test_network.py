@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gsdff.cameras import Camera
-from gsdff.config import TeacherConfig
+from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.scene import View
 from gsdff.teachers.network import NetworkTeacher, fit, resize, slide

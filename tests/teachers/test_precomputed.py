@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gsdff.cameras import Camera, WorldFrame
-from gsdff.config import TeacherConfig
+from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.scene import Scene, View
 from gsdff.teachers import open_teacher

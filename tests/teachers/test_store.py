@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gsdff.cameras import Camera
-from gsdff.config import FeatureConfig
+from gsdff.config.options import FeatureConfig
 from gsdff.errors import UserError
 from gsdff.scene import View
 from gsdff.teachers import store as store_module

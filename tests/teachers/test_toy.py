@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gsdff.cameras import Camera, WorldFrame
-from gsdff.config import TeacherConfig, ToyConfig
+from gsdff.config.options import TeacherConfig, ToyConfig
 from gsdff.errors import UserError
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers import open_teacher

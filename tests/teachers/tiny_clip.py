@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gsdff.cameras import Camera
-from gsdff.config import TeacherConfig
+from gsdff.config.options import TeacherConfig
 from gsdff.scene import View
 from gsdff.teachers import backbones
 from gsdff.teachers.clip import ClipTeacher

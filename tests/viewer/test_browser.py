@@ -21,9 +21,9 @@ from torch import Tensor
 
 from gsdff import edit
 from gsdff.cameras import Camera
-from gsdff.ply import read_ply
+from gsdff.io.ply import read_ply
+from gsdff.io.runs import load_run
 from gsdff.render import render_features, render_rgb
-from gsdff.runs import load_run
 from gsdff.viewer.server import Server, find_address
 
 pytestmark = [

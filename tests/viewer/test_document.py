@@ -8,12 +8,12 @@ import torch
 from tiny_answers import NUM_CHAIR
 
 from gsdff import edit as edit_door
-from gsdff.asking import Query, ask
-from gsdff.edit_steps import Delete, Extract, Move, Recolor
+from gsdff.editing.operations import Delete, Extract, Move, Recolor
 from gsdff.errors import UserError
-from gsdff.exemplars import OneGaussian, Seen
 from gsdff.export import ExportArguments, export_run
-from gsdff.ply import write_ply
+from gsdff.field.examples import OneGaussian, Seen
+from gsdff.field.query import Query, ask
+from gsdff.io.ply import write_ply
 from gsdff.viewer.document import Document
 from gsdff.viewer.saving import save_edits
 from gsdff.viewer.world import World, open_world

@@ -19,19 +19,19 @@ import viser
 from tiny_scene import TinyDataset
 
 from gsdff import train as door
-from gsdff.asking import Query
 from gsdff.cameras import WorldFrame
-from gsdff.config import DataConfig, FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
-from gsdff.config_file import write_config
+from gsdff.config.file import write_config
+from gsdff.config.options import DataConfig, FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
 from gsdff.data import load_scene
-from gsdff.edit_steps import Delete
+from gsdff.editing.operations import Delete
 from gsdff.errors import UserError
-from gsdff.field import field_of_run
-from gsdff.report import Report
-from gsdff.runs import RunFolder, load_run
-from gsdff.start import first_gaussians
-from gsdff.subject import Subject
-from gsdff.trainer import Trainer, train
+from gsdff.field.field import field_of_run
+from gsdff.field.query import Query
+from gsdff.field.subject import Subject
+from gsdff.io.runs import RunFolder, load_run
+from gsdff.training.report import Report
+from gsdff.training.start import first_gaussians
+from gsdff.training.trainer import Trainer, train
 from gsdff.viewer import live as live_module
 from gsdff.viewer.document import Document
 from gsdff.viewer.live import Live

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from tiny_answers import NUM_CHAIR
 from tiny_world import look_at
 
-from gsdff.asking import Query, answer
 from gsdff.cameras import Camera
-from gsdff.exemplars import OneGaussian
-from gsdff.pictures import heat, label_colors, label_palette, pca_colors, to_bytes
+from gsdff.field.examples import OneGaussian
+from gsdff.field.query import Query, answer
+from gsdff.io.pictures import heat, label_colors, label_palette, pca_colors, to_bytes
+from gsdff.io.runs import RunFolder
 from gsdff.render import render_depth, render_features, render_rgb
-from gsdff.runs import RunFolder
 from gsdff.viewer.document import Document
 from gsdff.viewer.painting import (
     FLAT_PAINTERS,

@@ -14,11 +14,11 @@ from read_video import read_video
 from tiny_answers import NUM_CHAIR
 from tiny_run import make_gaussians
 
-from gsdff.asking import Query
 from gsdff.cameras import Camera
-from gsdff.edit_file import read_edits
-from gsdff.edit_steps import Delete, Move, Recolor
-from gsdff.ply import write_ply
+from gsdff.editing.operations import Delete, Move, Recolor
+from gsdff.editing.toml_file import read_edits
+from gsdff.field.query import Query
+from gsdff.io.ply import write_ply
 from gsdff.viewer.panel import NO_SPLIT, Panel
 from gsdff.viewer.tab import Tab, split_texts
 from gsdff.viewer.world import World, open_world

@@ -4,12 +4,12 @@ import torch
 from tiny_answers import NUM_CHAIR
 from tiny_world import look_at
 
-from gsdff.asking import Query, ask
-from gsdff.edit_file import read_edits
-from gsdff.edit_steps import Delete, Recolor, Selector
-from gsdff.field import open_field
-from gsdff.pictures import save_png
-from gsdff.ply import read_ply
+from gsdff.editing.operations import Delete, Recolor, Selector
+from gsdff.editing.toml_file import read_edits
+from gsdff.field.field import open_field
+from gsdff.field.query import Query, ask
+from gsdff.io.pictures import save_png
+from gsdff.io.ply import read_ply
 from gsdff.selection import Selection
 from gsdff.viewer.painting import paint
 from gsdff.viewer.saving import free_path, save_edits, save_scene, save_screenshot

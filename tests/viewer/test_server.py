@@ -172,6 +172,7 @@ def test_what_is_not_there_is_refused(door, tmp_path):
 
 def test_the_door_serves_until_it_is_interrupted(door, tiny, monkeypatch, capsys, caplog):
     caplog.set_level("INFO", logger="gsdff")
+
     class Interrupted:
         def wait(self) -> None:
             with socket.create_connection(("127.0.0.1", port)) as browser:

@@ -13,7 +13,7 @@ from tiny_run import make_gaussians
 
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
-from gsdff.ply import write_ply
+from gsdff.io.ply import write_ply
 from gsdff.rotation import matrices_to_quats
 from gsdff.viewer.document import Document
 from gsdff.viewer.painting import modes_of, paint

@@ -10,7 +10,7 @@ from tiny_answers import write_asked_run
 from tiny_run import TinyRun
 
 from gsdff.cameras import Camera
-from gsdff.runs import RunFolder
+from gsdff.io.runs import RunFolder
 from gsdff.viewer.document import Document
 from gsdff.viewer.world import World, open_world
 

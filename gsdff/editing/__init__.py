@@ -1,0 +1,1 @@
+"""Edits of selected Gaussians, and the files that list them."""

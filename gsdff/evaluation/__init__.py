@@ -1,0 +1,1 @@
+"""Scores of a run: images, features, and the protocols of published benchmarks."""

@@ -1,0 +1,1 @@
+"""The open-vocabulary segmentation benchmarks: LERF-OVS and 3D-OVS."""

@@ -1,0 +1,139 @@
+"""Scores of open-vocabulary segmentation for people: what was done in words, a table, pictures."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from gsdff.evaluation.ovs.options import OvsOptions
+from gsdff.evaluation.ovs.scores import Found
+from gsdff.evaluation.report import save_label_maps
+from gsdff.evaluation.run import picture_name
+from gsdff.field.relevancy import classify
+from gsdff.io.pictures import heat, save_png, spotlight, titled
+from gsdff.labels import LabelClass
+from gsdff.scene import View
+
+MARK = torch.tensor([0, 255, 0], dtype=torch.uint8)
+"""The peak's colour, which no heat has."""
+MARK_RADIUS = 4
+"""Pixels."""
+
+
+def describe_lerf_ovs(options: OvsOptions, negatives: str) -> dict[str, str]:
+    """What `score_lerf_ovs` does, for 2D and 3D."""
+    relevancy = f"LERF's relevancy (temperature {options.temperature:g}) against {negatives}"
+    stretched = "stretched from its range over {} to -1..1, clipped to 0..1 and cut above " + f"{options.threshold:g}"
+    by_relevancy = f"{relevancy}, {stretched.format('all of them')}"
+    by_argmax = (
+        "the text with the largest cosine among those of all labels, no negatives, as OpenGaussian scores LangSplat"
+    )
+    alone = (
+        f"drawn alone, hidden by nothing, as OpenGaussian has it; a pixel of opacity above {options.alpha:g} is theirs"
+    )
+    scene = (
+        "drawn in the scene, where others hide them, not as published; a pixel is theirs where most of what it shows is"
+    )
+    return {
+        "2d": f"features rendered, then {relevancy}; mean filter of {options.filter_size} px of the labelled picture; "
+        "localization: a largest value of the filtered map lies in a box of the category; mask: mean of filtered and "
+        f"unfiltered map, {stretched.format('the picture')}, majority vote of {options.majority_size} px; no choice "
+        "among levels; as LangSplat",
+        "3d": f"Gaussians by {by_argmax if options.select == 'argmax' else by_relevancy}; "
+        f"{alone if options.occlusion == 'alone' else scene}",
+        "mean": "over pairs of a category and a frame that shows it",
+    }
+
+
+def describe_3d_ovs(options: OvsOptions, negatives: str | None) -> dict[str, str]:
+    """What `score_3d_ovs` does."""
+    masks = "" if negatives is None else describe_lerf_ovs(options, negatives)["2d"]
+    masks = re.sub(r" localization: [^;]*;", "", masks)
+    argmax = "features rendered, then every pixel gets the class with the largest cosine, no negatives; as 3D-OVS"
+    return {
+        "2d": argmax if negatives is None else f"each class alone: {masks}",
+        "iou": "of each class in each view over all pixels, also those of no class; where a class is neither there "
+        "nor answered, none",
+        "accuracy": "share of all pixels with exactly the classes they have; class accuracy: share of a class's pixels",
+        "mean": "over classes and views",
+    }
+
+
+def save_found(
+    folder: Path,
+    view: View,
+    category: tuple[int, str],
+    masks: Mapping[str, Bool[Tensor, "H W"]],
+    found: Found,
+    row: Mapping[str, Any],
+) -> None:
+    """Writes photo | truth | relevancy | 2D | 3D; a green cross is the peak. `category`: its number and name."""
+    number, name = category
+    slug = re.sub(r"[^\w-]+", "-", name).strip("-")
+    panels = {
+        f"{name}": view.image,
+        "truth": spotlight(view.image, masks["truth"]),
+        "relevancy, " + ("hit" if row["is_hit"] else "miss"): _draw_heat(found),
+        f"2D, IoU {row['iou_2d']:.2f}": spotlight(view.image, found.mask),
+        f"3D, IoU {row['iou_3d']:.2f}": spotlight(view.image, masks["3D"]),
+    }
+    save_png(folder / f"{picture_name(view)}_{number:02d}_{slug}.png", titled(panels))
+
+
+def save_classes(folder: Path, view: View, classes: Sequence[str], masks: Mapping[str, Bool[Tensor, "Q H W"]]) -> None:
+    """Writes the photo and masks by their titles as colours, the first class on top, above a legend."""
+    maps = {title: classify(layers.float().movedim(0, -1), layers.any(0)) for title, layers in masks.items()}
+    rows = [LabelClass(i, name, name) for i, name in enumerate(classes)]
+    save_label_maps(folder / f"{picture_name(view)}.png", view, rows, maps)
+
+
+def format_ovs(result: Mapping[str, Any]) -> str:
+    """The result of `evaluate_ovs` as lines to print: what was done, and a row by category."""
+    held_out = f"{result['num_frames_held_out']} of them held out"
+    lines = [f"{result['num_frames']} labelled photos, {held_out}, of {result['labels']}"]
+    lines += [f"{title}: {what}" for title, what in result["protocol"].items()]
+    is_lerf = "iou_2d" in result["mean"]
+    heads, line = (LERF_HEADS, _lerf_row) if is_lerf else (CLASS_HEADS, _class_row)
+    rows = {"": heads} | {name: line(row) for name, row in result["categories"].items()}
+    rows |= {"mean": line(result["mean"])}
+    name_width = max(map(len, rows)) + 2
+    widths = [max(len(row[i]) for row in rows.values()) + 2 for i in range(len(heads))]
+    lines += [""]
+    for name, row in rows.items():
+        cells = "".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append((name.ljust(name_width) + cells).rstrip())
+    if not is_lerf:
+        lines.append(f"accuracy over all pixels: {result['mean']['accuracy']:.3f}")
+    return "\n".join(lines)
+
+
+LERF_HEADS = ["frames", "2D IoU", "localized", "Gaussians", "3D IoU", "above 0.25", "above 0.5"]
+CLASS_HEADS = ["IoU", "class accuracy"]
+
+
+def _lerf_row(row: Mapping[str, Any]) -> list[str]:
+    keys = ("iou_2d", "localization", "iou_3d", "accuracy_0.25", "accuracy_0.5")
+    iou_2d, localized, *in_3d = (_number(row[key]) for key in keys)
+    gaussians = f"{row['num_gaussians']:,}" if "num_gaussians" in row else ""
+    return [str(row["num"]), iou_2d, localized, gaussians, *in_3d]
+
+
+def _class_row(row: Mapping[str, Any]) -> list[str]:
+    return [_number(row["iou"]), _number(row["class_accuracy"])]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _draw_heat(found: Found) -> UInt8[Tensor, "H W 3"]:
+    low, high = found.heat.min(), found.heat.max()
+    picture = heat((found.heat - low) / (high - low).clamp_min(1e-6))
+    x, y = found.peaks[0].tolist()
+    picture[y, max(x - MARK_RADIUS, 0) : x + MARK_RADIUS + 1] = MARK
+    picture[max(y - MARK_RADIUS, 0) : y + MARK_RADIUS + 1, x] = MARK
+    return picture

@@ -1,0 +1,81 @@
+"""From a relevancy map to a place and a mask, as LangSplat's evaluation has it, and how right they are.
+
+Qin et al. 2024, "LangSplat: 3D Language Gaussian Splatting", section 4 and its published evaluation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from gsdff.errors import UserError
+from gsdff.evaluation.ovs.options import OvsOptions
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a relevancy map says of one category."""
+
+    heat: Float[Tensor, "H W"]
+    """The mean of the map and its filtered self."""
+    peaks: Int[Tensor, "P 2"]
+    """x, y of the largest value of the filtered map; more than one among equals."""
+    mask: Bool[Tensor, "H W"]
+
+
+def find(relevancy: Float[Tensor, "H W"], options: OvsOptions, scale: float = 1.0) -> Found:
+    """Peaks of the filtered map, and the mask of the mean of both maps: stretched, cut, and voted on by neighbours.
+
+    `scale` is the map's width over that of the labelled picture, whose pixels the windows of the options are in.
+    """
+    filtered = mean_filter(relevancy, max(1, round(options.filter_size * scale)))
+    heat = (relevancy + filtered) / 2
+    peaks = (filtered == filtered.max()).nonzero().flip(-1)
+    radius = round((options.majority_size - 1) / 2 * scale)
+    return Found(heat, peaks, majority(stretch(heat) > options.threshold, 2 * radius + 1))
+
+
+def mean_filter(values: Float[Tensor, "H W"], size: int) -> Float[Tensor, "H W"]:
+    """Means over squares of `size` pixels, the picture mirrored at its edge pixels; OpenCV's filter2D gives the same.
+
+    An even square reaches one pixel further to the left and top. `UserError` for one that mirroring cannot fill.
+    """
+    before, after = size // 2, (size - 1) // 2
+    if before >= min(values.shape):
+        raise UserError(
+            f"--ovs.filter-size: a mean filter of {size} pixels needs a picture of more than {before} pixels a side, "
+            f"got {values.shape[1]}x{values.shape[0]}"
+        )
+    padded = F.pad(values[None, None], (before, after, before, after), mode="reflect")
+    return F.avg_pool2d(F.avg_pool2d(padded, (size, 1), stride=1), (1, size), stride=1)[0, 0]
+
+
+def stretch(values: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+    """Values brought from their range to -1..1 and clipped to 0..1: the lower half of the range is 0."""
+    low, high = values.min(), values.max()
+    return (2 * (values - low) / (high - low + 1e-9) - 1).clamp(0, 1)
+
+
+def majority(mask: Bool[Tensor, "H W"], size: int) -> Bool[Tensor, "H W"]:
+    """What most pixels of the square of `size` (odd) around each say, as far as it lies in the picture; a tie is no.
+
+    LangSplat leaves the last row and column out of the squares.
+    """
+    share = F.avg_pool2d(mask[None, None].double(), size, stride=1, padding=size // 2, count_include_pad=False)
+    return share[0, 0] > 0.5
+
+
+def iou(mask: Bool[Tensor, "*S"], truth: Bool[Tensor, "*S"]) -> float:
+    """Intersection over union; NaN where both are empty."""
+    union = int((mask | truth).sum())
+    return int((mask & truth).sum()) / union if union else float("nan")
+
+
+def is_hit(peaks: Int[Tensor, "P 2"], boxes: Sequence[Sequence[float]]) -> bool:
+    """Whether some peak lies in some box [x0, y0, x1, y1], border included."""
+    x, y = peaks.unbind(-1)
+    inside = [(x >= x0) & (x <= x1) & (y >= y0) & (y <= y1) for x0, y0, x1, y1 in boxes]
+    return bool(torch.stack(inside).any())

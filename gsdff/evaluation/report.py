@@ -1,0 +1,89 @@
+"""Scores and maps of features for people to look at: a table, and pictures of the held-out views."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from gsdff.io.pictures import (
+    PcaBasis,
+    label_colors,
+    label_palette,
+    legend,
+    pca_colors,
+    save_png,
+    stacked,
+    titled,
+)
+from gsdff.labels import LabelClass
+from gsdff.scene import View
+
+
+def features_table(result: dict) -> str:
+    """The result of `evaluate_features` as lines to print; empty for {}."""
+    if not result:
+        return ""
+    dim, channels = result["features"]["dim"], result["teacher"]["channels"]
+    lines = [
+        f"features: {dim} of {channels} channels, {result['features']['kept_energy']:.4f} of the teacher's energy",
+        f"cosine to the teacher ({result['teacher']['name']}): {_number(result['cosine_to_teacher'], '.4f')}, "
+        f"mean of {result['num_views']} held-out views",
+    ]
+    if (maps := result.get("label_maps")) is None:
+        return "\n".join(lines)
+    lines.append(f"agreement with the teacher: {_number(maps['agreement_with_teacher'])} of its pixels")
+    lines.append(f"{len(maps['classes'])} classes compete ({', '.join(maps['classes'])})")
+    labels = result.get("labels")
+    if labels and labels["ignored"]:
+        lines.append(f"pixels of other classes do not count ({', '.join(labels['ignored'])})")
+    if labels and labels["not_in_mean"]:
+        lines.append(f"the means leave out {', '.join(labels['not_in_mean'])}")
+    rows = [] if labels is None else _truth_rows(labels)
+    rows += [_row("in speckles", maps, "speckle_share"), _row("view consistency", maps, "view_consistency")]
+    width = max(len(title) for title, *_ in rows) + 2
+    lines += [f"{title:<{width}}{field:>8}{teacher:>9}" for title, field, teacher in [("", "field", "teacher"), *rows]]
+    return "\n".join(lines)
+
+
+def save_pca(path: Path, view: View, maps: Mapping[str, Float[Tensor, "H W K"]], pca: PcaBasis) -> None:
+    """Writes the photo and feature maps by their titles; directions only, since the teacher has no lengths."""
+    panels = {title: pca_colors(F.normalize(features, dim=-1), pca)[0] for title, features in maps.items()}
+    save_png(path, titled({"photo": view.image} | panels))
+
+
+def save_label_maps(
+    path: Path, view: View, classes: Sequence[LabelClass], maps: Mapping[str, UInt8[Tensor, "H W"]]
+) -> None:
+    """Writes the photo and label maps by their titles, above a legend."""
+    palette = _palette(classes)
+    row = titled({"photo": view.image} | {title: label_colors(labels, palette) for title, labels in maps.items()})
+    save_png(path, stacked(row, legend([entry.name for entry in classes], palette, width=row.shape[1])))
+
+
+def _palette(classes: Sequence[LabelClass]) -> UInt8[Tensor, "Q 3"]:
+    """The colours of the class list where it has one for every class, otherwise ours."""
+    if all(row.color is not None for row in classes):
+        return torch.tensor([row.color for row in classes], dtype=torch.uint8)
+    return label_palette(len(classes))
+
+
+def _truth_rows(labels: dict) -> list[tuple[str, str, str]]:
+    ious = {side: labels[side]["iou"] for side in ("field", "teacher")}
+    bands = {side: labels[side]["boundary_miou"] for side in ("field", "teacher")}
+    rows = [_row(f"IoU {name}", ious, name) for name in labels["competing"]]
+    rows += [_row("mean IoU", labels, "miou")]
+    if labels["moving"]:
+        rows += [_row("  of what stands still", labels, "miou_static")]
+    rows += [_row(f"  {radius.removesuffix('px')} px around boundaries", bands, radius) for radius in bands["field"]]
+    return [*rows, _row("accuracy", labels, "accuracy"), _row("gradient energy", labels, "gradient_energy", ".2g")]
+
+
+def _row(title: str, sides: Mapping[str, Mapping], key: str, form: str = ".3f") -> tuple[str, str, str]:
+    return title, _number(sides["field"][key], form), _number(sides["teacher"][key], form)
+
+
+def _number(value: float | None, form: str = ".3f") -> str:
+    return "-" if value is None else format(value, form)

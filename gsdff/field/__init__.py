@@ -1,0 +1,1 @@
+"""A scene with features: queries, selections by text or example, segmentation."""

@@ -1,0 +1,162 @@
+"""How well latents answer a question: scores per pixel or per Gaussian, and where to cut them.
+
+Latents z stand for B z, B [T, K] with orthonormal columns (`gsdff.latents`). A question's vectors are projected once,
+so a pixel or a Gaussian costs a product in K dimensions. Vectors may be of any length; a latent shorter than
+`MIN_NORM`, which shows that nothing is there, scores 0; one that is not finite scores NaN.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from gsdff.latents import MIN_NORM, encode
+from gsdff.scene import VOID
+
+DEFAULT_NEGATIVES = ("object", "things", "stuff", "texture")
+"""What a thing is compared with where the user names nothing: LERF's canonical phrases."""
+TEMPERATURE = 0.1
+"""Cosines of image and text features differ by tenths at most; as they are, a softmax would hardly tell them apart."""
+PART = 16384
+"""Rows that are scored at a time: 200,000 with 177 negatives take 90 ms so, 200 at once (two cores)."""
+NUM_BINS = 256
+LIKENESS = 0.25
+"""How far from the best score to the lower quartile is still the same thing: of 163 clicks into three scenes, one of
+them simulated, the median IoU with the thing clicked was 0.88, 0.52, 0.54; Otsu's cut gave 0.20, 0.09, 0.03."""
+MIN_SPREAD = 0.01
+"""Least such way, for scenes that are all alike."""
+
+
+def relevancy(
+    latents: Float[Tensor, "*S K"],
+    positives: Float[Tensor, "P T"],
+    negatives: Float[Tensor, "M T"],
+    B: Float[Tensor, "T K"],
+    *,
+    temperature: float = TEMPERATURE,
+) -> Float[Tensor, "*S"]:
+    """What the positives get of a softmax of cosine / temperature over positives and negatives; in [0, 1].
+
+    Where nothing is told apart it is P / (P + M), so a good cut depends on how many there are of each. Differentiable.
+    Raises ValueError without positives or negatives (for a single prompt take its cosine), and for a temperature that
+    is not positive.
+    """
+
+    def share(rows: Float[Tensor, "*S K"]) -> Float[Tensor, "*S"]:
+        cosines, is_there = _cosines(rows, positives, negatives, B, temperature)
+        logits = cosines / temperature
+        # the positives' part of the softmax, which torch takes four times as long to write out over so short an axis
+        margin = logits[..., : len(positives)].logsumexp(-1) - logits[..., len(positives) :].logsumexp(-1)
+        return torch.where(is_there, margin.sigmoid(), 0)
+
+    return _in_parts(share, latents)
+
+
+def lerf_relevancy(
+    latents: Float[Tensor, "*S K"],
+    positives: Float[Tensor, "P T"],
+    negatives: Float[Tensor, "M T"],
+    B: Float[Tensor, "T K"],
+    *,
+    temperature: float = TEMPERATURE,
+) -> Float[Tensor, "*S"]:
+    """LERF's relevancy, min over negatives of e^(c₊/τ) / (e^(c₊/τ) + e^(c₋/τ)), of the best positive; in [0, 1].
+
+    Kerr et al. 2023, "LERF: Language Embedded Radiance Fields", section 3.4. The paper's formula has τ = 1, its code
+    τ = 0.1. Above 0.5 some positive is nearer than all negatives, however many there are. Raises as `relevancy` does.
+    """
+
+    def least(rows: Float[Tensor, "*S K"]) -> Float[Tensor, "*S"]:
+        cosines, is_there = _cosines(rows, positives, negatives, B, temperature)
+        # e^a / (e^a + e^b) is the sigmoid of a - b and only grows with it: the extremes can be taken before
+        margin = cosines[..., : len(positives)].amax(-1) - cosines[..., len(positives) :].amax(-1)
+        return torch.where(is_there, (margin / temperature).sigmoid(), 0)
+
+    return _in_parts(least, latents)
+
+
+def latent_cosine(latents: Float[Tensor, "*S K"], query: Float[Tensor, "K"]) -> Float[Tensor, "*S"]:
+    """Cosines of B z and B q, q being a latent itself: that of a click, a patch's mean, another Gaussian; 0 where z or
+    q is 0.
+
+    For a vector of T dimensions (an image's, a text's) take `gsdff.latents.text_cosine`: there the part outside the
+    subspace counts against the field.
+    """
+    lengths = latents.norm(dim=-1).clamp_min(MIN_NORM)
+    return latents @ F.normalize(query, dim=-1, eps=MIN_NORM) / lengths
+
+
+def classify(scores: Float[Tensor, "*S Q"], answered: Bool[Tensor, "*S"]) -> UInt8[Tensor, "*S"]:
+    """The index of the best score, the first among equals; VOID where not `answered`. At most 255 queries."""
+    return scores.argmax(-1).masked_fill(~answered, VOID).byte()
+
+
+def suggest_threshold(scores: Float[Tensor, "*S"]) -> float:
+    """Where to cut scores in two, midway between the classes that Otsu's method finds; the upper is scores >= it.
+
+    Otsu 1979, "A Threshold Selection Method from Gray-Level Histograms": of a histogram of `NUM_BINS` equal bins, the
+    cut with the most variance between the classes; the lowest among equals. What is not finite does not count; scores
+    that are all the same give that value. Raises ValueError where there is no finite score.
+    """
+    values = scores.detach()[scores.isfinite()].double()
+    if not len(values):
+        raise ValueError(f"a threshold needs at least one finite score, got none among {scores.numel()}")
+    low, high = values.min(), values.max()
+    if low == high:
+        return float(low)
+    bins = ((values - low) / (high - low) * NUM_BINS).long().clamp_max(NUM_BINS - 1)
+    counts = torch.bincount(bins, minlength=NUM_BINS).double()
+    sums = counts * torch.arange(NUM_BINS).to(counts)
+    num_below, sum_below = counts.cumsum(0)[:-1], sums.cumsum(0)[:-1]
+    num_above, sum_above = counts.sum() - num_below, sums.sum() - sum_below
+    # both classes hold something at every cut: the first bin has the lowest score, the last the highest
+    between = num_below * num_above * (sum_above / num_above - sum_below / num_below).square()
+    is_below = bins <= between.argmax()
+    return float((values[is_below].max() + values[~is_below].min()) / 2)
+
+
+def suggest_likeness(cosines: Float[Tensor, "*S"]) -> float:
+    """Where to cut cosines with something of the scene: `LIKENESS` of the way from the best to the lower quartile.
+
+    Otsu's method takes one thing among many for part of the nearer half of them. What is not finite does not count.
+    Raises ValueError where there is no finite cosine.
+    """
+    values = cosines.detach()[cosines.isfinite()].double()
+    if not len(values):
+        raise ValueError(f"a threshold needs at least one finite score, got none among {cosines.numel()}")
+    best = values.max()
+    quartile = values.kthvalue(1 + (len(values) - 1) // 4).values
+    return float(best - LIKENESS * (best - quartile).clamp_min(MIN_SPREAD))
+
+
+def _in_parts(
+    score: Callable[[Float[Tensor, "*S K"]], Float[Tensor, "*S"]], latents: Float[Tensor, "*S K"]
+) -> Float[Tensor, "*S"]:
+    """The scores of all; some rows at a time, as cosines with hundreds of texts would leave the processor's caches."""
+    if latents.shape[:-1].numel() <= PART:
+        return score(latents)
+    parts = latents.flatten(0, -2).split(PART)
+    return torch.cat([score(part) for part in parts]).unflatten(0, latents.shape[:-1])
+
+
+def _cosines(
+    latents: Float[Tensor, "*S K"],
+    positives: Float[Tensor, "P T"],
+    negatives: Float[Tensor, "M T"],
+    B: Float[Tensor, "T K"],
+    temperature: float,
+) -> tuple[Float[Tensor, "*S Q"], Tensor]:
+    """Cosines with the positives and, after them, the negatives; and which latents are anything at all.
+
+    `text_cosine`, but one reading of the latents gives their lengths for both, and no unit copy of them is made.
+    """
+    if not (len(positives) and len(negatives)):
+        raise ValueError(f"relevancy needs positives and negatives, got {len(positives)} and {len(negatives)}")
+    if not temperature > 0:
+        raise ValueError(f"the temperature must be positive, got {temperature}")
+    queries = encode(F.normalize(torch.cat([positives, negatives]), dim=-1, eps=MIN_NORM), B)
+    lengths = latents.norm(dim=-1)
+    # NaN is something: it must be seen in the scores
+    return latents @ queries.T / lengths.clamp_min(MIN_NORM)[..., None], ~(lengths < MIN_NORM)

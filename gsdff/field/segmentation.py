@@ -1,0 +1,209 @@
+"""A scene taken apart by classes, as files: label maps, labelled Gaussians, points, COCO, pictures."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Integer, UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from gsdff.errors import UserError
+from gsdff.field.field import Field, describe_field
+from gsdff.field.query import Answer, Protocol, Query, answer, prepare, show
+from gsdff.field.result_pictures import draw_classes_over
+from gsdff.files import whole_file
+from gsdff.io.coco import LabelledPhoto, find_parts, to_coco
+from gsdff.io.pictures import label_palette, save_png, to_bytes
+from gsdff.io.ply import write_ply, write_points
+from gsdff.io.sidecar import sidecar_path
+from gsdff.labels import CLASSES_FILE, LabelClass, write_classes, write_label_image
+from gsdff.scene import VOID, View
+
+log = logging.getLogger("gsdff")
+
+MADE_BY = "gsdff.segment"
+"""Stands in the classes.json of every export: what is in such a folder may be replaced."""
+
+
+@dataclass(frozen=True)
+class SegmentationFolder:
+    """What is where in an export."""
+
+    path: Path
+
+    @property
+    def labels(self) -> Path:
+        """Label maps `<stem>.png`, as `gsdff.labels` reads them."""
+        return self.path / "labels"
+
+    @property
+    def classes(self) -> Path:
+        """What their ids stand for."""
+        return self.labels / CLASSES_FILE
+
+    @property
+    def preview(self) -> Path:
+        """Photos `<stem>.png` with the classes' colours over them."""
+        return self.path / "preview"
+
+    @property
+    def scene(self) -> Path:
+        """The Gaussians with their labels; its sidecar beside it."""
+        return self.path / "scene.ply"
+
+    @property
+    def points(self) -> Path:
+        """Centres of the Gaussians that are not faint, with colours and labels."""
+        return self.path / "points.ply"
+
+    @property
+    def coco(self) -> Path:
+        """Connected parts of all label maps; written last."""
+        return self.path / "coco.json"
+
+    def check(self, source: Path) -> None:
+        """Raises `UserError` where an export would take the place of the scene itself or of other files."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--out {self.path}: expected a folder, there is a file of that name")
+        if source.is_file() and self.scene.resolve() == source.resolve():
+            raise UserError(f"--out {self.path}: {self.scene.name} in it is what is segmented; choose another folder")
+        places = (self.labels, self.preview, self.scene, sidecar_path(self.scene), self.points, self.coco)
+        foreign = [] if self._is_ours() else [path.name for path in places if path.exists()]
+        if foreign:
+            raise UserError(
+                f"--out {self.path}: holds {', '.join(foreign)} already, not of an export; choose another folder"
+            )
+
+    def prepare(self) -> None:
+        """Makes the folder, without what an earlier export has left: its classes may be others."""
+        pictures = [path for folder in (self.labels, self.preview) for path in folder.glob("*.png")]
+        for path in (*pictures, self.scene, sidecar_path(self.scene), self.points, self.coco):
+            path.unlink(missing_ok=True)
+        for folder in (self.labels, self.preview):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def _is_ours(self) -> bool:
+        try:
+            content = json.loads(self.classes.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return False
+        return isinstance(content, dict) and content.get("made_by") == MADE_BY
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What an export holds, in numbers."""
+
+    classes: tuple[str, ...]
+    num_views: int
+    num_parts: int
+    """Annotations in coco.json."""
+    num_points: int
+    pixels: list[int]
+    """Of every class over all views, then of none."""
+    gaussians: list[int]
+    """Of every class, then of none."""
+
+
+def export_segmentation(
+    field: Field,
+    query: Query,
+    views: Sequence[View],
+    folder: SegmentationFolder,
+    *,
+    protocol: Protocol = "2d",
+    min_area: int = 1,
+    min_opacity: float = 0.5,
+) -> Segmentation:
+    """Asks a field for the query's classes, all Gaussians and every pixel of the views, and writes the answers.
+
+    Pixels are asked by `protocol`, Gaussians always by their own latents. coco.json has the connected parts of at least
+    `min_area` pixels, points.ply the Gaussians of at least `min_opacity`. Raises `UserError` for words the field does
+    not know, and for two views of one stem, which names the label maps.
+    """
+    _check_stems(views)
+    asked = prepare(field, query)
+    found = answer(field, asked)
+    if (factor := field.dataset.downscale) > 1:
+        log.info("photos are read at 1/%d of their size; label maps and coco.json have that size", factor)
+    folder.prepare()
+    about = {"made_by": MADE_BY, "source": str(field.source), "protocol": protocol}
+    write_classes(folder.classes, _list_classes(query.classes), about)
+    pixels = torch.zeros(len(query.classes) + 1, dtype=torch.long)
+    photos = []
+    for view in tqdm(views, desc="segmenting", unit="view"):
+        seen = show(field, found, view) if protocol == "3d" else answer(field, asked, view)
+        pixels += _count(seen)
+        photos.append(_save_view(folder, view, seen, min_area))
+    is_point = (field.gaussians.opacities >= min_opacity).cpu()
+    _save_scene(folder, field, found.labels.cpu(), is_point)
+    coco = to_coco(query.classes, photos, description=f"{field.source}, segmented by gsdff")
+    with whole_file(folder.coco) as partial:
+        partial.write_text(json.dumps(coco) + "\n", encoding="utf-8")
+    return Segmentation(
+        classes=query.classes,
+        num_views=len(views),
+        num_parts=len(coco["annotations"]),
+        num_points=int(is_point.sum()),
+        pixels=pixels.tolist(),
+        gaussians=_count(found).tolist(),
+    )
+
+
+def format_segmentation(result: Segmentation) -> str:
+    """Every class's share of the pixels and of the Gaussians, as aligned text."""
+    names = [*result.classes, "(none)"]
+    width = max(map(len, names))
+    num_pixels, num_gaussians = sum(result.pixels), sum(result.gaussians)
+    lines = [f"{'class':{width}}{'pixels':>10}{'Gaussians':>11}"]
+    for name, pixels, gaussians in zip(names, result.pixels, result.gaussians, strict=True):
+        lines.append(f"{name:{width}}{pixels / num_pixels:>10.1%}{gaussians / num_gaussians:>11.1%}")
+    lines.append(
+        f"{result.num_views} views with {result.num_parts:,} parts, {result.num_points:,} points of "
+        f"{num_gaussians:,} Gaussians"
+    )
+    return "\n".join(lines)
+
+
+def _check_stems(views: Sequence[View]) -> None:
+    """Label maps are found by a photo's stem, so that must be its own."""
+    by_stem: dict[str, str] = {}
+    for view in views:
+        other = by_stem.setdefault(view.stem, view.name)
+        if other != view.name:
+            raise UserError(
+                f"{other} and {view.name}: would share the label map {view.stem}.png, which is found by the photo's "
+                "name without folder; export one of them, with --views"
+            )
+
+
+def _list_classes(names: Sequence[str]) -> list[LabelClass]:
+    colors = map(tuple, label_palette(len(names)).tolist())
+    return [LabelClass(i, name, name, color=color) for i, (name, color) in enumerate(zip(names, colors, strict=True))]
+
+
+def _count(found: Answer) -> Integer[Tensor, "Q+1"]:
+    """How many there are of each class, and then of none."""
+    counts = found.labels.cpu().flatten().long().bincount(minlength=VOID + 1)
+    return torch.cat([counts[: len(found.query.classes)], counts[VOID:]])
+
+
+def _save_view(folder: SegmentationFolder, view: View, seen: Answer, min_area: int) -> LabelledPhoto:
+    labels = seen.labels.cpu()
+    write_label_image(folder.labels / f"{view.stem}.png", labels)
+    save_png(folder.preview / f"{view.stem}.png", draw_classes_over(view, seen))
+    return LabelledPhoto(view.name, *labels.shape, find_parts(labels, min_area=min_area))
+
+
+def _save_scene(
+    folder: SegmentationFolder, field: Field, labels: UInt8[Tensor, "N"], is_point: Bool[Tensor, "N"]
+) -> None:
+    gaussians = field.gaussians.to("cpu")
+    describe_field(field).save(sidecar_path(folder.scene))
+    write_ply(folder.scene, gaussians, labels=labels)
+    colors = to_bytes(gaussians.base_colors)
+    write_points(folder.points, gaussians.means[is_point], colors[is_point], labels[is_point])

@@ -1,0 +1,102 @@
+"""The file beside a PLY that says what its latents mean: their basis, and how words become vectors in its space.
+
+`<stem>.basis.safetensors` is a `gsdff.teachers.basis.Basis` with entries of its own, so whatever reads a basis reads
+this too.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import safe_open
+from torch import Tensor
+
+from gsdff.config.options import TeacherConfig
+from gsdff.errors import UserError
+from gsdff.files import save_tensors
+from gsdff.render import RasterizeMode
+from gsdff.teachers.basis import FORMAT, Basis
+
+BASIS_SUFFIX = ".basis.safetensors"
+SETTINGS = ("model", "checkpoint", "pretrained")
+"""What of a teacher's configuration decides how it encodes text; all of it are names and paths."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sidecar:
+    """What a PLY's features need to be asked."""
+
+    basis: Basis
+    teacher: TeacherConfig
+    """Its name and `SETTINGS`, nothing else."""
+    texts: dict[str, Float[Tensor, "T"]] | None = None
+    """All names that a closed teacher knows, folded, and their unit vectors; None where it encodes any words, or where
+    they could not be had."""
+    no_texts: str = ""
+    """Why there are none of a closed teacher."""
+    rasterize_mode: RasterizeMode = "classic"
+    """How the features were rendered as they were trained."""
+    downscale: int = 1
+    """By how much the photos were."""
+
+    def save(self, path: Path) -> None:
+        """Writes a .safetensors file in one step."""
+        tensors = {"B": self.basis.B.contiguous().cpu()}
+        metadata = {
+            "format": FORMAT,
+            "energy": repr(self.basis.energy),
+            "teacher": self.basis.teacher,
+            "fingerprint": self.basis.fingerprint,
+            "settings": json.dumps(
+                {name: str(value) for name in SETTINGS if (value := getattr(self.teacher, name)) is not None}
+            ),
+            "no_texts": self.no_texts,
+            "rasterize_mode": self.rasterize_mode,
+            "downscale": str(self.downscale),
+        }
+        if self.texts is not None:
+            metadata["texts"] = json.dumps(list(self.texts))
+            tensors["texts"] = torch.stack([*self.texts.values()]) if self.texts else torch.zeros(0, len(self.basis.B))
+        save_tensors(path, tensors, metadata)
+
+    @staticmethod
+    def load(path: Path) -> "Sidecar":
+        """Reads what `save` wrote, or a plain basis, which has no texts; `UserError` where it is missing or damaged."""
+        if not path.is_file():
+            raise UserError(
+                f"{path}: missing; it says what the features of the PLY beside it mean, and "
+                "`python -m gsdff.export RUN` writes both: keep them together"
+            )
+        basis = Basis.load(path)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            vectors = file.get_tensor("texts") if "texts" in file.keys() else None  # noqa: SIM118
+        try:
+            names = json.loads(metadata.get("texts", "[]"))
+            settings = json.loads(metadata.get("settings", "{}"))
+            downscale = int(metadata.get("downscale", "1"))
+            texts = None if vectors is None else dict(zip(names, vectors, strict=True))
+            teacher = _teacher(basis.teacher, settings)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: damaged ({error}); export the run again") from error
+        if vectors is not None and (vectors.ndim != 2 or vectors.shape[1] != len(basis.B)):
+            raise UserError(
+                f"{path}: damaged, text vectors {list(vectors.shape)} with {len(basis.B)} channels; export again"
+            )
+        no_texts = metadata.get("no_texts", "it was exported before texts were kept")
+        mode = metadata.get("rasterize_mode", "classic")
+        return Sidecar(basis, teacher, texts, no_texts, mode, downscale)
+
+
+def sidecar_path(ply: Path) -> Path:
+    """Where the sidecar of a PLY is."""
+    return ply.with_suffix(BASIS_SUFFIX)
+
+
+def _teacher(name: str, settings: dict[str, str]) -> TeacherConfig:
+    known = {key: settings[key] for key in SETTINGS if key in settings}
+    if "checkpoint" in known:
+        known["checkpoint"] = Path(known["checkpoint"])
+    return TeacherConfig(name, **known)

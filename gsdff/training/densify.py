@@ -1,0 +1,87 @@
+"""Growing and pruning in stage 1: gsplat's DefaultStrategy, with a cap on the count and with resets that happen."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from gsplat.strategy import DefaultStrategy
+from gsplat.strategy.ops import reset_opa
+from torch import Tensor
+
+from gsdff.config.options import Stage1Config
+
+Params = dict[str, torch.nn.Parameter]
+Optimizers = dict[str, torch.optim.Optimizer]
+
+_STRATEGY_NAMES = {"log_scales": "scales", "logit_opacities": "opacities"}
+"""What the strategy calls our attributes, where it differs."""
+RESET_OPACITY = 2.0
+"""Opacities are reset to this many times the opacity below which Gaussians are pruned (3DGS)."""
+
+
+@dataclass
+class _CappedStrategy(DefaultStrategy):
+    """DefaultStrategy that grows no further than `max_gaussians`, those with the largest gradients first."""
+
+    max_gaussians: int = 0
+
+    @torch.no_grad()
+    def _grow_gs(self, params: Params, optimizers: Optimizers, state: dict[str, Any], step: int) -> tuple[int, int]:
+        threshold = self.grow_grad2d
+        # a clone adds one, and a split puts two in the place of one
+        room = max(0, self.max_gaussians - len(params["means"]))
+        gradients = state["grad2d"] / state["count"].clamp_min(1)
+        if int((gradients > threshold).sum()) > room:
+            # growing is for gradients above the threshold: put it on the largest that has to stay out
+            self.grow_grad2d = float(gradients.topk(room + 1).values[-1])
+        try:
+            return super()._grow_gs(params, optimizers, state, step)
+        finally:
+            self.grow_grad2d = threshold
+
+
+class Densifier:
+    """Calls the strategy around a training step, on parameters and optimizers keyed by our attributes' names.
+
+    `params` and `optimizers` are changed in place: tensors are replaced by longer or shorter ones, the optimizers'
+    moments with them. Splits draw from torch's global generator.
+    """
+
+    def __init__(self, config: Stage1Config, scene_extent: float):
+        self.reset_every = config.reset_every
+        never = max(config.steps, config.refine_stop) + 1
+        self.strategy = _CappedStrategy(
+            grow_grad2d=config.grow_grad2d,
+            refine_start_iter=config.refine_start,
+            refine_stop_iter=min(config.refine_stop, config.steps),
+            refine_every=config.refine_every,
+            reset_every=config.reset_every or never,
+            absgrad=config.absgrad,
+            max_gaussians=config.max_gaussians,
+        )
+        self.state = self.strategy.initialize_state(scene_scale=scene_extent)
+
+    def before_backward(self, meta: dict[str, Any]) -> None:
+        """Asks for the gradients of the projected means."""
+        self.strategy.step_pre_backward({}, {}, self.state, 0, meta)
+
+    def after_step(self, params: Params, optimizers: Optimizers, step: int, meta: dict[str, Any]) -> None:
+        """Gathers gradients; grows, prunes and resets where `step` (the number of finished steps) says so."""
+        if step >= self.strategy.refine_stop_iter:
+            return
+        renamed = {_STRATEGY_NAMES.get(name, name): param for name, param in params.items()}
+        renamed_optimizers = {_STRATEGY_NAMES.get(name, name): optimizer for name, optimizer in optimizers.items()}
+        self.strategy.step_post_backward(renamed, renamed_optimizers, self.state, step, meta)
+        # gsplat 1.5.3 writes `step % reset_every == 0 & step > 0`, which is never true
+        if self.reset_every and step % self.reset_every == 0:
+            reset_opa(renamed, renamed_optimizers, self.state, value=RESET_OPACITY * self.strategy.prune_opa)
+        for name in params:
+            params[name] = renamed[_STRATEGY_NAMES.get(name, name)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The running sums since the last refinement, and the extent they are judged by."""
+        return dict(self.state)
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Takes up the running sums of `state_dict`."""
+        self.state = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in state.items()}

@@ -1,0 +1,240 @@
+"""Edit lists read, written, and refused with the file and the key."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from gsdff.editing.operations import (
+    COLOR_NAMES,
+    Cleanup,
+    Click,
+    Delete,
+    Duplicate,
+    EditList,
+    EditStep,
+    Extract,
+    Move,
+    Opacity,
+    Recolor,
+    Rotate,
+    Scale,
+    Selector,
+    Stylize,
+    parse_color,
+)
+from gsdff.editing.toml_file import _READERS, read_edits, write_edits
+from gsdff.errors import UserError
+
+CHAIR = Selector(("chair",))
+BLUE = parse_color("#2a6fdb")
+STEPS = [
+    EditStep(Extract(), Selector(("a red chair", "stool"), ("table",), True, threshold=0.25, temperature=0.5)),
+    EditStep(Delete(), Selector(("lamp",), negatives=(), rim=False, threshold=-0.5), Cleanup(2, True, 3, 1, 4)),
+    EditStep(Recolor(BLUE), CHAIR, Cleanup(keep_largest=1)),
+    EditStep(Recolor((0.1, 0.2, 0.3), "tint"), CHAIR),
+    EditStep(Recolor(mode="grey"), Selector(click=Click("a photo.jpg", 10, 20), threshold=0.9)),
+    EditStep(Move((0.5, -1, 0)), CHAIR),
+    EditStep(Rotate(axis=(0, 1, 0), degrees=90, centre=(1, 2, 3)), CHAIR),
+    EditStep(Rotate(euler=(10, 20, 30)), CHAIR),
+    EditStep(Scale(2, (0, 0, 1)), CHAIR),
+    EditStep(Duplicate((1, 0, 0), 3, (0, 0, 1), 30, None, 0.5), CHAIR),
+    EditStep(Duplicate(), CHAIR),
+    EditStep(Opacity(0.5), CHAIR),
+    EditStep(Opacity(factor=2.0), CHAIR),
+    EditStep(Stylize("a wooden chair, carved"), CHAIR),
+    EditStep(Stylize("a: b", "", 30, 0.5, 2**63 - 1), Selector(click=Click("a.jpg", 1, 2)), Cleanup(grow=1)),
+]
+
+
+def write(folder, text, name="edits.toml"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("background", [None, (1.0, 1.0, 1.0), (0.123, 0.5, 0)])
+def test_what_is_written_is_read_back(tmp_path, background):
+    saved = Selector(selection=tmp_path / "sub" / "chair.safetensors")
+    edits = EditList((*STEPS, EditStep(Delete(), saved)), background)
+    write_edits(tmp_path / "edits.toml", edits)
+    assert read_edits(tmp_path / "edits.toml") == edits
+
+
+def test_a_file_by_hand(tmp_path):
+    path = write(
+        tmp_path,
+        """
+        background = "White"
+        [[edit]]
+        operation = "recolor"
+        positives = ["table", " desk "]
+        threshold = 1
+        color = "#26d"
+        keep_largest = 2
+        [[edit]]
+        operation = "move"
+        selection = "lamp.safetensors"
+        translation = [1, 0, -2.5]
+        """,
+    )
+    recolored = EditStep(Recolor(parse_color("#2266dd")), Selector(("table", "desk"), threshold=1.0), Cleanup(0, 0, 2))
+    moved = EditStep(Move((1.0, 0.0, -2.5)), Selector(selection=tmp_path / "lamp.safetensors"))
+    assert read_edits(path) == EditList((recolored, moved), (1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".yml", ".YAML"])
+def test_yaml_says_the_same_as_toml(tmp_path, suffix):
+    text = """
+    background: black
+    edit:
+      - {operation: rotate, positives: lamp, euler: [0, 90, 0], drop_floaters: true}
+      - {operation: delete, click: {view: a.png, x: 3, y: 4}}
+    """
+    assert read_edits(write(tmp_path, text, f"edits{suffix}")) == EditList(
+        (
+            EditStep(Rotate(euler=(0.0, 90.0, 0.0)), Selector(("lamp",)), Cleanup(drop_floaters=True)),
+            EditStep(Delete(), Selector(click=Click("a.png", 3, 4))),
+        ),
+        (0.0, 0.0, 0.0),
+    )
+
+
+def test_a_step_says_what_it_does_to_what():
+    assert str(EditStep(Delete(), Selector(("chair", "stool")))) == 'delete "chair" or "stool"'
+    assert str(EditStep(Extract(), Selector(selection=Path("a.safetensors")))) == "extract the selection a.safetensors"
+    assert str(EditStep(Delete(), Selector(click=Click("v.png", 3, 4)))) == "delete what is at (3, 4) in v.png"
+
+
+def test_every_key_can_be_read_and_no_two_parts_of_an_edit_share_one():
+    for kind in EditStep.OPERATIONS.values():
+        keys = [entry.name for part in (Selector, kind, Cleanup) for entry in fields(part)]
+        assert len(keys) == len(set(keys)) and set(keys) <= _READERS.keys()
+
+
+def test_the_operations_are_called_so_in_files_and_flags():
+    names = ["extract", "delete", "recolor", "move", "rotate", "scale", "duplicate", "opacity", "stylize"]
+    assert list(EditStep.OPERATIONS) == names
+
+
+@pytest.mark.parametrize(
+    ("value", "color"),
+    [
+        ("#2a6fdb", (42 / 255, 111 / 255, 219 / 255)),
+        (" #FFF ", (1, 1, 1)),
+        ("Navy", (0, 0, 128 / 255)),
+        ([0, 0.5, 1], (0, 0.5, 1)),
+        ((0.25, 0.5, 1.0), (0.25, 0.5, 1)),
+    ],
+)
+def test_colours(value, color):
+    assert parse_color(value) == color
+
+
+def test_every_colour_name_is_a_colour():
+    assert all(parse_color(name) == parse_color(value) for name, value in COLOR_NAMES.items())
+
+
+@pytest.mark.parametrize("value", ["#12345", "blu", "", 5, None, [1, 2, 3], [0.1, 0.2], [True, 0, 0], ["1", "0", "0"]])
+def test_what_is_no_colour_is_refused(value):
+    with pytest.raises(ValueError, match="expected a colour"):
+        parse_color(value)
+
+
+DELETE = '[[edit]]\noperation = "delete"\npositives = "chair"\n'
+MOVE = DELETE.replace("delete", "move")
+RECOLOR = DELETE.replace("delete", "recolor")
+ROTATE = DELETE.replace("delete", "rotate")
+SCALE = DELETE.replace("delete", "scale")
+COPY = DELETE.replace("delete", "duplicate")
+OPACITY = DELETE.replace("delete", "opacity")
+STYLIZE = DELETE.replace("delete", "stylize")
+EXTRACT_NOTHING = '[[edit]]\noperation = "extract"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("edit", "expected a TOML file"),
+        ("", "edit: expected at least one [[edit]] table, got []"),
+        ("edit = 3", "edit: expected at least one [[edit]] table, got 3"),
+        ("edit = [3]", "edit 1: expected a table of keys and values, got 3"),
+        ("edits = 3", "unknown key edits; did you mean [[edit]]?"),
+        ('backgroud = "white"', "unknown key backgroud; did you mean background?"),
+        ('positive = "chair"\n', "unknown key positive; did you mean positives under an [[edit]]?"),
+        ("background = 7\n" + DELETE, "background: expected a colour"),
+        ("[[edit]]\n", "edit 1: operation: expected one of extract, delete,"),
+        ("[[edit]]\noperation = 3", "edit 1: operation: expected one of extract, delete,"),
+        (DELETE + '[[edit]]\noperation = "deletion"', "got 'deletion'; did you mean delete?"),
+        (DELETE + '[[edit]]\noperation = "deletion"', "edit 2: operation"),
+        (DELETE + "treshold = 3", "edit 1: unknown key treshold of delete; did you mean threshold?"),
+        (DELETE + 'color = "red"', "edit 1: unknown key color of delete; it belongs to recolor"),
+        (DELETE + "factor = 1", "it belongs to scale and duplicate and opacity"),
+        (DELETE + 'threshold = "high"', "edit 1: threshold: expected a number, got 'high'"),
+        (DELETE + "threshold = true", "threshold: expected a number, got True"),
+        (DELETE + "threshold = 30", "threshold: expected a score in -1..1, got 30"),
+        (DELETE + "threshold = nan", "threshold: expected a score in -1..1, got nan"),
+        (DELETE + "temperature = 0", "temperature: expected more than 0 and finite, got 0"),
+        (DELETE + "only_negatives = true", "only_negatives needs negatives to compare with"),
+        (DELETE + "temperature = 1\nnegatives = []", "temperature belongs to negatives"),
+        (DELETE + "negatives = [1]", "negatives: expected a text in quotes or a list of them, got [1]"),
+        (DELETE + 'negatives = [" "]', "negatives: expected no empty text, got ('',)"),
+        (DELETE + "grow = -1", "edit 1: grow: expected 0 or more, got -1"),
+        (DELETE + "shrink = 1.5", "shrink: expected a whole number, got 1.5"),
+        (DELETE + "keep_largest = true", "keep_largest: expected a whole number, got True"),
+        (DELETE + "drop_floaters = 1", "drop_floaters: expected true or false, got 1"),
+        (DELETE + 'selection = "a"', "edit 1: expected one of positives, selection and click, got positives and sel"),
+        (EXTRACT_NOTHING, "expected one of positives, selection and click, got none"),
+        (EXTRACT_NOTHING + "positives = []", "expected one of positives, selection and click, got none"),
+        (EXTRACT_NOTHING + 'selection = "a"\nthreshold = 0.5', "threshold belongs to positives or a click"),
+        (EXTRACT_NOTHING + 'selection = "a"\nnegatives = "b"', "negatives and temperature belong to positives"),
+        (EXTRACT_NOTHING + "selection = 3", "selection: expected a text in quotes, got 3"),
+        (EXTRACT_NOTHING + 'click = "a"', "click: expected { view ="),
+        (EXTRACT_NOTHING + 'click = { view = "a", x = 1 }', "click: expected { view ="),
+        (EXTRACT_NOTHING + 'click = { view = "a", x = 1, y = -1 }', "click: expected x and y in pixels"),
+        (EXTRACT_NOTHING + 'click = { view = "a", x = 1, y = 1.5 }', "click: expected a whole number, got 1.5"),
+        (MOVE, "edit 1: translation: expected one, as move needs it, got none"),
+        (MOVE + "translation = [1, 2]", "translation: expected three numbers [x, y, z], got [1, 2]"),
+        (MOVE + "translation = [1, 2, inf]", "translation: expected three finite numbers"),
+        (RECOLOR, "color: expected one for mode hue, got none"),
+        (RECOLOR + 'color = "red"\nmode = "grey"', "color: expected none with mode grey"),
+        (RECOLOR + 'color = "red"\nmode = "paint"', 'mode: expected "hue", "tint" or "grey", got \'paint\''),
+        (RECOLOR + 'color = "black"', "black has no hue"),
+        (RECOLOR + "color = [255, 0, 0]", "color: expected a colour"),
+        (ROTATE, "expected axis and degrees, or euler, got neither"),
+        (ROTATE + "axis = [0, 0, 1]", "axis and degrees go together, got only axis"),
+        (ROTATE + "degrees = 3", "axis and degrees go together, got only degrees"),
+        (ROTATE + "axis = [0, 0, 0]\ndegrees = 3", "axis: expected a direction"),
+        (ROTATE + "axis = [0, 0, 1]\ndegrees = nan", "degrees: expected a finite number"),
+        (ROTATE + "axis = [0, 0, 1]\ndegrees = 3\neuler = [0, 0, 1]", "got both"),
+        (ROTATE + "euler = [0, 0, nan]", "euler: expected three finite numbers"),
+        (ROTATE + "euler = [0, 0, 1]\ncentre = [nan, 0, 0]", "centre: expected three finite numbers"),
+        (SCALE, "factor: expected one, as scale needs it"),
+        (SCALE + "factor = 0", "factor: expected more than 0 and finite, got 0"),
+        (COPY + "copies = 0", "copies: expected 1 to 100, got 0"),
+        (COPY + "factor = 1000", "factor: expected 0.01 to 100"),
+        (OPACITY, "expected opacity or factor, got neither"),
+        (OPACITY + "opacity = 1\nfactor = 1", "expected opacity or factor, got both"),
+        (OPACITY + "opacity = 0", "opacity: expected above 0 and at most 1"),
+        (OPACITY + "factor = inf", "factor: expected more than 0 and finite"),
+        (STYLIZE, "edit 1: prompt: expected one, as stylize needs it, got none"),
+        (STYLIZE + 'prompt = " "', "prompt: expected a text, got ' '"),
+        (STYLIZE + 'prompt = "a"\nsteps = 0', "steps: expected 1 or more, got 0"),
+        (STYLIZE + 'prompt = "a"\nrate = nan', "rate: expected above 0 and at most 1, got nan"),
+        (STYLIZE + 'prompt = "a"\nseed = -1', "seed: expected 0 or more, in 63 bits, got -1"),
+        (DELETE + 'prompt = "a"', "unknown key prompt of delete; it belongs to stylize"),
+    ],
+)
+def test_a_mistake_is_an_error_that_names_file_edit_and_key(tmp_path, text, complaint):
+    path = write(tmp_path, text)
+    with pytest.raises(UserError) as error:
+        read_edits(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}: ") and complaint in message and "\n" not in message
+
+
+def test_a_file_of_another_kind_or_none_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_edits(tmp_path / "none.toml")
+    with pytest.raises(UserError, match=r"ends in \.toml, \.yaml, \.yml"):
+        read_edits(write(tmp_path, DELETE, "edits.json"))

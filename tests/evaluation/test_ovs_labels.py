@@ -1,0 +1,201 @@
+"""Labels of LERF-OVS and 3D-OVS: masks by hand, photos found for them, damaged files named."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_field import make_scene
+
+from gsdff.errors import UserError
+from gsdff.evaluation.ovs.labels import LerfFrame, MaskFrame, find_views, read_3d_ovs, read_lerf_ovs
+
+SQUARE = [[2, 1], [5, 1], [5, 3], [2, 3]]
+
+
+def thing(category: str = "mug", segmentation: object = SQUARE, **more: object) -> dict:
+    return {"category": category, "group": 1, "segmentation": segmentation, **more}
+
+
+def write_frame(folder: Path, name: str, *objects: object, size: tuple[int, int] = (12, 8)) -> Path:
+    folder.mkdir(exist_ok=True)
+    info = {"name": f"{name}.jpg", "width": size[0], "height": size[1], "depth": 3, "note": ""}
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"info": info, "objects": list(objects)}))
+    return path
+
+
+def write_masks(root: Path, folders: dict[str, dict[str, np.ndarray]], classes: list[str]) -> Path:
+    for folder, masks in folders.items():
+        (root / folder).mkdir(parents=True)
+        for name, mask in masks.items():
+            Image.fromarray(mask.astype(np.uint8) * 255).save(root / folder / f"{name}.png")
+    (root / "classes.txt").write_text("\n".join(classes) + "\n")
+    return root
+
+
+def pixels(mask: torch.Tensor) -> set[tuple[int, int]]:
+    return {(int(x), int(y)) for y, x in mask.nonzero()}
+
+
+def rectangle(x0: int, y0: int, x1: int, y1: int) -> set[tuple[int, int]]:
+    """All pixels from one corner to the other, both included."""
+    return {(x, y) for x in range(x0, x1 + 1) for y in range(y0, y1 + 1)}
+
+
+def test_a_polygon_covers_its_inside_and_its_border(tmp_path):
+    write_frame(tmp_path, "frame_00041", thing())
+    frame = read_lerf_ovs(tmp_path)[0]
+    mask = frame.masks(12, 8)["mug"]
+    assert mask.shape == (8, 12) and mask.dtype == torch.bool
+    assert pixels(mask) == rectangle(2, 1, 5, 3)
+    assert (frame.name, frame.width, frame.height, frame.names) == ("frame_00041.jpg", 12, 8, ["mug"])
+
+
+def test_corners_are_cut_to_whole_pixels(tmp_path):
+    write_frame(tmp_path, "f", thing(segmentation=[[2.9, 1.2], [5.9, 1.9], [5.1, 3.9], [2.0, 3.3]]))
+    assert pixels(read_lerf_ovs(tmp_path)[0].masks(12, 8)["mug"]) == rectangle(2, 1, 5, 3)
+
+
+def test_polygons_of_one_category_are_joined_and_keep_a_box_each(tmp_path):
+    far = [[9, 5], [11, 5], [11, 7], [9, 7]]
+    write_frame(tmp_path, "f", thing(bbox=[5, 4, 1, 0]), thing("lamp"), thing(segmentation=far))
+    frame = read_lerf_ovs(tmp_path)[0]
+    assert pixels(frame.masks(12, 8)["mug"]) == rectangle(2, 1, 5, 3) | rectangle(9, 5, 11, 7)
+    assert frame.boxes["mug"] == [(1, 0, 5, 4), (9, 5, 11, 7)]  # the file's, its corners in order, and the polygon's
+    assert frame.names == ["mug", "lamp"]
+
+
+def test_labels_of_another_size_are_scaled(tmp_path):
+    write_frame(tmp_path, "f", thing())
+    frame = read_lerf_ovs(tmp_path)[0]
+    # pixel 2's centre, 2.5, lies at 1.25 in half the width: pixel 1
+    assert pixels(frame.masks(6, 4)["mug"]) == rectangle(1, 0, 2, 1)
+    assert pixels(frame.masks(24, 16)["mug"]) == rectangle(5, 3, 11, 7)
+    assert frame.scaled_boxes(12, 8) == {"mug": [(2, 1, 5, 3)]}
+    assert frame.scaled_boxes(6, 4) == {"mug": [(0.75, 0.25, 2.25, 1.25)]}
+
+
+def test_a_thing_that_shrinks_below_a_pixel_keeps_one(tmp_path):
+    write_frame(tmp_path, "f", thing(segmentation=[[5, 5], [6, 5], [6, 6]]))
+    assert pixels(read_lerf_ovs(tmp_path)[0].masks(3, 2)["mug"]) == {(1, 1)}
+
+
+def test_a_box_of_two_corners_is_read(tmp_path):
+    write_frame(tmp_path, "f", thing(bbox=[[1, 2], [3, 4]]))
+    assert read_lerf_ovs(tmp_path)[0].boxes["mug"] == [(1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (thing(segmentation=[[1, 1], [5, 5]]), r"object 1 \(mug\): expected a polygon .* of three points or more"),
+        (thing(segmentation=[1, 1, 5, 5, 3, 3]), "expected a polygon"),
+        (thing(segmentation=[[1, 1], [5, "a"], [3, 3]]), "expected a polygon"),
+        (thing(segmentation=[[1, 1], [5, float("nan")], [3, 3]]), "expected a polygon"),
+        (thing(segmentation=[[20, 1], [25, 1], [25, 3]]), "lies outside the picture of 12 x 8"),
+        (thing(bbox=[1, 2, 3]), "expected a bbox"),
+        (thing(category=" "), "expected a category"),
+        ({"category": "mug"}, r'expected \{"category", "segmentation"\}'),
+        ("mug", r'expected \{"category", "segmentation"\}'),
+    ],
+)
+def test_a_thing_that_cannot_be_read_names_file_and_place(tmp_path, entry, message):
+    path = write_frame(tmp_path, "frame_00041", thing(), entry)
+    with pytest.raises(UserError, match=message) as caught:
+        read_lerf_ovs(tmp_path)
+    assert str(caught.value).startswith(f"{path}: object 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "misses"),
+        ('{"objects": []}', "misses 'info'"),
+        ('{"info": {"name": "a", "width": 3}, "objects": []}', "misses 'height'"),
+        ('{"info": {"name": "a", "width": 3, "height": 0}, "objects": []}', "expected a photo's name and its size"),
+        ('{"info": {"name": "", "width": 3, "height": 3}, "objects": []}', "expected a photo's name and its size"),
+        ('{"info": {"name": "a", "width": 3, "height": 3}, "objects": []}', "expected a list of one labelled thing"),
+    ],
+)
+def test_a_file_that_is_no_label_is_named(tmp_path, text, message):
+    (tmp_path / "frame_00041.json").write_text(text)
+    with pytest.raises(UserError, match=f"frame_00041.json: .*{message}"):
+        read_lerf_ovs(tmp_path)
+
+
+@pytest.mark.parametrize(("folder", "what"), [("", "has no JSON file in it"), ("nowhere", "no such folder")])
+def test_a_folder_without_frames_is_refused(tmp_path, folder, what):
+    with pytest.raises(UserError, match=f"{what}; expected LERF-OVS labels"):
+        read_lerf_ovs(tmp_path / folder)
+
+
+def test_masks_of_classes_are_read_in_the_lists_order_and_scaled(tmp_path):
+    left = np.arange(8) < 4
+    masks = {"white mug": np.tile(left, (6, 1)), "lamp": np.tile(~left, (6, 1))}
+    root = write_masks(tmp_path / "sofa" / "segmentations", {"03": masks, "00": masks}, ["white mug", "lamp"])
+    frames = read_3d_ovs(root)
+    assert [(frame.name, frame.width, frame.names) for frame in frames] == [
+        ("00", 8, ["white mug", "lamp"]),
+        ("03", 8, ["white mug", "lamp"]),
+    ]
+    assert pixels(frames[0].masks(8, 6)["white mug"]) == rectangle(0, 0, 3, 5)
+    assert pixels(frames[0].masks(4, 3)["lamp"]) == rectangle(2, 0, 3, 2)
+    assert read_3d_ovs(tmp_path / "sofa") == frames
+
+
+def test_a_missing_or_damaged_mask_is_named(tmp_path):
+    masks = {"mug": np.ones((4, 4), bool), "lamp": np.ones((4, 4), bool)}
+    root = write_masks(tmp_path / "a", {"00": masks}, ["mug", "lamp"])
+    (root / "00" / "lamp.png").write_bytes(b"no picture")
+    frame = read_3d_ovs(root)[0]
+    with pytest.raises(UserError, match=r"00/lamp.png: not a readable mask"):
+        frame.masks(4, 4)
+    (root / "00" / "lamp.png").unlink()
+    with pytest.raises(UserError, match=r"00/lamp.png: missing; every labelled view needs a mask of every class"):
+        read_3d_ovs(root)
+
+
+def test_a_bad_class_list_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"expected 3D-OVS labels, with classes.txt"):
+        read_3d_ovs(tmp_path)
+    for names in (["mug"], ["mug", "Mug"], []):
+        (tmp_path / "classes.txt").write_text("\n".join(names))
+        with pytest.raises(UserError, match=r"classes.txt: expected two different names or more"):
+            read_3d_ovs(tmp_path)
+    (tmp_path / "classes.txt").write_text("mug\nlamp\n")
+    with pytest.raises(UserError, match="has no folder of masks"):
+        read_3d_ovs(tmp_path)
+
+
+def lerf(name: str) -> LerfFrame:
+    return LerfFrame(Path(f"{name}.json"), name, 4, 4, {}, {})
+
+
+def masked(name: str) -> MaskFrame:
+    return MaskFrame(Path(name), name, 4, {})
+
+
+def test_photos_are_found_by_name_by_stem_and_those_of_3d_ovs_by_index(tmp_path):
+    scene = make_scene(tmp_path)
+    views = find_views([lerf("v3.png"), lerf("v1.jpg"), masked("v2"), masked("07")], scene)
+    assert [view.name for view in views] == ["v3.png", "v1.png", "v2.png", "v7.png"]
+
+
+def test_frames_without_a_photo_are_named_with_the_photos_like_them(tmp_path):
+    scene = make_scene(tmp_path)
+    with pytest.raises(UserError) as caught:
+        find_views([lerf("v1.jpg"), lerf("vv3.jpg"), lerf("07")], scene)
+    message = str(caught.value)
+    assert message.startswith(f"vv3.jpg.json: no photo of {tmp_path} goes with labels for vv3.jpg, 07; closest: v3.png")
+    assert "its photos are v0.png, v1.png" in message
+    with pytest.raises(UserError, match=r"labels for 09; closest: nothing like it; its photos are v0.png"):
+        find_views([masked("09")], scene)
+
+
+def test_two_labels_of_one_photo_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"v1.png.json: labels v1.png, as v1.jpg.json does"):
+        find_views([lerf("v1.jpg"), lerf("v1.png")], make_scene(tmp_path))

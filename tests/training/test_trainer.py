@@ -1,0 +1,296 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_scene import tiny_scene
+
+from gsdff.config.file import read_config
+from gsdff.config.file import write_config as write_toml
+from gsdff.config.options import DataConfig, FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
+from gsdff.errors import UserError
+from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
+from gsdff.io.runs import RunFolder, load_run
+from gsdff.training import radiance_loss as radiance
+from gsdff.training import trainer as trainer_module
+from gsdff.training.report import Report
+from gsdff.training.start import first_gaussians
+from gsdff.training.trainer import Trainer, train, view_at
+
+CPU = torch.device("cpu")
+STAGE1 = Stage1Config(
+    steps=24, sh_degree=1, sh_interval=8, refine_start=4, refine_every=5, refine_stop=20, grow_grad2d=1e-5,
+    reset_every=12, max_gaussians=70,
+)  # fmt: skip
+CONFIG = TrainConfig(
+    teacher=TeacherConfig(name="none"), stage1=STAGE1, stage2=Stage2Config(steps=6), log_every=4, picture_every=12,
+    checkpoint_every=10,
+)  # fmt: skip
+WITH_TEACHER = replace(CONFIG, teacher=TeacherConfig(name="precomputed"), features=FeatureConfig(dim=3))
+
+
+class PullTowardsOne:
+    """A stage 2 term: features of every Gaussian should be one."""
+
+    weight = 2.0
+
+    def __call__(self, gaussians, view_id, step):
+        pull = (gaussians.features - 1).square().mean()
+        return pull, {"pull": pull}
+
+
+@pytest.fixture
+def fake_features(monkeypatch):
+    """Stands in for the teacher; returns the list of calls' `lift`."""
+    calls = []
+
+    def prepare_features(config, scene, gaussians, run_folder, device, lift=True):
+        if config.teacher.name == "none":
+            return None, []
+        calls.append(lift)
+        return (torch.zeros(len(gaussians), config.features.dim) if lift else None), [PullTowardsOne()]
+
+    monkeypatch.setattr(trainer_module, "prepare_features", prepare_features)
+    return calls
+
+
+def make_trainer(config, scene=None):
+    """A trainer on the CPU, from the scene's points."""
+    scene = scene or tiny_scene()
+    return Trainer(config, scene, CPU, first_gaussians(config, scene))
+
+
+def run(folder, config, state=None):
+    """Trains as the door does; gives the trainer."""
+    names = RunFolder(folder)
+    folder.mkdir(exist_ok=True)
+    write_toml(names.config, config)
+    trainer = make_trainer(config)
+    with Report(config, trainer.scene, names, state["step"] if state else 0, trainer.total_steps) as report:
+        if state:
+            trainer.load_state_dict(state["step"], state)
+            report.load_state_dict(state["report"], CPU)
+        train(trainer, report, names)
+    return trainer
+
+
+def read_lines(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line | {"seconds": 0} for line in lines]
+
+
+def assert_same_bits(one, two):
+    """Compares nested values of `state_dict`s exactly."""
+    assert type(one) is type(two)
+    if isinstance(one, dict):
+        assert one.keys() == two.keys()
+        for key in one:
+            assert_same_bits(one[key], two[key])
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, two)
+    else:
+        assert one == two
+
+
+def test_training_brings_the_renderings_closer_to_the_photos(tmp_path):
+    config = replace(CONFIG, stage1=replace(STAGE1, steps=150, reset_every=0, refine_stop=100))
+    run(tmp_path, config)
+    lines = read_lines(tmp_path)
+    assert lines[-1]["psnr"] > lines[0]["psnr"] + 2.5
+    assert lines[-1]["heldout_psnr"] > lines[2]["heldout_psnr"] + 2.5
+
+
+def test_the_count_grows_in_stage_1_and_stays_below_the_cap(tmp_path):
+    run(tmp_path, CONFIG)
+    counts = [line["gaussians"] for line in read_lines(tmp_path)]
+    assert counts[0] == 40 and 40 < max(counts) <= 70
+
+
+def test_two_runs_of_one_seed_are_the_same_and_of_two_are_not(tmp_path):
+    states = [run(tmp_path / str(i), replace(CONFIG, seed=seed)).state_dict() for i, seed in enumerate((1, 1, 2))]
+    assert_same_bits(states[0], states[1])
+    assert not torch.equal(states[0]["gaussians"]["means"][:10], states[2]["gaussians"]["means"][:10])
+
+
+@pytest.mark.parametrize("background", ["black", "random"])
+def test_a_resumed_run_reaches_the_bits_and_the_lines_of_one_that_was_not_interrupted(
+    tmp_path, fake_features, background
+):
+    config = replace(WITH_TEACHER, dataset=DataConfig(background=background))
+    whole = run(tmp_path / "whole", config)
+    for stop in (10, 20, 24, 27):  # in stage 1, at its end, in stage 2
+        folder = tmp_path / str(stop)
+        torn = make_trainer(config)
+        with Report(config, torn.scene, RunFolder(make(folder)), 0, torn.total_steps) as report:
+            while torn.step < stop:
+                if torn.step == STAGE1.steps:
+                    torn.start_stage2(RunFolder(folder))
+                measures = torn.advance()
+                report.add(torn.step, torn.gaussians, measures)
+            state = {"step": stop, **torn.state_dict(), "report": report.state_dict()}
+        torch.save(state, folder / "state.pt")
+        torch.randn(7)  # another process has other random numbers
+        resumed = run(folder, config, torch.load(folder / "state.pt", weights_only=True))
+        assert_same_bits(resumed.state_dict(), whole.state_dict())
+        assert read_lines(folder) == read_lines(tmp_path / "whole")
+
+
+def make(folder):
+    folder.mkdir()
+    return folder
+
+
+def test_checkpoints_come_when_due_at_the_end_of_stage_1_and_at_the_end(tmp_path, fake_features, monkeypatch):
+    saved = []
+    original = trainer_module.save_checkpoint
+
+    def save(folder, step, state):
+        saved.append((step, "features" in state["gaussians"]))
+        return original(folder, step, state)
+
+    monkeypatch.setattr(trainer_module, "save_checkpoint", save)
+    run(tmp_path, WITH_TEACHER)
+    assert saved == [(10, False), (20, False), (24, False), (30, True)]
+
+
+def test_stage_2_trains_features_on_a_fixed_number_of_gaussians(tmp_path, fake_features):
+    trainer = run(tmp_path, WITH_TEACHER)
+    assert trainer.step == 30 and fake_features == [True]
+    counts = {line["gaussians"] for line in read_lines(tmp_path) if line["step"] >= 24}
+    assert len(counts) == 1
+    features = trainer.gaussians.features.detach()
+    expected = torch.full_like(features, 6 * WITH_TEACHER.rates.features)  # Adam walks at its rate: six steps
+    torch.testing.assert_close(features, expected, atol=0.1 * WITH_TEACHER.rates.features, rtol=0)
+    last = read_lines(tmp_path)[-1]
+    assert last["loss"] == pytest.approx(0.8 * last["l1"] + 0.2 * (1 - last["ssim"]) + 2 * last["pull"], abs=1e-5)
+
+
+def test_stage_2_of_no_steps_keeps_the_lifted_features(tmp_path, fake_features):
+    config = replace(WITH_TEACHER, stage2=Stage2Config(steps=0))
+    run(tmp_path, config)
+    features = load_run(tmp_path).gaussians.features
+    assert features is not None and features.shape[1] == 3 and not features.any()
+
+
+def test_features_of_a_resumed_run_are_not_lifted_again(tmp_path, fake_features):
+    run(tmp_path, WITH_TEACHER)
+    last = list_checkpoints(tmp_path / "checkpoints")[-1]
+    resumed = run(tmp_path, WITH_TEACHER, load_checkpoint(last))
+    assert fake_features == [True, False]
+    assert_same_bits(resumed.state_dict()["gaussians"], load_checkpoint(last)["gaussians"])
+
+
+def test_without_a_teacher_there_is_no_stage_2(tmp_path, fake_features):
+    trainer = run(tmp_path, CONFIG)
+    assert trainer.step == trainer.total_steps == 24 and trainer.gaussians.features is None
+
+
+def test_a_finished_run_loads_with_its_config_frame_and_step(tmp_path):
+    trainer = run(tmp_path, replace(CONFIG, data=tmp_path))
+    loaded = load_run(tmp_path)
+    assert (loaded.step, loaded.frame) == (24, trainer.scene.frame)
+    assert loaded.config == read_config(tmp_path / "config.toml")
+    assert torch.equal(loaded.gaussians.means, trainer.gaussians.means.detach())
+
+
+def test_every_pass_shows_every_training_view_once_in_an_order_of_its_own():
+    train_ids = [1, 2, 3, 5, 8, 13, 21, 34]
+    epochs = [[view_at(8 * epoch + i, train_ids, seed=0) for i in range(8)] for epoch in range(3)]
+    assert all(sorted(epoch) == train_ids for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert [view_at(i, train_ids, seed=1) for i in range(8)] != epochs[0]
+
+
+def test_the_rate_of_the_means_falls_to_a_hundredth_in_units_of_the_extent():
+    trainer = make_trainer(CONFIG)
+    rates = []
+    for trainer.step in (0, 12, 24, 30):
+        trainer._set_means_rate()
+        rates.append(trainer.optimizers["means"].param_groups[0]["lr"])
+    first = CONFIG.rates.means * trainer.scene.extent
+    assert rates == pytest.approx([first, first / 10, first / 100, first / 100])
+
+
+def test_bands_of_harmonics_come_one_by_one(monkeypatch):
+    degrees = []
+    original = radiance.render_rgb
+
+    def spy(gaussians, camera, **options):
+        degrees.append(options["sh_degree"])
+        return original(gaussians, camera, **options)
+
+    monkeypatch.setattr(radiance, "render_rgb", spy)
+    trainer = make_trainer(CONFIG)
+    for _ in range(20):
+        trainer.advance()
+    assert degrees == [0] * 8 + [1] * 12
+
+
+@pytest.mark.parametrize("background", ["black", "white", "random"])
+def test_the_background_shows_behind_the_last_gaussian(monkeypatch, background):
+    seen = []
+    original = radiance.image_loss
+
+    def spy(image, target, ssim_weight):
+        seen.append(image.detach()[0, 0])
+        return original(image, target, ssim_weight)
+
+    monkeypatch.setattr(radiance, "image_loss", spy)
+    config = replace(CONFIG, dataset=DataConfig(background=background))
+    trainer = make_trainer(config)
+    trainer.gaussians.logit_opacities.data.fill_(-20)
+    trainer.advance()
+    trainer.advance()
+    if background == "random":
+        assert not torch.equal(seen[0], seen[1]) and seen[0].min() > 0 and seen[0].max() < 1
+    else:
+        torch.testing.assert_close(seen[0], torch.full((3,), float(background == "white")))
+
+
+def test_a_transparent_photo_is_compared_over_the_background_of_the_step(monkeypatch):
+    targets = []
+    original = radiance.image_loss
+    monkeypatch.setattr(radiance, "image_loss", lambda i, t, w: (targets.append(t), original(i, t, w))[1])
+    scene = tiny_scene()
+    clear = [replace(view, image=view.image * 0, alpha=view.image[..., 0] * 0) for view in scene.views]
+    trainer = make_trainer(replace(CONFIG, dataset=DataConfig(background="random")), replace(scene, views=clear))
+    trainer.advance()
+    color = targets[0][0, 0]
+    assert color.min() > 0 and torch.equal(targets[0], color.expand_as(targets[0]))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoints(tmp_path, monkeypatch):
+    original = radiance.image_loss
+
+    def break_down(image, target, ssim_weight):
+        return original(image * (float("nan") if trainer.step >= 12 else 1), target, ssim_weight)
+
+    monkeypatch.setattr(radiance, "image_loss", break_down)
+    trainer = make_trainer(CONFIG)
+    with (
+        Report(CONFIG, trainer.scene, RunFolder(make(tmp_path / "run")), 0, 24) as report,
+        pytest.raises(UserError, match=r"loss became nan after step 12; .*--rates"),
+    ):
+        train(trainer, report, RunFolder(tmp_path / "run"))
+    (last,) = list_checkpoints(tmp_path / "run" / "checkpoints")
+    assert load_checkpoint(last)["step"] == 10
+    assert read_lines(tmp_path / "run")[-1]["step"] == 12
+
+
+def test_frozen_radiance_leaves_all_but_the_features_as_stage_1_left_them(tmp_path, fake_features):
+    run(tmp_path / "stage1", CONFIG)
+    frozen = run(tmp_path / "frozen", replace(WITH_TEACHER, stage2=Stage2Config(steps=6, freeze_radiance=True)))
+    before = load_run(tmp_path / "stage1").gaussians
+    for name, tensor in before.items():
+        assert torch.equal(getattr(frozen.gaussians, name).detach(), tensor), name
+    assert frozen.gaussians.features.detach().any()
+    last = read_lines(tmp_path / "frozen")[-1]
+    assert last["loss"] == pytest.approx(2 * last["pull"]) and "l1" not in last and "psnr" not in last
+
+
+def test_a_run_of_no_steps_at_all_still_says_how_good_it_is(tmp_path, fake_features):
+    stage1 = replace(STAGE1, steps=0)
+    run(tmp_path, replace(WITH_TEACHER, stage1=stage1, stage2=Stage2Config(steps=0)))
+    (line,) = read_lines(tmp_path)
+    assert line["step"] == 0 and line["heldout_psnr"] > 0 and line["gaussians"] == 40
+    assert load_run(tmp_path).gaussians.features is not None
