@@ -1,13 +1,14 @@
-"""The one exception for mistakes a user can mend, and what helps to mend them."""
+"""The exception for mistakes that a user can mend, and what helps to mend them."""
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
 
 class UserError(Exception):
-    """A foreseeable mistake: one line saying what was expected, what came, and what to do, naming the file.
+    """A foreseeable mistake, in one line: what was expected, what came, what to do, and the file's name.
 
-    Doors print it without a traceback and exit with status 1 (`gsdff.cli.run_door`).
+    The message names parameters as Python has them, in backquotes: "`view` 12: expected an index from 0 to 9". A door
+    prints them as its options ("--view 12: ...") without a traceback and exits with status 1 (`gsdff.cli.run_door`).
     """
 
 

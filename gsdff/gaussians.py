@@ -1,10 +1,11 @@
-"""The scene itself: N Gaussians and what each of them carries."""
+"""The scene itself: N Gaussians, their attributes, and the way they are rasterised."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from math import isqrt, log
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -12,13 +13,17 @@ from torch import Tensor
 
 from gsdff.cameras import WorldFrame
 
+RasterizeMode = Literal["classic", "antialiased"]
 SH_C0 = 0.28209479177387814
 """The constant spherical harmonic, 1 / (2 sqrt(pi))."""
 
 
 @dataclass
 class Gaussians:
-    """Parameters of N Gaussians, pre-activation where the name says so. A new attribute is a new field here."""
+    """Parameters of N Gaussians, pre-activation where the name says so. A new attribute is a new field here.
+
+    All fields but `rasterize_mode` are tensors of N rows.
+    """
 
     means: Float[Tensor, "N 3"]
     quats: Float[Tensor, "N 4"]
@@ -31,6 +36,9 @@ class Gaussians:
     """Higher bands, B = (degree + 1)^2 - 1, in gsplat's (and 3DGS's) order."""
     features: Float[Tensor, "N K"] | None = None
     """Latent features z; the T-dimensional feature is B z (`gsdff.latents`)."""
+    rasterize_mode: RasterizeMode = "classic"
+    """How they were rasterised in training, and are rendered: opacities of an antialiased scene (Mip-Splatting) are
+    those of Gaussians that are blurred by a pixel without loss of energy."""
 
     def __len__(self) -> int:
         return len(self.means)
@@ -63,7 +71,7 @@ class Gaussians:
     def items(self) -> Iterator[tuple[str, Tensor]]:
         """Pairs of name and tensor, for the attributes that are present."""
         for field in fields(self):
-            if (tensor := getattr(self, field.name)) is not None:
+            if isinstance(tensor := getattr(self, field.name), Tensor):
                 yield field.name, tensor
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Gaussians:

@@ -122,8 +122,7 @@ def time_lift(trainer: Trainer) -> tuple[list[float], torch.Tensor]:
     term, train_ids, seconds = feature_term(trainer), trainer.scene.train_ids, []
 
     def render(features: torch.Tensor, target: FeatureTarget) -> torch.Tensor:
-        options = {"features": features, "rasterize_mode": term.rasterize_mode}
-        return render_features(trainer.gaussians, target.camera, **options).image
+        return render_features(trainer.gaussians, target.camera, features=features).image
 
     for _ in range(LIFTS):
         start = time.perf_counter()

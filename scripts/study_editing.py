@@ -102,8 +102,7 @@ class Measured:
         num_classes = len(self.names)
 
         def render(features: Float[Tensor, "N D"], target: FeatureTarget) -> Float[Tensor, "H W D"]:
-            mode = self.subject.rasterize_mode
-            return render_features(self.working, target.camera, features=features, rasterize_mode=mode).image
+            return render_features(self.working, target.camera, features=features).image
 
         def targets() -> Iterator[FeatureTarget]:
             for view, labels in self.views:
@@ -117,7 +116,7 @@ class Measured:
     @torch.no_grad()
     def draw(self, gaussians: Gaussians, view: View) -> Float[Tensor, "H W 3"]:
         """As a photo would be."""
-        return render_rgb(gaussians, view.camera, rasterize_mode=self.subject.rasterize_mode).image.clamp(0, 1)
+        return render_rgb(gaussians, view.camera).image.clamp(0, 1)
 
     def measure(self, mask: Bool[Tensor, "N"], true: Bool[Tensor, "N"], class_id: int) -> Figures:
         """What it means to take the Gaussians of `mask` for the class, of which `true` are by the truth."""

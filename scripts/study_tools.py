@@ -20,7 +20,7 @@ def clean_cosine(run: LoadedRun, scene: Scene) -> float:
     for view in (scene.views[view_id] for view_id in scene.test_ids):
         clean = teacher.clean(view).permute(1, 2, 0)
         camera = view.camera.resized(clean.shape[1], clean.shape[0])
-        latents = render_features(run.gaussians, camera, rasterize_mode=run.config.stage1.rasterize_mode).image
+        latents = render_features(run.gaussians, camera).image
         cosines.append(float(teacher_cosine(latents, encode(clean, B))[clean.any(-1)].mean()))
     return fmean(cosines)
 

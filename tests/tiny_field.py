@@ -9,7 +9,7 @@ import torch
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.config.options import FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
 from gsdff.config.smoothing import GraphConfig, SmoothingConfig
-from gsdff.gaussians import Gaussians
+from gsdff.gaussians import Gaussians, RasterizeMode
 from gsdff.scene import Scene, View
 from gsdff.training.feature_loss import prepare_features
 
@@ -86,9 +86,9 @@ class Distillation:
         config = replace(self.config, **changes)
         return prepare_features(config, self.scene, self.gaussians, self.run, "cpu", lift=lift)
 
-    def carrying(self, features: torch.Tensor) -> Gaussians:
-        """The Gaussians with these features."""
-        return replace(self.gaussians, features=features)
+    def carrying(self, features: torch.Tensor, mode: RasterizeMode | None = None) -> Gaussians:
+        """The Gaussians with these features, rasterised in their own mode or in another."""
+        return replace(self.gaussians, features=features, rasterize_mode=mode or self.gaussians.rasterize_mode)
 
 
 def random_photos(scene: Scene, generator: torch.Generator) -> Scene:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.gaussians import SH_C0, Gaussians
-from gsdff.render import RasterizeMode, render_features, render_rgb
+from gsdff.render import render_features, render_rgb
 
 CROPS = 4
 """Of one view in a step, of which the second and the fourth show the selection alone."""
@@ -57,17 +57,14 @@ class Sight:
 
 
 @torch.no_grad()
-def find_sights(
-    gaussians: Gaussians, mask: Bool[Tensor, "N"], cameras: Sequence[Camera], rasterize_mode: RasterizeMode
-) -> list[Sight]:
+def find_sights(gaussians: Gaussians, mask: Bool[Tensor, "N"], cameras: Sequence[Camera]) -> list[Sight]:
     """Those of the cameras that see enough of the selection, past what stands before it."""
     selected = mask[:, None].float()
     sights = []
     for camera in cameras:
         scale = min(1.0, SURVEY_SIDE / max(camera.width, camera.height))
         small = camera.resized(max(1, round(scale * camera.width)), max(1, round(scale * camera.height)))
-        options = {"features": selected, "rasterize_mode": rasterize_mode}
-        shown = render_features(gaussians, small.to(mask.device), **options).image[..., 0].double().cpu()
+        shown = render_features(gaussians, small.to(mask.device), features=selected).image[..., 0].double().cpu()
         share = float(shown.mean())
         if share >= LEAST_SHARE:
             (left, right), (top, bottom) = (_span(shown.sum(axis)) for axis in (0, 1))
@@ -104,7 +101,6 @@ class Stage:
     gaussians: Gaussians
     mask: Bool[Tensor, "N"]
     windows: Sequence[Camera]
-    rasterize_mode: RasterizeMode
 
     @cached_property
     def slots(self) -> Int[Tensor, "N"]:
@@ -115,16 +111,14 @@ class Stage:
     def backdrop(self, index: int) -> Backdrop:
         """What stays of the window's picture."""
         everything, camera = self.gaussians, self.windows[index].to(self.mask.device)
-        rendered = render_rgb(everything, camera, rasterize_mode=self.rasterize_mode)
+        rendered = render_rgb(everything, camera)
         ids = (rendered.meta["radii"][0] > 0).all(-1).nonzero()[:, 0]
         here = everything.map(lambda tensor: tensor[ids])
         chosen = self.mask[ids]
         black = torch.where(chosen[:, None, None], -0.5 / SH_C0, here.sh0)
         dark = replace(here, sh0=black, shN=here.shN * ~chosen[:, None, None])
-        others = render_rgb(dark, camera, rasterize_mode=self.rasterize_mode).image
-        shown = render_features(
-            here, camera, features=chosen[:, None].float(), rasterize_mode=self.rasterize_mode
-        ).image
+        others = render_rgb(dark, camera).image
+        shown = render_features(here, camera, features=chosen[:, None].float()).image
         return Backdrop(ids, others, torch.cat([rendered.alpha, shown], -1), rendered.image)
 
     def draw(self, index: int, backdrop: Backdrop, sh: Float[Tensor, "S A 3"]) -> Float[Tensor, "h w 3"]:
@@ -138,7 +132,7 @@ class Stage:
             shN=here.shN.index_put((chosen,), rows[:, 1:]),
         )
         camera = self.windows[index].to(self.mask.device)
-        return render_rgb(colored, camera, rasterize_mode=self.rasterize_mode).image
+        return render_rgb(colored, camera).image
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,6 @@ from gsdff.editing.crops import LEAST_SHARE, Crops, Sight, Stage, find_sights
 from gsdff.editing.operations import EditStep, Selector, Stylize
 from gsdff.errors import UserError
 from gsdff.gaussians import SH_C0, Gaussians
-from gsdff.render import RasterizeMode
 
 log = logging.getLogger("gsdff")
 
@@ -71,8 +70,6 @@ def stylize(
     cameras: Sequence[Camera],
     judge: Judge | None,
     step: EditStep,
-    *,
-    rasterize_mode: RasterizeMode = "classic",
 ) -> tuple[Gaussians, str]:
     """The Gaussians with sh0 and shN of the selected ones optimised by the step, a `Stylize`; and what was done.
 
@@ -85,7 +82,7 @@ def stylize(
     source = source_texts(operation, step.selector)
     aim = None if judge is None else Aim.of(judge, operation.prompt, source, gaussians.means.device)
     fixed = gaussians.map(torch.detach)
-    sights = find_sights(fixed, mask, cameras, rasterize_mode)
+    sights = find_sights(fixed, mask, cameras)
     if not sights:
         raise UserError(
             f"none of the {len(cameras)} training views shows enough of it to stylize by: expected {LEAST_SHARE:.2%} "
@@ -96,7 +93,7 @@ def stylize(
     if judge is None:
         return gaussians, plan
     windows = [sight.window(judge.side) for sight in sights]
-    colors, losses = _optimise(Stage(fixed, mask, windows, rasterize_mode), judge, aim, operation, sights)
+    colors, losses = _optimise(Stage(fixed, mask, windows), judge, aim, operation, sights)
     tenth = max(1, len(losses) // 10)
     first, last = losses[:tenth].mean(), losses[-tenth:].mean()
     return colors, f"{plan}, CLIP loss {first:.3f} -> {last:.3f}"

@@ -1,7 +1,7 @@
 """How good a run's features are on held-out views, beside those of the teacher they come from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -19,7 +19,7 @@ from gsdff.field.relevancy import classify
 from gsdff.io.pictures import fit_pca
 from gsdff.io.runs import LoadedRun, RunFolder
 from gsdff.latents import encode, teacher_cosine, text_cosine
-from gsdff.render import RasterizeMode, render_depth, render_features
+from gsdff.render import render_depth, render_features
 from gsdff.scene import Scene, View
 from gsdff.teachers import Teacher, open_teacher
 from gsdff.teachers.basis import Basis
@@ -117,22 +117,21 @@ def _teacher_labels(
     return classify(enlarge(features @ text.T, size), answered)
 
 
-def _rasterize_mode(run: LoadedRun, view: View, size: Sequence[int]) -> RasterizeMode:
-    """Antialiased at other than the photo's size, where a pixel shows the mean of what it covers."""
-    is_photo_size = tuple(size) == (view.camera.height, view.camera.width)
-    return run.config.stage1.rasterize_mode if is_photo_size else "antialiased"
-
-
 def _render(run: LoadedRun, view: View, size: Sequence[int]) -> Float[Tensor, "H W K"]:
-    """The run's latents in a view at size [H, W], on the CPU."""
+    """The run's latents in a view at size [H, W], on the CPU.
+
+    Antialiased at other than the photo's size, where a pixel shows the mean of what it covers.
+    """
     camera = view.camera.resized(size[1], size[0]).to(run.gaussians.means.device)
-    return render_features(run.gaussians, camera, rasterize_mode=_rasterize_mode(run, view, size)).image.cpu()
+    is_photo_size = tuple(size) == (view.camera.height, view.camera.width)
+    gaussians = run.gaussians if is_photo_size else replace(run.gaussians, rasterize_mode="antialiased")
+    return render_features(gaussians, camera).image.cpu()
 
 
 def _see_points(run: LoadedRun, view: View) -> Int[Tensor, "P"]:
     """The pixel that shows the centre of each opaque Gaussian, -1 where it is out of sight; on the CPU."""
     camera = view.camera.to(run.gaussians.means.device)
-    rendered = render_depth(run.gaussians, camera, rasterize_mode=run.config.stage1.rasterize_mode)
+    rendered = render_depth(run.gaussians, camera)
     points = run.gaussians.means[run.gaussians.opacities >= MIN_OPACITY]
     return seen_pixels(points, camera, rendered.image[..., 0], rendered.alpha[..., 0]).cpu()
 

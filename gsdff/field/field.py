@@ -24,7 +24,7 @@ from gsdff.io.ply import read_ply
 from gsdff.io.runs import LoadedRun, RunFolder, check_poses, load_run
 from gsdff.io.sidecar import SETTINGS, Sidecar, sidecar_path
 from gsdff.latents import MIN_NORM
-from gsdff.render import RasterizeMode, render_features
+from gsdff.render import render_features
 from gsdff.scene import Scene, View
 from gsdff.teachers import ENCODES_WORDS, READS_SCENE, Teacher, open_teacher
 from gsdff.teachers.basis import Basis
@@ -47,8 +47,6 @@ class Field:
     basis: Basis
     """With B on the field's device."""
     teacher_config: TeacherConfig
-    rasterize_mode: RasterizeMode
-    """How the features were rendered as they were trained."""
     data: Path | None
     """The folder of photos; None for a PLY that was given none."""
     dataset: DataConfig
@@ -147,7 +145,7 @@ class Field:
         working = self.gaussians.to_working_frame(self.scene.frame)
         camera = view.camera.to(self.device)
         with torch.no_grad():
-            return render_features(working, camera, features=values, rasterize_mode=self.rasterize_mode).image
+            return render_features(working, camera, features=values).image
 
     def with_gaussians(self, gaussians: Gaussians) -> "Field":
         """This field of other Gaussians; what was read of it stays read."""
@@ -209,7 +207,7 @@ def describe_field(field: Field) -> Sidecar:
         log.warning("%s: exported without its words, the PLY cannot be asked by text: %s", field.source, error)
     settings = {name: getattr(field.teacher_config, name) for name in SETTINGS}
     teacher = TeacherConfig(field.teacher_config.name, **settings)
-    return Sidecar(field.basis, teacher, texts, no_texts, field.rasterize_mode, field.dataset.downscale)
+    return Sidecar(field.basis, teacher, texts, no_texts, field.gaussians.rasterize_mode, field.dataset.downscale)
 
 
 def _of_run(path: Path, device: torch.device | str, data: Path | None) -> Field:
@@ -234,7 +232,6 @@ def field_of_run(run: LoadedRun, device: torch.device | str, data: Path | None =
         gaussians=gaussians.to(device),
         basis=replace(basis, B=basis.B.to(device)),
         teacher_config=run.config.teacher,
-        rasterize_mode=run.config.stage1.rasterize_mode,
         data=data or run.config.data,
         dataset=run.config.dataset,
         run=run,
@@ -252,10 +249,9 @@ def _of_ply(path: Path, device: torch.device | str, data: Path | None) -> Field:
     _check_channels(gaussians, sidecar.basis, path, sidecar_path(path))
     return Field(
         source=path,
-        gaussians=gaussians.to(device),
+        gaussians=replace(gaussians, rasterize_mode=sidecar.rasterize_mode).to(device),
         basis=replace(sidecar.basis, B=sidecar.basis.B.to(device)),
         teacher_config=sidecar.teacher,
-        rasterize_mode=sidecar.rasterize_mode,
         data=data,
         dataset=DataConfig(downscale=sidecar.downscale),
         sidecar=sidecar,

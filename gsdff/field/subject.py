@@ -24,7 +24,7 @@ from gsdff.gaussians import Gaussians
 from gsdff.io.ply import read_ply, write_ply
 from gsdff.io.runs import LoadedRun, check_poses, load_run
 from gsdff.io.sidecar import Sidecar, sidecar_path
-from gsdff.render import RasterizeMode, render_rgb
+from gsdff.render import render_rgb
 from gsdff.scene import Scene
 from gsdff.selection import Selection
 
@@ -61,13 +61,6 @@ class Subject:
         if self.data is None:
             raise UserError(f"{self.source}: a PLY holds no photos to look from; name their folder with --data")
         return load_scene(self.data, DataConfig(downscale=1 if self.sidecar is None else self.sidecar.downscale))
-
-    @property
-    def rasterize_mode(self) -> RasterizeMode:
-        """How the scene was rendered as it was trained."""
-        if self.run is not None:
-            return self.run.config.stage1.rasterize_mode
-        return "classic" if self.sidecar is None else self.sidecar.rasterize_mode
 
     @property
     def background(self) -> tuple[float, float, float]:
@@ -108,7 +101,7 @@ class Subject:
         """Gaussians of the input's frame stylized by the training views; without a judge only what would be done."""
         working = gaussians.to_working_frame(self.scene.frame)
         cameras = [self.scene.views[i].camera for i in self.scene.train_ids]
-        styled, account = stylize(working, mask, cameras, judge, step, rasterize_mode=self.rasterize_mode)
+        styled, account = stylize(working, mask, cameras, judge, step)
         return replace(gaussians, sh0=styled.sh0, shN=styled.shN), account
 
     def draw(
@@ -118,7 +111,7 @@ class Subject:
         color = torch.tensor(background or self.background, device=gaussians.means.device)
         working = gaussians.to_working_frame(self.scene.frame)
         camera = camera.to(gaussians.means.device)
-        return render_rgb(working, camera, background=color, rasterize_mode=self.rasterize_mode).image
+        return render_rgb(working, camera, background=color).image
 
     def save(self, path: Path, gaussians: Gaussians) -> None:
         """Writes a PLY and, where its features are known, what asks them."""
@@ -154,6 +147,8 @@ def open_subject(source: Path, device: str, *, data: Path | None = None, asks: b
     if source.is_file():
         gaussians, beside = read_ply(source), sidecar_path(source)
         sidecar = Sidecar.load(beside) if gaussians.features is not None and beside.is_file() else None
+        if sidecar is not None:
+            gaussians = replace(gaussians, rasterize_mode=sidecar.rasterize_mode)
         return Subject(source, gaussians.to(device), None, sidecar, data, None)
     run = load_run(source)
     gaussians = run.gaussians.to_input_frame(run.frame)

@@ -102,7 +102,7 @@ def load_run(folder: Path) -> LoadedRun:
     return LoadedRun(
         folder=folder,
         config=replace(config, data=data_folder(config, names)),
-        gaussians=Gaussians(**state["gaussians"]),
+        gaussians=Gaussians(**state["gaussians"], rasterize_mode=config.stage1.rasterize_mode),
         frame=WorldFrame(tuple(state["frame"]["centre"]), state["frame"]["scale"]),
         step=state["step"],
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.files import save_tensors
-from gsdff.render import RasterizeMode
+from gsdff.gaussians import RasterizeMode
 from gsdff.teachers.basis import FORMAT, Basis
 
 BASIS_SUFFIX = ".basis.safetensors"

@@ -12,10 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.cameras import Camera
-from gsdff.gaussians import Gaussians
+from gsdff.gaussians import Gaussians, RasterizeMode
 
 RenderMode = Literal["RGB", "D", "ED", "RGB+D", "RGB+ED"]
-RasterizeMode = Literal["classic", "antialiased"]
 
 
 def rasterization(
@@ -89,7 +88,6 @@ def render_rgb(
     *,
     sh_degree: int | None = None,
     background: Float[Tensor, "3"] | None = None,
-    rasterize_mode: RasterizeMode = "classic",
     absgrad: bool = False,
 ) -> Rendered:
     """The scene's colours (not clamped to 1) from one camera; `sh_degree` None takes all stored bands."""
@@ -105,19 +103,13 @@ def render_rgb(
         camera.height,
         sh_degree=gaussians.sh_degree if sh_degree is None else sh_degree,
         backgrounds=None if background is None else background[None],
-        rasterize_mode=rasterize_mode,
+        rasterize_mode=gaussians.rasterize_mode,
         absgrad=absgrad,
     )
     return Rendered(renders[0], alphas[0], meta)
 
 
-def render_features(
-    gaussians: Gaussians,
-    camera: Camera,
-    *,
-    features: Float[Tensor, "N K"] | None = None,
-    rasterize_mode: RasterizeMode = "classic",
-) -> Rendered:
+def render_features(gaussians: Gaussians, camera: Camera, *, features: Float[Tensor, "N K"] | None = None) -> Rendered:
     """Blended features from one camera, zero where nothing is; `features` None takes the Gaussians' own.
 
     Geometry and opacity are detached: a teacher that contradicts itself between views must not eat the scene.
@@ -133,12 +125,12 @@ def render_features(
         camera.K[None],
         camera.width,
         camera.height,
-        rasterize_mode=rasterize_mode,
+        rasterize_mode=gaussians.rasterize_mode,
     )
     return Rendered(renders[0], alphas[0], meta)
 
 
-def render_depth(gaussians: Gaussians, camera: Camera, *, rasterize_mode: RasterizeMode = "classic") -> Rendered:
+def render_depth(gaussians: Gaussians, camera: Camera) -> Rendered:
     """Expected depth [H, W, 1] along the optical axis from one camera, 0 where nothing is."""
     renders, alphas, meta = rasterization(
         gaussians.means,
@@ -151,6 +143,6 @@ def render_depth(gaussians: Gaussians, camera: Camera, *, rasterize_mode: Raster
         camera.width,
         camera.height,
         render_mode="ED",
-        rasterize_mode=rasterize_mode,
+        rasterize_mode=gaussians.rasterize_mode,
     )
     return Rendered(renders[0], alphas[0], meta)

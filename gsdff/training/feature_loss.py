@@ -16,7 +16,7 @@ from gsdff.errors import UserError
 from gsdff.files import whole_file
 from gsdff.gaussians import Gaussians
 from gsdff.io.runs import RunFolder
-from gsdff.render import RasterizeMode, render_features
+from gsdff.render import render_features
 from gsdff.scene import Scene
 from gsdff.smoothing import NeighbourGraph, build_graph, diffuse
 from gsdff.teachers import open_teacher
@@ -49,7 +49,6 @@ class FeatureTerm:
     num_views: int
     """Training views."""
     weight: float
-    rasterize_mode: RasterizeMode = "classic"
     parts: int = 1
     """Strips of a view, one a step: a fraction of the cost, and as good after as many steps (docs/features.md)."""
     huber: float = 0.0
@@ -71,7 +70,7 @@ class FeatureTerm:
         self.refresh(gaussians, step - self.first_step)
         epoch = step // self.num_views
         strip = take_strip(self.targets[view_id], view_id, (epoch + view_id) % self.parts, self.parts)
-        rendered = render_features(gaussians, strip.camera, rasterize_mode=self.rasterize_mode)
+        rendered = render_features(gaussians, strip.camera)
         look = Look(strip, rendered.image, rendered.alpha[..., 0].detach())
         error = compare(look.latents, look.alpha, strip, self.huber)
         shares = [smoother.share(step - self.first_step) for smoother in self.smoothers]
@@ -135,7 +134,7 @@ def prepare_features(
     starts = tqdm(targets.prepare(), desc="lift", unit="view", total=len(views), leave=False)
     features = None
     if lift:
-        features = _lift(gaussians, starts, config.stage1.rasterize_mode)
+        features = _lift(gaussians, starts)
     else:
         deque(starts, maxlen=0)
     terms: list[FeatureTerm | GraphTerm] = [open_term(config, scene, targets)]
@@ -217,7 +216,6 @@ def open_term(config: TrainConfig, scene: Scene, targets: TeacherTargets) -> Fea
         targets.maps,
         len(scene.train_ids),
         stage2.feature_weight,
-        config.stage1.rasterize_mode,
         stage2.parts,
         stage2.huber,
         open_smoothers(config.smoothing, targets.filters, targets.filtered, scene, targets.segments, stage2.huber),
@@ -226,13 +224,11 @@ def open_term(config: TrainConfig, scene: Scene, targets: TeacherTargets) -> Fea
     )
 
 
-def _lift(
-    gaussians: Gaussians, targets: Iterable[FeatureTarget], rasterize_mode: RasterizeMode
-) -> Float[Tensor, "N K"]:
+def _lift(gaussians: Gaussians, targets: Iterable[FeatureTarget]) -> Float[Tensor, "N K"]:
     """At the photo's size: on a coarse map many Gaussians are too faint to be seen, and would get no feature at all."""
 
     def render(features: Tensor, target: FeatureTarget) -> Tensor:
-        return render_features(gaussians, target.camera, features=features, rasterize_mode=rasterize_mode).image
+        return render_features(gaussians, target.camera, features=features).image
 
     lifted = lift_features(render, targets, len(gaussians))
     log.info("lift: %d of %d Gaussians were seen by a training view", int((lifted.weights > 0).sum()), len(gaussians))

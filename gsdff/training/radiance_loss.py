@@ -37,7 +37,6 @@ class RadianceTerm:
             view.camera,
             sh_degree=min(bands, gaussians.sh_degree),
             background=background,
-            rasterize_mode=stage1.rasterize_mode,
             absgrad=stage1.absgrad,
         )
         target = view.target if background is None else view.over(background)

@@ -129,9 +129,7 @@ def render_view(gaussians: Gaussians, view: View, config: TrainConfig) -> Tensor
     """The rendering [H, W, 3] of a view as it is scored: all bands, clamped to [0, 1]."""
     device = gaussians.means.device
     background = torch.full((3,), float(config.dataset.background == "white"), device=device)
-    rendered = render_rgb(
-        gaussians, view.camera.to(device), background=background, rasterize_mode=config.stage1.rasterize_mode
-    )
+    rendered = render_rgb(gaussians, view.camera.to(device), background=background)
     return rendered.image.clamp(0, 1)
 
 

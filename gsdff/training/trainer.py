@@ -47,7 +47,7 @@ class Trainer:
         self.optimizers: dict[str, torch.optim.Adam] = {}
         self.radiance = RadianceTerm(config, scene, device)
         self.terms: list[Term] = [self.radiance]
-        self._optimise(first)
+        self._optimise(replace(first, rasterize_mode=config.stage1.rasterize_mode))
 
     @property
     def total_steps(self) -> int:
@@ -73,7 +73,7 @@ class Trainer:
         self.step += 1
         params = dict(self.gaussians.items())
         self.radiance.after_step(params, self.optimizers, self.step)
-        self.gaussians = Gaussians(**params)
+        self.gaussians = replace(self.gaussians, **params)
         return {"loss": loss, **measures}
 
     def start_stage2(self, folder: RunFolder) -> None:
@@ -102,7 +102,7 @@ class Trainer:
     def load_state_dict(self, step: int, state: dict[str, Any]) -> None:
         """Takes up where `state_dict` left off after `step` steps."""
         self.step = step
-        self._optimise(Gaussians(**state["gaussians"]))
+        self._optimise(Gaussians(**state["gaussians"], rasterize_mode=self.config.stage1.rasterize_mode))
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.radiance.densifier.load_state_dict(state["densifier"], self.device)

@@ -62,7 +62,7 @@ def check_segments(config: TrainConfig, scene: Scene) -> None:
 def draw(gaussians: Gaussians, view: View, config: TrainConfig) -> UInt8[Tensor, "H W 3"]:
     """The scene's colours in a view, as a picture on the CPU."""
     camera = view.camera.to(gaussians.means.device)
-    image = render_rgb(gaussians, camera, rasterize_mode=config.stage1.rasterize_mode).image
+    image = render_rgb(gaussians, camera).image
     return (image.clamp(0, 1) * 255).round().byte().cpu()
 
 

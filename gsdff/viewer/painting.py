@@ -82,13 +82,12 @@ def paint(
 
 def _paint_colors(world: World, shown: Shown, camera: Camera) -> Image:
     background = torch.tensor(world.subject.background, device=world.device)
-    mode = world.subject.rasterize_mode
-    return render_rgb(shown.gaussians, camera, background=background, rasterize_mode=mode).image.clamp(0, 1)
+    return render_rgb(shown.gaussians, camera, background=background).image.clamp(0, 1)
 
 
 def _paint_depth(world: World, shown: Shown, camera: Camera) -> Image:
     """Near is bright; disparity, so that what is near has most of the colours."""
-    rendered = render_depth(shown.gaussians, camera, rasterize_mode=world.subject.rasterize_mode)
+    rendered = render_depth(shown.gaussians, camera)
     depth, alpha = rendered.image[..., 0], rendered.alpha[..., 0]
     near = (0.5 * world.depth / depth.clamp_min(1e-3)).clamp(max=1.0)
     return _as_image(heat(near * (alpha > 0.5)), depth)
@@ -232,7 +231,7 @@ def load_segments(world: World, view: View) -> Tensor | None:
 
 
 def _blend(world: World, shown: Shown, camera: Camera, values: Float[Tensor, "M D"]) -> Float[Tensor, "H W D"]:
-    return render_features(shown.gaussians, camera, features=values, rasterize_mode=world.subject.rasterize_mode).image
+    return render_features(shown.gaussians, camera, features=values).image
 
 
 def _share(world: World, shown: Shown, camera: Camera) -> Float[Tensor, "h W"]:

@@ -23,8 +23,7 @@ def latents_at(world: World, shown: Shown, camera: Camera, point: Point) -> Floa
     column, row = int(point[0] * camera.width), int(point[1] * camera.height)
     patch = camera.cropped(column - PATCH // 2, row - PATCH // 2, PATCH, PATCH).to(world.device)
     with torch.no_grad(), world.rendering:
-        mode = world.subject.rasterize_mode
-        return render_features(shown.gaussians, patch, rasterize_mode=mode).image.flatten(0, 1).mean(0)
+        return render_features(shown.gaussians, patch).image.flatten(0, 1).mean(0)
 
 
 def in_rectangle(shown: Shown, camera: Camera, low: Point, high: Point) -> Bool[Tensor, "M"]:

@@ -1,9 +1,12 @@
 import errno
 import logging
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import pytest
+import tyro
 
-from gsdff.cli import run_door
+from gsdff.cli import flags_of, name_flags, run_door
 from gsdff.errors import UserError
 
 
@@ -65,3 +68,36 @@ def test_log_lines_go_to_stderr_and_warnings_say_so(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert out == "result\n"
     assert err == "said once\nwarning: odd\n"
+
+
+@dataclass(frozen=True)
+class Inner:
+    name: Annotated[str, tyro.conf.arg(name="teacher", prefix_name=False)] = ""
+    batch_size: int = 1
+
+
+@dataclass(frozen=True)
+class Arguments:
+    own: int = 0
+    teacher: Inner = field(default_factory=Inner)
+    options: Annotated[Inner, tyro.conf.arg(name="")] = field(default_factory=Inner)
+
+
+def test_the_options_of_a_door_are_known_by_the_parameters_they_set():
+    assert flags_of(Arguments) == {
+        "own": "--own",
+        "teacher.name": "--teacher",
+        "teacher.batch_size": "--teacher.batch-size",
+        "name": "--teacher",
+        "batch_size": "--batch-size",
+    }
+
+
+def test_the_librarys_parameters_are_printed_as_the_doors_options():
+    flags = {"view": "--view", "teacher.maps": "--teacher.maps"}
+    message = "`view` 7: expected `teacher.maps`, or run `python -m gsdff.view`; `other` stays"
+    expected = "--view 7: expected --teacher.maps, or run `python -m gsdff.view`; `other` stays"
+    assert name_flags(message, flags) == expected
+    with pytest.raises(SystemExit) as stop:
+        run_door(fail_with(UserError("`view` 7: no such photo")), flags)
+    assert stop.value.code == "error: --view 7: no such photo"

@@ -64,7 +64,7 @@ def course(account: str) -> tuple[float, float]:
 @pytest.mark.parametrize("source", ["", None])
 def test_the_object_becomes_what_the_text_says_and_the_picture_away_from_it_stays(scene, cameras, source):
     held_out, *train = cameras
-    styled, account = stylize(scene, CHAIR, train, MeanColor(), red(source=source), rasterize_mode="classic")
+    styled, account = stylize(scene, CHAIR, train, MeanColor(), red(source=source))
     before, after = (render_rgb(gaussians, held_out).image.clamp(0, 1) for gaussians in (scene, styled))
     shown = render_features(scene, held_out, features=CHAIR[:, None].float()).image[..., 0]
     first, last = ((shown[..., None] * image).sum((0, 1)) / shown.sum() for image in (before, after))

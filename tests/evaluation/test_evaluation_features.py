@@ -115,6 +115,11 @@ def test_scores_by_hand(ready: Fixture) -> None:
     assert labels["field"]["iou"]["road"] == pytest.approx(right / (half + answered - right))
 
 
+def antialiased(gaussians: Gaussians) -> Gaussians:
+    """The Gaussians as a map coarser than the photo shows them."""
+    return dataclasses.replace(gaussians, rasterize_mode="antialiased")
+
+
 def test_a_field_that_shows_its_teacher_has_cosine_one_and_the_truth_in_its_own_words_scores_one(
     ready: Fixture, generator: torch.Generator
 ) -> None:
@@ -123,7 +128,7 @@ def test_a_field_that_shows_its_teacher_has_cosine_one_and_the_truth_in_its_own_
     ids = torch.tensor([CAR, ROAD, SKY])
     for i in ready.scene.test_ids:
         view = ready.scene.views[i]
-        small = render_features(gaussians, view.camera.resized(8, 8), rasterize_mode="antialiased").image
+        small = render_features(antialiased(gaussians), view.camera.resized(8, 8)).image
         write_map(ready, view.stem, F.pad(small, (0, 1)).permute(2, 0, 1).contiguous())
         large = render_features(gaussians, view.camera).image
         answers = ids[large[..., [2, 0, 1]].argmax(-1)].masked_fill(~large.any(-1), 255)
@@ -140,10 +145,7 @@ def test_the_part_of_the_teacher_outside_the_basis_counts_against_the_field(read
     for i in ready.scene.test_ids:
         write_map(ready, ready.scene.views[i].stem, constant_map(tilted))
     seen = [
-        render_features(gaussians, ready.scene.views[i].camera.resized(8, 8), rasterize_mode="antialiased")
-        .image.any(-1)
-        .float()
-        .mean()
+        render_features(antialiased(gaussians), ready.scene.views[i].camera.resized(8, 8)).image.any(-1).float().mean()
         for i in ready.scene.test_ids
     ]
     # 0.6 where something is rendered, 0 elsewhere.

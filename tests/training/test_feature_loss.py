@@ -82,7 +82,7 @@ def test_gaussians_too_small_for_the_map_are_lifted_all_the_same(ready: Distilla
     ready.gaussians.logit_opacities = torch.full_like(ready.gaussians.logit_opacities, -3.0)
     features, (term,) = ready.prepare()
     cameras = [term.targets[i].camera.resized(8, 8) for i in ready.scene.train_ids]
-    on_the_map = [render_features(ready.carrying(features), camera, rasterize_mode="antialiased") for camera in cameras]
+    on_the_map = [render_features(ready.carrying(features, "antialiased"), camera) for camera in cameras]
     assert not any(rendered.alpha.any() for rendered in on_the_map) and features.any(-1).sum() >= 15
 
 
@@ -91,10 +91,9 @@ def test_gaussians_too_small_for_the_map_are_lifted_all_the_same(ready: Distilla
 def test_the_term_is_the_error_of_the_photos_pixels_averaged_down_to_the_map(
     ready: Distillation, mode: str, huber: float
 ) -> None:
-    stage1 = dataclasses.replace(ready.config.stage1, rasterize_mode=mode)
-    stage2 = dataclasses.replace(ready.config.stage2, huber=huber)
-    features, (term,) = ready.prepare(stage1=stage1, stage2=stage2)
-    rendered = render(ready.carrying(features), 3, ready, rasterize_mode=mode)
+    ready.gaussians.rasterize_mode = mode
+    features, (term,) = ready.prepare(stage2=dataclasses.replace(ready.config.stage2, huber=huber))
+    rendered = render(ready.carrying(features), 3, ready)
     assert rendered.image.shape == (9, 13, 4)
     error = (shrink(rendered.image) - term.targets[3].latents).square().sum(-1)
     if huber:

@@ -81,11 +81,12 @@ TRAINING = [f"v{i}" for i in range(1, 8)]
 
 @pytest.mark.parametrize("mode", ["classic", "antialiased"])
 def test_masks_are_made_of_the_scene_as_stage_1_left_it(ready: Distillation, segmenter: Halves, mode: str) -> None:
-    ready.prepare(stage1=replace(ready.config.stage1, rasterize_mode=mode))
+    ready.gaussians.rasterize_mode = mode
+    ready.prepare()
     images = shown(segmenter)
     assert list(images) == TRAINING  # not of the held-out views
     for view in (ready.scene.views[i] for i in ready.scene.train_ids):
-        rendered = render_rgb(ready.gaussians, view.camera, rasterize_mode=mode).image
+        rendered = render_rgb(ready.gaussians, view.camera).image
         assert images[view.stem].dtype == torch.uint8
         assert torch.equal(images[view.stem], (rendered.clamp(0, 1) * 255).round().byte())
     assert not torch.equal(images["v3"], ready.scene.views[3].image)

@@ -214,7 +214,7 @@ def _cover(field: Field, found: Answer, view: View, options: OvsOptions) -> Bool
     if options.occlusion == "scene":
         return show(field, found, view).selected
     alone = field.gaussians.map(lambda tensor: tensor[found.selected]).to_working_frame(field.scene.frame)
-    drawn = render_features(alone, view.camera.to(field.device), rasterize_mode=field.rasterize_mode)
+    drawn = render_features(alone, view.camera.to(field.device))
     return drawn.alpha[..., 0] > options.alpha
 
 
