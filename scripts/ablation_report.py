@@ -96,10 +96,10 @@ def write_scene(docs: Path, name: str, facts: Mapping[str, Any], rows: Sequence[
         f"{place['date']}, {place['cpu']}, {place['threads']} threads. "
         f"`python scripts/ablate_smoothing.py {shlex.join(facts['command'])}`",
         f"{facts['gaussians']:,} Gaussians, {facts['training_views']} training views, {facts['held_out_views']} held "
-        f"out; {facts['steps']} steps of stage 2 on one stage 1 whose pictures score PSNR {facts['psnr']:.2f} dB, SSIM "
-        f"{facts['ssim']:.4f}, the same for every arm. {len(facts['classes'])} classes compete. "
-        f"Mean ± half the range over up to {1 + max(row['seed'] for row in rows)} seeds. Of the truth's own pixels "
-        f"{100 * facts['speckles_of_truth']:.2f} % are in speckles.",
+        f"out; {facts['steps']} steps of stage 2 on one stage 1, which all arms share (PSNR {facts['psnr']:.2f} dB, SSIM "
+        f"{facts['ssim']:.4f}). {len(facts['classes'])} classes compete. "
+        f"Mean ± half the range over up to {1 + max(row['seed'] for row in rows)} seeds. Speckles in the ground truth "
+        f"itself: {100 * facts['speckles_of_truth']:.2f} %.",
     ]
     for level in levels:
         here = [row for row in rows if row["level"] == level]
@@ -109,8 +109,8 @@ def write_scene(docs: Path, name: str, facts: Mapping[str, Any], rows: Sequence[
         scores = [teacher["miou"], *teacher["boundary_miou"].values(), teacher["view_consistency"]]
         words = ", ".join("-" if score is None else f"{score:.3f}" for score in scores)
         parts.append(
-            f"The 2D teacher itself (seed 0): mIoU, 3 px and 5 px band, view consistency {words}; "
-            f"{100 * teacher['speckle_share']:.2f} % in speckles."
+            f"The 2D teacher itself (seed 0): mIoU, 3 px band, 5 px band, view consistency {words}; speckles "
+            f"{100 * teacher['speckle_share']:.2f} %."
         )
         parts.append(markdown(here))
     parts.append(f"![Crops of held-out views around borders]({FOLDER}/{name}.png)")

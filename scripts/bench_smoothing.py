@@ -2,11 +2,12 @@
 
     python scripts/bench_smoothing.py [--size 480 360 64] [--windows 11] [--device cpu] [--out docs/benchmarks]
 
-Times are of a forward and a backward pass, median ± half the range (passes); memory is the peak above the inputs. All
-run in processes of their own (Linux only). Where a rival does not fit, ours is compared with a float64 run, and both
-are measured again at a third of the sides. Filters with a window are compared where none meets the border, as kornia
-reflects there; elsewhere the cotangent is zero. Gradients differ relative to the largest value, and by definition
-where kornia's bilateral_blur differentiates its weights, which ours does not: hence the row with a detached guide.
+Times are of one forward and one backward pass, median ± half the range (number of passes); memory is the peak above
+the inputs. Everything runs in a process of its own (Linux only). If a rival does not fit into memory, ours is
+compared with a float64 run, and both are measured again at a third of the width and height. Filters with a window are
+compared at pixels whose window lies inside the map, because kornia reflects at the border; elsewhere the cotangent is
+zero. Gradients differ relative to the largest value. kornia's bilateral_blur differentiates its weights and ours does
+not, so those gradients differ by definition: the row with a detached guide compares like with like.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait

@@ -10,7 +10,7 @@ card. Takes 60 to 80 seconds on two shared cores.
 
 - Gaussians: how many the viewer says it holds, of those in the file; all, or the check fails.
 - PSNR: of the viewer's picture to ours, in the harmonics that both the file and the viewer have.
-- as it draws: the same to ours with two habits of the viewer, see `Tool`.
+- PSNR, same rules: against ours drawn with two rules of the viewer, see `Tool`.
 - deleted: the share of the deleted thing's pixels that change in the viewer, between the labelled PLY (which is not
   edited) and the edited file.
 """
@@ -177,7 +177,7 @@ def report(
     folder: Path, rows: list[list[str]], pictures: dict[str, Float[Tensor, "H W 3"]], browser_version: str
 ) -> None:
     """Writes the table and the picture; `UserError` where a viewer did not open a file."""
-    table = markdown_table(["viewer", "file", "Gaussians", "PSNR", "as it draws", "deleted"], rows)
+    table = markdown_table(["viewer", "file", "Gaussians", "PSNR", "PSNR, same rules", "deleted"], rows)
     text = f"{table}\n\nChromium {browser_version}, WebGL in software, {WIDTH}x{HEIGHT}."
     (folder / "third_party.md").write_text(f"{text}\n")
     save_png(folder / "third_party.png", titled({title: small(picture) for title, picture in pictures.items()}))

@@ -142,11 +142,11 @@ def write_page(options: Options, runs: Mapping[int, list[dict]], curves: Sequenc
     parts = [
         "# How many latent channels?",
         f"Written on {facts['date']} by `python scripts/study_dimensions.py {shlex.join(sys.argv[1:])}` on "
-        f"{facts['cpu']}, {facts['threads']} threads; other work may have shared them, so times are rough.",
-        f"The teacher is a **simulated** one, made from the demo scene's labels: {options.channels} channels, a random "
-        f"unit vector for each of {every[0]['classes']} classes, blurred at borders, wrong about some things, with "
-        "noise in all its channels. No network looked at a photo; how far a real one's features can be compressed is "
-        "another question. The clean field is what this teacher would say without its faults. Every K: "
+        f"{facts['cpu']}, {facts['threads']} threads; other jobs may have shared them, so times are rough.",
+        f"The teacher is **simulated** from the demo scene's labels: {options.channels} channels, a random unit vector "
+        f"for each of {every[0]['classes']} classes, blurred at borders, wrong about some objects, with noise in all "
+        "channels. No network looked at a photo; how far the features of a real one can be compressed is another "
+        "question. The clean field is this teacher without its errors. For every K: "
         f"{options.steps} steps of stage 2 on one shared stage 1, scored on held-out views; mean ± half the range over "
         f"{options.seeds} seeds, costs are medians.",
         markdown_table(["K", *SCORES.values(), *COSTS.values()], rows, first="---:"),
