@@ -96,8 +96,8 @@ def write_scene(docs: Path, name: str, facts: Mapping[str, Any], rows: Sequence[
         f"{place['date']}, {place['cpu']}, {place['threads']} threads. "
         f"`python scripts/ablate_smoothing.py {shlex.join(facts['command'])}`",
         f"{facts['gaussians']:,} Gaussians, {facts['training_views']} training views, {facts['held_out_views']} held "
-        f"out; {facts['steps']} steps of stage 2 on one stage 1, which all arms share (PSNR {facts['psnr']:.2f} dB, SSIM "
-        f"{facts['ssim']:.4f}). {len(facts['classes'])} classes compete. "
+        f"out; {facts['steps']} steps of stage 2 on one stage 1, which all arms share (PSNR {facts['psnr']:.2f} dB, "
+        f"SSIM {facts['ssim']:.4f}). {len(facts['classes'])} classes compete. "
         f"Mean ± half the range over up to {1 + max(row['seed'] for row in rows)} seeds. Speckles in the ground truth "
         f"itself: {100 * facts['speckles_of_truth']:.2f} %.",
     ]
