@@ -19,7 +19,7 @@ myst_disable_syntax = ["html_inline", "html_block"]  # <name> in a help text is 
 myst_heading_anchors = 3
 default_role = "code"  # docstrings mark code with single backquotes
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!gsdff).*")]  # types of other packages, whose pages are not at hand offline
+nitpick_ignore_regex = [("py:.*", r"(?!gsdff\.\w+$).*")]  # only public names have an entry to point at
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

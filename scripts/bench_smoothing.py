@@ -237,7 +237,7 @@ def main() -> None:
     with tqdm(total=2 * len(tasks), desc="processes") as bar:
         rows = [row for task in tasks for row in compare(bar, *task, options)]
     command = " ".join(["python scripts/bench_smoothing.py", *sys.argv[1:]])
-    lines = ["# Smoothing", f"`{command}`", ", ".join(f"{key} {value}" for key, value in facts.items())]
+    lines = ["# Smoothing filters", f"`{command}`", ", ".join(f"{key} {value}" for key, value in facts.items())]
     lines += [__doc__.split("\n\n")[2], f"The aim: {AIM_FASTER} times faster, {AIM_SMALLER} times smaller.\n"]
     table = [HEAD.split(", "), ["---"] * len(HEAD.split(", ")), *map(cells, rows)]
     text = "\n\n".join(lines) + "".join(f"\n| {' | '.join(row)} |" for row in table) + "\n"

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from tiny_answers import write_asked_run
 
 import gsdff
 from gsdff.cli import flags_of
@@ -55,6 +57,35 @@ def test_every_option_is_on_its_commands_page(site):
         page = (site / "commands" / f"{command}.html").read_text()
         shown = set(re.findall(r"--[\w.-]+", re.sub(r"<[^>]*>", "", page)))
         assert sorted(flags(command) - shown) == [], command
+
+
+# --- the tour
+
+
+def read_tour() -> Any:
+    """The notebook."""
+    nbformat = pytest.importorskip("nbformat", reason="needs nbclient: bash scripts/setup.sh")
+    return nbformat.read(DOCS / "tour.ipynb", as_version=4)
+
+
+def test_the_tour_is_stored_without_outputs():
+    code = [cell for cell in read_tour().cells if cell.cell_type == "code"]
+    assert code and not any(cell.outputs or cell.execution_count for cell in code)
+
+
+@pytest.mark.slow
+def test_the_tour_runs_on_a_tiny_scene_and_shows_pictures(tmp_path, generator, monkeypatch):
+    pytest.importorskip("ipykernel", reason="needs ipykernel: bash scripts/setup.sh")
+    from nbclient import NotebookClient
+
+    notebook, run = read_tour(), write_asked_run(tmp_path, generator)
+    (parameters,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
+    parameters.source = f'run, thing, ground, classes = {str(run.folder)!r}, "chair", "lamp", ["chair", "lamp", "wall"]'
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 8
+    assert (next(tmp_path.glob("*/edited.ply"))).is_file()
 
 
 # --- commands that the texts name
