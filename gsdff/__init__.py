@@ -1,5 +1,10 @@
 """gsdff: 3D Gaussian scenes that carry a feature vector per Gaussian, distilled from a 2D teacher.
 
+    import gsdff
+    field = gsdff.load("runs/street")             # a run's folder or a PLY
+    hit = field.query("car", negatives=["bus"])   # scores and selection of Gaussians; with view=3, of pixels
+    field.edit(gsdff.Delete("car")).save("edited.ply")
+
 Conventions, everywhere in the package:
 
 - Letters: N Gaussians, C cameras, H W pixels, K latent channels, T teacher channels, D rendered channels, M masks,
@@ -9,15 +14,53 @@ Conventions, everywhere in the package:
 - Cameras are OpenCV's: x right, y down, z forward. Pixel centres are at +0.5; Ks and means2d are in pixels.
 - Images are [H, W, 3] float32 in [0, 1]; kept in memory they are uint8. Teacher maps have unit norm per pixel.
 - A scene lives in its own *working frame*, the input's world frame shifted and scaled so that the cameras lie around
-  the origin at about unit distance (`gsdff.cameras.WorldFrame`). What is written for others is in the input's frame.
+  the origin at about unit distance (`gsdff.cameras.WorldFrame`). Everything that is written is in the input's frame.
 
-Layers, and imports point down only: doors (`python -m gsdff.X`) -> wholes -> tools -> nouns.
+Packages, and imports point down only: doors (`gsdff train`, `python -m gsdff.train`) -> viewer -> evaluation ->
+training -> field -> editing -> io -> data, losses, masks, render, smoothing, teachers -> config -> the files here.
 """
 
 import os
+from importlib import import_module
+from typing import Any
 
 # Must be set before torch is loaded: torch's OpenMP threads would otherwise spin between operations on the cores that
 # our own kernels are running on (a training step took 1.3 times as long on an idle machine, 4 times on a busy one).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
+
+PUBLIC = {
+    "load": "field.field",
+    "fit": "training.fit",
+    "reconstruct": "data.prepare",
+    "serve": "viewer.serve",
+    "score": "evaluation.run",
+    "Field": "field.field",
+    "Hit": "field.hit",
+    "Rendering": "field.rendering",
+    "Query": "field.query",
+    "Pixel": "field.query",
+    "Box": "field.query",
+    "OneGaussian": "field.query",
+    "PictureFile": "field.query",
+    "Selection": "selection",
+    "Gaussians": "gaussians",
+    "TrainConfig": "config.options",
+    "UserError": "errors",
+}
+"""Public names, by the module that defines each; it is imported when the name is first used."""
+
+__all__ = ["__version__", *PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'gsdff' has no attribute {name!r}")
+    value = getattr(import_module(f"gsdff.{PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PUBLIC})

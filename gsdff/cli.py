@@ -15,11 +15,15 @@ from gsdff.errors import UserError
 
 
 class _LogHandler(logging.Handler):
-    """Log lines on stderr, above a progress bar where there is one."""
+    """Log lines on stderr, above a progress bar if there is one."""
+
+    def __init__(self, flags: Mapping[str, str]):
+        super().__init__()
+        self.flags = flags
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        tqdm.write(prefix + self.format(record), file=sys.stderr)
+        tqdm.write(prefix + name_flags(self.format(record), self.flags), file=sys.stderr)
 
 
 def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -27,7 +31,7 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
 
     `flags` are the door's options by the names of the parameters they set: messages of the library speak of those.
     """
-    logging.basicConfig(handlers=[_LogHandler()], format="%(message)s")
+    logging.basicConfig(handlers=[_LogHandler(flags)], format="%(message)s")
     logging.getLogger("gsdff").setLevel(logging.INFO)
     try:
         main()

@@ -2,25 +2,20 @@
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
-from gsdff.cli import choose_device, run_door
+from gsdff.cli import choose_device, flags_of, run_door
 from gsdff.errors import UserError
 
 if TYPE_CHECKING:
     from gsdff.cameras import Camera
-    from gsdff.editing.apply import Restyle
     from gsdff.editing.operations import EditList, EditStep
-    from gsdff.field.subject import Subject
-    from gsdff.gaussians import Gaussians
     from gsdff.io.pictures import Picture
-    from gsdff.scene import View
 
 Flag: TypeAlias = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 """What one option says: the values of each time that it was given."""
@@ -89,35 +84,61 @@ class EditArguments:
     """`auto` takes CUDA where there is a card."""
 
 
+FLAGS = flags_of(EditArguments) | {"negatives": "--negative", "view": "--views"}
+
+
 def main() -> None:
     """Edits as the command line says."""
-    arguments = tyro.cli(EditArguments, prog="python -m gsdff.edit")
+    arguments = tyro.cli(EditArguments, prog="gsdff edit")
     edits = collect_edits(arguments, sys.argv[1:])
     out = choose_out(arguments)
     record = choose_record(arguments, edits, out)
+    stylizes = any(step.name == "stylize" for step in edits.steps)
+    if not stylizes and (arguments.clip_model is not None or arguments.clip_pretrained is not None):
+        raise UserError("--clip-model, --clip-pretrained: no edit stylizes; add --stylize TEXT:PROMPT")
 
-    from gsdff.editing.apply import apply_edits
+    from tqdm import tqdm
+
     from gsdff.editing.toml_file import write_edits
-    from gsdff.field.subject import open_subject
+    from gsdff.field.field import load
+    from gsdff.io.camera_paths import orbit
+    from gsdff.io.pictures import save_png, titled
+    from gsdff.io.video import FPS, save_video
+    from gsdff.scene import picture_name
 
-    asks = any(step.selector.selection is None for step in edits.steps)
-    subject = open_subject(arguments.run, choose_device(arguments.device), data=arguments.data, asks=asks)
-    views = find_views(arguments, subject)
-    flight = find_flight(arguments, subject)
-    restyle = choose_restyle(arguments, subject, edits)
-    edited = apply_edits(subject.gaussians, edits.steps, subject.select, restyle=restyle, dry_run=arguments.dry_run)
-    print(*edited.reports, sep="\n")
+    field = load(arguments.run, data=arguments.data, device=choose_device(arguments.device))
+    if any(step.selector.selection is None for step in edits.steps):
+        field.require_features()
+    wants_pictures = arguments.views or arguments.all_held_out
+    views = field.choose_views(arguments.views, all_held_out=arguments.all_held_out) if wants_pictures else []
+    cameras = [view.camera for view in field.scene.views] if arguments.turntable else []
+    edited = field.edit(
+        *edits.steps,
+        dry_run=arguments.dry_run,
+        clip_model=arguments.clip_model,
+        clip_pretrained=arguments.clip_pretrained,
+    )
+    print(*edited.edits, sep="\n")
     if arguments.dry_run:
         return
-    subject.save(out, edited.gaussians)
-    print(f"scene: {out}")
+    print(f"scene: {edited.save(out)}")
     if record is not None:
         write_edits(record, edits)
         print(f"edits: {record}")
-    for path in save_pictures(out, views, subject, edited.gaussians, edits):
+
+    def draw(camera: "Camera") -> "Picture":
+        scenes = {"before": field, "after": edited}
+        return titled({name: scene.draw(camera, edits.background).image for name, scene in scenes.items()})
+
+    for view in views:
+        path = out.with_name(f"{out.stem}_{picture_name(view)}.png")
+        save_png(path, draw(view.camera))
         print(f"picture: {path}")
-    if flight:
-        print(f"video: {save_turntable(out, flight, subject, edited.gaussians, edits)}")
+    if cameras:
+        flight = orbit(cameras, max(1, round(FPS * arguments.turntable_seconds)))
+        path = out.with_name(f"{out.stem}_turntable.mp4")
+        save_video(path, map(draw, tqdm(flight, desc="turntable", unit="frame", leave=False)))
+        print(f"video: {path}")
 
 
 def collect_edits(arguments: EditArguments, argv: Sequence[str]) -> "EditList":
@@ -195,69 +216,5 @@ def choose_record(arguments: EditArguments, edits: "EditList", out: Path) -> Pat
     return record
 
 
-def find_views(arguments: EditArguments, subject: "Subject") -> list["View"]:
-    """The views to draw."""
-    from gsdff.field.field import find_view
-
-    names = subject.scene.test_ids if arguments.all_held_out else dict.fromkeys(arguments.views)
-    return [find_view(subject.scene, name) for name in names]
-
-
-def choose_restyle(arguments: EditArguments, subject: "Subject", edits: "EditList") -> "Restyle | None":
-    """What stylizes, with CLIP loaded but for a dry run; None where no edit does."""
-    if not any(step.name == "stylize" for step in edits.steps):
-        if arguments.clip_model is not None or arguments.clip_pretrained is not None:
-            raise UserError("--clip-model, --clip-pretrained: no edit stylizes; add --stylize TEXT:PROMPT")
-        return None
-    _ = subject.scene  # of a PLY without photos there is none, which is known sooner than whether there is a CLIP
-    judge = None if arguments.dry_run else subject.open_judge(arguments.clip_model, arguments.clip_pretrained)
-    return partial(subject.restyle, judge=judge)
-
-
-def save_pictures(
-    out: Path, views: Sequence["View"], subject: "Subject", edited: "Gaussians", edits: "EditList"
-) -> Iterator[Path]:
-    """Before | after of every view."""
-    from gsdff.evaluation.run import picture_name
-    from gsdff.io.pictures import save_png, titled
-
-    for view in views:
-        before, after = (
-            subject.draw(gaussians, view.camera, edits.background) for gaussians in (subject.gaussians, edited)
-        )
-        path = out.with_name(f"{out.stem}_{picture_name(view)}.png")
-        save_png(path, titled({"before": before, "after": after}))
-        yield path
-
-
-def find_flight(arguments: EditArguments, subject: "Subject") -> list["Camera"]:
-    """The cameras of the turntable's frames; none where it is not asked for."""
-    if not arguments.turntable:
-        return []
-    from gsdff.io.camera_paths import orbit
-    from gsdff.io.video import FPS
-
-    num_frames = max(1, round(FPS * arguments.turntable_seconds))
-    return orbit([view.camera for view in subject.scene.views], num_frames)
-
-
-def save_turntable(
-    out: Path, flight: Sequence["Camera"], subject: "Subject", edited: "Gaussians", edits: "EditList"
-) -> Path:
-    """Before | after from every camera, as a video."""
-    from tqdm import tqdm
-
-    from gsdff.io.pictures import titled
-    from gsdff.io.video import save_video
-
-    def draw(camera: "Camera") -> "Picture":
-        scenes = {"before": subject.gaussians, "after": edited}
-        return titled({name: subject.draw(scene, camera, edits.background) for name, scene in scenes.items()})
-
-    path = out.with_name(f"{out.stem}_turntable.mp4")
-    save_video(path, map(draw, tqdm(flight, desc="turntable", unit="frame", leave=False)))
-    return path
-
-
 if __name__ == "__main__":
-    run_door(main)
+    run_door(main, FLAGS)

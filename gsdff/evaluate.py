@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import choose_device, run_door
+from gsdff.cli import choose_device, flags_of, run_door
 from gsdff.errors import UserError
-from gsdff.evaluation.ovs.options import OvsOptions, OvsProtocol
+from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
 
 
 @dataclass(frozen=True)
@@ -19,52 +19,59 @@ class EvaluateArguments:
     """The run's folder, as `python -m gsdff.train` made it."""
     labels: Path | None = None
     """Folder of label images `<stem>.png` and classes.json to score features on; by default the data's `labels`.
-    With --protocol, the benchmark's labels."""
+    With --benchmark, the benchmark's labels."""
     classes: tuple[str, ...] = ()
     """Texts that compete for every pixel (`--classes dog cat background`); of labelled scenes, the classes to score."""
     download: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Fetch AlexNet's weights for LPIPS (233 MB) where they are missing; without them it is left out."""
-    protocol: OvsProtocol | None = None
+    benchmark: OvsBenchmark | None = None
     """Score answers to texts on --labels instead, as published: lerf-ovs (frame_00041.json, ...), 3d-ovs
-    (classes.txt, 00/<class>.png, ...); writes RUN/evaluation/<protocol>.json. RUN may be an exported PLY."""
+    (classes.txt, 00/<class>.png, ...); writes RUN/evaluation/<benchmark>.json."""
     data: Path | None = None
-    """With --protocol, the folder of photos, where it is not the run's; a PLY has none of its own."""
+    """The folder of photos, if it is not the run's; a PLY has none of its own."""
     ovs: OvsOptions = field(default_factory=OvsOptions)
-    """With --protocol."""
+    """With --benchmark."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes CUDA if there is a card."""
+
+
+FLAGS = flags_of(EvaluateArguments)
 
 
 def main() -> None:
     """Evaluates the run named on the command line."""
-    arguments = tyro.cli(EvaluateArguments, prog="python -m gsdff.evaluate")
-    check_protocol(arguments)
-    if arguments.protocol is not None:
-        from gsdff.evaluation.ovs.protocols import evaluate_ovs
+    arguments = tyro.cli(EvaluateArguments, prog="gsdff evaluate")
+    check_options(arguments)
+
+    from gsdff.field.field import load
+
+    scene = load(arguments.run, data=arguments.data, device=choose_device(arguments.device))
+    if arguments.benchmark is not None:
+        from gsdff.evaluation.ovs.protocols import score_ovs
         from gsdff.evaluation.ovs.report import format_ovs
 
-        options = {"options": arguments.ovs, "data": arguments.data, "device": choose_device("auto")}
-        result, path = evaluate_ovs(arguments.run, arguments.protocol, arguments.labels, **options)
+        assert arguments.labels is not None, "checked with the options"
+        result, path = score_ovs(scene, arguments.benchmark, arguments.labels, options=arguments.ovs)
         print(format_ovs(result))
         print(f"\nwritten to {path}, pictures to {path.with_suffix('')}")
         return
-    from gsdff.evaluation.run import evaluate_run, format_evaluation
+    from gsdff.evaluation.run import format_evaluation
 
-    evaluation = evaluate_run(
-        arguments.run, labels=arguments.labels, classes=arguments.classes, download=arguments.download
-    )
+    evaluation = scene.evaluate(labels=arguments.labels, classes=arguments.classes, download=arguments.download)
     print(format_evaluation(evaluation))
     print(f"\nwritten to {evaluation.folder}")
 
 
-def check_protocol(arguments: EvaluateArguments) -> None:
+def check_options(arguments: EvaluateArguments) -> None:
     """Raises `UserError` for options that do not go together."""
-    if arguments.protocol is None:
-        if arguments.data is not None or arguments.ovs != OvsOptions():
-            raise UserError("--data and --ovs go with --protocol, lerf-ovs or 3d-ovs; name one")
+    if arguments.benchmark is None:
+        if arguments.ovs != OvsOptions():
+            raise UserError("--ovs goes with --benchmark, lerf-ovs or 3d-ovs; name one")
     elif arguments.labels is None:
-        raise UserError(f"--protocol {arguments.protocol}: expected the folder of its labels, --labels DIR")
+        raise UserError(f"--benchmark {arguments.benchmark}: expected the folder of its labels, --labels DIR")
     elif arguments.classes or arguments.download:
-        raise UserError("--classes and --download: go without --protocol, whose labels say what is asked for")
+        raise UserError("--classes and --download: go without --benchmark, whose labels name the classes")
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_door(main, FLAGS)

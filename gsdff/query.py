@@ -3,17 +3,13 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import choose_device, run_door
+from gsdff.cli import choose_device, flags_of, run_door
 from gsdff.errors import UserError
-
-if TYPE_CHECKING:
-    from gsdff.field.field import Field
-    from gsdff.field.query import Answer, Query
-    from gsdff.scene import View
+from gsdff.field.query import Box, OneGaussian, PictureFile, Pixel, Query, Space
 
 log = logging.getLogger("gsdff")
 
@@ -53,8 +49,8 @@ class QueryArguments:
     threshold: float | None = None
     """Select scores of at least this; by default one is suggested by the scores of all Gaussians (Otsu's method, of
     examples what is clearly nearer than the rest)."""
-    protocol: Literal["2d", "3d"] = "2d"
-    """What pictures show: 2d scores the rendered features of every pixel, 3d renders the Gaussians' own answers."""
+    space: Space = "2d"
+    """Scores that pictures show: 2d scores the rendered features of every pixel, 3d renders the scores of Gaussians."""
     view: str | None = None
     """A photo's name, or its index in name order; by default that of --pixel or --box, or the first held-out one."""
     data: Path | None = None
@@ -68,39 +64,39 @@ class QueryArguments:
     """`auto` takes CUDA where there is a card."""
 
 
+FLAGS = flags_of(QueryArguments) | {"positives": "--text", "negatives": "--negative", "prompts": "--prompt"}
+
+
 def main() -> None:
-    """Asks as the command line says."""
-    arguments = tyro.cli(QueryArguments, prog="python -m gsdff.query")
+    """Searches as the command line says."""
+    arguments = tyro.cli(QueryArguments, prog="gsdff query")
     query = read_query(arguments)
     check_files(arguments)
 
-    from gsdff.field.field import open_field
-    from gsdff.field.query import answer, prepare, show
-    from gsdff.field.result_pictures import save_answer
+    from gsdff.field.field import load
+    from gsdff.field.hit import default_view
 
-    field = open_field(arguments.run, choose_device(arguments.device), data=arguments.data)
-    asked = prepare(field, query)
-    view = find_view(field, arguments)
-    gaussians = answer(field, asked)
-    print(f"3D: {describe(gaussians, 'Gaussians')}")
+    field = load(arguments.run, data=arguments.data, device=choose_device(arguments.device))
+    hit = field.query(query)
+    print(f"3D: {hit.describe('Gaussians')}")
     if arguments.selection is not None:
-        arguments.selection.parent.mkdir(parents=True, exist_ok=True)
-        gaussians.selection.save(arguments.selection, source=f"{arguments.run}: {say(arguments)}")
-        print(f"selection: {arguments.selection}")
-    if view is None:
+        print(f"selection: {hit.save(arguments.selection)[0]}")
+    place = arguments.pixel or arguments.box
+    view = arguments.view if arguments.view is not None else place and place[0]
+    if view is None and arguments.out is None:
         return
-    pixels = show(field, gaussians, view) if arguments.protocol == "3d" else answer(field, asked, view)
-    what = "3D drawn" if arguments.protocol == "3d" else "2D"
-    print(f"{what} in {view.name}: {describe(pixels, 'pixels')}")
+    if view is None:
+        log.info("--out without --view: showing %s", default_view(field).name)
+    shown = field.query(query, view=view if view is not None else default_view(field), space=arguments.space)
+    drawn = "3D drawn" if arguments.space == "3d" else "2D"
+    assert shown.view is not None
+    print(f"{drawn} in {shown.view.name}: {shown.describe('pixels')}")
     if arguments.out is not None:
-        print("pictures: " + ", ".join(map(str, save_answer(arguments.out, view, pixels))))
+        print("pictures: " + ", ".join(map(str, shown.save(arguments.out))))
 
 
-def read_query(arguments: QueryArguments) -> "Query":
-    """The question; `UserError` where it makes no sense."""
-    from gsdff.field.examples import Box, OneGaussian, PictureFile, Pixel
-    from gsdff.field.query import Query
-
+def read_query(arguments: QueryArguments) -> Query:
+    """The query of the options; raises `UserError` if it makes no sense."""
     examples = {
         "--pixel": arguments.pixel and Pixel(*arguments.pixel),
         "--box": arguments.box and Box(*arguments.box),
@@ -109,7 +105,9 @@ def read_query(arguments: QueryArguments) -> "Query":
     }
     given = {name: example for name, example in examples.items() if example is not None}
     if len(given) > 1:
-        raise UserError(f"{' and '.join(given)}: expected one example to ask for")
+        raise UserError(f"{' and '.join(given)}: expected one example to search for")
+    if not (given or arguments.text or arguments.classes):
+        raise UserError(f"expected one thing to search for: --text, --classes, {', '.join(examples)}")
     return Query(
         positives=arguments.text,
         negatives=arguments.negative,
@@ -124,7 +122,7 @@ def read_query(arguments: QueryArguments) -> "Query":
 
 
 def check_files(arguments: QueryArguments) -> None:
-    """Raises `UserError` for names of files that will not do, before anything is loaded."""
+    """Raises `UserError` for file names that will not do, before anything is loaded."""
     for option, path, ending in (("out", arguments.out, ".png"), ("selection", arguments.selection, ".safetensors")):
         if path is not None and path.suffix != ending:
             raise UserError(f"--{option} {path}: expected a name ending in {ending}")
@@ -132,44 +130,5 @@ def check_files(arguments: QueryArguments) -> None:
         raise UserError("--selection: name those of --classes that are to be selected with --text")
 
 
-def find_view(field: "Field", arguments: QueryArguments) -> "View | None":
-    """The view to show; None where nothing asks for one."""
-    place = arguments.pixel or arguments.box
-    if arguments.view is not None:
-        return field.view(arguments.view)
-    if place is not None:
-        return field.view(place[0])
-    if arguments.out is None:
-        return None
-    scene = field.scene
-    view = scene.views[(scene.test_ids or [0])[0]]
-    log.info("--out without --view: showing %s", view.name)
-    return view
-
-
-def describe(answer: "Answer", things: str) -> str:
-    """How many are selected, or of which class they are."""
-    total = answer.scores.numel()
-    if answer.labels is not None and not answer.query.positives:
-        counts = [int((answer.labels == i).sum()) for i in range(len(answer.query.classes))]
-        named = zip(answer.query.classes, counts, strict=True)
-        return ", ".join(f"{name} {count:,}" for name, count in named) + f" of {total:,} {things}"
-    count = int(answer.selected.sum())
-    line = f"{count:,} of {total:,} {things} selected ({count / total:.1%})"
-    if answer.threshold is not None:
-        source = "suggested" if answer.query.threshold is None else "given"
-        line += f", {answer.query.way} at least {answer.threshold:.3f} ({source})"
-    return line
-
-
-def say(arguments: QueryArguments) -> str:
-    """What was asked for, in few words."""
-    options = {"text": arguments.text, "classes": arguments.classes, "negative": arguments.negative}
-    options |= {"pixel": arguments.pixel or (), "box": arguments.box or ()}
-    options |= {"gaussian": () if arguments.gaussian is None else (arguments.gaussian,)}
-    options |= {"image": () if arguments.image is None else (arguments.image,)}
-    return " ".join(f"--{name} {' '.join(map(str, values))}" for name, values in options.items() if values)
-
-
 if __name__ == "__main__":
-    run_door(main)
+    run_door(main, FLAGS)

@@ -1,6 +1,7 @@
 """A posed set of photos: what every loader gives and everything else takes."""
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from gsdff.cameras import Camera, WorldFrame
+from gsdff.errors import UserError
 
 VOID = 255
 """The label of a pixel without truth, or without an answer."""
@@ -78,3 +80,30 @@ class Scene:
         """Radius of the camera positions times 1.1: 3DGS scales position rates and thresholds by it."""
         positions = torch.stack([view.camera.position for view in self.views])
         return 1.1 * float((positions - positions.mean(0)).norm(dim=-1).max()) or 1.0
+
+
+def find_view(scene: Scene, name: str | int) -> View:
+    """The photo of a name, with or without folder and suffix, or of an index in name order.
+
+    Raises `UserError` for a name or an index that the scene lacks, and for a stem that several photos have.
+    """
+    views = scene.views
+    if isinstance(name, str):
+        named = [view for view in views if view.name == name] or [view for view in views if view.stem == name]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            raise UserError(f"`view` {name}: several photos have this name: {', '.join(view.name for view in named)}")
+    index = int(name) if isinstance(name, int) or (name.isascii() and name.isdigit()) else -1
+    if not 0 <= index < len(views):
+        near = get_close_matches(str(name), [view.name for view in views], n=3) or [views[0].name]
+        raise UserError(
+            f"`view` {name}: expected an index from 0 to {len(views) - 1} or the name of a photo of "
+            f"{scene.root}, such as {', '.join(near)}"
+        )
+    return views[index]
+
+
+def picture_name(view: View) -> str:
+    """File stem for a picture of a view: its folders become part of it, so that equal stems in two of them differ."""
+    return "_".join(part for part in Path(view.name).with_suffix("").parts if part not in ("/", ".."))

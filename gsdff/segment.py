@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import choose_device, run_door
+from gsdff.cli import choose_device, flags_of, run_door
 from gsdff.errors import UserError
-
-if TYPE_CHECKING:
-    from gsdff.scene import Scene, View
+from gsdff.field.query import Query, Space
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,8 @@ class SegmentArguments:
     """All that training did not see, instead of --views."""
     prompt: tuple[str, ...] = ()
     """Sentences to put words in, averaged: "a photo of a {}"; by default the teacher's own way."""
-    protocol: Literal["2d", "3d"] = "2d"
-    """What label maps show: 2d scores the rendered features of every pixel, 3d renders the Gaussians' own answers."""
+    space: Space = "2d"
+    """Scores that label maps show: 2d scores the rendered features of every pixel, 3d renders those of Gaussians."""
     min_area: int = 50
     """Pixels that a connected part needs to be in coco.json; the label maps keep all."""
     min_opacity: float = 0.5
@@ -46,34 +44,36 @@ class SegmentArguments:
     """`auto` takes CUDA where there is a card."""
 
 
+FLAGS = flags_of(SegmentArguments) | {"folder": "--out", "prompts": "--prompt", "view": "--views"}
+
+
 def main() -> None:
     """Segments as the command line says."""
-    arguments = tyro.cli(SegmentArguments, prog="python -m gsdff.segment")
+    arguments = tyro.cli(SegmentArguments, prog="gsdff segment")
     check_options(arguments)
 
-    from gsdff.field.field import open_field
-    from gsdff.field.query import Query
-    from gsdff.field.segmentation import SegmentationFolder, export_segmentation, format_segmentation
+    from gsdff.field.field import load
+    from gsdff.field.segmentation import SegmentationFolder, format_segmentation
 
-    query = Query(classes=arguments.classes, prompts=arguments.prompt, method="argmax")
-    folder = SegmentationFolder(arguments.out or default_folder(arguments.run))
-    folder.check(arguments.run)
-    field = open_field(arguments.run, choose_device(arguments.device), data=arguments.data)
-    result = export_segmentation(
-        field,
-        query,
-        find_views(arguments, field.scene),
-        folder,
-        protocol=arguments.protocol,
+    SegmentationFolder.choose(arguments.run, arguments.out)  # refused before anything is loaded
+    field = load(arguments.run, data=arguments.data, device=choose_device(arguments.device))
+    result = field.save_segmentation(
+        arguments.classes,
+        arguments.out,
+        views=arguments.views,
+        all_held_out=arguments.all_held_out,
+        prompts=arguments.prompt,
+        space=arguments.space,
         min_area=arguments.min_area,
         min_opacity=arguments.min_opacity,
     )
     print(format_segmentation(result))
-    print(f"segmentation: {folder.path}")
+    print(f"segmentation: {result.folder}")
 
 
 def check_options(arguments: SegmentArguments) -> None:
     """Raises `UserError` for options that make no sense, before anything is loaded."""
+    Query(classes=arguments.classes, prompts=arguments.prompt, method="argmax")
     if arguments.views and arguments.all_held_out:
         raise UserError("--views and --all-held-out: expected one of them")
     if arguments.min_area < 1:
@@ -82,22 +82,5 @@ def check_options(arguments: SegmentArguments) -> None:
         raise UserError(f"--min-opacity {arguments.min_opacity}: expected a number from 0 to 1")
 
 
-def default_folder(source: Path) -> Path:
-    """Where a segmentation goes that was given no folder."""
-    return source.with_name(f"{source.stem}_segmentation") if source.is_file() else source / "segmentation"
-
-
-def find_views(arguments: SegmentArguments, scene: "Scene") -> list["View"]:
-    """The views to write label maps of; each once."""
-    from gsdff.field.field import find_view
-
-    if arguments.all_held_out:
-        if not scene.test_ids:
-            raise UserError(f"--all-held-out: {scene.root} holds none out; name some with --views")
-        return [scene.views[i] for i in scene.test_ids]
-    views = [find_view(scene, name) for name in arguments.views] or scene.views
-    return list({view.name: view for view in views}.values())
-
-
 if __name__ == "__main__":
-    run_door(main)
+    run_door(main, FLAGS)

@@ -1,17 +1,13 @@
 """`python -m gsdff.view RUN`: a scene in the browser, to look at, ask and edit."""
 
-import logging
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import choose_device, run_door
+from gsdff.cli import choose_device, flags_of, run_door
 from gsdff.errors import UserError
-
-log = logging.getLogger("gsdff")
 
 
 @dataclass(frozen=True)
@@ -30,24 +26,25 @@ class ViewArguments:
     """`auto` takes CUDA where there is a card."""
 
 
+FLAGS = flags_of(ViewArguments)
+
+
 def main() -> None:
     """Serves the scene until Ctrl-C."""
-    arguments = tyro.cli(ViewArguments, prog="python -m gsdff.view")
+    arguments = tyro.cli(ViewArguments, prog="gsdff view")
     if not 1 <= arguments.port <= 65535:
         raise UserError(f"--port: expected 1 to 65535, got {arguments.port}")
-    from gsdff.viewer.server import Server, find_address
-    from gsdff.viewer.world import open_world
 
-    address = find_address(arguments.host, arguments.port)
-    world = open_world(arguments.run, choose_device(arguments.device), data=arguments.data)
-    with Server(world, address):
-        print(f"{arguments.run}: open {address.url} (Ctrl-C ends it)", flush=True)
-        drawing = {"browser": "the browser draws splats", "server": "this process draws, exactly"}[world.way]
-        log.info("%d Gaussians on %s: %s, until the page says otherwise", len(world.gaussians), world.device, drawing)
-        if not address.is_private:
-            log.warning("%s: everyone who can reach this machine may look, edit their view, and save", arguments.host)
-        threading.Event().wait()
+    from gsdff.field.field import load
+    from gsdff.viewer.serve import serve
+    from gsdff.viewer.server import find_address
+
+    find_address(arguments.host, arguments.port)  # refused before anything is loaded
+    field = load(arguments.run, data=arguments.data, device=choose_device(arguments.device))
+    if arguments.data is not None:
+        _ = field.scene  # photos that are named must be there
+    serve(field, host=arguments.host, port=arguments.port)
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_door(main, FLAGS)

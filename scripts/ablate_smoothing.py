@@ -36,6 +36,7 @@ from gsdff.evaluation.classes import find_questions
 from gsdff.evaluation.features import evaluate_features
 from gsdff.evaluation.label_metrics import Mean, speckles
 from gsdff.evaluation.run import score_images
+from gsdff.field.field import field_of_run
 from gsdff.files import whole_file
 from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.scene import Scene
@@ -119,21 +120,22 @@ def run_arm(arm: Arm, config: TrainConfig, scene: Scene, folder: Path, labels: P
         trainer.advance()
     done = time.perf_counter()
     run = LoadedRun(folder, config, trainer.gaussians.map(torch.detach), scene.frame, trainer.step)
-    features = evaluate_features(run, scene, folder / "evaluation", labels)
+    field = field_of_run(run, CPU, scene=scene)
+    features = evaluate_features(field, folder / "evaluation", labels)
     shutil.rmtree(RunFolder(folder).filtered, ignore_errors=True)
-    field, maps = features["labels"]["field"], features["label_maps"]
+    scores, maps = features["labels"]["field"], features["label_maps"]
     return {
         "cosine": features["cosine_to_teacher"],
         "clean_error": 1 - clean_cosine(run, scene) if config.teacher.name == "toy" else None,
-        "miou": field["miou"],
-        "boundary_3px": field["boundary_miou"]["3px"],
-        "boundary_5px": field["boundary_miou"]["5px"],
+        "miou": scores["miou"],
+        "boundary_3px": scores["boundary_miou"]["3px"],
+        "boundary_5px": scores["boundary_miou"]["5px"],
         "speckles": maps["field"]["speckle_share"],
-        "gradient_energy": field["gradient_energy"],
+        "gradient_energy": scores["gradient_energy"],
         "consistency": maps["field"]["view_consistency"],
         "start_seconds": ready - start,
         "seconds": done - start,
-        "iou": field["iou"],
+        "iou": scores["iou"],
         "teacher": features["labels"]["teacher"]
         | {key: maps["teacher"][key] for key in ("speckle_share", "view_consistency")},
     }
@@ -143,7 +145,7 @@ def describe(config: TrainConfig, scene: Scene, home: Path, labels: Path | None)
     """What is the same for all arms: the pictures' scores, and how speckled the truth is."""
     run = load_run(config.stage1_from)
     run = replace(run, config=replace(run.config, data=config.data))
-    images = score_images(run, scene, home / "images", None)["mean"]
+    images = score_images(field_of_run(run, CPU, scene=scene), home / "images", None)["mean"]
     questions = find_questions(open_teacher(config.teacher, scene), scene, labels, ())
     truths = [truth for view_id in scene.test_ids if (truth := questions.load(scene.views[view_id])) is not None]
     return {

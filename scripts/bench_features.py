@@ -32,6 +32,7 @@ from gsdff.config.smoothing import MaskConfig, SmoothingConfig
 from gsdff.data import load_scene
 from gsdff.errors import UserError
 from gsdff.evaluation.features import evaluate_features
+from gsdff.field.field import field_of_run
 from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.render import render_features
 from gsdff.scene import Scene
@@ -149,7 +150,8 @@ def heldout_cosine(trainer: Trainer, features: torch.Tensor | None = None) -> fl
     gaussians, config = trainer.gaussians.map(torch.detach), trainer.config
     gaussians = replace(gaussians, features=gaussians.features if features is None else features)
     run = LoadedRun(config.out, config, gaussians, trainer.scene.frame, trainer.step)
-    return evaluate_features(run, trainer.scene, config.out / "pictures")["cosine_to_teacher"]
+    field = field_of_run(run, trainer.device, scene=trainer.scene)
+    return evaluate_features(field, config.out / "pictures")["cosine_to_teacher"]
 
 
 def project_maps(config: TrainConfig, scene: Scene) -> Path:

@@ -29,6 +29,7 @@ from bench_rasterizer import machine, print_table, spread
 
 from gsdff.cli import run_door
 from gsdff.errors import UserError
+from gsdff.field.field import load
 from gsdff.gaussians import Gaussians
 from gsdff.viewer.screen import Screen
 from gsdff.viewer.server import Server, find_address
@@ -99,12 +100,12 @@ def resample(gaussians: Gaussians, count: int) -> Gaussians:
 
 def open_bench(options: Options) -> World:
     """The run's world, with as many Gaussians as wanted."""
-    world = open_world(options.run, "cpu", data=None)
-    if world.field is None:
+    world = open_world(load(options.run, device="cpu"))
+    if not world.field.has_features:
         raise UserError(f"{options.run}: expected a run that can be asked; train it with a teacher")
     if options.gaussians is not None:
         gaussians = resample(world.gaussians, options.gaussians)
-        world.subject = replace(world.subject, gaussians=gaussians, field=world.field.with_gaussians(gaussians))
+        world.field = replace(world.field, gaussians=gaussians)
     return world
 
 

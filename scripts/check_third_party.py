@@ -46,8 +46,7 @@ from torch import Tensor
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.cli import run_door
 from gsdff.errors import UserError
-from gsdff.field.field import find_view
-from gsdff.field.subject import open_subject
+from gsdff.field.field import find_view, load
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import save_png, titled
 from gsdff.io.ply import read_ply
@@ -147,7 +146,7 @@ def main() -> None:
     if unknown := [name for name in options.tools if name not in TOOLS]:
         raise UserError(f"--tools {unknown[0]}: expected some of {', '.join(TOOLS)}")
     browser_path = find_programs()
-    scene = open_subject(options.run, "cpu", asks=False).scene
+    scene = load(options.run, device="cpu").scene
     name = options.view if options.view is not None else (scene.test_ids or [0])[0]
     camera = check_camera(find_view(scene, name).camera).resized(WIDTH, HEIGHT)
     install(options.folder)

@@ -37,7 +37,7 @@ from gsdff.cli import run_door
 from gsdff.editing.functional import delete, extract
 from gsdff.editing.operations import Selector
 from gsdff.errors import UserError
-from gsdff.field.subject import Subject, open_subject
+from gsdff.field.field import load
 from gsdff.gaussians import Gaussians
 from gsdff.labels import find_truth
 from gsdff.render import render_features, render_rgb
@@ -84,16 +84,16 @@ class Measured:
     """A run, the truth of its held-out views, and what they show of which Gaussian."""
 
     def __init__(self, folder: Path):
-        self.subject: Subject = open_subject(folder, "cpu", asks=True)
-        assert self.subject.field is not None
-        scene = self.subject.scene
-        truth = find_truth(scene, None, self.subject.field.knows)
+        self.field = load(folder, device="cpu")
+        self.field.require_features()
+        scene = self.field.scene
+        truth = find_truth(scene, None, self.field.knows)
         if truth is None:
             raise UserError(f"{folder}: expected a run on a scene with label images")
         self.names = [row.query for row in truth.competing]
         pairs = ((scene.views[i], truth.load(scene.views[i])) for i in scene.test_ids)
         self.views: list[tuple[View, UInt8[Tensor, "H W"]]] = [pair for pair in pairs if pair[1] is not None]
-        self.working: Gaussians = self.subject.gaussians.to_working_frame(scene.frame)
+        self.working: Gaussians = self.field.working
         self.before = [self.draw(self.working, view) for view, _ in self.views]
 
     @cached_property

@@ -10,6 +10,9 @@ from types import ModuleType
 import pytest
 import torch
 
+from gsdff.cli import name_flags
+from gsdff.errors import UserError
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -33,7 +36,10 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Call
 
     def start(door: ModuleType, *arguments: object) -> list[str]:
         monkeypatch.setattr(sys, "argv", [door.__name__, *map(str, arguments)])
-        door.main()
+        try:
+            door.main()
+        except UserError as error:  # as `run_door` prints it
+            raise UserError(name_flags(str(error), door.FLAGS)) from error
         return capsys.readouterr().out.splitlines()
 
     return start

@@ -12,6 +12,7 @@ from PIL import Image
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.config.file import write_config
 from gsdff.config.options import TeacherConfig, TrainConfig
+from gsdff.field.field import Field, load
 from gsdff.gaussians import Gaussians
 from gsdff.io.checkpoint import save_checkpoint
 from gsdff.render import render_rgb
@@ -95,3 +96,8 @@ def save_run(folder: Path, step: int, gaussians: Gaussians, frame: WorldFrame) -
     """A checkpoint with what evaluation and export read of one."""
     state = {"gaussians": dict(gaussians.items()), "frame": {"centre": list(frame.centre), "scale": frame.scale}}
     save_checkpoint(folder / "checkpoints", step, state)
+
+
+def open_field(source: Path, *, data: Path | None = None) -> Field:
+    """The field of a run or a PLY on the CPU, whatever the machine has."""
+    return load(source, data=data, device="cpu")

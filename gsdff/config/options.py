@@ -27,6 +27,11 @@ class DataConfig:
     random_points: int = 20_000
     """Initial points drawn at random where the input has no point cloud."""
 
+    @property
+    def solid_background(self) -> tuple[float, float, float]:
+        """Background of renderings that are scored or shown: white, or black for black and random."""
+        return (1.0, 1.0, 1.0) if self.background == "white" else (0.0, 0.0, 0.0)
+
 
 @dataclass(frozen=True)
 class Stage1Config:

@@ -14,20 +14,21 @@ from gsdff.errors import UserError
 from gsdff.evaluation.classes import find_questions
 from gsdff.evaluation.label_metrics import seen_pixels
 from gsdff.evaluation.report import save_label_maps, save_pca
-from gsdff.evaluation.scores import MIN_OPACITY, Answer, FeatureScores, enlarge
+from gsdff.evaluation.scores import MIN_OPACITY, FeatureScores, ViewAnswer, enlarge
+from gsdff.field.base import FieldBase
 from gsdff.field.relevancy import classify
+from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import fit_pca
-from gsdff.io.runs import LoadedRun, RunFolder
 from gsdff.latents import encode, teacher_cosine, text_cosine
 from gsdff.render import render_depth, render_features
-from gsdff.scene import Scene, View
-from gsdff.teachers import Teacher, open_teacher
+from gsdff.scene import View
+from gsdff.teachers import Teacher
 from gsdff.teachers.basis import Basis
 
 
 @torch.no_grad()
 def evaluate_features(
-    run: LoadedRun, scene: Scene, out_folder: Path, labels: Path | None = None, classes: Sequence[str] = ()
+    field: FieldBase, out_folder: Path, labels: Path | None = None, classes: Sequence[str] = ()
 ) -> dict:
     """Scores and pictures of the held-out views, field and teacher side by side; {} for a run without features.
 
@@ -38,10 +39,11 @@ def evaluate_features(
     are asked for. Instance maps, 8 or 16 bits with 0 for none, are looked for in `instances/` beside the labels.
     Raises `UserError` where the teacher's maps, the basis, or labels and classes that were asked for cannot be had.
     """
-    if run.gaussians.features is None:
+    if field.gaussians.features is None:
         return {}
-    teacher = _open_teacher(run, scene)
-    basis = Basis.load(RunFolder(run.folder).basis)
+    basis, scene, teacher = field.require_features(), field.scene, field.teacher
+    basis = replace(basis, B=basis.B.cpu())  # the maps are there
+    gaussians = field.trained
     views = [scene.views[view_id] for view_id in scene.test_ids]
     questions = find_questions(teacher, scene, labels, classes)
     text = None if questions is None else teacher.text([row.query for row in questions.classes])
@@ -52,15 +54,16 @@ def evaluate_features(
     scores = None if questions is None else FeatureScores(questions)
     for view, look in zip(tqdm(views, desc="features", unit="view", leave=False), looks, strict=True):
         size = view.image.shape[:2]
-        cosines[view.name] = _mean_cosine(_render(run, view, look.latents.shape[:2]), look.latents)
-        latents = _render(run, view, size)
+        cosines[view.name] = _mean_cosine(_render(gaussians, view, look.latents.shape[:2]), look.latents)
+        latents = _render(gaussians, view, size)
         maps = {"teacher": enlarge(look.latents, size, "nearest-exact"), "field": latents}
         save_pca(out_folder / f"{view.stem}_pca.png", view, maps, pca)
         if scores is not None:
             truth = questions.load(view)
-            field = Answer(latents, classify(text_cosine(latents, text, basis.B), latents.any(-1)))
-            answers = {"teacher": Answer(look.latents, look.labels), "field": field}
-            scores.add(answers, truth, _see_points(run, view))
+            cosine = text_cosine(latents, text, basis.B)
+            field_map = ViewAnswer(latents, classify(cosine, latents.any(-1)))
+            answers = {"teacher": ViewAnswer(look.latents, look.labels), "field": field_map}
+            scores.add(answers, truth, _see_points(gaussians, view))
             maps = ({"truth": truth.labels} if truth else {}) | {name: answers[name].labels for name in answers}
             save_label_maps(out_folder / f"{view.stem}_labels.png", view, questions.classes, maps)
     answered = [cosine for cosine in cosines.values() if cosine is not None]
@@ -73,11 +76,11 @@ def evaluate_features(
     } | ({} if scores is None else scores.result())
 
 
-def check_questions(run: LoadedRun, scene: Scene, labels: Path | None, classes: Sequence[str]) -> None:
+def check_questions(field: FieldBase, labels: Path | None, classes: Sequence[str]) -> None:
     """Raises `UserError` for labels or classes that `evaluate_features` could not score; renders nothing."""
-    if run.gaussians.features is None:
-        raise UserError(f"{run.folder}: has no features to ask for labels or classes; train it with a teacher")
-    find_questions(_open_teacher(run, scene), scene, labels, classes)
+    if field.gaussians.features is None:
+        raise UserError(f"{field.source}: has no features to score by labels or classes; train it with a teacher")
+    find_questions(field.teacher, field.scene, labels, classes)
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,6 @@ class _Look:
     """Its map in the basis, at its own size."""
     labels: UInt8[Tensor, "H W"] | None
     """Its answers at the photo's size."""
-
-
-def _open_teacher(run: LoadedRun, scene: Scene) -> Teacher:
-    teacher = open_teacher(run.config.teacher, scene, run.gaussians.means.device)
-    assert teacher is not None, "a run with features has a teacher"
-    return teacher
 
 
 def _ask_teacher(
@@ -117,22 +114,23 @@ def _teacher_labels(
     return classify(enlarge(features @ text.T, size), answered)
 
 
-def _render(run: LoadedRun, view: View, size: Sequence[int]) -> Float[Tensor, "H W K"]:
-    """The run's latents in a view at size [H, W], on the CPU.
+def _render(gaussians: Gaussians, view: View, size: Sequence[int]) -> Float[Tensor, "H W K"]:
+    """Latents in a view at size [H, W], on the CPU.
 
     Antialiased at other than the photo's size, where a pixel shows the mean of what it covers.
     """
-    camera = view.camera.resized(size[1], size[0]).to(run.gaussians.means.device)
+    camera = view.camera.resized(size[1], size[0]).to(gaussians.means.device)
     is_photo_size = tuple(size) == (view.camera.height, view.camera.width)
-    gaussians = run.gaussians if is_photo_size else replace(run.gaussians, rasterize_mode="antialiased")
+    if not is_photo_size:
+        gaussians = replace(gaussians, rasterize_mode="antialiased")
     return render_features(gaussians, camera).image.cpu()
 
 
-def _see_points(run: LoadedRun, view: View) -> Int[Tensor, "P"]:
+def _see_points(gaussians: Gaussians, view: View) -> Int[Tensor, "P"]:
     """The pixel that shows the centre of each opaque Gaussian, -1 where it is out of sight; on the CPU."""
-    camera = view.camera.to(run.gaussians.means.device)
-    rendered = render_depth(run.gaussians, camera)
-    points = run.gaussians.means[run.gaussians.opacities >= MIN_OPACITY]
+    camera = view.camera.to(gaussians.means.device)
+    rendered = render_depth(gaussians, camera)
+    points = gaussians.means[gaussians.opacities >= MIN_OPACITY]
     return seen_pixels(points, camera, rendered.image[..., 0], rendered.alpha[..., 0]).cpu()
 
 

@@ -46,7 +46,7 @@ LABELS_PROTOCOL = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class ViewAnswer:
     """What the field, or its teacher, makes of a view."""
 
     latents: Float[Tensor, "h w K"]
@@ -65,7 +65,7 @@ class _Sums:
     energy: Mean = field(default_factory=Mean)
     point_labels: list[UInt8[Tensor, "P"]] = field(default_factory=list)
 
-    def compare(self, answer: Answer, truth: ViewTruth, distance: Float[Tensor, "H W"]) -> None:
+    def compare(self, answer: ViewAnswer, truth: ViewTruth, distance: Float[Tensor, "H W"]) -> None:
         """Counts a view against its truth; `distance` is that to the nearest boundary."""
         self.confusion = self.confusion + confusion_matrix(answer.labels, truth.labels, len(self.confusion))
         for radius, counts in self.bands.items():
@@ -86,7 +86,7 @@ class FeatureScores:
         self.seen: list[Bool[Tensor, "P"]] = []
         self.num_labelled_views = 0
 
-    def add(self, answers: Mapping[str, Answer], truth: ViewTruth | None, points: Int[Tensor, "P"]) -> None:
+    def add(self, answers: Mapping[str, ViewAnswer], truth: ViewTruth | None, points: Int[Tensor, "P"]) -> None:
         """The answers of `field` and `teacher` about a view, and which pixel shows each point (-1: not seen)."""
         self.agreement += agreement(answers["field"].labels, answers["teacher"].labels)
         self.seen.append(points >= 0)

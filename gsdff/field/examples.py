@@ -1,4 +1,4 @@
-"""Asking by example: something seen in a photo, a Gaussian, or a picture of its own."""
+"""Features of examples: of something seen in a photo, of a Gaussian, or of a picture of its own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,103 +11,73 @@ from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.errors import UserError
-from gsdff.field.field import Field
+from gsdff.field.base import FieldBase
+from gsdff.field.query import Box, Example, OneGaussian, PictureFile, Pixel
 from gsdff.latents import MIN_NORM, decode
 from gsdff.scene import View
 from gsdff.teachers.network import NetworkTeacher
 
 
-@dataclass(frozen=True)
-class Pixel:
-    """What a view shows at column x and row y, from 0 at the top left."""
-
-    view: str | int
-    x: int
-    y: int
-
-
-@dataclass(frozen=True)
-class Box:
-    """What a view shows in columns x0 to x1 - 1 and rows y0 to y1 - 1, on average."""
-
-    view: str | int
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-
-
-@dataclass(frozen=True)
-class OneGaussian:
-    """The Gaussian of this index."""
-
-    index: int
-
-
-@dataclass(frozen=True)
-class PictureFile:
-    """What a picture shows, on average, to the teacher's network."""
-
-    path: Path
-
-
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """Latents themselves, such as what is seen from where no photo was taken."""
+class Seen(Example):
+    """Latent feature, such as one rendered from a place where no photo was taken."""
 
     latents: Float[Tensor, "K"]
 
 
-Exemplar = Pixel | Box | OneGaussian | PictureFile | Seen
+def look_up(field: FieldBase, example: Example) -> Float[Tensor, "T"]:
+    """Feature of an example, of any length.
 
-
-def look_up(field: Field, exemplar: Exemplar) -> Float[Tensor, "T"]:
-    """The exemplar's feature, of any length.
-
-    Raises `UserError` for what is out of the image or of range, and where the field shows nothing.
+    Raises `UserError` for a place outside the photo, for an index out of range, and if nothing is rendered there.
     """
-    if isinstance(exemplar, PictureFile):
-        return _see(field, exemplar.path)
-    if isinstance(exemplar, Seen):
-        return _feature(field, exemplar.latents, "the field shows nothing there")
-    if isinstance(exemplar, OneGaussian):
-        num = len(field.gaussians)
-        if not 0 <= exemplar.index < num:
-            raise UserError(f"--gaussian {exemplar.index}: expected an index from 0 to {num - 1}")
-        return _feature(field, field.latents[exemplar.index], f"--gaussian {exemplar.index}: it has no features")
-    view = field.view(exemplar.view)
-    size = f"{view.name} has {view.camera.width}x{view.camera.height} pixels"
-    if isinstance(exemplar, Pixel):
-        option = f"--pixel {exemplar.view} {exemplar.x} {exemplar.y}"
-        if not (0 <= exemplar.x < view.camera.width and 0 <= exemplar.y < view.camera.height):
-            raise UserError(f"{option}: expected a pixel of the photo, column and row from 0; {size}")
-        return _feature(field, field.render(view)[exemplar.y, exemplar.x], f"{option}: the field shows nothing there")
-    option = f"--box {exemplar.view} {exemplar.x0} {exemplar.y0} {exemplar.x1} {exemplar.y1}"
-    fits = 0 <= exemplar.x0 < exemplar.x1 <= view.camera.width and 0 <= exemplar.y0 < exemplar.y1 <= view.camera.height
-    if not fits:
-        raise UserError(f"{option}: expected X0 < X1 and Y0 < Y1 within the photo; {size}")
-    part = field.render(view)[exemplar.y0 : exemplar.y1, exemplar.x0 : exemplar.x1]
-    return _feature(field, part.flatten(0, 1).mean(0), f"{option}: the field shows nothing there")
+    match example:
+        case PictureFile(path):
+            return _extract(field, Path(path))
+        case Seen(latents):
+            return _feature(field, latents, "the field shows nothing there")
+        case OneGaussian(index):
+            num = len(field.gaussians)
+            if not 0 <= index < num:
+                raise UserError(f"`gaussian` {index}: expected an index from 0 to {num - 1}")
+            return _feature(field, field.latents[index], f"`gaussian` {index}: it has no features")
+        case Pixel(name, x, y):
+            view = field.find_view(name)
+            place = f"`pixel` {name} {x} {y}"
+            if not (0 <= x < view.camera.width and 0 <= y < view.camera.height):
+                raise UserError(f"{place}: expected a pixel of the photo, column and row from 0; {_size(view)}")
+            return _feature(field, field.blend(view)[y, x], f"{place}: the field shows nothing there")
+        case Box(name, x0, y0, x1, y1):
+            view = field.find_view(name)
+            place = f"`box` {name} {x0} {y0} {x1} {y1}"
+            if not (0 <= x0 < x1 <= view.camera.width and 0 <= y0 < y1 <= view.camera.height):
+                raise UserError(f"{place}: expected X0 < X1 and Y0 < Y1 within the photo; {_size(view)}")
+            mean = field.blend(view)[y0:y1, x0:x1].flatten(0, 1).mean(0)
+            return _feature(field, mean, f"{place}: the field shows nothing there")
+    raise TypeError(f"expected an example such as Pixel(view, x, y), got {example!r}")
 
 
-def _feature(field: Field, latents: Float[Tensor, "K"], complaint: str) -> Float[Tensor, "T"]:
+def _size(view: View) -> str:
+    return f"{view.name} has {view.camera.width}x{view.camera.height} pixels"
+
+
+def _feature(field: FieldBase, latents: Float[Tensor, "K"], complaint: str) -> Float[Tensor, "T"]:
     if not latents.norm() >= MIN_NORM:
         raise UserError(f"{complaint}; choose another place")
     return decode(latents, field.B)
 
 
-def _see(field: Field, path: Path) -> Float[Tensor, "T"]:
-    """The mean of the teacher's map of a picture."""
+def _extract(field: FieldBase, path: Path) -> Float[Tensor, "T"]:
+    """Mean of the teacher's map of a picture."""
     name = field.teacher_config.name
     if name not in ("lseg", "clip", "dino"):
-        raise UserError(f"--image {path}: the {name} teacher looks at no pictures; lseg, clip and dino do")
+        raise UserError(f"`image` {path}: the {name} teacher takes no pictures; lseg, clip and dino do")
     try:
         with Image.open(path) as picture:
             pixels = torch.from_numpy(np.array(picture.convert("RGB")))
     except FileNotFoundError:
-        raise UserError(f"--image {path}: there is no such file") from None
+        raise UserError(f"`image` {path}: no such file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"--image {path}: not a readable picture ({error})") from error
+        raise UserError(f"`image` {path}: not a readable picture ({error})") from error
     teacher = field.teacher
     assert isinstance(teacher, NetworkTeacher)
     height, width = pixels.shape[:2]

@@ -1,267 +1,346 @@
-"""A scene that can be asked: Gaussians with features, their basis, words as vectors, photos to look from.
-
-field = open_field(Path("runs/demo"))       # or a PLY of `python -m gsdff.export`, its sidecar beside it
-text = field.encode_text(["mug", "table"])  # [2, T]
-"""
+"""The public object: a scene that is rendered, queried, segmented, edited, saved and viewed."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool
 from torch import Tensor
 
-from gsdff.config.options import DataConfig, TeacherConfig
-from gsdff.data import load_scene
+import gsdff
+from gsdff.config.options import DataConfig
+from gsdff.editing.apply import Edited, apply_edits
+from gsdff.editing.operations import EditStep, Selector
+from gsdff.editing.stylize import Judge, open_judge, stylize
 from gsdff.errors import UserError
+from gsdff.field.base import FieldBase
+from gsdff.field.hit import Hit, default_view
+from gsdff.field.query import TEMPERATURE, Example, Pixel, Query, Space
+from gsdff.field.rendering import Kind, Rendering, render_kind
+from gsdff.field.search import find, find_with_rim, prepare
+from gsdff.field.segmentation import Segmentation, SegmentationFolder, export_segmentation
 from gsdff.gaussians import Gaussians
-from gsdff.io.ply import read_ply
-from gsdff.io.runs import LoadedRun, RunFolder, check_poses, load_run
-from gsdff.io.sidecar import SETTINGS, Sidecar, sidecar_path
-from gsdff.latents import MIN_NORM
-from gsdff.render import render_features
+from gsdff.io.ply import read_ply, write_compressed_ply, write_ply, write_splat
+from gsdff.io.runs import LoadedRun, RunFolder, load_run
+from gsdff.io.sidecar import Sidecar, sidecar_path
+from gsdff.latents import decode
 from gsdff.scene import Scene, View
-from gsdff.teachers import ENCODES_WORDS, READS_SCENE, Teacher, open_teacher
+from gsdff.selection import Selection
 from gsdff.teachers.basis import Basis
-from gsdff.teachers.texts import TextVectors
 
 log = logging.getLogger("gsdff")
 
-NAME_PLACE = "{}"
-"""Stands for the name in a prompt."""
+Format = Literal["ply", "splat", "compressed"]
+Features = Literal["latent", "decoded", "none"]
+ENDINGS: dict[Format, str] = {"ply": ".ply", "splat": ".splat", "compressed": ".compressed.ply"}
 
 
-@dataclass(frozen=True, eq=False)
-class Field:
-    """What `open_field` found. Photos, teacher and words are read when they are first needed."""
+@dataclass(eq=False, repr=False)
+class Field(FieldBase):
+    """A scene of Gaussians with optional features, as `gsdff.load` and `gsdff.fit` return it.
 
-    source: Path
-    """The run's folder or the PLY."""
-    gaussians: Gaussians
-    """With features, in the input's world frame, on the field's device."""
-    basis: Basis
-    """With B on the field's device."""
-    teacher_config: TeacherConfig
-    data: Path | None
-    """The folder of photos; None for a PLY that was given none."""
-    dataset: DataConfig
-    run: LoadedRun | None = None
-    """None for a PLY."""
-    sidecar: Sidecar | None = None
-    """None for a run."""
+    Nothing here changes a field: `edit` returns another one.
+    """
 
-    @property
-    def device(self) -> torch.device:
-        """Where the Gaussians are."""
-        return self.gaussians.means.device
+    def __len__(self) -> int:
+        return len(self.gaussians)
 
-    @property
-    def B(self) -> Float[Tensor, "T K"]:
-        """The basis as a tensor: the feature of latents z is B z."""
-        return self.basis.B
+    def __repr__(self) -> str:
+        features = "no features"
+        if self.basis is not None:
+            channels, latents = self.basis.B.shape
+            features = f"{latents} latent channels of {channels} ({self.basis.teacher} teacher)"
+        edits = f", {len(self.edits)} edits" if self.edits else ""
+        return f"<gsdff.Field {self.source}: {len(self):,} Gaussians, {features}{edits}, on {self.device}>"
 
-    @property
-    def latents(self) -> Float[Tensor, "N K"]:
-        """Of the Gaussians."""
-        assert self.gaussians.features is not None, "open_field refuses Gaussians without features"
-        return self.gaussians.features
+    def _repr_png_(self) -> bytes | None:
+        return self.render(default_view(self))._repr_png_() if self.has_photos else None
 
-    @cached_property
-    def scene(self) -> Scene:
-        """Photos and cameras; `UserError` where there are none, or the run was trained on other poses."""
-        if self.data is None:
-            raise UserError(f"{self.source}: a PLY holds no photos to look from; name their folder with --data")
-        scene = load_scene(self.data, self.dataset)
-        if self.run is not None:
-            check_poses(self.run, scene)
-        return scene
+    def to(self, device: torch.device | str) -> "Field":
+        """The same field on another device."""
+        basis = None if self.basis is None else replace(self.basis, B=self.basis.B.to(device))
+        read = {name: value for name, value in self.read.items() if name in ("scene", "has_photos", "frame")}
+        return replace(self, gaussians=self.gaussians.to(device), basis=basis, read=read)
 
-    @cached_property
-    def teacher(self) -> Teacher:
-        """The 2D network the features come from."""
-        scene = self.scene if self.teacher_config.name in READS_SCENE else None
-        teacher = open_teacher(self.teacher_config, scene, self.device)
-        assert teacher is not None, "features have a teacher"
-        return teacher
+    # --- rendering and queries
 
-    @cached_property
-    def vocabulary(self) -> TextVectors | None:
-        """All names it can be asked for; None where any words will do. `UserError` where that cannot be found out."""
-        if self.teacher_config.name in ENCODES_WORDS:
-            return None
-        if self.sidecar is None:
-            vocabulary = self.teacher.vocabulary
-            for vector in vocabulary.vectors.values():
-                self._check_texts(vector)
-            return vocabulary
-        if self.sidecar.texts is None:
-            raise UserError(
-                f"{sidecar_path(self.source)}: has no text vectors ({self.sidecar.no_texts}); export the run again, "
-                "or ask by a pixel, a box or a Gaussian"
-            )
-        return TextVectors(f"{self.source} ({self.basis.teacher} teacher)", self.sidecar.texts)
+    def render(self, view: int | str | View | None = None, kind: Kind = "rgb") -> Rendering:
+        """Rendering [H, W, D] of a view: of a photo by index or name, or of any `View`; None is the first held-out one.
 
-    def knows(self, name: str) -> bool:
-        """Whether the field can be asked for this name."""
-        return self.vocabulary is None or self.vocabulary.knows(name)
-
-    def encode_text(self, names: Sequence[str], prompts: Sequence[str] = ()) -> Float[Tensor, "Q T"]:
-        """Unit vectors of names, on the field's device.
-
-        With `prompts` ("a photo of a {}") a name's vector is the mean of those of all its phrases, brought to unit
-        length; without, the teacher's own way is taken. `UserError` for a name that a closed vocabulary lacks, with
-        those it has, and for prompts where only names are known.
+        `kind` is rgb (D = 3), features (D = K latent channels), depth or alpha (D = 1). Raises `UserError` for a view
+        that is not there, and for features that are not.
         """
-        if (vocabulary := self.vocabulary) is not None:
-            if not vocabulary.vectors:
-                raise UserError(
-                    f"{self.source}: its {self.basis.teacher} teacher knows no text; ask by a pixel, a box or a "
-                    "Gaussian, or train with a teacher that does (clip, lseg, or precomputed with text_features.npz)"
-                )
-            if prompts:
-                raise UserError(
-                    f"{self.source}: its {self.basis.teacher} teacher knows names, no sentences; leave --prompt away"
-                )
-            return vocabulary.look_up(names).to(self.device)
-        if prompts:
-            phrases = [prompt.replace(NAME_PLACE, name) for name in names for prompt in prompts]
-            vectors = self.teacher.phrases(phrases).unflatten(0, (len(names), len(prompts))).mean(1)
+        return render_kind(self, self._view_or_default(view), kind)
+
+    def query(
+        self,
+        what: str | Sequence[str] | Example | Query,
+        *,
+        negatives: str | Sequence[str] = (),
+        view: int | str | View | None = None,
+        space: Space | None = None,
+        **options: Any,
+    ) -> Hit:
+        """Scores and selection for texts, of which any may fit, for an example, or for a `Query`.
+
+        Without `view` every Gaussian is scored. With one every pixel is: rendered features in `space` 2d (default), or
+        scores of Gaussians drawn in the view in 3d. `options` are the other fields of `gsdff.Query`: threshold, method,
+        prompts, temperature, only_negatives, classes. Raises `UserError` for words that the field does not know.
+        """
+        if isinstance(what, Query):
+            query = what
+        elif isinstance(what, Example):
+            query = Query(like=what, negatives=negatives, **options)
         else:
-            vectors = self.teacher.text(names)
-        self._check_texts(vectors)
-        return F.normalize(vectors, dim=1, eps=MIN_NORM).to(self.device)
+            query = Query(what, negatives, **options)
+        return self._search(query, view, space)
 
-    def view(self, name: str | int) -> View:
-        """A photo by its name or index (`find_view`)."""
-        return find_view(self.scene, name)
+    def segment(
+        self,
+        classes: Sequence[str],
+        *,
+        view: int | str | View | None = None,
+        space: Space | None = None,
+        prompts: str | Sequence[str] = (),
+    ) -> Hit:
+        """Best of the classes for every Gaussian or, with `view`, for every pixel; `hit.labels` are their indices."""
+        return self._search(Query(classes=classes, prompts=prompts), view, space)
 
-    def render(self, view: View, values: Float[Tensor, "N D"] | None = None) -> Float[Tensor, "H W D"]:
-        """The latents, or other values of the Gaussians, blended as the view sees them; zero where nothing is."""
-        working = self.gaussians.to_working_frame(self.scene.frame)
-        camera = view.camera.to(self.device)
-        with torch.no_grad():
-            return render_features(working, camera, features=values).image
+    def select(self, gaussians: Gaussians, selector: Selector) -> Selection:
+        """Those of the Gaussians that a selector means; threshold and click are of this field, before edits.
 
-    def with_gaussians(self, gaussians: Gaussians) -> "Field":
-        """This field of other Gaussians; what was read of it stays read."""
-        field, found = replace(self, gaussians=gaussians), vars(self)
-        vars(field).update({name: found[name] for name in ("scene", "teacher", "vocabulary") if name in found})
-        return field
+        With their rim if the selector says so (`find_with_rim`).
+        """
+        click = selector.click
+        query = Query(
+            positives=selector.positives,
+            negatives=selector.negatives or (),
+            only_negatives=selector.only_negatives,
+            like=None if click is None else Pixel(click.view, click.x, click.y),
+            method="cosine" if selector.negatives == () else None,
+            temperature=selector.temperature or TEMPERATURE,
+            threshold=selector.threshold,
+        )
+        prepared = prepare(self, query)
+        if query.threshold is None:
+            log.info("%s: %s at least %.3f (suggested)", selector, query.chosen_method, prepared.threshold)
+        return find_with_rim(self, gaussians, prepared, rim=selector.rim)
 
-    def _check_texts(self, vectors: Float[Tensor, "*S T"]) -> None:
-        if vectors.shape[-1] != len(self.B):
-            raise UserError(
-                f"{self.source}: the {self.teacher_config.name} teacher's texts have {vectors.shape[-1]} channels, its "
-                f"features {len(self.B)}; bring the teacher they were distilled from"
-            )
+    # --- edits
+
+    def edit(
+        self,
+        *edits: EditStep,
+        dry_run: bool = False,
+        clip_model: str | None = None,
+        clip_pretrained: str | None = None,
+    ) -> "Field":
+        """The field after these edits, in order; `Field.edits` has a report for each.
+
+        A dry run selects and reports, and leaves the Gaussians as they are. `clip_model` and `clip_pretrained` are of
+        the CLIP that stylizes, by default the teacher's if that is one. Raises `UserError` for an edit that selects
+        nothing, or leaves nothing.
+        """
+        judge = None
+        if any(step.name == "stylize" for step in edits):
+            _ = self.scene  # without photos there is nothing to stylize by: known sooner than whether there is a CLIP
+            judge = None if dry_run else self.open_judge(clip_model, clip_pretrained)
+
+        def restyle(gaussians: Gaussians, mask: Bool[Tensor, "N"], step: EditStep) -> tuple[Gaussians, str]:
+            return self.restyle(gaussians, mask, step, judge=judge)
+
+        edited: Edited = apply_edits(self.gaussians, edits, self.select, restyle=restyle, dry_run=dry_run)
+        return replace(self, gaussians=edited.gaussians, edits=(*self.edits, *edited.reports))
+
+    def open_judge(self, model: str | None = None, pretrained: str | None = None) -> Judge:
+        """CLIP with its weights, by default the teacher's if that is one; raises `UserError` if it cannot be loaded."""
+        teacher = self.teacher_config
+        if teacher.name == "clip" and model is None:
+            model, pretrained = teacher.model, pretrained or teacher.pretrained
+        return open_judge(model, pretrained, self.device)
+
+    def restyle(
+        self, gaussians: Gaussians, mask: Bool[Tensor, "N"], step: EditStep, *, judge: Judge | None
+    ) -> tuple[Gaussians, str]:
+        """Gaussians of the input's frame stylized by the training views; without a judge only the plan."""
+        working = gaussians.to_working_frame(self.scene.frame)
+        cameras = [self.scene.views[i].camera for i in self.scene.train_ids]
+        styled, account = stylize(working, mask, cameras, judge, step)
+        return replace(gaussians, sh0=styled.sh0, shN=styled.shN), account
+
+    # --- files
+
+    def save(self, path: str | Path, *, format: Format | None = None, features: Features = "latent") -> Path:
+        """Writes the Gaussians in the input's world frame; returns the path.
+
+        `format` None follows the ending: `.ply` (3DGS's, exact), `.splat` (32 bytes a Gaussian, SH degree 0) or
+        `.compressed.ply` (SuperSplat's). A PLY has K latent features, and beside it `<stem>.basis.safetensors`, which
+        text queries need; `features="decoded"` writes all T channels as Feature 3DGS does, "none" leaves them out.
+        """
+        path = Path(path)
+        format = format or next((name for name in ("compressed", "splat") if path.name.endswith(ENDINGS[name])), "ply")
+        ending = ".splat" if format == "splat" else ".ply"
+        if path.suffix != ending:
+            raise UserError(f"`path` {path}: expected a name ending in {ending} for `format` {format}")
+        gaussians, sidecar = self.gaussians.to("cpu"), None
+        if gaussians.features is not None and format != "ply" and features != "none":
+            log.info("features are left out: format %s has no place for them", format)
+        if gaussians.features is None or features == "none" or format != "ply":
+            gaussians = replace(gaussians, features=None)
+        else:
+            if features == "decoded":
+                self.require_features()
+            sidecar = self.describe()
+            if sidecar is None:
+                log.warning("%s: its features are written without their basis: %s", self.source, self.why_no_features)
+        if sidecar is not None and features == "decoded":
+            B = sidecar.basis.B.cpu()
+            assert gaussians.features is not None
+            gaussians = replace(gaussians, features=decode(gaussians.features, B))
+            sidecar = replace(sidecar, basis=replace(sidecar.basis, B=torch.eye(len(B))))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if sidecar is not None:
+            sidecar.save(sidecar_path(path))
+        {"ply": write_ply, "splat": write_splat, "compressed": write_compressed_ply}[format](path, gaussians)
+        return path
+
+    def save_segmentation(
+        self,
+        classes: Sequence[str],
+        folder: str | Path | None = None,
+        *,
+        views: Sequence[str | int] = (),
+        all_held_out: bool = False,
+        prompts: str | Sequence[str] = (),
+        space: Space = "2d",
+        min_area: int = 50,
+        min_opacity: float = 0.5,
+    ) -> Segmentation:
+        """Writes the best class of every pixel and Gaussian to a folder; returns counts and the folder.
+
+        The folder (None: `segmentation` in the run's, or `<stem>_segmentation` beside a PLY) gets label maps and
+        classes.json, scene.ply and points.ply with a `label` property, coco.json and pictures. `views` are photos by
+        name or index, by default all. coco.json has connected parts of at least `min_area` pixels, points.ply Gaussians
+        of at least `min_opacity`. Raises `UserError` for a folder that holds other files.
+        """
+        query = Query(classes=classes, prompts=prompts, method="argmax")
+        limits = {"min_area": min_area, "min_opacity": min_opacity}
+        out = SegmentationFolder.choose(self.source, folder)
+        self.require_features()
+        chosen = self.choose_views(views, all_held_out=all_held_out) or self.scene.views
+        return export_segmentation(self, query, chosen, out, space=space, **limits)
+
+    # --- what belongs to the packages above: by its public name, so that imports point down
+
+    def view(self, **options: Any) -> None:
+        """Opens the viewer in the browser until it is interrupted; options of `gsdff.serve`."""
+        gsdff.serve(self, **options)
+
+    def evaluate(self, **options: Any) -> Any:
+        """Scores of the held-out views; options and result of `gsdff.score`."""
+        return gsdff.score(self, **options)
+
+    # --- help
+
+    def _search(self, query: Query, view: int | str | View | None, space: Space | None) -> Hit:
+        if space not in (None, "2d", "3d"):
+            raise UserError(f"`space` {space!r}: expected 2d or 3d")
+        prepared = prepare(self, query)
+        if view is None and space != "2d":
+            return find(self, prepared)
+        found = self._view_or_default(view)
+        return find(self, prepared).in_view(found) if space == "3d" else find(self, prepared, found)
+
+    def _view_or_default(self, view: int | str | View | None) -> View:
+        return default_view(self) if view is None else self.find_view(view)
 
 
-def open_field(path: Path, device: torch.device | str = "cpu", *, data: Path | None = None) -> Field:
-    """The field of a run, as far as it was trained, or of a PLY that `gsdff.export` wrote, with its sidecar.
+def load(source: str | Path, *, data: str | Path | None = None, device: torch.device | str = "auto") -> Field:
+    """The field of a run's folder, as far as it is trained, or of any 3DGS PLY.
 
     Both are in the input's world frame, so a run and its export are the same field to the bit. `data` is the folder of
-    photos for a PLY; for a run it takes the place of the one it was trained on. Raises `UserError` for what is
-    neither, has no features, or has a basis of another number of channels.
+    photos for a PLY; for a run it replaces the folder that it was trained on. `device` auto takes CUDA if there is a
+    card. A PLY can be queried if its `.basis.safetensors` is beside it. Raises `UserError` for any other source.
     """
-    return _of_ply(path, device, data) if path.is_file() else _of_run(path, device, data)
+    source = Path(source)
+    data = None if data is None else Path(data)
+    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    if source.is_file():
+        return _load_ply(source, chosen, data)
+    if not source.exists():
+        raise UserError(f"{source}: expected a run's folder or a PLY written by `gsdff export`, found nothing")
+    return field_of_run(load_run(source), chosen, data)
 
 
-def find_view(scene: Scene, name: str | int) -> View:
-    """A photo by its name, with or without folder and suffix, or by its index in name order."""
-    views = scene.views
-    if isinstance(name, str):
-        named = [view for view in views if view.name == name] or [view for view in views if view.stem == name]
-        if len(named) == 1:
-            return named[0]
-        if named:
-            raise UserError(f"--view {name}: several photos are named so: {', '.join(view.name for view in named)}")
-    index = int(name) if isinstance(name, int) or (name.isascii() and name.isdigit()) else -1
-    if not 0 <= index < len(views):
-        near = get_close_matches(str(name), [view.name for view in views], n=3) or [views[0].name]
-        raise UserError(
-            f"--view {name}: expected an index from 0 to {len(views) - 1} or the name of a photo of "
-            f"{scene.root}, such as {', '.join(near)}"
-        )
-    return views[index]
-
-
-def describe_run(run: LoadedRun) -> Sidecar:
-    """What goes beside a PLY of this run; texts that cannot be had are left out, which is said."""
-    return describe_field(field_of_run(run, "cpu"))
-
-
-def describe_field(field: Field) -> Sidecar:
-    """What goes beside a PLY of this field: `describe_run` of a run's, the sidecar of a PLY's."""
-    if field.sidecar is not None:
-        return field.sidecar
-    texts, no_texts = None, ""
-    try:
-        texts = None if field.vocabulary is None else field.vocabulary.vectors
-    except UserError as error:
-        no_texts = str(error)
-        log.warning("%s: exported without its words, the PLY cannot be asked by text: %s", field.source, error)
-    settings = {name: getattr(field.teacher_config, name) for name in SETTINGS}
-    teacher = TeacherConfig(field.teacher_config.name, **settings)
-    return Sidecar(field.basis, teacher, texts, no_texts, field.gaussians.rasterize_mode, field.dataset.downscale)
-
-
-def _of_run(path: Path, device: torch.device | str, data: Path | None) -> Field:
-    if not path.exists():
-        raise UserError(f"{path}: expected a run's folder or a PLY written by `python -m gsdff.export`, there is none")
-    return field_of_run(load_run(path), device, data)
-
-
-def field_of_run(run: LoadedRun, device: torch.device | str, data: Path | None = None) -> Field:
-    """`open_field` of a run that is in memory."""
-    if run.gaussians.features is None:
-        raise UserError(
-            f"{run.folder}: has no features to ask; give it some with "
-            f"`python -m gsdff.train --stage1-from {run.folder} --teacher clip` (or lseg, dino, ...)"
-        )
-    basis_path = RunFolder(run.folder).basis
-    basis = Basis.load(basis_path)
+def field_of_run(
+    run: LoadedRun, device: torch.device | str, data: Path | None = None, *, scene: Scene | None = None
+) -> Field:
+    """`load` of a run in memory, with its photos if they are in memory too."""
     gaussians = run.gaussians.to_input_frame(run.frame)
-    _check_channels(gaussians, basis, run.folder, basis_path)
+    basis, reason = None, ""
+    if gaussians.features is None:
+        reason = (
+            f"{run.folder}: has no features to query; add some with "
+            f"`gsdff train --stage1-from {run.folder} --teacher clip` (or lseg, dino, ...)"
+        )
+    else:
+        path = RunFolder(run.folder).basis
+        try:
+            basis = Basis.load(path)
+        except UserError as error:
+            reason = str(error)
+        else:
+            basis, reason = _check_channels(gaussians, basis, run.folder, path)
     return Field(
-        source=run.folder,
-        gaussians=gaussians.to(device),
-        basis=replace(basis, B=basis.B.to(device)),
-        teacher_config=run.config.teacher,
-        data=data or run.config.data,
-        dataset=run.config.dataset,
+        run.folder,
+        gaussians.to(device),
+        basis if basis is None else replace(basis, B=basis.B.to(device)),
+        reason,
+        data or run.config.data,
+        run.config.dataset,
         run=run,
+        read={} if scene is None else {"scene": scene, "has_photos": True},
     )
 
 
-def _of_ply(path: Path, device: torch.device | str, data: Path | None) -> Field:
-    gaussians = read_ply(path)
+def _load_ply(path: Path, device: torch.device, data: Path | None) -> Field:
+    gaussians, beside = read_ply(path), sidecar_path(path)
+    sidecar, basis, dataset = None, None, DataConfig()
     if gaussians.features is None:
-        raise UserError(
+        reason = (
             f"{path}: expected features, it has no semantic_0, ... properties; export a run that has them with "
-            "`python -m gsdff.export RUN`"
+            "`gsdff export RUN`"
         )
-    sidecar = Sidecar.load(sidecar_path(path))
-    _check_channels(gaussians, sidecar.basis, path, sidecar_path(path))
+    else:
+        try:
+            sidecar = Sidecar.load(beside)
+        except UserError as error:
+            reason = str(error)
+        else:
+            basis, reason = _check_channels(gaussians, sidecar.basis, path, beside)
+            gaussians = replace(gaussians, rasterize_mode=sidecar.rasterize_mode)
+            dataset = DataConfig(downscale=sidecar.downscale)
     return Field(
-        source=path,
-        gaussians=replace(gaussians, rasterize_mode=sidecar.rasterize_mode).to(device),
-        basis=replace(sidecar.basis, B=sidecar.basis.B.to(device)),
-        teacher_config=sidecar.teacher,
-        data=data,
-        dataset=DataConfig(downscale=sidecar.downscale),
+        path,
+        gaussians.to(device),
+        basis if basis is None else replace(basis, B=basis.B.to(device)),
+        reason,
+        data,
+        dataset,
         sidecar=sidecar,
     )
 
 
-def _check_channels(gaussians: Gaussians, basis: Basis, source: Path, basis_path: Path) -> None:
+def _check_channels(gaussians: Gaussians, basis: Basis, source: Path, basis_path: Path) -> tuple[Basis | None, str]:
+    """The basis; None, and the reason, if it has another number of channels than the features."""
+    assert gaussians.features is not None
     got, expected = gaussians.features.shape[1], basis.B.shape[1]
-    if got != expected:
-        raise UserError(
-            f"{basis_path}: a basis of {expected} channels does not go with {source}, whose features have {got}; "
-            "bring the file that was written with it, or export again"
-        )
+    if got == expected:
+        return basis, ""
+    return None, (
+        f"{basis_path}: a basis of {expected} channels does not go with {source}, whose features have {got}; "
+        "use the file that was written with it, or export again"
+    )

@@ -12,13 +12,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from gsdff.field.query import TEMPERATURE
 from gsdff.latents import MIN_NORM, encode
 from gsdff.scene import VOID
 
 DEFAULT_NEGATIVES = ("object", "things", "stuff", "texture")
 """What a thing is compared with where the user names nothing: LERF's canonical phrases."""
-TEMPERATURE = 0.1
-"""Cosines of image and text features differ by tenths at most; as they are, a softmax would hardly tell them apart."""
 PART = 16384
 """Rows that are scored at a time: 200,000 with 177 negatives take 90 ms so, 200 at once (two cores)."""
 NUM_BINS = 256
@@ -75,17 +74,6 @@ def lerf_relevancy(
         return torch.where(is_there, (margin / temperature).sigmoid(), 0)
 
     return _in_parts(least, latents)
-
-
-def latent_cosine(latents: Float[Tensor, "*S K"], query: Float[Tensor, "K"]) -> Float[Tensor, "*S"]:
-    """Cosines of B z and B q, q being a latent itself: that of a click, a patch's mean, another Gaussian; 0 where z or
-    q is 0.
-
-    For a vector of T dimensions (an image's, a text's) take `gsdff.latents.text_cosine`: there the part outside the
-    subspace counts against the field.
-    """
-    lengths = latents.norm(dim=-1).clamp_min(MIN_NORM)
-    return latents @ F.normalize(query, dim=-1, eps=MIN_NORM) / lengths
 
 
 def classify(scores: Float[Tensor, "*S Q"], answered: Bool[Tensor, "*S"]) -> UInt8[Tensor, "*S"]:

@@ -12,9 +12,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.errors import UserError
-from gsdff.field.field import Field, describe_field
-from gsdff.field.query import Answer, Protocol, Query, answer, prepare, show
-from gsdff.field.result_pictures import draw_classes_over
+from gsdff.field.base import FieldBase
+from gsdff.field.hit import Hit, draw_classes_over
+from gsdff.field.query import Query, Space
+from gsdff.field.search import find, prepare
 from gsdff.files import whole_file
 from gsdff.io.coco import LabelledPhoto, find_parts, to_coco
 from gsdff.io.pictures import label_palette, save_png, to_bytes
@@ -34,6 +35,14 @@ class SegmentationFolder:
     """What is where in an export."""
 
     path: Path
+
+    @staticmethod
+    def choose(source: Path, path: str | Path | None) -> "SegmentationFolder":
+        """The folder of this path, or the default for a run or a PLY; raises `UserError` for one of other files."""
+        beside = source.with_name(f"{source.stem}_segmentation") if source.is_file() else source / "segmentation"
+        folder = SegmentationFolder(beside if path is None else Path(path))
+        folder.check(source)
+        return folder
 
     @property
     def labels(self) -> Path:
@@ -68,14 +77,14 @@ class SegmentationFolder:
     def check(self, source: Path) -> None:
         """Raises `UserError` where an export would take the place of the scene itself or of other files."""
         if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"--out {self.path}: expected a folder, there is a file of that name")
+            raise UserError(f"`folder` {self.path}: expected a folder, there is a file of that name")
         if source.is_file() and self.scene.resolve() == source.resolve():
-            raise UserError(f"--out {self.path}: {self.scene.name} in it is what is segmented; choose another folder")
+            raise UserError(f"`folder` {self.path}: its {self.scene.name} is being segmented; choose another folder")
         places = (self.labels, self.preview, self.scene, sidecar_path(self.scene), self.points, self.coco)
         foreign = [] if self._is_ours() else [path.name for path in places if path.exists()]
         if foreign:
             raise UserError(
-                f"--out {self.path}: holds {', '.join(foreign)} already, not of an export; choose another folder"
+                f"`folder` {self.path}: holds {', '.join(foreign)} already, not of an export; choose another folder"
             )
 
     def prepare(self) -> None:
@@ -103,6 +112,7 @@ class Segmentation:
     num_parts: int
     """Annotations in coco.json."""
     num_points: int
+    folder: Path
     pixels: list[int]
     """Of every class over all views, then of none."""
     gaussians: list[int]
@@ -110,45 +120,51 @@ class Segmentation:
 
 
 def export_segmentation(
-    field: Field,
+    field: FieldBase,
     query: Query,
     views: Sequence[View],
     folder: SegmentationFolder,
     *,
-    protocol: Protocol = "2d",
+    space: Space = "2d",
     min_area: int = 1,
     min_opacity: float = 0.5,
 ) -> Segmentation:
-    """Asks a field for the query's classes, all Gaussians and every pixel of the views, and writes the answers.
+    """Labels all Gaussians and every pixel of the views with the query's classes, and writes the files.
 
-    Pixels are asked by `protocol`, Gaussians always by their own latents. coco.json has the connected parts of at least
+    Pixels are scored in `space`, Gaussians always by their own latents. coco.json has the connected parts of at least
     `min_area` pixels, points.ply the Gaussians of at least `min_opacity`. Raises `UserError` for words the field does
     not know, and for two views of one stem, which names the label maps.
     """
+    if min_area < 1:
+        raise UserError(f"`min_area` {min_area}: expected at least 1 pixel")
+    if not 0 <= min_opacity <= 1:
+        raise UserError(f"`min_opacity` {min_opacity}: expected a number from 0 to 1")
     _check_stems(views)
-    asked = prepare(field, query)
-    found = answer(field, asked)
+    prepared = prepare(field, query)
+    found = find(field, prepared)
+    assert found.labels is not None, "classes give labels"
     if (factor := field.dataset.downscale) > 1:
         log.info("photos are read at 1/%d of their size; label maps and coco.json have that size", factor)
     folder.prepare()
-    about = {"made_by": MADE_BY, "source": str(field.source), "protocol": protocol}
-    write_classes(folder.classes, _list_classes(query.classes), about)
-    pixels = torch.zeros(len(query.classes) + 1, dtype=torch.long)
+    about = {"made_by": MADE_BY, "source": str(field.source), "space": space}
+    write_classes(folder.classes, _list_classes(found.classes), about)
+    pixels = torch.zeros(len(found.classes) + 1, dtype=torch.long)
     photos = []
     for view in tqdm(views, desc="segmenting", unit="view"):
-        seen = show(field, found, view) if protocol == "3d" else answer(field, asked, view)
+        seen = found.in_view(view) if space == "3d" else find(field, prepared, view)
         pixels += _count(seen)
         photos.append(_save_view(folder, view, seen, min_area))
     is_point = (field.gaussians.opacities >= min_opacity).cpu()
     _save_scene(folder, field, found.labels.cpu(), is_point)
-    coco = to_coco(query.classes, photos, description=f"{field.source}, segmented by gsdff")
+    coco = to_coco(found.classes, photos, description=f"{field.source}, segmented by gsdff")
     with whole_file(folder.coco) as partial:
         partial.write_text(json.dumps(coco) + "\n", encoding="utf-8")
     return Segmentation(
-        classes=query.classes,
+        classes=found.classes,
         num_views=len(views),
         num_parts=len(coco["annotations"]),
         num_points=int(is_point.sum()),
+        folder=folder.path,
         pixels=pixels.tolist(),
         gaussians=_count(found).tolist(),
     )
@@ -177,7 +193,7 @@ def _check_stems(views: Sequence[View]) -> None:
         if other != view.name:
             raise UserError(
                 f"{other} and {view.name}: would share the label map {view.stem}.png, which is found by the photo's "
-                "name without folder; export one of them, with --views"
+                "name without folder; choose one of them with `views`"
             )
 
 
@@ -186,24 +202,28 @@ def _list_classes(names: Sequence[str]) -> list[LabelClass]:
     return [LabelClass(i, name, name, color=color) for i, (name, color) in enumerate(zip(names, colors, strict=True))]
 
 
-def _count(found: Answer) -> Integer[Tensor, "Q+1"]:
+def _count(found: Hit) -> Integer[Tensor, "Q+1"]:
     """How many there are of each class, and then of none."""
+    assert found.labels is not None, "classes give labels"
     counts = found.labels.cpu().flatten().long().bincount(minlength=VOID + 1)
-    return torch.cat([counts[: len(found.query.classes)], counts[VOID:]])
+    return torch.cat([counts[: len(found.classes)], counts[VOID:]])
 
 
-def _save_view(folder: SegmentationFolder, view: View, seen: Answer, min_area: int) -> LabelledPhoto:
+def _save_view(folder: SegmentationFolder, view: View, seen: Hit, min_area: int) -> LabelledPhoto:
+    assert seen.labels is not None, "classes give labels"
     labels = seen.labels.cpu()
     write_label_image(folder.labels / f"{view.stem}.png", labels)
-    save_png(folder.preview / f"{view.stem}.png", draw_classes_over(view, seen))
+    save_png(folder.preview / f"{view.stem}.png", draw_classes_over(seen))
     return LabelledPhoto(view.name, *labels.shape, find_parts(labels, min_area=min_area))
 
 
 def _save_scene(
-    folder: SegmentationFolder, field: Field, labels: UInt8[Tensor, "N"], is_point: Bool[Tensor, "N"]
+    folder: SegmentationFolder, field: FieldBase, labels: UInt8[Tensor, "N"], is_point: Bool[Tensor, "N"]
 ) -> None:
     gaussians = field.gaussians.to("cpu")
-    describe_field(field).save(sidecar_path(folder.scene))
+    sidecar = field.describe()
+    assert sidecar is not None, "its features have a basis"
+    sidecar.save(sidecar_path(folder.scene))
     write_ply(folder.scene, gaussians, labels=labels)
     colors = to_bytes(gaussians.base_colors)
     write_points(folder.points, gaussians.means[is_point], colors[is_point], labels[is_point])

@@ -4,8 +4,10 @@ A picture is [H, W, 3], float in [0, 1] or uint8 in 0..255; what the functions h
 """
 
 import colorsys
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -39,6 +41,23 @@ def save_png(path: Path, picture: Picture) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         Image.fromarray(to_bytes(picture).numpy()).save(partial, format="PNG")
+
+
+def png_bytes(picture: Picture) -> bytes:
+    """A picture as the bytes of a PNG, as notebooks show it."""
+    buffer = BytesIO()
+    Image.fromarray(to_bytes(picture).numpy()).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def show_picture(picture: Picture) -> None:
+    """Shows a picture in the notebook that runs, otherwise in the desktop's viewer."""
+    image = Image.fromarray(to_bytes(picture).numpy())
+    notebook = sys.modules.get("IPython")
+    if notebook is not None and notebook.get_ipython() is not None:
+        notebook.display.display(image)
+    else:
+        image.show()
 
 
 def to_bytes(picture: Picture) -> UInt8[Tensor, "H W 3"]:

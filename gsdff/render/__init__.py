@@ -4,6 +4,7 @@
 `render_rgb` and `render_features` are what the rest of the package calls.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.gaussians import Gaussians, RasterizeMode
+from gsdff.scene import View
 
 RenderMode = Literal["RGB", "D", "ED", "RGB+D", "RGB+ED"]
 
@@ -107,6 +109,14 @@ def render_rgb(
         absgrad=absgrad,
     )
     return Rendered(renders[0], alphas[0], meta)
+
+
+@torch.no_grad()
+def render_view(gaussians: Gaussians, view: View, background: Sequence[float]) -> Float[Tensor, "H W 3"]:
+    """A view as it is scored: all stored bands over a background, clamped to [0, 1], without gradients."""
+    device = gaussians.means.device
+    color = torch.tensor(tuple(background), device=device)
+    return render_rgb(gaussians, view.camera.to(device), background=color).image.clamp(0, 1)
 
 
 def render_features(gaussians: Gaussians, camera: Camera, *, features: Float[Tensor, "N K"] | None = None) -> Rendered:

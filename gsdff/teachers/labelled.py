@@ -12,7 +12,8 @@ from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.labels import LabelClass, find_label_images
 from gsdff.scene import Scene, View
-from gsdff.teachers.texts import TEXT_FILE, TextVectors, fold, name_classes, read_texts
+from gsdff.teachers.texts import TEXT_FILE, TextVectors, name_classes, read_texts
+from gsdff.words import fold
 
 log = logging.getLogger("gsdff")
 

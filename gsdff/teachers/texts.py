@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gsdff.errors import UserError
 from gsdff.labels import LabelClass
+from gsdff.words import fold
 
 TEXT_FILE = "text_features.npz"
 _LISTED = 30
@@ -47,11 +48,6 @@ class TextVectors:
             return f"but {', '.join(self.vectors)}" + (f"; closest: {near}" if near else "")
         some = ", ".join(islice(self.vectors, _LISTED))
         return f"among its {len(self.vectors)} names; closest: {near or 'nothing like it'}; it knows {some}, ..."
-
-
-def fold(name: str) -> str:
-    """The name as it is looked up."""
-    return name.strip().lower()
 
 
 def name_classes(classes: Sequence[LabelClass], vectors: Float[Tensor, "Q T"]) -> dict[str, Float[Tensor, "T"]]:

@@ -18,8 +18,8 @@ from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import save_png, side_by_side
 from gsdff.io.runs import RunFolder
 from gsdff.metrics import psnr
-from gsdff.render import render_rgb
-from gsdff.scene import Scene, View
+from gsdff.render import render_view
+from gsdff.scene import Scene, picture_name
 
 SHOWN_VIEWS = 4
 """Held-out views that get a picture while training, spread over all of them; the last step shows every one."""
@@ -91,10 +91,10 @@ class Report:
         shown = views if step == self.total_steps else views[:: -(-len(views) // SHOWN_VIEWS)]
         scores = []
         for view in views:
-            image = render_view(gaussians, view, self.config)
+            image = render_view(gaussians, view, self.config.dataset.solid_background)
             scores.append(psnr(image, view.target.to(image.device)))
             if any(view is other for other in shown):
-                name = "_".join(Path(view.name).with_suffix("").parts)
+                name = picture_name(view)
                 path = self.folder.pictures / f"step_{step:06d}_{name}.png"
                 save_png(path, side_by_side(view.image, image))
                 self.events.add_picture(step, f"heldout/{name}", path)
@@ -122,15 +122,6 @@ class Report:
         """Takes up the sums of `state_dict`."""
         self.sums = {name: total.to(device) for name, total in state["sums"].items()}
         self.num_steps, self.earlier_seconds = state["num_steps"], state["seconds"]
-
-
-@torch.no_grad()
-def render_view(gaussians: Gaussians, view: View, config: TrainConfig) -> Tensor:
-    """The rendering [H, W, 3] of a view as it is scored: all bands, clamped to [0, 1]."""
-    device = gaussians.means.device
-    background = torch.full((3,), float(config.dataset.background == "white"), device=device)
-    rendered = render_rgb(gaussians, view.camera.to(device), background=background)
-    return rendered.image.clamp(0, 1)
 
 
 class EventFile:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError
+from gsdff.field.field import load
 from gsdff.gaussians import Gaussians
-from gsdff.io.ply import read_ply
-from gsdff.io.runs import load_run
 from gsdff.scene import Scene
 from gsdff.training.initialise import initialise_gaussians
 
@@ -37,11 +36,7 @@ def read_splat(source: Path, scene: Scene) -> Gaussians:
     Both are taken to be in the world frame of the scene's photos. `UserError` where none of them is in front of any
     camera: then the two do not belong together.
     """
-    if source.is_dir():
-        run = load_run(source)
-        gaussians = run.gaussians.to_input_frame(run.frame)
-    else:
-        gaussians = read_ply(source)
+    gaussians = load(source, device="cpu").gaussians
     if gaussians.features is not None:
         log.info("%s: its features are left out, stage 2 makes new ones", source)
     gaussians = replace(gaussians, features=None).to_working_frame(scene.frame)

@@ -13,9 +13,9 @@ from gsdff.cameras import WorldFrame
 from gsdff.editing.apply import apply_operation, takes_apart
 from gsdff.editing.operations import Delete, Extract, Operation, Selector
 from gsdff.errors import UserError
-from gsdff.field.field import Field
-from gsdff.field.query import Asked, Query, answer, prepare
-from gsdff.field.subject import select_asked
+from gsdff.field.base import FieldBase
+from gsdff.field.query import Query
+from gsdff.field.search import PreparedQuery, find, find_with_rim, prepare
 from gsdff.gaussians import Gaussians
 from gsdff.selection import Selection
 
@@ -42,10 +42,10 @@ class Shown:
     gaussians: Gaussians
     """Of M that are neither deleted nor hidden, in the working frame."""
     selected: Bool[Tensor, "M"]
-    asked: Asked | None
+    asked: PreparedQuery | None
     scores: Float[Tensor, "M"] | None
     threshold: float | None
-    classes: Asked | None
+    classes: PreparedQuery | None
     labels: UInt8[Tensor, "M"] | None
 
     @cached_property
@@ -72,7 +72,7 @@ class Document:
     Edits never move a Gaussian to another index: deleted ones stay, marked, so that masks of all times go together.
     """
 
-    def __init__(self, gaussians: Gaussians, frame: WorldFrame, field: Field | None):
+    def __init__(self, gaussians: Gaussians, frame: WorldFrame, field: FieldBase):
         self.base = gaussians
         self.frame = frame
         self.field = field
@@ -82,10 +82,10 @@ class Document:
         self.alive, self.hidden, self.selected = ~nothing, nothing, nothing
         self.edits: list[Edit] = []
         self.undone: list[Edit] = []
-        self.asked: Asked | None = None
+        self.asked: PreparedQuery | None = None
         self.scores: Float[Tensor, "N"] | None = None
         self.threshold: float | None = None
-        self.classes: Asked | None = None
+        self.classes: PreparedQuery | None = None
         self.labels: UInt8[Tensor, "N"] | None = None
         self._before = nothing
         self._combine: Combine = "replace"
@@ -94,7 +94,7 @@ class Document:
         self._drawn: tuple[Int[Tensor, "M"], Gaussians] | None = None
         self._shown: Shown | None = None
 
-    def rebase(self, gaussians: Gaussians, field: Field | None) -> None:
+    def rebase(self, gaussians: Gaussians, field: FieldBase) -> None:
         """Takes the scene as training has made it, before anything was edited; what was asked is answered anew.
 
         There may be other Gaussians now, and more of them: nothing stays selected but what the last text selects.
@@ -103,12 +103,12 @@ class Document:
         self.base, self.gaussians, self.field = gaussians, gaussians, field
         nothing = torch.zeros(len(gaussians), dtype=torch.bool, device=gaussians.means.device)
         self.alive, self.hidden, self._before, self._drawn = ~nothing, nothing, nothing, None
-        if field is None:
+        if not field.has_features:
             self.asked = self.classes = self.scores = self.labels = None
         if self.asked is not None:
             self.scores = self._scores_of(self.asked)
         if self.classes is not None:
-            self.labels = answer(self._asking(), self.classes).labels
+            self.labels = find(self._asking(), self.classes).labels
         self._select(nothing, nothing if self.scores is None else self.scores >= self.threshold, "replace")
 
     # --- questions
@@ -139,7 +139,7 @@ class Document:
     def ask_classes(self, names: tuple[str, ...]) -> None:
         """Gives every Gaussian the best of these names."""
         self.classes = prepare(self._asking(), Query(classes=names))
-        self.labels = answer(self.field, self.classes).labels
+        self.labels = find(self.field, self.classes).labels
         self._shown = None
 
     # --- the selection
@@ -251,14 +251,14 @@ class Document:
             )
         return self._shown
 
-    def _asking(self) -> Field:
-        if self.field is None:
-            raise UserError("this scene has no features to ask; train it with a teacher")
+    def _asking(self) -> FieldBase:
+        if not self.field.has_features:
+            raise UserError("this scene has no features to query; train it with a teacher")
         return self.field
 
-    def _scores_of(self, asked: Asked) -> Float[Tensor, "N"]:
+    def _scores_of(self, asked: PreparedQuery) -> Float[Tensor, "N"]:
         """NaN, which no threshold is below, where there is nothing that could answer."""
-        found = answer(self._asking(), asked)
+        found = find(self._asking(), asked)
         return found.scores.masked_fill(~found.answered, torch.nan)
 
     def _select(self, before: Bool[Tensor, "N"], mask: Bool[Tensor, "N"], combine: Combine) -> None:
@@ -277,7 +277,7 @@ class Document:
         left = self.alive.nonzero()[:, 0]
         gaussians = self.gaussians.map(lambda tensor: tensor[left])
         asked = replace(self.asked, threshold=self.threshold)
-        found = select_asked(self.field, gaussians, asked, rim=takes_apart(operation))
+        found = find_with_rim(self.field, gaussians, asked, rim=takes_apart(operation))
         mask = torch.zeros_like(self.alive)
         mask[left] = found.mask
         return Edit(operation, mask, self._selector)

@@ -17,7 +17,7 @@ THUMBNAIL = 96
 
 def add_frustums(scene: Any, world: World, fly: Callable[[Camera], None]) -> list[tuple[Any, Camera]]:
     """Their handles in the page's scene, with them; held-out views are drawn in another colour."""
-    train_ids = set(world.subject.scene.train_ids)
+    train_ids = set(world.field.scene.train_ids)
     size = _spacing(world.views)
     frustums = []
     for i, view in enumerate(world.views):

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from gsdff.errors import UserError
 from gsdff.field.field import Field, field_of_run
-from gsdff.field.subject import Subject
 from gsdff.gaussians import Gaussians
 from gsdff.io.runs import LoadedRun, RunFolder, data_folder
 from gsdff.training.trainer import Trainer
@@ -53,9 +52,9 @@ class Live:
             scene.frame,
             trainer.step,
         )
-        self._field: Field | None = None
+        self._field = field_of_run(self._run, trainer.device, scene=scene)
         self._knows_features = False
-        self.world = World(self._subject(), scene.views, scene.frame, folder.path / "viewer", training=self.progress)
+        self.world = World(self._snapshot(), scene.views, scene.frame, folder.path / "viewer", training=self.progress)
         self.server = Server(self.world, address)
         self._due: WeakKeyDictionary[Tab, float] = WeakKeyDictionary()
         """When a page is to be given the scene again, by `time.perf_counter`."""
@@ -92,8 +91,9 @@ class Live:
         """The pages become those of a finished run."""
         self._stop_following()
         self._take_snapshot()
-        self._field = self._field or self._open_field()
-        self.world.become(self._subject(), training=None)
+        if not self._field.has_features:
+            self._field = self._open_field()
+        self.world.become(self._snapshot(), training=None)
         self.server.renew()
 
     def follow(self) -> None:
@@ -127,7 +127,7 @@ class Live:
         if tab.screen.is_busy or started < self._due.get(tab, 0.0):
             return
         if self._take_snapshot():
-            self.world.subject = self._subject()
+            self.world.field = self._snapshot()
         if tab.document.base is self.world.gaussians:
             return
         tab.follow()
@@ -142,7 +142,7 @@ class Live:
         self._knows_features = True
         self._take_snapshot()
         self._field = self._open_field()
-        self.world.become(self._subject(), self.progress)
+        self.world.become(self._snapshot(), self.progress)
         self.server.renew()
 
     def _take_snapshot(self) -> bool:
@@ -155,26 +155,23 @@ class Live:
             self._run = replace(self._run, gaussians=copy_of(gaussians), step=step)
             return True
 
-    def _subject(self) -> Subject:
-        """The run as of the last snapshot."""
+    def _snapshot(self) -> Field:
+        """The field as of the last snapshot."""
         gaussians = self._run.gaussians.to_input_frame(self._run.frame)
-        field = None if self._field is None else self._field.with_gaussians(gaussians)
-        subject = Subject(self.folder.path, gaussians, self._run, None, None, field)
-        vars(subject)["scene"] = self.trainer.scene  # its photos are in memory
-        return subject
+        return replace(self._field, gaussians=gaussians, run=self._run)
 
-    def _open_field(self) -> Field | None:
-        """What can be asked; None where nothing can, which is said."""
+    def _open_field(self) -> Field:
+        """The field with its features; logs once why they cannot be queried, if they cannot."""
+        field = field_of_run(self._run, self.trainer.device, scene=self.trainer.scene)
         if self._run.gaussians.features is None:
-            return None
+            return field
         try:
+            field.require_features()
             with self.world.asking():
-                field = field_of_run(self._run, self.trainer.device)
-                vars(field)["scene"] = self.trainer.scene
-                log.info("features of the %s teacher: the page can be asked", field.teacher.name)
+                log.info("features of the %s teacher: the page can be queried", field.teacher.name)
         except UserError as error:
-            log.info("the page cannot be asked: %s", error)
-            return None
+            log.info("the page cannot be queried: %s", error)
+            return replace(field, basis=None, why_no_features=str(error))
         return field
 
 

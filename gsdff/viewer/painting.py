@@ -14,8 +14,8 @@ from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.errors import UserError
-from gsdff.field.query import score
 from gsdff.field.relevancy import classify
+from gsdff.field.search import score
 from gsdff.io.pictures import PcaBasis, heat, label_colors, label_palette, pca_colors
 from gsdff.io.runs import RunFolder
 from gsdff.latents import MIN_NORM, text_cosine
@@ -81,7 +81,7 @@ def paint(
 
 
 def _paint_colors(world: World, shown: Shown, camera: Camera) -> Image:
-    background = torch.tensor(world.subject.background, device=world.device)
+    background = torch.tensor(world.field.background, device=world.device)
     return render_rgb(shown.gaussians, camera, background=background).image.clamp(0, 1)
 
 
@@ -124,7 +124,7 @@ def _paint_relevancy(world: World, shown: Shown, camera: Camera, *, marks: bool 
     scores = score(world.field, shown.asked, latents)[0]
     scores = scores.masked_fill(latents.norm(dim=-1) < MIN_NORM, torch.nan)
     image = _heat_of(shown, scores)
-    behind = (1 - alpha) * sum(world.subject.background) / 3
+    behind = (1 - alpha) * sum(world.field.background) / 3
     return _spot(image, (grey + behind).expand_as(image), scores >= shown.threshold) if marks else image
 
 
@@ -192,11 +192,11 @@ def modes_of(world: World) -> tuple[str, ...]:
     modes = ["colour", "depth", "opacity"]
     if world.gaussians.features is not None:
         modes.append("features")
-    if world.field is not None:
+    if world.field.has_features:
         modes += ["relevancy", "classes"]
     if world.views:
         modes.append("photo")
-        if world.subject.run is not None:
+        if world.field.run is not None:
             if any(load_teacher_map(world, view) is not None for view in world.views):
                 modes.append("teacher")
             if any(load_segments(world, view) is not None for view in world.views):
@@ -206,11 +206,11 @@ def modes_of(world: World) -> tuple[str, ...]:
 
 def load_teacher_map(world: World, view: View) -> Float[Tensor, "h w K"] | None:
     """The latents that the run was distilled from; None where it keeps none of this photo."""
-    run = world.subject.run
-    if run is None or world.field is None:
+    run = world.field.run
+    if run is None or not world.field.has_features:
         return None
     folder = run.config.features.cache or run.folder / "features"
-    store = FeatureStore(folder, world.field.basis)
+    store = FeatureStore(folder, world.field.require_features())
     try:
         latents = store.load(view)
     except (OSError, ValueError):
@@ -220,7 +220,7 @@ def load_teacher_map(world: World, view: View) -> Float[Tensor, "h w K"] | None:
 
 def load_segments(world: World, view: View) -> Tensor | None:
     """The masks that the run was smoothed with; None where it has none of this photo."""
-    run = world.subject.run
+    run = world.field.run
     folder = None if run is None else run.config.masks.cache or RunFolder(run.folder).masks
     if folder is None:
         return None
@@ -257,7 +257,7 @@ def _spot(colors: Float[Tensor, "*S 3"], plain: Float[Tensor, "*S 3"], lit: Bool
 
 
 def _heat_of(shown: Shown, scores: Float[Tensor, "*S"]) -> Float[Tensor, "*S 3"]:
-    low, high = shown.asked.scale
+    low, high = shown.asked.score_range
     values = (scores.nan_to_num(low) - low) / max(high - low, 1e-6)
     flat = values if values.ndim == 2 else values[:, None]
     colors = _as_image(heat(flat), scores)

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from gsdff.editing.operations import Delete
-from gsdff.field.query import Asked
+from gsdff.field.search import PreparedQuery
 from gsdff.viewer.document import Shown
 from gsdff.viewer.markup import color_bar, legend, line, small
 from gsdff.viewer.screen import Screen
@@ -27,10 +27,10 @@ class Panel:
     def __init__(self, gui: Any, tab: Tab):
         self.gui, self.tab = gui, tab
         self.history: list[tuple[str, str]] = []
-        self._asked: Asked | None = None
+        self._asked: PreparedQuery | None = None
         """The question that the slider is of."""
         self._build_view()
-        if tab.world.field is not None:
+        if tab.world.field.has_features:
             self._build_questions()
         self._build_work()
         tab.on_refresh, tab.on_picture = self.show, self.show_speed
@@ -201,7 +201,7 @@ class Panel:
         if not tab.draws_here:
             self.speed.content = small("drawn by your browser, colours of one side")
         self._show_work(shown)
-        if tab.world.field is not None:
+        if tab.world.field.has_features:
             self._show_question(shown)
 
     def _show_work(self, shown: Shown) -> None:
@@ -220,7 +220,7 @@ class Panel:
         if shown.asked is None or shown.asked is self._asked:
             return  # of a question that is shown already the slider is the user's: it may be further by now
         self._asked = shown.asked
-        low, high = min(shown.asked.scale[0], shown.threshold), max(shown.asked.scale[1], shown.threshold)
+        low, high = min(shown.asked.score_range[0], shown.threshold), max(shown.asked.score_range[1], shown.threshold)
         self.threshold.disabled = False
         self.threshold.min, self.threshold.max = low, high
         self.threshold.step = max((high - low) / 1000, 1e-6)
@@ -236,9 +236,9 @@ class Panel:
         modes = {self.tab.mode, self.tab.other}
         parts = []
         if "relevancy" in modes and shown.asked is not None:
-            low, high = shown.asked.scale
+            low, high = shown.asked.score_range
             way = "rendered, then asked (2D)" if self.tab.draws_here else "asked, then blended (3D)"
-            parts.append(color_bar(low, high) + small(f"{shown.asked.query.way}, {way}"))
+            parts.append(color_bar(low, high) + small(f"{shown.asked.query.chosen_method}, {way}"))
         if "classes" in modes and shown.classes is not None:
             parts.append(legend(shown.classes.query.classes, shown.labels))
         if modes & {"teacher", "masks", "photo"}:

@@ -18,7 +18,7 @@ PATCH = 3
 
 def latents_at(world: World, shown: Shown, camera: Camera, point: Point) -> Float[Tensor, "K"]:
     """The mean of what is blended around a point of the window; `UserError` without features."""
-    if world.field is None or not len(shown.gaussians):
+    if not world.field.has_features or not len(shown.gaussians):
         raise UserError("nothing here can be asked by a click; draw a box instead")
     column, row = int(point[0] * camera.width), int(point[1] * camera.height)
     patch = camera.cropped(column - PATCH // 2, row - PATCH // 2, PATCH, PATCH).to(world.device)

@@ -1,6 +1,7 @@
 """What leaves the page, into the world's folder alone: no name and no path comes from a browser."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from jaxtyping import UInt8
@@ -41,7 +42,7 @@ def save_scene(world: World, document: Document, *, only_selected: bool) -> Path
     """The edited scene, or what is selected of it; `UserError` where nothing is."""
     gaussians = document.result(only_selected=only_selected)
     path = free_path(world, "selection" if only_selected else "scene", ".ply")
-    world.subject.save(path, gaussians)
+    replace(world.field, gaussians=gaussians).save(path)
     return path
 
 

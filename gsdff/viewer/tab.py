@@ -91,7 +91,7 @@ class Tab:
         scene = self.client.scene
         keys: dict[str | None, Combine | None] = {None: None, "shift": "add", "cmd/ctrl": "subtract"}
         for key, combine in keys.items():
-            if self.world.field is not None:
+            if self.world.field.has_features:
                 scene.on_click(modifier=key)(
                     lambda event, combine=combine: self.do(lambda: self.click(event.screen_pos, combine))
                 )
@@ -285,7 +285,7 @@ class Tab:
     def save_edits(self) -> None:
         """Writes the edits as a file to replay."""
         path = saving.save_edits(self.world, self.document)
-        self._say_saved(path, f"replay: python -m gsdff.edit {self.world.subject.source} --edits {path}")
+        self._say_saved(path, f"replay: python -m gsdff.edit {self.world.field.source} --edits {path}")
 
     def save_scene(self, *, only_selected: bool) -> None:
         """Writes the edited scene, or what is selected of it."""

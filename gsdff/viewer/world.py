@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -16,10 +17,9 @@ from torch import Tensor
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.errors import UserError
 from gsdff.field.field import Field
-from gsdff.field.subject import Subject, open_subject
 from gsdff.gaussians import Gaussians
 from gsdff.io.camera_paths import find_up
-from gsdff.io.pictures import PcaBasis, fit_pca
+from gsdff.io.pictures import PcaBasis
 from gsdff.render import render_depth
 from gsdff.rotation import quats_to_matrices
 from gsdff.scene import View
@@ -32,32 +32,30 @@ Way = Literal["browser", "server"]
 """Who draws: the browser, splats with colours, or this process, exactly."""
 BROWSER_LIMIT = 1_000_000
 """Gaussians that a laptop's browser still sorts while it is dragged."""
-MIN_OPACITY = 0.1
-"""Fainter Gaussians have no say in what colours features get."""
 
 
 @dataclass(eq=False)
 class World:
     """A scene to look at. Cameras and what is drawn are in the working frame, edits in the input's."""
 
-    subject: Subject
+    field: Field
     views: list[View]
-    """All photos in name order; none for a PLY without --data."""
+    """All photos in name order; empty for a PLY without photos."""
     frame: WorldFrame
     folder: Path
     """Where everything goes that is saved from the page."""
-    names_given: set[Path] = field(default_factory=set)
+    names_given: set[Path] = dataclass_field(default_factory=set)
     """In that folder, to what is being written or was."""
-    rendering: Turns = field(default_factory=Turns)
+    rendering: Turns = dataclass_field(default_factory=Turns)
     """Held while something is drawn, or a step is trained: two at once would both be late."""
     training: Progress | None = None
     """Of the run that makes the scene; None for one that is finished, which alone can be edited."""
 
-    def become(self, subject: Subject, training: Progress | None) -> None:
-        """Takes what the same photos have been made into; its words and its colours are found out anew."""
-        self.subject, self.training = subject, training
-        for found in ("pca", "names", "depth"):
-            vars(self).pop(found, None)
+    def become(self, field: Field, training: Progress | None) -> None:
+        """Shows another field of the same photos, with colours and words of its own."""
+        for name in ("feature_colors", "names", "depth"):
+            field.read.pop(name, None)
+        self.field, self.training = field, training
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -72,12 +70,7 @@ class World:
     @property
     def gaussians(self) -> Gaussians:
         """In the input's frame."""
-        return self.subject.gaussians
-
-    @property
-    def field(self) -> Field | None:
-        """What can be asked; None without features, or where nothing says what they mean."""
-        return self.subject.field
+        return self.field.gaussians
 
     @property
     def way(self) -> Way:
@@ -89,20 +82,21 @@ class World:
         """Where the Gaussians are."""
         return self.gaussians.means.device
 
-    @cached_property
+    @property
     def pca(self) -> PcaBasis | None:
         """The colours of features, the same in all views and tabs; None without features."""
-        features = self.gaussians.features
-        if features is None:
-            return None
-        solid = self.gaussians.opacities >= MIN_OPACITY
-        return fit_pca(features[solid] if solid.any() else features)
+        return None if self.gaussians.features is None else self.field.feature_colors
 
-    @cached_property
+    @property
     def names(self) -> tuple[str, ...]:
-        """All that a closed vocabulary knows; empty where any words will do or none."""
+        """All names of a closed vocabulary; empty if any words can be queried, or none."""
+        if "names" not in self.field.read:
+            self.field.read["names"] = self._find_names()
+        return self.field.read["names"]
+
+    def _find_names(self) -> tuple[str, ...]:
         try:
-            vocabulary = None if self.field is None else self.field.vocabulary
+            vocabulary = self.field.vocabulary if self.field.has_features else None
         except UserError as error:
             log.warning("%s", error)
             return ()
@@ -111,7 +105,7 @@ class World:
     @property
     def backdrop(self) -> np.ndarray:
         """One pixel of what is behind the scene, as large as the window where a browser draws."""
-        return np.full((1, 1, 3), [round(255 * channel) for channel in self.subject.background], np.uint8)
+        return np.full((1, 1, 3), [round(255 * channel) for channel in self.field.background], np.uint8)
 
     @cached_property
     def up(self) -> Float[Tensor, "3"]:
@@ -132,9 +126,14 @@ class World:
         viewmat[:3, :3], viewmat[:3, 3] = R, R @ (2.5 * forward)
         return Camera(viewmat, torch.tensor([[800.0, 0, 400], [0, 800, 300], [0, 0, 1]]), 800, 600)
 
-    @cached_property
+    @property
     def depth(self) -> float:
         """How far away most photos see things; half as far is what the depth mode draws brightest."""
+        if "depth" not in self.field.read:
+            self.field.read["depth"] = self._typical_depth()
+        return self.field.read["depth"]
+
+    def _typical_depth(self) -> float:
         depths = [self.depth_at(view.camera) for view in self.views[:: -(-len(self.views) // 8)]] if self.views else []
         return float(torch.tensor(depths or [self.depth_at(self.first_camera)]).median())
 
@@ -160,33 +159,13 @@ class World:
         return min(self.views, key=distance)
 
 
-def open_world(source: Path, device: str, *, data: Path | None) -> World:
-    """The scene of a run or a PLY; what it lacks (features, photos) is said once, and left out."""
-    try:
-        subject = open_subject(source, device, data=data, asks=True)
-    except UserError as error:
-        subject = open_subject(source, device, data=data, asks=False)
-        log.info("no questions can be asked: %s", error)
+def open_world(field: Field) -> World:
+    """A field to look at; logs once which of features and photos it lacks."""
+    if not field.has_features:
+        log.info("no queries: %s", field.why_no_features)
+    source = field.source
     folder = source / "viewer" if source.is_dir() else source.with_name(f"{source.stem}_viewer")
-    try:
-        scene = subject.scene
-    except UserError as error:
-        if data is not None:
-            raise
-        log.info("no photos: %s", error)
-        frame = frame_of(subject.gaussians) if subject.run is None else subject.run.frame
-        return World(subject, [], frame, folder)
-    return World(subject, scene.views, scene.frame, folder)
-
-
-def frame_of(gaussians: Gaussians) -> WorldFrame:
-    """A frame in which most of a scene without cameras lies within a distance of one from its middle."""
-    solid = gaussians.means[gaussians.opacities >= MIN_OPACITY].cpu().double()
-    means = solid if len(solid) else gaussians.means.cpu().double()
-    centre = means.median(0).values
-    distances = (means - centre).norm(dim=1)
-    radius = float(distances.kthvalue(1 + int(0.8 * (len(distances) - 1))).values)
-    return WorldFrame(tuple(centre.tolist()), radius if radius > 1e-9 else 1.0)
+    return World(field, field.scene.views if field.has_photos else [], field.frame, folder)
 
 
 def make_camera(wxyz: np.ndarray, position: np.ndarray, fov: float, width: int, height: int) -> Camera:

@@ -19,7 +19,7 @@ from gsdff.editing.operations import Click, Delete, EditList, EditStep, Selector
 from gsdff.editing.toml_file import read_edits, write_edits
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
-from gsdff.field import field
+from gsdff.field import base
 from gsdff.io.ply import read_ply, write_ply
 from gsdff.io.runs import load_run
 from gsdff.io.sidecar import Sidecar, sidecar_path
@@ -164,8 +164,8 @@ def test_an_edited_ply_is_asked_edited_and_exported_as_a_run_is(call, door, run,
 
 
 def test_photos_are_read_once_for_edits_that_ask(door, run, monkeypatch, tmp_path):
-    loads, ours = [], field.load_scene
-    monkeypatch.setattr(field, "load_scene", lambda *arguments: loads.append(arguments) or ours(*arguments))
+    loads, ours = [], base.load_scene
+    monkeypatch.setattr(base, "load_scene", lambda *arguments: loads.append(arguments) or ours(*arguments))
     door(run.folder, "--delete", "chair", "--views", 0, "--out", tmp_path / "a.ply")
     assert len(loads) == 1 and sidecar_path(tmp_path / "a.ply").is_file()
 
@@ -183,7 +183,7 @@ def test_a_click_means_what_the_photo_showed_before_any_edit(door, run, tmp_path
     report = door(run.folder, "--edits", tmp_path / "a.toml", "--dry-run")[0]
     assert f"{NUM_CHAIR} of 60 Gaussians" in report
     ply = export_run(ExportArguments(run.folder))
-    with pytest.raises(UserError, match=r"edit 1 .*holds no photos to look from; name their folder with --data"):
+    with pytest.raises(UserError, match=r"edit 1 .*holds no photos to look from; give their folder as --data"):
         door(ply, "--edits", tmp_path / "a.toml")
 
 
@@ -212,7 +212,7 @@ def test_a_saved_selection_edits_what_cannot_be_asked(door, tmp_path, generator,
     whole = original(run) if kind == "run" else read_ply(source)
     assert_same(read_ply(tmp_path / "b.ply"), whole.map(lambda tensor: tensor[~mask]))
     assert not sidecar_path(tmp_path / "b.ply").exists()
-    hint = "has no features to ask; give it some" if kind == "run" else "says what the features of the PLY beside it"
+    hint = "has no features to query; add some" if kind == "run" else "says what the features of the PLY beside it"
     with pytest.raises(UserError, match=hint):
         door(source, "--delete", "chair")
 
@@ -248,11 +248,11 @@ def test_bad_options_are_refused_before_the_run_is_read(door, tmp_path, options,
     ("options", "message"),
     [
         (("--delete", "sofa"), r'edit 1 \(delete "sofa"\): .*knows no .sofa. but chair, lamp, wall'),
-        (("--delete", "chair", "--negative", "chair"), r"edit 1 .*cannot be asked for and against at once"),
+        (("--delete", "chair", "--negative", "chair"), r"edit 1 .*cannot be positive and negative at once"),
         (("--delete", "chair", "--threshold", 1), r"edit 1 .*selects nothing; lower its threshold of 1"),
         (("--delete", "chair", "--delete", "chair"), r"edit 2 .*selects nothing; set a threshold"),
         (("--delete", "chair+lamp", "--threshold", 0), r"edit 1 .*selects all that is left"),
-        (("--delete", "chair", "--views", "nowhere"), r"--view nowhere: expected an index from 0 to 9 or the name"),
+        (("--delete", "chair", "--views", "nowhere"), r"--views nowhere: expected an index from 0 to 9 or the name"),
     ],
 )
 def test_what_the_scene_does_not_hold_is_refused_and_nothing_written(door, run, tmp_path, options, message):
@@ -265,7 +265,7 @@ def test_what_the_scene_does_not_hold_is_refused_and_nothing_written(door, run, 
 def test_pictures_of_a_ply_need_its_photos(door, run):
     ply = export_run(ExportArguments(run.folder))
     for option in (("--views", 0), ("--turntable",)):
-        with pytest.raises(UserError, match="holds no photos to look from; name their folder with --data"):
+        with pytest.raises(UserError, match="holds no photos to look from; give their folder as --data"):
             door(ply, "--delete", "chair", *option)
     assert not ply.with_name("scene_edited.ply").exists()
 

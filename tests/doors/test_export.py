@@ -71,7 +71,7 @@ def test_lossy_formats_say_that_features_are_left_out(run, form, name, caplog):
     with caplog.at_level("INFO", logger="gsdff"):
         path = export_run(ExportArguments(run.folder, format=form))
     assert path == run.folder / name
-    assert f"features are left out: --format {form} has no place for them" in caplog.text
+    assert f"features are left out: format {form} has no place for them" in caplog.text
     num = len(run.gaussians)
     if form == "splat":
         assert path.stat().st_size == 32 * num

@@ -14,7 +14,7 @@ from tiny_run import HEIGHT, WIDTH, make_gaussians, write_run
 from gsdff import query
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
-from gsdff.field.query import Method, Protocol
+from gsdff.field.query import Method, Space
 from gsdff.field.relevancy import TEMPERATURE
 from gsdff.query import QueryArguments
 from gsdff.selection import Selection
@@ -78,7 +78,7 @@ def test_classes_get_colours_a_legend_and_counts(door, run, tmp_path):
 
 
 def test_the_3d_protocol_draws_the_gaussians_answers(door, run, tmp_path):
-    lines = door(run.folder, "--text", "chair", "--protocol", "3d", "--view", 0, "--out", tmp_path / "a.png")
+    lines = door(run.folder, "--text", "chair", "--space", "3d", "--view", 0, "--out", tmp_path / "a.png")
     assert lines[1].startswith("3D drawn in a/v0.png: ")
     mask = read(tmp_path / "a_mask.png")[..., 0]
     assert mask[11, 8] == 255 and mask[11, 21] == 0
@@ -104,9 +104,9 @@ def test_a_view_is_chosen_where_pictures_are_asked_for_without_one(door, run, tm
         (("--text", "chair", "--out", "a.jpg"), "--out a.jpg: expected a name ending in .png"),
         (("--text", "chair", "--selection", "a.pt"), "--selection a.pt: expected a name ending in .safetensors"),
         (("--classes", "a", "b", "--selection", "a.safetensors"), "--selection: name those of --classes"),
-        (("--gaussian", 0, "--pixel", 0, 1, 1), "--pixel and --gaussian: expected one example to ask for"),
-        ((), "expected one thing to ask for"),
-        (("--text", ""), "a text to ask for is empty"),
+        (("--gaussian", 0, "--pixel", 0, 1, 1), "--pixel and --gaussian: expected one example to search for"),
+        ((), "expected one thing to search for"),
+        (("--text", ""), "a text to search for is empty"),
     ],
 )
 def test_bad_options_are_refused_before_the_run_is_read(door, tmp_path, options, message):
@@ -116,7 +116,7 @@ def test_bad_options_are_refused_before_the_run_is_read(door, tmp_path, options,
 
 def test_pictures_of_a_ply_need_its_photos(door, run):
     ply = export_run(ExportArguments(run.folder))
-    with pytest.raises(UserError, match="holds no photos to look from; name their folder with --data"):
+    with pytest.raises(UserError, match="holds no photos to look from; give their folder as --data"):
         door(ply, "--text", "chair", "--out", "a.png")
 
 
@@ -124,12 +124,12 @@ def test_a_run_without_features_is_refused_in_one_line(tmp_path, generator):
     run = write_run(tmp_path, make_gaussians(generator))
     command = [sys.executable, "-m", "gsdff.query", str(run.folder), "--text", "chair"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.startswith(f"error: {run.folder}: has no features to ask")
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {run.folder}: has no features to query")
     assert done.stderr.strip().count("\n") == 0
 
 
 def test_the_door_offers_what_the_package_does():
     hints = {field.name: field.type for field in fields(QueryArguments)}
     assert set(hints["method"].__args__[0].__args__) == set(Method.__args__)
-    assert hints["protocol"].__args__ == Protocol.__args__
+    assert hints["space"].__args__ == Space.__args__
     assert tyro.cli(QueryArguments, args=["x"]).temperature == TEMPERATURE

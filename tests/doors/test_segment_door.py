@@ -12,15 +12,15 @@ from PIL import Image
 from plyfile import PlyData
 from pycocotools.coco import COCO
 from tiny_answers import NUM_CHAIR, write_asked_run
-from tiny_run import HEIGHT, WIDTH, make_gaussians, save_run, write_run
+from tiny_run import HEIGHT, WIDTH, make_gaussians, open_field, save_run, write_run
 
 from gsdff import edit, query, segment
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.evaluation.run import evaluate_run
+from gsdff.evaluation.run import score
 from gsdff.export import ExportArguments, export_run
-from gsdff.field.field import open_field
-from gsdff.field.query import Protocol, Query, ask, show
+from gsdff.field.query import Query, Space
+from gsdff.field.search import search
 from gsdff.field.segmentation import SegmentationFolder, export_segmentation
 from gsdff.io.pictures import label_colors, label_palette
 from gsdff.io.ply import read_ply
@@ -72,8 +72,8 @@ def files_below(folder):
 def answers_of(run, name):
     """The field, a view, and its labels as `gsdff.field.query` gives them."""
     field = open_field(run.folder)
-    view = field.view(name)
-    return field, view, ask(field, Query(classes=CLASSES), view).labels
+    view = field.find_view(name)
+    return field, view, search(field, Query(classes=CLASSES), view).labels
 
 
 def test_all_views_and_all_gaussians_are_written_and_told(door, run):
@@ -112,7 +112,7 @@ def test_the_evaluation_takes_them_as_truth(door, run, tmp_path):
         torch.save(torch.ones(5, 4, 4), tmp_path / "maps" / f"{stem}_fmap_CxHxW.pt")
     door(run.folder, *ASKED, "--all-held-out", "--out", tmp_path / "out")
     assert {path.stem for path in (tmp_path / "out" / "labels").glob("*.png")} == {"v0", "w3"}
-    labels = evaluate_run(run.folder, labels=tmp_path / "out" / "labels").features["labels"]
+    labels = score(open_field(run.folder), labels=tmp_path / "out" / "labels").features["labels"]
     assert labels["competing"] == list(CLASSES) and labels["field"]["accuracy"] == 1
     assert labels["field"]["iou"]["chair"] == labels["field"]["iou"]["lamp"] == 1
 
@@ -172,9 +172,9 @@ def test_points_are_the_centres_of_what_is_not_faint(door, run, tmp_path):
     assert len(vertices(tmp_path / "out" / "points.ply")) == 60
 
 
-@pytest.mark.parametrize("protocol", Protocol.__args__)
-def test_pycocotools_gives_the_label_maps_back(door, run, tmp_path, protocol):
-    door(run.folder, *ASKED, "--min-area", 1, "--protocol", protocol, "--out", tmp_path / "out")
+@pytest.mark.parametrize("space", Space.__args__)
+def test_pycocotools_gives_the_label_maps_back(door, run, tmp_path, space):
+    door(run.folder, *ASKED, "--min-area", 1, "--space", space, "--out", tmp_path / "out")
     coco = COCO(tmp_path / "out" / "coco.json")
     scene = open_field(run.folder).scene
     assert [image["file_name"] for image in coco.dataset["images"]] == [view.name for view in scene.views]
@@ -199,9 +199,9 @@ def test_the_3d_protocol_draws_the_gaussians_answers(door, run, tmp_path):
     # latents of unequal lengths: what is rendered first is not what most Gaussians say
     run.gaussians.features[:NUM_CHAIR] *= 6
     save_run(run.folder, 800, run.gaussians.to_working_frame(run.frame), run.frame)
-    door(run.folder, *ASKED, "--views", 0, "--protocol", "3d", "--out", tmp_path / "out")
+    door(run.folder, *ASKED, "--views", 0, "--space", "3d", "--out", tmp_path / "out")
     field, view, pixels = answers_of(run, 0)
-    expected = show(field, ask(field, Query(classes=CLASSES)), view).labels
+    expected = search(field, Query(classes=CLASSES)).in_view(view).labels
     assert torch.equal(read(tmp_path / "out" / "labels" / "v0.png"), expected)
     assert not torch.equal(expected, pixels)
 
@@ -239,7 +239,7 @@ def test_files_of_others_are_not_replaced(door, run, tmp_path):
 def test_a_scene_does_not_take_its_own_place(door, run, tmp_path):
     door(run.folder, *ASKED, "--views", 0, "--out", tmp_path / "out")
     before = files_below(tmp_path / "out")
-    with pytest.raises(UserError, match=r"out: scene\.ply in it is what is segmented; choose another folder"):
+    with pytest.raises(UserError, match=r"out: its scene\.ply is being segmented; choose another folder"):
         door(tmp_path / "out" / "scene.ply", *ASKED, "--data", run.data, "--out", tmp_path / "out")
     assert files_below(tmp_path / "out") == before
 
@@ -260,7 +260,7 @@ def test_an_unknown_word_is_refused_and_nothing_written(door, run, tmp_path):
 
 def test_a_ply_needs_its_photos(door, run):
     ply = export_run(ExportArguments(run.folder))
-    with pytest.raises(UserError, match="holds no photos to look from; name their folder with --data"):
+    with pytest.raises(UserError, match="holds no photos to look from; give their folder as --data"):
         door(ply, *ASKED)
 
 
@@ -286,7 +286,7 @@ def test_a_run_without_features_is_refused_in_one_line(tmp_path, generator):
     run = write_run(tmp_path, make_gaussians(generator))
     command = [sys.executable, "-m", "gsdff.segment", str(run.folder), *ASKED]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.startswith(f"error: {run.folder}: has no features to ask")
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {run.folder}: has no features to query")
     assert done.stderr.strip().count("\n") == 0
 
 
@@ -296,11 +296,11 @@ def test_a_smaller_photo_is_said(door, run, tmp_path, caplog):
         assert "label maps and coco.json have that size" not in caplog.text
         field = open_field(run.folder)
         halved = replace(field, dataset=replace(field.dataset, downscale=2))
-        view = field.view(0)
+        view = field.find_view(0)
         export_segmentation(halved, Query(classes=CLASSES), [view], SegmentationFolder(tmp_path / "out"))
     assert "photos are read at 1/2 of their size; label maps and coco.json have that size" in caplog.text
 
 
 def test_the_door_offers_what_the_package_does():
     hints = {field.name: field.type for field in fields(SegmentArguments)}
-    assert hints["protocol"].__args__ == Protocol.__args__
+    assert hints["space"].__args__ == Space.__args__

@@ -18,6 +18,7 @@ from gsdff.config.options import FeatureConfig, TeacherConfig, TrainConfig
 from gsdff.errors import UserError
 from gsdff.evaluation.features import check_questions, evaluate_features
 from gsdff.evaluation.report import features_table
+from gsdff.field.field import Field, field_of_run
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import GAP, TITLE_HEIGHT
 from gsdff.io.runs import LoadedRun
@@ -47,8 +48,12 @@ class Fixture:
     def maps(self) -> Path:
         return self.run.config.teacher.maps
 
+    def field(self, scene: Scene | None = None, **changes) -> Field:
+        """The run as a field, with these of its parts changed."""
+        return field_of_run(dataclasses.replace(self.run, **changes), "cpu", scene=scene or self.scene)
+
     def evaluate(self, *, classes: Sequence[str] = (), **changes) -> dict:
-        return evaluate_features(dataclasses.replace(self.run, **changes), self.scene, self.out, classes=classes)
+        return evaluate_features(self.field(**changes), self.out, classes=classes)
 
 
 def write_map(ready: Fixture, stem: str, features: torch.Tensor) -> None:
@@ -266,9 +271,9 @@ def test_the_teachers_maps_are_not_kept(ready: Fixture, monkeypatch: pytest.Monk
                 yield feature_map
                 del feature_map
 
-    monkeypatch.setattr("gsdff.evaluation.features.open_teacher", lambda *_: Watched())
+    monkeypatch.setattr("gsdff.field.base.open_teacher", lambda *_: Watched())
     scene = dataclasses.replace(ready.scene, held_out=(0, 2, 4, 6, 8))
-    assert evaluate_features(ready.run, scene, ready.out)["num_views"] == 5
+    assert evaluate_features(ready.field(scene), ready.out)["num_views"] == 5
 
 
 def test_a_view_the_teacher_says_nothing_about_has_no_cosine(ready: Fixture) -> None:
@@ -279,14 +284,14 @@ def test_a_view_the_teacher_says_nothing_about_has_no_cosine(ready: Fixture) -> 
 
 
 def test_questions_are_checked_before_anything_is_rendered(ready: Fixture) -> None:
-    check_questions(ready.run, ready.scene, None, ("road", "sky"))
+    check_questions(ready.field(), None, ("road", "sky"))
     with pytest.raises(UserError, match="cannot be asked for 'zebra'"):
-        check_questions(ready.run, ready.scene, None, ("road", "zebra"))
+        check_questions(ready.field(), None, ("road", "zebra"))
     with pytest.raises(UserError, match="nowhere: no such folder"):
-        check_questions(ready.run, ready.scene, ready.out / "nowhere", ())
-    blind = dataclasses.replace(ready.run, gaussians=dataclasses.replace(ready.run.gaussians, features=None))
+        check_questions(ready.field(), ready.out / "nowhere", ())
+    blind = ready.field(gaussians=dataclasses.replace(ready.run.gaussians, features=None))
     with pytest.raises(UserError, match="run: has no features"):
-        check_questions(blind, ready.scene, None, ("road", "sky"))
+        check_questions(blind, None, ("road", "sky"))
 
 
 def test_a_run_without_features_is_left_alone(ready: Fixture) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_run import HEIGHT, WIDTH, make_gaussians, save_run, write_run
+from tiny_run import HEIGHT, WIDTH, make_gaussians, open_field, save_run, write_run
 
 from gsdff.errors import UserError
-from gsdff.evaluation.run import evaluate_run, format_evaluation, images_table
+from gsdff.evaluation.run import format_evaluation, images_table, score
 from gsdff.io.pictures import GAP
 from gsdff.metrics import psnr, ssim
 
@@ -42,14 +42,14 @@ def read_metrics(run) -> dict:
 
 def test_a_run_that_fits_perfectly_scores_what_8_bit_photos_allow(tmp_path, generator):
     run = write_run(tmp_path, make_gaussians(generator))
-    scores = evaluate_run(run.folder).images["mean"]
+    scores = score(open_field(run.folder)).images["mean"]
     # rounding to 8 bits has an error of at most 1/510 and typically 1/(255 √12), 58.9 dB
     assert 54 < scores["psnr"] < 64
     assert scores["ssim"] > 0.999
 
 
 def test_scores_are_those_of_the_pictures_that_are_written(run):
-    evaluation = evaluate_run(run.folder)
+    evaluation = score(open_field(run.folder))
     assert list(evaluation.images["views"]) == HELD_OUT
     for name in HELD_OUT:
         picture = np.asarray(Image.open(run.folder / "evaluation" / name.replace("/", "_")))
@@ -66,7 +66,7 @@ def test_scores_are_those_of_the_pictures_that_are_written(run):
 
 
 def test_metrics_json_holds_scores_and_facts(run):
-    evaluation = evaluate_run(run.folder)
+    evaluation = score(open_field(run.folder))
     metrics = read_metrics(run)
     assert metrics["images"] == evaluation.images
     assert (metrics["step"], metrics["gaussians"], metrics["sh_degree"]) == (700, 60, 1)
@@ -77,26 +77,26 @@ def test_metrics_json_holds_scores_and_facts(run):
 
 
 def test_the_newest_checkpoint_is_evaluated_and_again_gives_the_same(run):
-    first = evaluate_run(run.folder)
-    assert evaluate_run(run.folder).images == first.images
+    first = score(open_field(run.folder))
+    assert score(open_field(run.folder)).images == first.images
     save_run(run.folder, 800, run.gaussians.to_working_frame(run.frame), run.frame)
-    second = evaluate_run(run.folder)
+    second = score(open_field(run.folder))
     assert second.facts["step"] == 800
     assert second.images["mean"]["psnr"] > first.images["mean"]["psnr"] + 10
 
 
 def test_the_background_is_the_one_trained_with(tmp_path, generator):
     run = write_run(tmp_path, make_gaussians(generator).map(lambda t: t[:0]))
-    assert evaluate_run(run.folder).images["mean"]["psnr"] == math.inf  # black photos, black renderings
+    assert score(open_field(run.folder)).images["mean"]["psnr"] == math.inf  # black photos, black renderings
     assert read_metrics(run)["images"]["mean"]["psnr"] is None
     config = (run.folder / "config.toml").read_text()
     (run.folder / "config.toml").write_text(config.replace('background = "black"', 'background = "white"'))
-    assert evaluate_run(run.folder).images["mean"]["psnr"] == 0
+    assert score(open_field(run.folder)).images["mean"]["psnr"] == 0
 
 
 def test_lpips_is_left_out_with_one_line_where_it_has_no_weights(run, caplog):
     with caplog.at_level(logging.WARNING, logger="gsdff"):
-        assert set(evaluate_run(run.folder).images["mean"]) == {"psnr", "ssim"}
+        assert set(score(open_field(run.folder)).images["mean"]) == {"psnr", "ssim"}
     assert len([record for record in caplog.records if "LPIPS" in record.getMessage()]) == 1
 
 
@@ -105,23 +105,23 @@ def test_lpips_is_scored_where_it_can_be(run, monkeypatch):
         return lambda image, target: float((image - target).abs().mean())
 
     monkeypatch.setattr("gsdff.evaluation.run.open_lpips", open_fake)
-    evaluation = evaluate_run(run.folder)
+    evaluation = score(open_field(run.folder))
     assert all(0 < row["lpips"] < 1 for row in evaluation.images["views"].values())
     assert "LPIPS" in format_evaluation(evaluation)
 
 
 def test_features_are_a_section_of_their_own_and_images_are_kept_without_them(run, monkeypatch, tmp_path):
-    def score(loaded, scene, out, labels, classes):
-        assert (loaded.step, len(scene.views), out) == (700, 10, run.folder / "evaluation")
+    def scored(field, out, labels, classes):
+        assert (field.run.step, len(field.scene.views), out) == (700, 10, run.folder / "evaluation")
         assert (labels, classes) == (tmp_path, ("dog", "cat"))
         return {"cosine_to_teacher": 0.5}
 
     monkeypatch.setattr("gsdff.evaluation.run.check_questions", lambda *args: None)
-    monkeypatch.setattr("gsdff.evaluation.run.evaluate_features", score)
+    monkeypatch.setattr("gsdff.evaluation.run.evaluate_features", scored)
     monkeypatch.setattr(
         "gsdff.evaluation.run.features_table", lambda features: f"cosine {features['cosine_to_teacher']}"
     )
-    evaluation = evaluate_run(run.folder, labels=tmp_path, classes=("dog", "cat"))
+    evaluation = score(open_field(run.folder), labels=tmp_path, classes=("dog", "cat"))
     assert evaluation.features == read_metrics(run)["features"] == {"cosine_to_teacher": 0.5}
     assert format_evaluation(evaluation).endswith("\n\ncosine 0.5")
 
@@ -130,14 +130,14 @@ def test_features_are_a_section_of_their_own_and_images_are_kept_without_them(ru
 
     monkeypatch.setattr("gsdff.evaluation.run.evaluate_features", fail)
     with pytest.raises(UserError, match="maps: no such folder"):
-        evaluate_run(run.folder)
+        score(open_field(run.folder))
     assert "images" in read_metrics(run) and "features" not in read_metrics(run)
 
 
 @pytest.mark.parametrize("asked", [{"classes": ("dog", "cat")}, {"labels": Path("labels")}])
 def test_asking_a_run_without_features_is_refused_before_anything_is_scored(run, asked):
-    with pytest.raises(UserError, match="tiny: has no features to ask for labels or classes"):
-        evaluate_run(run.folder, **asked)
+    with pytest.raises(UserError, match="tiny: has no features to score by labels or classes"):
+        score(open_field(run.folder), **asked)
     assert not (run.folder / "evaluation").exists()
 
 
@@ -152,20 +152,20 @@ def test_the_table_is_aligned():
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"expected a run's folder"):
-        evaluate_run(tmp_path)
+        score(open_field(tmp_path))
 
 
 def test_a_run_without_a_checkpoint_is_refused(run):
     for checkpoint in (run.folder / "checkpoints").iterdir():
         checkpoint.unlink()
     with pytest.raises(UserError, match=r"checkpoints.*no checkpoint yet"):
-        evaluate_run(run.folder)
+        score(open_field(run.folder))
 
 
 def test_photos_that_moved_away_are_named(run):
     run.data.rename(run.data.with_name("elsewhere"))
     with pytest.raises(UserError, match=str(run.data)):
-        evaluate_run(run.folder)
+        score(open_field(run.folder))
 
 
 def test_other_poses_than_those_trained_on_are_refused(run):
@@ -174,16 +174,16 @@ def test_other_poses_than_those_trained_on_are_refused(run):
     transforms["frames"][3]["transform_matrix"][0][3] += 0.1
     file.write_text(json.dumps(transforms))
     with pytest.raises(UserError, match=r"data: its camera poses are not those that .*tiny was trained on"):
-        evaluate_run(run.folder)
+        score(open_field(run.folder))
 
 
 def test_a_split_without_held_out_views_is_refused(run, monkeypatch):
-    from gsdff.evaluation import run as evaluation
+    from gsdff.field import base
 
-    load = evaluation.load_scene
-    monkeypatch.setattr(evaluation, "load_scene", lambda *args: replace(load(*args), held_out=()))
+    load = base.load_scene
+    monkeypatch.setattr(base, "load_scene", lambda *args: replace(load(*args), held_out=()))
     with pytest.raises(UserError, match="expected held-out views to score"):
-        evaluate_run(run.folder)
+        score(open_field(run.folder))
 
 
 def run_door(*arguments: str) -> subprocess.CompletedProcess:
@@ -206,16 +206,17 @@ def test_the_door_refuses_what_is_no_run_in_one_line(tmp_path):
 
 
 def test_the_door_takes_classes_separated_by_spaces(run, monkeypatch, capsys):
+    import gsdff
     from gsdff import evaluate
     from gsdff.evaluation import run as evaluation
 
     asked = []
 
-    def remember(folder, **options):
-        asked.append((folder, options))
-        return evaluation.Evaluation(folder, {}, {}, {})
+    def remember(field, **options):
+        asked.append((field.source, options))
+        return evaluation.Evaluation(field.source, {}, {}, {})
 
-    monkeypatch.setattr(evaluation, "evaluate_run", remember)
+    monkeypatch.setattr(gsdff, "score", remember)
     monkeypatch.setattr(evaluation, "format_evaluation", lambda evaluation: "")
     for arguments in ([str(run.folder), "--classes", "dog", "a cat", "--download"], [str(run.folder)]):
         monkeypatch.setattr(sys, "argv", ["evaluate", *arguments])

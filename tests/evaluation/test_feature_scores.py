@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gsdff.evaluation.classes import Questions, ViewTruth
-from gsdff.evaluation.scores import Answer, FeatureScores, enlarge
+from gsdff.evaluation.scores import FeatureScores, ViewAnswer, enlarge
 from gsdff.labels import LabelClass, Truth
 from gsdff.scene import VOID
 
@@ -26,9 +26,9 @@ def step_at(column: int) -> torch.Tensor:
     return (column <= COLUMNS).byte()
 
 
-def answer(labels: torch.Tensor) -> Answer:
+def answer(labels: torch.Tensor) -> ViewAnswer:
     """With features that say the same: right, or up."""
-    return Answer(torch.eye(2)[labels.clamp(max=1).long()], labels)
+    return ViewAnswer(torch.eye(2)[labels.clamp(max=1).long()], labels)
 
 
 def truth_of(labels: torch.Tensor, ids: torch.Tensor | None = None) -> ViewTruth:
@@ -82,7 +82,7 @@ def test_energy_is_that_within_segments_of_the_truth_whatever_is_answered() -> N
 
 
 def test_a_small_feature_map_is_enlarged_before_its_energy_is_measured() -> None:
-    coarse = Answer(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), step_at(10))
+    coarse = ViewAnswer(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), step_at(10))
     scores = FeatureScores(SCORED)
     everywhere = torch.zeros(HEIGHT, WIDTH, dtype=torch.uint8)
     scores.add({"field": coarse, "teacher": answer(everywhere)}, truth_of(everywhere), NO_POINTS)

@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 from test_ovs_labels import thing, write_frame, write_masks
 from tiny_answers import NUM_CHAIR, write_asked_run
-from tiny_run import HEIGHT, WIDTH, TinyRun
+from tiny_run import HEIGHT, WIDTH, TinyRun, open_field
 
 from gsdff import evaluate
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.labels import find_views, read_lerf_ovs
 from gsdff.evaluation.ovs.options import OvsOptions
-from gsdff.evaluation.ovs.protocols import evaluate_ovs, score_lerf_ovs
+from gsdff.evaluation.ovs.protocols import score_lerf_ovs, score_ovs
 from gsdff.export import ExportArguments, export_run
-from gsdff.field.field import Field, open_field
+from gsdff.field.field import Field
 from gsdff.io.pictures import GAP, TITLE_HEIGHT
 from gsdff.render import render_features
 
@@ -50,12 +50,12 @@ def labels(tmp_path) -> Path:
 def alpha_of(run: TinyRun, name: str, kept: slice) -> torch.Tensor:
     field = open_field(run.folder)
     gaussians = field.gaussians.map(lambda tensor: tensor[kept]).to_working_frame(field.scene.frame)
-    return render_features(gaussians, field.view(name).camera).alpha[..., 0]
+    return render_features(gaussians, field.find_view(name).camera).alpha[..., 0]
 
 
 def test_lerf_ovs_by_hand(run, labels):
     """The truth is the whole picture, so that an IoU is the share of pixels that are answered."""
-    result, path = evaluate_ovs(run.folder, "lerf-ovs", labels, options=PLAIN)
+    result, path = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
     assert path == run.folder / "evaluation" / "lerf-ovs.json" and json.loads(path.read_text()) == result
     assert (result["num_frames"], result["num_frames_held_out"]) == (2, 2)
     frames = result["frames"]
@@ -67,7 +67,7 @@ def test_lerf_ovs_by_hand(run, labels):
     # 2D: latents are [a, b, 0], unit text vectors are the axes. Relevancy is that of a / |z| against the greater of
     # b / |z| and 0 (wall), its threshold 0.7 of the way from the least to the largest.
     field = open_field(run.folder)
-    a, b = field.render(field.view("a/v0.png"))[..., :2].unbind(-1)
+    a, b = field.blend(field.find_view("a/v0.png"))[..., :2].unbind(-1)
     length = torch.hypot(a, b)
     relevancy = torch.where(length > 1e-6, torch.sigmoid((a - b) / length.clamp_min(1e-6) / 0.1), 0)
     share = (relevancy > relevancy.min() + 0.7 * (relevancy.max() - relevancy.min())).double().mean()
@@ -81,7 +81,7 @@ def test_lerf_ovs_by_hand(run, labels):
 
 
 def test_means_are_over_pairs_of_category_and_frame(run, labels):
-    result, _ = evaluate_ovs(run.folder, "lerf-ovs", labels, options=PLAIN)
+    result, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
     rows = [row for some in result["frames"].values() for row in some.values()]
     assert result["mean"]["num"] == 3
     assert result["mean"]["localization"] == pytest.approx(2 / 3)
@@ -93,7 +93,7 @@ def test_means_are_over_pairs_of_category_and_frame(run, labels):
 
 
 def test_the_mask_of_a_pixels_relevancy_is_what_the_picture_shows(run, labels):
-    evaluate_ovs(run.folder, "lerf-ovs", labels, options=PLAIN)
+    score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
     folder = run.folder / "evaluation" / "lerf-ovs"
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["a_v0_00_chair.png", "a_v0_01_lamp.png", "b_v3_00_chair.png"]
@@ -106,7 +106,7 @@ def test_the_mask_of_a_pixels_relevancy_is_what_the_picture_shows(run, labels):
 
 def test_labels_of_a_picture_twice_as_large_score_the_same_with_windows_twice_as_large(run, labels):
     windows = OvsOptions(filter_size=5, majority_size=3)
-    small, _ = evaluate_ovs(run.folder, "lerf-ovs", labels, options=windows)
+    small, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=windows)
     for path in labels.glob("*.json"):
         frame = json.loads(path.read_text())
         frame["info"] |= {"width": 2 * WIDTH, "height": 2 * HEIGHT}
@@ -114,7 +114,8 @@ def test_labels_of_a_picture_twice_as_large_score_the_same_with_windows_twice_as
             entry["segmentation"] = [[2 * x, 2 * y] for x, y in entry["segmentation"]]
             entry["bbox"] = [2 * side for side in entry["bbox"]]
         path.write_text(json.dumps(frame))
-    large, _ = evaluate_ovs(run.folder, "lerf-ovs", labels, options=replace(windows, filter_size=10, majority_size=5))
+    options = replace(windows, filter_size=10, majority_size=5)
+    large, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=options)
     assert large["frames"] == small["frames"]
 
 
@@ -145,10 +146,10 @@ def test_drawn_alone_nothing_hides_what_answers_and_in_the_scene_it_may_be_hidde
 def test_argmax_gives_every_gaussian_to_the_nearest_of_the_labels_texts(run, labels):
     """The lamps are nearer to a chair than to nothing: with one text asked for, all Gaussians are its."""
     argmax = replace(PLAIN, select="argmax")
-    both, _ = evaluate_ovs(run.folder, "lerf-ovs", labels, options=argmax)
+    both, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=argmax)
     assert both["categories"]["chair"]["num_gaussians"] == NUM_CHAIR
     (labels / "v0.json").unlink()
-    one, _ = evaluate_ovs(run.folder, "lerf-ovs", labels, options=argmax)
+    one, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=argmax)
     assert one["categories"]["chair"]["num_gaussians"] == 60 and "largest cosine" in one["protocol"]["3d"]
 
 
@@ -156,13 +157,13 @@ def test_what_nothing_answers_to_scores_zero(run, labels):
     """No Gaussian is a wall: none answers, and an empty selection can be drawn."""
     text = (labels / "v3.json").read_text().replace("chair", "wall")
     (labels / "v3.json").write_text(text)
-    result, _ = evaluate_ovs(run.folder, "lerf-ovs", labels, options=PLAIN)
+    result, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
     wall = result["categories"]["wall"]
     assert wall["num_gaussians"] == 0 and wall["iou_3d"] == 0 and wall["accuracy_0.25"] == 0
 
 
 def test_what_was_done_is_said_with_its_negatives(run, labels):
-    said = evaluate_ovs(run.folder, "lerf-ovs", labels)[0]["protocol"]
+    said = score_ovs(open_field(run.folder), "lerf-ovs", labels)[0]["protocol"]
     assert "all 2 other names that the field knows, as it lacks object, things, stuff, texture" in said["2d"]
     assert "mean filter of 30 px" in said["2d"] and "cut above 0.4" in said["2d"] and "above 0.7" in said["3d"]
 
@@ -170,7 +171,7 @@ def test_what_was_done_is_said_with_its_negatives(run, labels):
 def answered(run: TinyRun) -> np.ndarray:
     """What every pixel of a/v0 answers by argmax: 0 chair, 1 lamp, 255 nothing."""
     field = open_field(run.folder)
-    latents = field.render(field.view("a/v0.png"))
+    latents = field.blend(field.find_view("a/v0.png"))
     return latents.argmax(-1).masked_fill(latents.norm(dim=-1) < 1e-6, 255).numpy()
 
 
@@ -182,7 +183,7 @@ def test_3d_ovs_by_hand(run, tmp_path):
     lamp[ys[::2], xs[::2]] = False
     masks = {"chair": answer == 0, "lamp": lamp, "wall": np.zeros(answer.shape, bool)}
     root = write_masks(tmp_path / "segmentations", {"00": masks}, ["chair", "lamp", "wall"])
-    result, path = evaluate_ovs(run.folder, "3d-ovs", root)
+    result, path = score_ovs(open_field(run.folder), "3d-ovs", root)
     assert path.name == "3d-ovs.json" and json.loads(path.read_text()) == result
     kept = lamp.sum() / (answer == 1).sum()
     assert result["categories"]["chair"] == {"iou": 1, "class_accuracy": 1}
@@ -198,11 +199,11 @@ def test_3d_ovs_by_relevancy_takes_each_class_alone(run, tmp_path):
     answer = answered(run)
     root = write_masks(tmp_path / "s", {"00": {"chair": answer == 0, "lamp": answer == 1}}, ["chair", "lamp"])
     plain = replace(PLAIN, answer="relevancy")
-    result, _ = evaluate_ovs(run.folder, "3d-ovs", root, options=plain)
+    result, _ = score_ovs(open_field(run.folder), "3d-ovs", root, options=plain)
     labels = tmp_path / "label"
     write_frame(labels, "v0", thing("chair", EVERYWHERE), size=SIZE)
     (labels / "v0.json").write_text((labels / "v0.json").read_text().replace("v0.jpg", "a/v0.png"))
-    lerf, _ = evaluate_ovs(run.folder, "lerf-ovs", labels, options=PLAIN)
+    lerf, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
     # all of its mask are chairs, so that the share of chairs in it is the mask's size over theirs
     share = lerf["mean"]["iou_2d"] * answer.size / (answer == 0).sum()
     assert result["categories"]["chair"]["class_accuracy"] == pytest.approx(share)
@@ -211,11 +212,11 @@ def test_3d_ovs_by_relevancy_takes_each_class_alone(run, tmp_path):
 
 def test_a_ply_scores_what_its_run_does(run, labels, tmp_path):
     ply = export_run(ExportArguments(run.folder, out=tmp_path / "away" / "scene.ply"))
-    ours, _ = evaluate_ovs(run.folder, "lerf-ovs", labels)
-    theirs, path = evaluate_ovs(ply, "lerf-ovs", labels, data=run.data)
+    ours, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels)
+    theirs, path = score_ovs(open_field(ply, data=run.data), "lerf-ovs", labels)
     assert theirs["frames"] == ours["frames"] and path == tmp_path / "away" / "scene_evaluation" / "lerf-ovs.json"
-    with pytest.raises(UserError, match="holds no photos to look from; name their folder with --data"):
-        evaluate_ovs(ply, "lerf-ovs", labels)
+    with pytest.raises(UserError, match="holds no photos to look from; give their folder as `data`"):
+        score_ovs(open_field(ply), "lerf-ovs", labels)
 
 
 def test_names_that_cannot_be_asked_for_are_all_named_before_anything_is_rendered(run, labels, monkeypatch):
@@ -223,17 +224,17 @@ def test_names_that_cannot_be_asked_for_are_all_named_before_anything_is_rendere
     text = (labels / "v0.json").read_text()
     (labels / "v0.json").write_text(text.replace('"lamp"', '"zebra"').replace('"chair"', '"tiger"'))
     with pytest.raises(UserError, match=r"label: labels tiger, zebra, which .*tiny .* it knows chair, lamp, wall\."):
-        evaluate_ovs(run.folder, "lerf-ovs", labels)
+        score_ovs(open_field(run.folder), "lerf-ovs", labels)
     (run.folder.parents[1] / "maps" / "text_features.npz").unlink()
     with pytest.raises(UserError, match="knows no text"):
-        evaluate_ovs(run.folder, "lerf-ovs", labels)
+        score_ovs(open_field(run.folder), "lerf-ovs", labels)
 
 
 def test_labels_of_another_scene_are_refused_before_anything_is_rendered(run, labels, monkeypatch):
     monkeypatch.setattr(Field, "render", lambda *args: pytest.fail("rendered"))
     write_frame(labels, "frame_00041", thing("chair"), size=SIZE)
     with pytest.raises(UserError, match=r"frame_00041.json: no photo of .* its photos are a/v0.png"):
-        evaluate_ovs(run.folder, "lerf-ovs", labels)
+        score_ovs(open_field(run.folder), "lerf-ovs", labels)
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ def door(call):
 
 
 def test_the_door_prints_what_was_done_and_a_row_by_category(door, run, labels):
-    out = door(run.folder, "--protocol", "lerf-ovs", "--labels", labels, "--ovs.threshold", "0.3")
+    out = door(run.folder, "--benchmark", "lerf-ovs", "--labels", labels, "--ovs.threshold", "0.3")
     assert out.startswith(f"2 labelled photos, 2 of them held out, of {labels}\n2d: ")
     assert "cut above 0.3" in out
     table = [line.split() for line in out.split("\n\n")[1].splitlines()]
@@ -254,7 +255,7 @@ def test_the_door_prints_what_was_done_and_a_row_by_category(door, run, labels):
 def test_the_door_prints_a_row_by_class(door, run, tmp_path):
     answer = answered(run)
     root = write_masks(tmp_path / "s", {"00": {"chair": answer == 0, "lamp": answer == 1}}, ["chair", "lamp"])
-    out = door(run.folder, "--protocol", "3d-ovs", "--labels", root)
+    out = door(run.folder, "--benchmark", "3d-ovs", "--labels", root)
     table = [line.split() for line in out.split("\n\n")[1].splitlines()]
     assert table[1:4] == [["chair", "1.000", "1.000"], ["lamp", "1.000", "1.000"], ["mean", "1.000", "1.000"]]
     assert "accuracy over all pixels: 1.000" in out
@@ -263,11 +264,10 @@ def test_the_door_prints_a_row_by_class(door, run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--protocol", "lerf-ovs"), "--protocol lerf-ovs: expected the folder of its labels, --labels DIR"),
-        (("--protocol", "3d-ovs", "--labels", "x", "--classes", "a", "b"), "go without --protocol"),
-        (("--ovs.alpha", "0.5"), "--data and --ovs go with --protocol"),
-        (("--data", "x"), "--data and --ovs go with --protocol"),
-        (("--protocol", "3d-ovs", "--labels", "x", "--ovs.alpha", "2"), "--ovs.alpha: expected a number"),
+        (("--benchmark", "lerf-ovs"), "--benchmark lerf-ovs: expected the folder of its labels, --labels DIR"),
+        (("--benchmark", "3d-ovs", "--labels", "x", "--classes", "a", "b"), "go without --benchmark"),
+        (("--ovs.alpha", "0.5"), "--ovs goes with --benchmark"),
+        (("--benchmark", "3d-ovs", "--labels", "x", "--ovs.alpha", "2"), "--ovs.alpha: expected a number"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused_before_the_run_is_read(door, tmp_path, options, message):

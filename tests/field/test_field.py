@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 from tiny_answers import NAMES, write_asked_run
-from tiny_run import make_gaussians, write_run
+from tiny_run import make_gaussians, open_field, write_run
 
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
-from gsdff.field.field import open_field
 from gsdff.io.ply import read_ply, write_ply
 from gsdff.io.sidecar import Sidecar, sidecar_path
 from gsdff.teachers.basis import Basis
@@ -37,7 +36,7 @@ def test_a_run_and_its_ply_are_the_same_field_to_the_bit(run, ply):
         assert torch.equal(value, expected), name
     assert torch.equal(exported.B, field.B)
     assert torch.equal(exported.encode_text(NAMES), field.encode_text(NAMES))
-    assert torch.equal(exported.render(exported.view(3)), field.render(field.view(3)))
+    assert torch.equal(exported.blend(exported.find_view(3)), field.blend(field.find_view(3)))
 
 
 def test_gaussians_are_in_the_frame_of_the_input(run):
@@ -57,7 +56,7 @@ def test_an_unknown_word_is_refused_with_those_that_are_close_and_those_there_ar
 
 
 def test_prompts_are_for_teachers_that_read_sentences(run):
-    with pytest.raises(UserError, match="knows names, no sentences; leave --prompt away"):
+    with pytest.raises(UserError, match="knows names, no sentences; leave `prompts` out"):
         open_field(run.folder).encode_text(["chair"], ["a photo of a {}"])
 
 
@@ -75,38 +74,38 @@ def test_a_ply_exported_again_keeps_its_words(ply, tmp_path):
 
 def test_a_run_without_features_is_refused_with_what_to_do(tmp_path, generator):
     run = write_run(tmp_path, make_gaussians(generator))
-    with pytest.raises(UserError, match=r"tiny: has no features to ask; .* --stage1-from .*tiny --teacher clip"):
-        open_field(run.folder)
+    with pytest.raises(UserError, match=r"tiny: has no features to query; .* --stage1-from .*tiny --teacher clip"):
+        _ = open_field(run.folder).latents
 
 
 def test_a_ply_without_features_is_refused(run, tmp_path):
     path = export_run(ExportArguments(run.folder, out=tmp_path / "plain.ply", features="none"))
     with pytest.raises(UserError, match=r"plain\.ply: expected features, it has no semantic_0"):
-        open_field(path)
+        _ = open_field(path).latents
 
 
 def test_a_ply_without_its_sidecar_is_refused(ply):
     sidecar_path(ply).unlink()
     with pytest.raises(UserError, match=r"scene\.basis\.safetensors: missing; .* `python -m gsdff.export RUN` writes"):
-        open_field(ply)
+        _ = open_field(ply).latents
 
 
 def test_a_sidecar_of_another_number_of_channels_is_refused(ply):
     Basis(torch.eye(5)[:, :2].contiguous(), 0.9, "precomputed", "f").save(sidecar_path(ply))
     with pytest.raises(UserError, match=r"a basis of 2 channels does not go with .*scene\.ply, whose features have 3"):
-        open_field(ply)
+        _ = open_field(ply).latents
 
 
 def test_a_damaged_sidecar_is_refused(ply):
     sidecar_path(ply).write_bytes(b"no sidecar")
     with pytest.raises(UserError, match=r"not a readable \.safetensors basis"):
-        open_field(ply)
+        _ = open_field(ply).latents
 
 
 def test_a_plain_basis_beside_a_ply_serves_all_but_words(ply, run):
     shutil.copyfile(run.folder / "basis.safetensors", sidecar_path(ply))
     field = open_field(ply, data=run.data)
-    assert field.render(field.view(3)).any()
+    assert field.blend(field.find_view(3)).any()
     with pytest.raises(UserError, match=r"has no text vectors .*; export the run again"):
         field.encode_text(["chair"])
 
@@ -124,7 +123,7 @@ def test_a_teacher_without_words_says_so(run, tmp_path):
     for path in (run.folder, export_run(ExportArguments(run.folder))):
         field = open_field(path)
         assert not field.knows("chair")
-        with pytest.raises(UserError, match="its precomputed teacher knows no text; ask by a pixel"):
+        with pytest.raises(UserError, match="its precomputed teacher knows no text; query by a pixel"):
             field.encode_text(["chair"])
 
 
@@ -142,27 +141,27 @@ def test_what_is_neither_run_nor_ply_is_refused(run, tmp_path, name):
 
 def test_a_view_goes_by_name_stem_or_index(run):
     field = open_field(run.folder)
-    assert field.view(3).name == field.view("3").name == field.view("a/v3.png").name == "a/v3.png"
-    assert field.view(9).name == "b/v4.png"
+    assert field.find_view(3).name == field.find_view("3").name == field.find_view("a/v3.png").name == "a/v3.png"
+    assert field.find_view(9).name == "b/v4.png"
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("v3", "several photos are named so: a/v3.png, b/v3.png"),
+        ("v3", "several photos have this name: a/v3.png, b/v3.png"),
         ("10", "expected an index from 0 to 9"),
         (-1, "expected an index from 0 to 9"),
         ("a/v3.jpg", "expected .* or the name of a photo of .*data, such as a/v3.png"),
     ],
 )
 def test_a_view_that_is_not_there_is_refused_with_those_there_are(run, name, message):
-    with pytest.raises(UserError, match=f"--view {name}: {message}"):
-        open_field(run.folder).view(name)
+    with pytest.raises(UserError, match=f"`view` {name}: {message}"):
+        open_field(run.folder).find_view(name)
 
 
 def test_a_ply_has_no_views_of_its_own(ply):
-    with pytest.raises(UserError, match=r"scene\.ply: a PLY holds no photos to look from; name their folder with --da"):
-        open_field(ply).view(0)
+    with pytest.raises(UserError, match=r"scene\.ply: a PLY holds no photos to look from; give their folder as `data`"):
+        open_field(ply).find_view(0)
 
 
 def test_a_run_is_not_looked_at_from_other_poses(run):

@@ -1,21 +1,22 @@
 """Questions with known answers, of pixels and of Gaussians, and questions that make no sense."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from tiny_answers import NAMES, NUM_CHAIR, write_asked_run
-from tiny_run import HEIGHT, WIDTH
+from tiny_run import HEIGHT, WIDTH, open_field
 
+from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
-from gsdff.field import query as asking
-from gsdff.field.examples import Box, OneGaussian, PictureFile, Pixel
-from gsdff.field.field import open_field
-from gsdff.field.query import Query, ask, show
+from gsdff.field import search as searching
+from gsdff.field.query import Box, OneGaussian, PictureFile, Pixel, Query
 from gsdff.field.relevancy import DEFAULT_NEGATIVES
+from gsdff.field.search import search
 from gsdff.scene import VOID
 
 CHAIR, LAMP = (8, 11), (21, 11)
@@ -47,17 +48,17 @@ def field(run):
 
 @EVERY_QUERY
 def test_the_gaussians_of_what_is_asked_for_are_selected_and_no_others(field, query):
-    answer = ask(field, query)
-    assert answer.protocol == "3d" and answer.scores.shape == (60,)
+    answer = search(field, query)
+    assert answer.space == "3d" and answer.scores.shape == (60,)
     assert answer.selected.tolist() == (torch.arange(60) < NUM_CHAIR).tolist()
     assert len(answer.selection) == NUM_CHAIR
 
 
 @EVERY_QUERY
 def test_the_pixels_of_what_is_asked_for_light_up_and_no_others(field, query):
-    view = field.view(0)
-    answer = ask(field, query, view)
-    assert answer.protocol == "2d" and answer.scores.shape == answer.selected.shape == (HEIGHT, WIDTH)
+    view = field.find_view(0)
+    answer = search(field, query, view)
+    assert answer.space == "2d" and answer.scores.shape == answer.selected.shape == (HEIGHT, WIDTH)
     assert answer.selected[CHAIR[1], CHAIR[0]] and not answer.selected[LAMP[1], LAMP[0]]
     assert answer.selected[:, : WIDTH // 2].any() and not answer.selected[:, WIDTH // 2 + 2 :].any()
     assert not (answer.selected & ~answer.answered).any() and not answer.selected[0, 0]
@@ -65,9 +66,9 @@ def test_the_pixels_of_what_is_asked_for_light_up_and_no_others(field, query):
 
 @EVERY_QUERY
 def test_gaussians_drawn_in_a_view_light_up_where_the_pixels_do(field, query):
-    view = field.view(0)
-    drawn, pixels = show(field, ask(field, query), view), ask(field, query, view)
-    assert drawn.protocol == "3d" and drawn.scores.shape == (HEIGHT, WIDTH)
+    view = field.find_view(0)
+    drawn, pixels = search(field, query).in_view(view), search(field, query, view)
+    assert drawn.space == "3d" and drawn.scores.shape == (HEIGHT, WIDTH)
     assert torch.equal(drawn.answered, pixels.answered)
     assert (drawn.selected == pixels.selected).float().mean() > 0.97  # they blend otherwise where two things meet
 
@@ -76,151 +77,151 @@ def test_gaussians_drawn_in_a_view_light_up_where_the_pixels_do(field, query):
 def test_a_ply_answers_as_its_run_does_to_the_bit(run, field, query, tmp_path):
     exported = open_field(export_run(ExportArguments(run.folder, out=tmp_path / "away" / "a.ply")), data=run.data)
     for view in (None, "a/v2.png"):
-        ours, theirs = (ask(each, query, view and each.view(view)) for each in (field, exported))
+        ours, theirs = (search(each, query, view and each.find_view(view)) for each in (field, exported))
         assert torch.equal(ours.scores, theirs.scores) and torch.equal(ours.selected, theirs.selected)
         assert ours.threshold == theirs.threshold
 
 
 def test_scores_by_hand(field):
     query = Query(positives=("chair",), negatives=("lamp",), only_negatives=True, temperature=0.5)
-    scores = ask(field, query).scores
+    scores = search(field, query).scores
     torch.testing.assert_close(scores[0], torch.tensor(2.0).sigmoid())  # cosines 1 and 0
     torch.testing.assert_close(scores[-1], torch.tensor(-2.0).sigmoid())
-    torch.testing.assert_close(ask(field, QUERIES["cosine"]).scores, (torch.arange(60) < NUM_CHAIR).float())
+    torch.testing.assert_close(search(field, QUERIES["cosine"]).scores, (torch.arange(60) < NUM_CHAIR).float())
 
 
 def test_several_texts_are_alternatives(field):
     for method in ("relevancy", "lerf", "cosine"):
-        scores = ask(field, Query(positives=("chair", "lamp"), method=method)).scores
+        scores = search(field, Query(positives=("chair", "lamp"), method=method)).scores
         assert (scores > 0.9).all(), method
 
 
 def test_the_best_class_wins_and_where_nothing_is_none_does(field):
-    assert ask(field, Query(classes=NAMES)).labels.tolist() == [0] * NUM_CHAIR + [1] * (60 - NUM_CHAIR)
-    pixels = ask(field, Query(classes=NAMES), field.view(0))
+    assert search(field, Query(classes=NAMES)).labels.tolist() == [0] * NUM_CHAIR + [1] * (60 - NUM_CHAIR)
+    pixels = search(field, Query(classes=NAMES), field.find_view(0))
     assert pixels.labels[CHAIR[::-1]] == 0 and pixels.labels[LAMP[::-1]] == 1 and pixels.labels[0, 0] == VOID
     assert pixels.threshold is None and not pixels.selected.any()
 
 
 def test_a_box_is_the_mean_of_its_latents(field):
     one = Query(like=Box(0, CHAIR[0], CHAIR[1], CHAIR[0] + 1, CHAIR[1] + 1))
-    assert torch.equal(ask(field, one).scores, ask(field, Query(like=Pixel(0, *CHAIR))).scores)
-    both = ask(field, Query(like=Box(0, 0, 0, WIDTH, HEIGHT))).scores
+    assert torch.equal(search(field, one).scores, search(field, Query(like=Pixel(0, *CHAIR))).scores)
+    both = search(field, Query(like=Box(0, 0, 0, WIDTH, HEIGHT))).scores
     assert ((both > 0.3) & (both < 0.95)).all()
 
 
 def test_a_threshold_is_suggested_by_the_gaussians_for_all_views(field):
-    answers = [ask(field, QUERIES["text"], view and field.view(view)) for view in (None, 1, 8)]
+    answers = [search(field, QUERIES["text"], view and field.find_view(view)) for view in (None, 1, 8)]
     assert len({answer.threshold for answer in answers}) == 1 and 0 < answers[0].threshold < 1
-    assert ask(field, QUERIES["threshold"]).threshold == 0.5
+    assert search(field, QUERIES["threshold"]).threshold == 0.5
 
 
 def test_without_negatives_a_closed_vocabulary_gives_its_other_names_and_says_so_once(field, caplog):
-    asking._say_once.cache_clear()
+    searching._log_once.cache_clear()
     with caplog.at_level("INFO", logger="gsdff"):
-        first = ask(field, QUERIES["text"]).scores
-        ask(field, QUERIES["text"])
+        first = search(field, QUERIES["text"]).scores
+        search(field, QUERIES["text"])
     assert caplog.text.count("compared with its other 2 names, as it does not know object, things, stuff, tex") == 1
-    torch.testing.assert_close(first, ask(field, QUERIES["negatives"]).scores)
+    torch.testing.assert_close(first, search(field, QUERIES["negatives"]).scores)
 
 
 def test_default_negatives_are_the_usual_ones_where_they_are_known(field, caplog):
     words = dict(zip(DEFAULT_NEGATIVES, torch.eye(5), strict=False))
     field.vocabulary.vectors.update(words)
-    scores = ask(field, QUERIES["text"]).scores
-    torch.testing.assert_close(scores, ask(field, Query(("chair",), tuple(words), only_negatives=True)).scores)
-    ask(field, Query(positives=("stuff",)))  # is not compared with itself
+    scores = search(field, QUERIES["text"]).scores
+    torch.testing.assert_close(scores, search(field, Query(("chair",), tuple(words), only_negatives=True)).scores)
+    search(field, Query(positives=("stuff",)))  # is not compared with itself
     assert "compared with" not in caplog.text
 
 
 def test_a_negative_takes_from_what_answers_and_adds_nothing(field):
     field.vocabulary.vectors.update(zip(DEFAULT_NEGATIVES, torch.eye(5), strict=False))
-    alone, against = (ask(field, Query(("chair",), negatives)).scores for negatives in ((), ("lamp",)))
+    alone, against = (search(field, Query(("chair",), negatives)).scores for negatives in ((), ("lamp",)))
     assert (against <= alone).all() and against[-1] < 0.5 * alone[-1]
-    torch.testing.assert_close(ask(field, Query(("chair",), ("stuff",))).scores, alone)  # it is one of them already
+    torch.testing.assert_close(search(field, Query(("chair",), ("stuff",))).scores, alone)  # it is one of them already
 
 
 def test_two_names_of_one_thing_are_not_compared(field):
     field.vocabulary.vectors["seat"] = field.vocabulary.vectors["chair"]
-    torch.testing.assert_close(ask(field, QUERIES["text"]).scores, ask(field, QUERIES["negatives"]).scores)
+    torch.testing.assert_close(search(field, QUERIES["text"]).scores, search(field, QUERIES["negatives"]).scores)
 
 
 def test_a_vocabulary_of_one_name_has_nothing_to_compare_with(field):
     for name in ("lamp", "wall"):
         field.vocabulary.vectors.pop(name)
-    with pytest.raises(UserError, match="knows nothing else to compare with; ask with --method cosine"):
-        ask(field, QUERIES["text"])
+    with pytest.raises(UserError, match="knows nothing else to compare with; use `method` cosine"):
+        search(field, QUERIES["text"])
 
 
 @pytest.mark.parametrize("query", [Query(("sofa",)), Query(("chair",), ("sofa",)), Query(classes=("chair", "sofa"))])
 def test_an_unknown_class_is_refused_wherever_it_stands(field, query):
     with pytest.raises(UserError, match="knows no 'sofa' but chair, lamp, wall"):
-        ask(field, query)
+        search(field, query)
 
 
 @pytest.mark.parametrize(
     ("example", "message"),
     [
-        (Pixel(0, WIDTH, 3), f"--pixel 0 {WIDTH} 3: expected a pixel of the photo, .* a/v0.png has 30x22 pixels"),
-        (Pixel(0, 3, -1), "--pixel 0 3 -1: expected a pixel of the photo"),
-        (Pixel(0, 0, 0), "--pixel 0 0 0: the field shows nothing there; choose another place"),
-        (Pixel("c.png", 0, 0), "--view c.png: expected an index"),
-        (Box(0, 5, 5, 5, 8), "--box 0 5 5 5 8: expected X0 < X1 and Y0 < Y1 within the photo; a/v0.png has 30x22"),
-        (Box(0, 5, 5, 9, 23), "--box 0 5 5 9 23: expected X0 < X1"),
-        (Box(0, 0, 0, 1, 1), "--box 0 0 0 1 1: the field shows nothing there"),
-        (OneGaussian(60), "--gaussian 60: expected an index from 0 to 59"),
-        (OneGaussian(-1), "--gaussian -1: expected an index from 0 to 59"),
-        (PictureFile(Path("cat.png")), "--image cat.png: the precomputed teacher looks at no pictures"),
+        (Pixel(0, WIDTH, 3), f"`pixel` 0 {WIDTH} 3: expected a pixel of the photo, .* a/v0.png has 30x22 pixels"),
+        (Pixel(0, 3, -1), "`pixel` 0 3 -1: expected a pixel of the photo"),
+        (Pixel(0, 0, 0), "`pixel` 0 0 0: the field shows nothing there; choose another place"),
+        (Pixel("c.png", 0, 0), "`view` c.png: expected an index"),
+        (Box(0, 5, 5, 5, 8), "`box` 0 5 5 5 8: expected X0 < X1 and Y0 < Y1 within the photo; a/v0.png has 30x22"),
+        (Box(0, 5, 5, 9, 23), "`box` 0 5 5 9 23: expected X0 < X1"),
+        (Box(0, 0, 0, 1, 1), "`box` 0 0 0 1 1: the field shows nothing there"),
+        (OneGaussian(60), "`gaussian` 60: expected an index from 0 to 59"),
+        (OneGaussian(-1), "`gaussian` -1: expected an index from 0 to 59"),
+        (PictureFile(Path("cat.png")), "`image` cat.png: the precomputed teacher takes no pictures"),
     ],
 )
 def test_an_example_that_is_not_there_is_refused(field, example, message):
     with pytest.raises(UserError, match=message):
-        ask(field, Query(like=example))
+        search(field, Query(like=example))
 
 
 def test_a_gaussian_without_features_is_no_example_and_never_selected(field):
     field.latents[0] = 0
-    with pytest.raises(UserError, match="--gaussian 0: it has no features; choose another place"):
-        ask(field, Query(like=OneGaussian(0)))
-    answer = ask(field, Query(positives=("chair",), method="cosine", threshold=-2.0))
+    with pytest.raises(UserError, match="`gaussian` 0: it has no features; choose another place"):
+        search(field, Query(like=OneGaussian(0)))
+    answer = search(field, Query(positives=("chair",), method="cosine", threshold=-2.0))
     assert not answer.selected[0] and not answer.answered[0] and answer.selected[1:].all()
 
 
 def test_features_that_are_no_numbers_are_refused(field):
     field.latents[:] = torch.nan
     with pytest.raises(UserError, match="none of its 60 Gaussians has features to score"):
-        ask(field, QUERIES["text"])
+        search(field, QUERIES["text"])
 
 
 def test_a_view_of_something_else_is_refused(field):
     field.gaussians.means[:] += 1000
     with pytest.raises(UserError, match=r"no features to score in a/v0\.png; is that a photo of this scene\?"):
-        ask(field, QUERIES["text"], field.view(0))
+        search(field, QUERIES["text"], field.find_view(0))
 
 
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        ({}, "expected one thing to ask for: --text, --classes, --pixel"),
-        ({"positives": ("chair",), "like": OneGaussian(0)}, "one thing to ask for.* got a text and an example"),
-        ({"positives": (" ",)}, r"a text to ask for is empty \(' '\): expected a word"),
-        ({"positives": ("chair",), "negatives": ("",)}, "a text to ask for is empty"),
-        ({"positives": ("chair",), "negatives": ("Chair",)}, "chair cannot be asked for and against"),
-        ({"positives": ("chair",), "only_negatives": True}, "--only-negatives: needs --negative to compare with"),
+        ({}, "expected one thing to search for: `positives`, `classes`, or one example"),
+        ({"positives": ("chair",), "like": OneGaussian(0)}, "one thing to search for.* got a text and an example"),
+        ({"positives": (" ",)}, r"a text to search for is empty \(' '\): expected a word"),
+        ({"positives": ("chair",), "negatives": ("",)}, "a text to search for is empty"),
+        ({"positives": ("chair",), "negatives": ("Chair",)}, "chair cannot be positive and negative at once"),
+        ({"positives": ("chair",), "only_negatives": True}, "`only_negatives`: needs `negatives` to compare with"),
         ({"positives": ("chair",), "negatives": ("lamp",), "method": "cosine"}, "cosine: compares with nothing"),
-        ({"positives": ("chair",), "prompts": ("a photo",)}, r"--prompt 'a photo': expected one \{\} for the name"),
-        ({"positives": ("chair",), "temperature": 0.0}, "--temperature: expected a positive number, got 0"),
-        ({"positives": ("chair",), "temperature": float("nan")}, "--temperature: expected a positive number, got nan"),
-        ({"positives": ("chair",), "threshold": float("nan")}, "--threshold: expected a number, got nan"),
-        ({"positives": ("chair",), "method": "argmax"}, "--classes: expected two different names or more, got none"),
-        ({"classes": ("chair",)}, "--classes: expected two different names or more, got 'chair'"),
-        ({"classes": ("chair", "Chair")}, "--classes: expected two different names"),
-        ({"classes": NAMES, "method": "lerf"}, "--method lerf: classes are told apart by argmax"),
-        ({"classes": NAMES, "negatives": ("sofa",)}, "--classes: only --text goes with them"),
-        ({"classes": NAMES, "like": OneGaussian(0)}, "--classes: only --text goes with them"),
-        ({"classes": NAMES, "threshold": 0.5}, "--threshold: --classes have none"),
-        ({"classes": NAMES, "positives": ("sofa",)}, "--text 'sofa': with --classes, expected some of chair, lamp"),
-        ({"like": OneGaussian(0), "method": "lerf"}, "--method lerf: an example needs --negative"),
+        ({"positives": ("chair",), "prompts": ("a photo",)}, r"`prompts` 'a photo': expected one \{\} for the name"),
+        ({"positives": ("chair",), "temperature": 0.0}, "`temperature`: expected a positive number, got 0"),
+        ({"positives": ("chair",), "temperature": float("nan")}, "`temperature`: expected a positive number, got nan"),
+        ({"positives": ("chair",), "threshold": float("nan")}, "`threshold`: expected a number, got nan"),
+        ({"positives": ("chair",), "method": "argmax"}, "`classes`: expected two different names or more, got none"),
+        ({"classes": ("chair",)}, "`classes`: expected two different names or more, got 'chair'"),
+        ({"classes": ("chair", "Chair")}, "`classes`: expected two different names"),
+        ({"classes": NAMES, "method": "lerf"}, "`method` lerf: classes are told apart by argmax"),
+        ({"classes": NAMES, "negatives": ("sofa",)}, "`classes`: expected at most `positives` beside them"),
+        ({"classes": NAMES, "like": OneGaussian(0)}, "`classes`: expected at most `positives` beside them"),
+        ({"classes": NAMES, "threshold": 0.5}, "`threshold`: not used with `classes`"),
+        ({"classes": NAMES, "positives": ("sofa",)}, "`positives` 'sofa': expected some of the `classes`, chair, lamp"),
+        ({"like": OneGaussian(0), "method": "lerf"}, "`method` lerf: an example needs `negatives`"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused_before_there_is_a_field(question, message):
@@ -230,19 +231,20 @@ def test_a_question_that_makes_no_sense_is_refused_before_there_is_a_field(quest
 
 def test_answers_are_not_written_into_the_field(field):
     before = field.latents.clone()
-    ask(field, QUERIES["text"], field.view(0))
+    search(field, QUERIES["text"], field.find_view(0))
     assert torch.equal(field.latents, before) and re.match("cpu", str(field.device))
 
 
 def test_photos_are_not_needed_to_ask_gaussians(run, field):
     (run.data / "transforms.json").unlink()
-    assert len(ask(field, QUERIES["text"]).selection) == NUM_CHAIR
+    assert len(search(field, QUERIES["text"]).selection) == NUM_CHAIR
 
 
 def test_a_picture_that_cannot_be_read_is_refused(field, tmp_path):
     Image.new("RGB", (3, 3)).save(tmp_path / "ok.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "ok.png").read_bytes()[:40])
-    object.__setattr__(field, "teacher_config", type(field.teacher_config)("clip"))
-    for name, message in (("none.png", "there is no such file"), ("torn.png", "not a readable picture")):
+    config = replace(field.run.config, teacher=TeacherConfig("clip"))
+    field = replace(field, run=replace(field.run, config=config))
+    for name, message in (("none.png", "no such file"), ("torn.png", "not a readable picture")):
         with pytest.raises(UserError, match=f"{name}: {message}"):
-            ask(field, Query(like=PictureFile(tmp_path / name)))
+            search(field, Query(like=PictureFile(tmp_path / name)))

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from gsdff.field.relevancy import (
     NUM_BINS,
     classify,
-    latent_cosine,
     lerf_relevancy,
     relevancy,
     suggest_likeness,
     suggest_threshold,
 )
-from gsdff.latents import decode, text_cosine
+from gsdff.latents import decode
 from gsdff.scene import VOID
 
 BOTH = pytest.mark.parametrize("score", [relevancy, lerf_relevancy])
@@ -146,23 +145,6 @@ def test_what_makes_no_sense_is_refused(score, num_positives, num_negatives, tem
     latents, positives, negatives, B = random_question(generator)
     with pytest.raises(ValueError, match=complaint):
         score(latents, positives[:num_positives], negatives[:num_negatives], B, temperature=temperature)
-
-
-def test_latent_cosine_by_hand() -> None:
-    latents = torch.tensor([[[3.0, 4.0]], [[0.0, -2.0]], [[0.0, 0.0]]])
-    torch.testing.assert_close(latent_cosine(latents, torch.tensor([0.0, 9.0])), torch.tensor([[0.8], [-1.0], [0.0]]))
-
-
-def test_latent_cosine_is_the_cosine_of_what_both_stand_for(generator: torch.Generator) -> None:
-    latents, _, _, B = random_question(generator)
-    query = latents[1, 0]
-    expected = torch.cosine_similarity(decode(latents, B), decode(query, B), dim=-1)
-    torch.testing.assert_close(latent_cosine(latents, query), expected)
-    torch.testing.assert_close(latent_cosine(latents, query), text_cosine(latents, decode(query, B)[None], B)[..., 0])
-
-
-def test_nothing_is_like_a_click_on_nothing() -> None:
-    assert not latent_cosine(torch.ones(4, 3), torch.zeros(3)).any()
 
 
 def test_the_threshold_lies_midway_between_two_clusters() -> None:

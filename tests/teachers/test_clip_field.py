@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from tiny_clip import TINY, make_view, open_tiny, tiny_clip
-from tiny_run import make_gaussians, write_run
+from tiny_run import make_gaussians, open_field, write_run
 
 from gsdff import teachers
 from gsdff.config.file import read_config, write_config
 from gsdff.config.options import TeacherConfig
 from gsdff.export import ExportArguments, export_run
-from gsdff.field.examples import PictureFile, look_up
-from gsdff.field.field import open_field
-from gsdff.field.query import Query, ask
+from gsdff.field.examples import look_up
+from gsdff.field.query import PictureFile, Query
 from gsdff.field.relevancy import DEFAULT_NEGATIVES
+from gsdff.field.search import search
 from gsdff.io.sidecar import Sidecar, sidecar_path
 from gsdff.latents import text_cosine
 from gsdff.teachers.basis import Basis
@@ -48,13 +48,13 @@ def test_an_export_brings_the_teachers_settings_and_loads_no_network(run, weight
     sidecar = Sidecar.load(sidecar_path(ply))
     assert sidecar.teacher == TeacherConfig("clip", model=TINY, pretrained=str(weights)) and sidecar.texts is None
     query = Query(("a red mug",), ("table",))
-    assert torch.equal(ask(open_field(ply), query).scores, ask(open_field(run), query).scores)
+    assert torch.equal(search(open_field(ply), query).scores, search(open_field(run), query).scores)
 
 
 def test_any_words_will_do_and_the_usual_negatives_are_taken(run):
     field = open_field(run)
     assert field.vocabulary is None and field.knows("whatever")
-    asked, against = ask(field, Query(("mug",))), ask(field, Query(("mug",), DEFAULT_NEGATIVES))
+    asked, against = search(field, Query(("mug",))), search(field, Query(("mug",), DEFAULT_NEGATIVES))
     assert torch.equal(asked.scores, against.scores)
 
 
@@ -74,4 +74,4 @@ def test_a_picture_is_the_mean_of_its_map(run, weights, tmp_path):
     (features,) = open_tiny(weights).extract([view])
     torch.testing.assert_close(look_up(field, example), features.mean((1, 2)))
     expected = text_cosine(field.latents, features.mean((1, 2))[None], field.B)[:, 0]
-    torch.testing.assert_close(ask(field, Query(like=example)).scores, expected)
+    torch.testing.assert_close(search(field, Query(like=example)).scores, expected)

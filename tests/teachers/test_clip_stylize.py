@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_answers import NUM_CHAIR, write_asked_run
 from tiny_clip import TINY, cut_network, tiny_clip
-from tiny_run import TinyRun, make_gaussians, write_run
+from tiny_run import TinyRun, make_gaussians, open_field, write_run
 
 from gsdff import edit
 from gsdff.config.file import read_config, write_config
@@ -19,7 +19,6 @@ from gsdff.editing.stylize import open_judge, stylize
 from gsdff.editing.toml_file import read_edits, write_edits
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
-from gsdff.field.subject import open_subject
 from gsdff.io.ply import read_ply
 from gsdff.io.runs import load_run
 from gsdff.teachers.basis import Basis
@@ -62,7 +61,7 @@ def files_below(folder: Path) -> dict[Path, bytes]:
 
 @pytest.mark.parametrize("source", [None, ""])
 def test_the_loss_of_a_clip_falls(run, weights, source):
-    subject = open_subject(run.folder, "cpu", asks=False)
+    subject = open_field(run.folder)
     judge = open_judge(TINY, str(weights), "cpu")
     operation = Stylize("a wooden chair", source, steps=100, rate=0.02)
     _, account = subject.restyle(subject.gaussians, CHAIR, EditStep(operation, Selector(("chair",))), judge=judge)
@@ -87,13 +86,13 @@ def test_a_flag_stylizes_what_answers_and_its_record_makes_the_same_bytes_again(
 
 
 def test_held_out_photos_are_not_looked_at(run, weights, monkeypatch):
-    subject, seen = open_subject(run.folder, "cpu", asks=False), []
+    subject, seen = open_field(run.folder), []
 
     def spy(gaussians, mask, cameras, *rest, **options):
         seen.extend(cameras)
         return stylize(gaussians, mask, cameras, *rest, **options)
 
-    monkeypatch.setattr("gsdff.field.subject.stylize", spy)
+    monkeypatch.setattr("gsdff.field.field.stylize", spy)
     subject.restyle(subject.gaussians, CHAIR, EditStep(Stylize("red"), Selector(("chair",))), judge=None)
     assert list(map(id, seen)) == [id(subject.scene.views[i].camera) for i in subject.scene.train_ids]
     assert len(seen) == 8
@@ -147,7 +146,7 @@ def test_a_selection_that_no_view_sees_names_the_edit(door, run, weights, tmp_pa
 def test_a_ply_needs_its_photos(door, run, weights, tmp_path):
     ply = export_run(ExportArguments(run.folder))
     options = ("--edits", write_step(tmp_path / "e.toml"), "--clip-model", TINY, "--clip-pretrained", weights)
-    with pytest.raises(UserError, match="holds no photos to look from; name their folder with --data"):
+    with pytest.raises(UserError, match="holds no photos to look from; give their folder as `data`"):
         door(ply, *options)
     door(ply, *options, "--data", run.data, "--out", tmp_path / "a.ply")
     door(run.folder, *options, "--out", tmp_path / "b.ply")
@@ -165,7 +164,7 @@ def test_a_run_of_a_clip_teacher_is_stylized_by_that_clip_unless_another_is_name
     )
     cut_network(monkeypatch)
     for source in (folder, export_run(ExportArguments(folder))):
-        subject = open_subject(source, "cpu", asks=True)
+        subject = open_field(source)
         assert subject.open_judge(None, None).side == 32
         with pytest.raises(UserError, match=r"--clip-pretrained: 'nowhere.pt' is no file and no tag of .*gsdff-tiny"):
             subject.open_judge(None, "nowhere.pt")

@@ -13,8 +13,10 @@ from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError
 from gsdff.io.runs import RunFolder
 from gsdff.metrics import psnr
-from gsdff.training.report import Report, drop_lines_after, last_line, render_view
+from gsdff.render import render_view
+from gsdff.training.report import Report, drop_lines_after, last_line
 
+BLACK = (0.0, 0.0, 0.0)
 CONFIG = replace(TrainConfig(), log_every=2, picture_every=4)
 
 
@@ -52,7 +54,7 @@ def test_the_last_step_has_a_line_and_every_held_out_view(tmp_path):
     (line,) = read_lines(tmp_path)
     assert (line["step"], line["loss"]) == (3, 2.0) and line == last_line(tmp_path / "metrics.jsonl")
     scene = tiny_scene()
-    images = {i: render_view(tiny_gaussians(), scene.views[i], config) for i in scene.test_ids}
+    images = {i: render_view(tiny_gaussians(), scene.views[i], BLACK) for i in scene.test_ids}
     scores = [psnr(image, scene.views[i].target) for i, image in images.items()]
     assert line["heldout_psnr"] == pytest.approx(sum(scores) / len(scores))
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
@@ -68,7 +70,7 @@ def test_a_picture_shows_the_photo_beside_the_rendering(tmp_path):
         pixels = torch.from_numpy(np.array(picture.convert("RGB")))
     assert pixels.shape[0] == HEIGHT and pixels.shape[1] >= 2 * WIDTH
     assert torch.equal(pixels[:, :WIDTH], scene.views[0].image)
-    rendered = render_view(tiny_gaussians(), scene.views[0], CONFIG)
+    rendered = render_view(tiny_gaussians(), scene.views[0], BLACK)
     assert (pixels[:, -WIDTH:] / 255 - rendered).abs().max() <= 0.5 / 255 + 1e-6
 
 
@@ -134,4 +136,7 @@ def test_pictures_are_scored_over_white_where_training_is():
     view = tiny_scene().views[0]
     faint = replace(tiny_gaussians(), logit_opacities=torch.full((40,), -20.0))
     white = replace(CONFIG, dataset=replace(CONFIG.dataset, background="white"))
-    assert render_view(faint, view, white).min() > 0.99 and render_view(faint, view, CONFIG).max() < 0.01
+    assert (
+        render_view(faint, view, white.dataset.solid_background).min() > 0.99
+        and render_view(faint, view, BLACK).max() < 0.01
+    )

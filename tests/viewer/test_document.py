@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 from tiny_answers import NUM_CHAIR
+from tiny_run import open_field
 
 from gsdff import edit as edit_door
 from gsdff.editing.operations import Delete, Extract, Move, Recolor
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
-from gsdff.field.examples import OneGaussian, Seen
-from gsdff.field.query import Query, ask
+from gsdff.field.examples import Seen
+from gsdff.field.query import OneGaussian, Query
+from gsdff.field.search import search
 from gsdff.io.ply import write_ply
 from gsdff.viewer.document import Document
 from gsdff.viewer.saving import save_edits
@@ -63,7 +65,7 @@ def assert_unchanged(document: Document, before: tuple) -> None:
 )
 def test_a_question_selects_what_it_selects_at_the_door(document, tiny, query):
     document.ask(query)
-    found = ask(tiny.world.field, query)
+    found = search(tiny.world.field, query)
     assert 0 < len(found.selection) < 60
     assert torch.equal(document.selected, found.selected) and document.threshold == found.threshold
     assert torch.equal(document.scores, found.scores)
@@ -75,7 +77,7 @@ def test_what_has_no_features_is_never_selected(tiny):
     document = tiny.document()
     query = Query(like=OneGaussian(0), threshold=-0.5)  # their cosine, 0, is over it
     document.ask(query)
-    assert torch.equal(document.selected, ask(world.field, query).selected)
+    assert torch.equal(document.selected, search(world.field, query).selected)
     assert not document.selected[[2, 40]].any() and document.selected[0]
     document.set_threshold(-1.0)
     assert document.selected.sum() == 58
@@ -104,7 +106,7 @@ def test_the_threshold_of_a_question_that_adds_leaves_what_was_there(document):
 
 def test_classes_are_those_of_the_door(document, tiny):
     document.ask_classes(("wall", "lamp", "chair"))
-    assert torch.equal(document.labels, ask(tiny.world.field, Query(classes=("wall", "lamp", "chair"))).labels)
+    assert torch.equal(document.labels, search(tiny.world.field, Query(classes=("wall", "lamp", "chair"))).labels)
     assert document.labels[CHAIRS].unique().tolist() == [2] and document.labels[LAMPS].unique().tolist() == [1]
 
 
@@ -121,7 +123,7 @@ def test_a_name_the_field_does_not_know_changes_nothing(document):
 
 def test_a_scene_without_features_refuses_questions_and_can_be_edited(tiny):
     gaussians = replace(tiny.world.gaussians, features=None)
-    document = Document(gaussians, tiny.world.frame, None)
+    document = Document(gaussians, tiny.world.frame, replace(tiny.world.field, basis=None))
     with pytest.raises(UserError, match="no features"):
         document.ask(Query(positives=("chair",)))
     document.select(mask_of(1))
@@ -348,7 +350,7 @@ def assert_replays(tiny, tmp_path, monkeypatch):
 
     def check(document: Document, world: World = tiny.world) -> None:
         path = save_edits(world, document)
-        options = (world.subject.source, "--edits", path, "--out", tmp_path / "replayed.ply")
+        options = (world.field.source, "--edits", path, "--out", tmp_path / "replayed.ply")
         monkeypatch.setattr(sys, "argv", ["edit", *map(str, options)])
         edit_door.main()
         write_ply(tmp_path / "mine.ply", document.result())
@@ -411,7 +413,7 @@ def test_a_rim_goes_along_where_it_does_at_the_door(tiny, assert_replays, operat
     gaussians = tiny.world.gaussians
     gaussians.features[[0, 59]] = torch.tensor([0.7, 1.0, 0.0])
     write_ply(ply, gaussians)
-    world = open_world(ply, "cpu", data=None)
+    world = open_world(open_field(ply))
     document = Document(world.gaussians, world.frame, world.field)
     ask_text(document, "chair")
     document.set_threshold(0.5)

@@ -25,9 +25,8 @@ from gsdff.config.options import DataConfig, FeatureConfig, Stage1Config, Stage2
 from gsdff.data import load_scene
 from gsdff.editing.operations import Delete
 from gsdff.errors import UserError
-from gsdff.field.field import field_of_run
+from gsdff.field.field import Field, field_of_run
 from gsdff.field.query import Query
-from gsdff.field.subject import Subject
 from gsdff.io.runs import RunFolder, load_run
 from gsdff.training.report import Report
 from gsdff.training.start import first_gaussians
@@ -314,7 +313,7 @@ def test_a_run_without_a_teacher_ends_in_a_page_without_questions(open_run, show
     train(trainer, report, folder, live.advance)
     live.finish()
     (panel,) = live.server.open_panels
-    assert live.world.field is None and type(panel) is Panel
+    assert not live.world.field.has_features and type(panel) is Panel
     assert panel.tab.modes == ("colour", "depth", "opacity", "photo")
 
 
@@ -418,11 +417,11 @@ def test_a_document_answers_anew_for_the_gaussians_it_is_given(tiny_field):
     turned = latents[[1, 0, 0, 2]]
     more = field.gaussians.map(lambda tensor: tensor[[0, 0, 0, 0]])
     more = replace(more, features=turned)
-    document.rebase(more, field.with_gaussians(more))
+    document.rebase(more, replace(field, gaussians=more))
     assert document.selected.tolist() == [False, True, True, False] and document.threshold == threshold
     assert document.labels.tolist() == [1, 0, 0, 2] and len(document.shown.gaussians) == 4
     document.select(torch.ones(4, dtype=torch.bool))
-    document.rebase(more.map(lambda tensor: tensor[:2]), None)
+    document.rebase(more.map(lambda tensor: tensor[:2]), replace(field, basis=None))
     assert not document.selected.any() and document.asked is None and len(document.shown.gaussians) == 2
 
 
@@ -434,13 +433,13 @@ def tiny_field(open_run):
     field = field_of_run(load_run(folder.path), "cpu")
     latents = field.encode_text(NAMES) @ field.B
     three = field.gaussians.map(lambda tensor: tensor[:3])
-    return field.with_gaussians(replace(three, features=latents)), latents
+    return replace(field, gaussians=replace(three, features=latents)), latents
 
 
 def test_copies_of_a_field_share_what_was_read(tiny_field):
     field, _ = tiny_field
     teacher, vocabulary = field.teacher, field.vocabulary
-    copy = field.with_gaussians(field.gaussians.map(lambda tensor: tensor[:1]))
+    copy = replace(field, gaussians=field.gaussians.map(lambda tensor: tensor[:1]))
     assert copy.teacher is teacher and copy.vocabulary is vocabulary and len(copy.gaussians) == 1
 
 
@@ -509,7 +508,6 @@ def test_the_page_of_a_finished_run_stays_until_ctrl_c_which_is_no_failure(datas
 
 def test_a_world_that_is_finished_looks_words_up_without_waiting(open_run):
     trainer, folder, _ = open_run()
-    subject = Subject(folder.path, trainer.gaussians, None, None, None, None)
-    world = World(subject, [], WorldFrame(), folder.path)
+    world = World(Field(folder.path, trainer.gaussians), [], WorldFrame(), folder.path)
     with world.rendering, world.asking():
         pass

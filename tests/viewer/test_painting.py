@@ -8,11 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny_answers import NUM_CHAIR
+from tiny_run import open_field
 from tiny_world import look_at
 
 from gsdff.cameras import Camera
-from gsdff.field.examples import OneGaussian
-from gsdff.field.query import Query, answer
+from gsdff.field.query import OneGaussian, Query
+from gsdff.field.search import find
 from gsdff.io.pictures import heat, label_colors, label_palette, pca_colors, to_bytes
 from gsdff.io.runs import RunFolder
 from gsdff.render import render_depth, render_features, render_rgb
@@ -60,14 +61,14 @@ def test_modes_are_of_what_there_is(tiny, tmp_path):
         path.write_bytes(b"damaged")
     assert modes_of(world) == ALL_MODES[:-2]
     assert modes_of(replace(world, views=[])) == ALL_MODES[:-3]
-    assert modes_of(replace(world, subject=replace(world.subject, field=None))) == (*ALL_MODES[:4], "photo")
+    assert modes_of(replace(world, field=replace(world.field, basis=None))) == (*ALL_MODES[:4], "photo")
     gaussians = replace(world.gaussians, features=None)
-    subject = replace(world.subject, field=None, gaussians=gaussians)
-    assert modes_of(replace(world, subject=subject)) == (*ALL_MODES[:3], "photo")
+    field = replace(world.field, basis=None, gaussians=gaussians)
+    assert modes_of(replace(world, field=field)) == (*ALL_MODES[:3], "photo")
 
 
 def test_masks_and_maps_of_another_folder_are_found(tiny, tmp_path):
-    run = tiny.world.subject.run
+    run = tiny.world.field.run
     for name in ("features", "masks"):
         (tiny.run.folder / name).rename(tmp_path / f"cached_{name}")
     assert modes_of(tiny.world) == ALL_MODES[:-2]
@@ -76,8 +77,8 @@ def test_masks_and_maps_of_another_folder_are_found(tiny, tmp_path):
         features=replace(run.config.features, cache=tmp_path / "cached_features"),
         masks=replace(run.config.masks, cache=tmp_path / "cached_masks"),
     )
-    subject = replace(tiny.world.subject, run=replace(run, config=config))
-    assert modes_of(replace(tiny.world, subject=subject)) == ALL_MODES
+    field = replace(tiny.world.field, run=replace(run, config=config))
+    assert modes_of(replace(tiny.world, field=field)) == ALL_MODES
 
 
 @pytest.mark.parametrize("marks", [False, True])
@@ -125,7 +126,7 @@ def test_splat_colours_are_those_of_the_doors_pictures(tiny, document):
     world, shown = tiny.world, document.shown
     expected, _ = pca_colors(world.gaussians.features, world.pca)
     assert torch.equal(splat_colors(world, shown, "features", marks=False), expected)
-    low, high = document.asked.scale
+    low, high = document.asked.score_range
     expected = heat(((document.scores - low) / (high - low))[:, None])[:, 0] / 255
     assert torch.allclose(splat_colors(world, shown, "relevancy", marks=False), expected, atol=1e-6)
     expected = label_palette(3)[torch.where(torch.arange(60) < NUM_CHAIR, 2, 0)] / 255
@@ -183,8 +184,8 @@ def test_features_as_three_channels_are_the_colours_of_all_k(tiny, document):
 def test_relevancy_is_the_doors_heat_of_a_view(tiny, document, query):
     document.ask(query)
     view = tiny.world.views[2]
-    found = answer(tiny.world.field, document.asked, view)
-    low, high = found.scale
+    found = find(tiny.world.field, document.asked, view)
+    low, high = found.score_range
     expected = heat(found.answered * (found.scores - low) / max(high - low, 1e-6))
     assert not found.answered.all()  # black there, though 0 may be a high cosine
     assert_near(drawn(tiny, document, "relevancy", view.camera), expected, 2)
@@ -192,7 +193,7 @@ def test_relevancy_is_the_doors_heat_of_a_view(tiny, document, query):
 
 def test_relevancy_is_lit_where_it_is_over_the_threshold(tiny, document):
     view = tiny.world.views[2]
-    found = answer(tiny.world.field, document.asked, view)
+    found = find(tiny.world.field, document.asked, view)
     plain, marked = (drawn(tiny, document, "relevancy", view.camera, marks=marks) for marks in (False, True))
     assert found.selected.any() and torch.equal(marked[found.selected], plain[found.selected])
     dark = marked[~found.selected]
@@ -201,7 +202,7 @@ def test_relevancy_is_lit_where_it_is_over_the_threshold(tiny, document):
 
 def test_classes_are_the_doors_labels_of_a_view(tiny, document):
     view = tiny.world.views[2]
-    found = answer(tiny.world.field, document.classes, view)
+    found = find(tiny.world.field, document.classes, view)
     colors = label_colors(found.labels, label_palette(3)).float() / 255
     scene = render_rgb(document.shown.gaussians, view.camera).image.clamp(0, 1)
     assert set(found.labels.unique().tolist()) == {0, 2, 255}
@@ -307,9 +308,8 @@ def test_a_picture_is_a_contiguous_array(tiny, document):
 
 
 def test_a_white_run_is_drawn_on_white(tiny):
-    run = tiny.world.subject.run
-    config = replace(run.config, dataset=replace(run.config.dataset, background="white"))
-    world = replace(tiny.world, subject=replace(tiny.world.subject, run=replace(run, config=config)))
+    field = tiny.world.field
+    world = replace(tiny.world, field=replace(field, dataset=replace(field.dataset, background="white")))
     picture = paint(world, tiny.document().shown, "colour", look_at(world), marks=False)
     assert picture[0, 0].tolist() == [255] * 3
 
@@ -321,5 +321,5 @@ def test_the_colours_of_features_hold_still(tiny):
     second.hide()
     colors = splat_colors(tiny.world, first.shown, "features", marks=False)
     assert torch.equal(splat_colors(tiny.world, second.shown, "features", marks=False), colors[50:])
-    again = open_world(tiny.run.folder, "cpu", data=None)
+    again = open_world(open_field(tiny.run.folder))
     assert torch.equal(again.pca.directions, tiny.world.pca.directions)

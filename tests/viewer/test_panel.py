@@ -12,7 +12,7 @@ import torch
 from fake_client import FakeClient
 from read_video import read_video
 from tiny_answers import NUM_CHAIR
-from tiny_run import make_gaussians
+from tiny_run import make_gaussians, open_field
 
 from gsdff.cameras import Camera
 from gsdff.editing.operations import Delete, Move, Recolor
@@ -501,7 +501,7 @@ def test_what_is_saved_is_said_with_what_replays_it(page, tiny):
 def test_a_ply_without_features_has_no_questions_and_can_be_edited(open_page, tmp_path, generator, caplog):
     with caplog.at_level(logging.INFO, "gsdff"):
         write_ply(tmp_path / "other.ply", make_gaussians(generator))
-        page = open_page(open_world(tmp_path / "other.ply", "cpu", data=None))
+        page = open_page(open_world(open_field(tmp_path / "other.ply")))
     labels = {vars(handle).get("label") for handle in page.client.gui.added}
     assert not labels & {"Text", "Threshold", "Classes"} and page["Cameras"].visible is False
     assert [key for key in page.client.scene.listeners] == [("box", "shift"), ("box", "cmd/ctrl")]

@@ -63,7 +63,7 @@ def test_a_click_needs_features_and_something_to_see(tiny, camera):
     world = tiny.world
     shown = shown_of(tiny, gaussians_at([[0.0, 0.0, 2.0]]))
     with pytest.raises(UserError, match="box"):
-        latents_at(replace(world, subject=replace(world.subject, field=None)), shown, camera, (0.5, 0.5))
+        latents_at(replace(world, field=replace(world.field, basis=None)), shown, camera, (0.5, 0.5))
     with pytest.raises(UserError, match="box"):
         nothing = replace(shown, gaussians=shown.gaussians.map(lambda tensor: tensor[:0]))
         latents_at(world, nothing, camera, (0.5, 0.5))

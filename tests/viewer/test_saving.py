@@ -2,12 +2,13 @@
 
 import torch
 from tiny_answers import NUM_CHAIR
+from tiny_run import open_field
 from tiny_world import look_at
 
 from gsdff.editing.operations import Delete, Recolor, Selector
 from gsdff.editing.toml_file import read_edits
-from gsdff.field.field import open_field
-from gsdff.field.query import Query, ask
+from gsdff.field.query import Query
+from gsdff.field.search import search
 from gsdff.io.pictures import save_png
 from gsdff.io.ply import read_ply
 from gsdff.selection import Selection
@@ -73,4 +74,4 @@ def test_a_saved_scene_can_be_asked(tiny):
     document.edit(Delete())
     rest = save_scene(tiny.world, document, only_selected=False)
     assert torch.equal(read_ply(part).means, tiny.world.gaussians.means[:NUM_CHAIR])
-    assert len(ask(open_field(rest), Query(positives=("lamp",), threshold=0.5)).selection) == 30
+    assert len(search(open_field(rest), Query(positives=("lamp",), threshold=0.5)).selection) == 30

@@ -12,6 +12,7 @@ from fake_client import FakeClient
 
 from gsdff import view
 from gsdff.errors import UserError
+from gsdff.viewer import serve
 from gsdff.viewer import server as server_module
 from gsdff.viewer.server import MAX_TRIES, Address, Server, find_address
 
@@ -181,10 +182,10 @@ def test_the_door_serves_until_it_is_interrupted(door, tiny, monkeypatch, capsys
             raise KeyboardInterrupt
 
     port = find_address("127.0.0.1", 18080).port
-    monkeypatch.setattr(view, "threading", SimpleNamespace(Event=Interrupted))
+    monkeypatch.setattr(serve, "threading", SimpleNamespace(Event=Interrupted))
     with pytest.raises(KeyboardInterrupt):
         door(tiny.run.folder, "--port", port)
-    assert capsys.readouterr().out == f"{tiny.run.folder}: open http://127.0.0.1:{port} (Ctrl-C ends it)\n"
+    assert capsys.readouterr().out == f"{tiny.run.folder}: open http://127.0.0.1:{port} (Ctrl-C stops it)\n"
     assert "60 Gaussians on cpu: the browser draws splats, until the page says otherwise" in caplog.text
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import torch
 from fake_client import FakeClient
-from tiny_run import make_gaussians
+from tiny_run import make_gaussians, open_field
 
+from gsdff import view as door
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
+from gsdff.field.base import fit_frame
 from gsdff.io.ply import write_ply
 from gsdff.rotation import matrices_to_quats
 from gsdff.viewer.document import Document
 from gsdff.viewer.painting import modes_of, paint
-from gsdff.viewer.world import frame_of, make_camera, open_world
+from gsdff.viewer.world import make_camera, open_world
 
 
 def test_a_run_is_opened_with_photos_and_questions(tiny):
@@ -34,9 +36,10 @@ def test_a_ply_without_features_and_photos_can_be_looked_at_and_edited(tmp_path,
     gaussians.log_scales -= 1.5
     write_ply(path, gaussians)
     with caplog.at_level(logging.INFO, "gsdff"):
-        world = open_world(path, "cpu", data=None)
-    assert "no questions" in caplog.text and "no photos" in caplog.text
-    assert world.folder == tmp_path / "other_viewer" and world.field is None and world.names == () and world.pca is None
+        world = open_world(open_field(path))
+    assert "no queries" in caplog.text and "no photos" in caplog.text
+    assert world.folder == tmp_path / "other_viewer" and not world.field.has_features
+    assert world.names == () and world.pca is None
     assert world.nearest_view(world.first_camera) is None
     assert modes_of(world) == ("colour", "depth", "opacity")
     document = Document(world.gaussians, world.frame, world.field)
@@ -49,10 +52,10 @@ def test_a_ply_without_features_and_photos_can_be_looked_at_and_edited(tmp_path,
 def test_a_ply_that_can_be_asked_says_that_it_has_no_photos(tiny, tmp_path, caplog):
     path = export_run(ExportArguments(tiny.run.folder))
     with caplog.at_level(logging.INFO, "gsdff"):
-        world = open_world(path, "cpu", data=None)
-    assert "no photos" in caplog.text and "no questions" not in caplog.text
-    assert world.field is not None and world.views == [] and "photo" not in modes_of(world)
-    seen = open_world(path, "cpu", data=tiny.run.data)
+        world = open_world(open_field(path))
+    assert "no photos" in caplog.text and "no queries" not in caplog.text
+    assert world.field.has_features and world.views == [] and "photo" not in modes_of(world)
+    seen = open_world(open_field(path, data=tiny.run.data))
     assert len(seen.views) == 10 and seen.frame == tiny.world.frame
     assert torch.allclose(seen.views[3].camera.viewmat, tiny.world.views[3].camera.viewmat)
 
@@ -60,23 +63,23 @@ def test_a_ply_that_can_be_asked_says_that_it_has_no_photos(tiny, tmp_path, capl
 @pytest.mark.parametrize("data", [None, "nowhere"])
 def test_what_is_not_there_is_a_users_mistake(tmp_path, data):
     with pytest.raises(UserError, match="nothing here"):
-        open_world(tmp_path / "nothing here", "cpu", data=None if data is None else tmp_path / data)
+        open_field(tmp_path / "nothing here", data=None if data is None else tmp_path / data)
 
 
 def test_a_run_whose_photos_are_gone_is_shown_without_them(tiny, caplog):
     shutil.rmtree(tiny.run.data)
     with caplog.at_level("INFO", logger="gsdff"):
-        world = open_world(tiny.run.folder, "cpu", data=None)
+        world = open_world(open_field(tiny.run.folder))
     assert "no photos" in caplog.text and world.views == [] and world.frame == tiny.run.frame
     assert "photo" not in modes_of(world) and "colour" in modes_of(world)
     shown = Document(world.gaussians, world.frame, world.field).shown
     assert paint(world, shown, "colour", world.first_camera, marks=False).any()
 
 
-def test_photos_that_were_named_and_are_not_there_are_a_users_mistake(tiny, tmp_path):
+def test_photos_that_were_named_and_are_not_there_are_a_users_mistake(tiny, tmp_path, call):
     path = export_run(ExportArguments(tiny.run.folder))
     with pytest.raises(UserError, match="nowhere"):
-        open_world(path, "cpu", data=tmp_path / "nowhere")
+        call(door, path, "--data", tmp_path / "nowhere")
 
 
 def test_the_nearest_photo_is_near_and_looks_the_same_way(tiny):
@@ -134,14 +137,14 @@ def test_depths_are_those_in_the_middle_of_the_photos(tiny):
 
 
 @pytest.mark.parametrize("count", [1, 2, 60])
-def test_a_frame_of_any_scene_holds_most_of_it(generator, count):
+def test_a_fit_frame_any_scene_holds_most_of_it(generator, count):
     gaussians = make_gaussians(generator).map(lambda tensor: tensor[:count])
-    frame = frame_of(gaussians)
+    frame = fit_frame(gaussians)
     assert frame.scale > 0
     distances = frame.points_to_working(gaussians.means).norm(dim=1)
     assert (distances <= 1.0001).float().mean() >= 0.5
     invisible = replace(gaussians, logit_opacities=torch.full((count,), -9.0))
-    assert frame_of(invisible).scale > 0
+    assert fit_frame(invisible).scale > 0
 
 
 def test_standing_at_a_photos_place_shows_the_photo(tiny):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 from tiny_answers import write_asked_run
-from tiny_run import TinyRun
+from tiny_run import TinyRun, open_field
 
 from gsdff.cameras import Camera
 from gsdff.io.runs import RunFolder
@@ -30,10 +30,10 @@ class TinyWorld:
 def write_world(root: Path, generator: torch.Generator) -> TinyWorld:
     """`write_asked_run` with teacher maps and masks of its training views."""
     run = write_asked_run(root, generator)
-    world = open_world(run.folder, "cpu", data=None)
+    world = open_world(open_field(run.folder))
     (run.folder / "features").mkdir()
     RunFolder(run.folder).masks.mkdir()
-    for i in world.subject.scene.train_ids:
+    for i in world.field.scene.train_ids:
         view = world.views[i]
         latents = torch.randn(11, 15, 3, generator=generator)
         latents[0] = 0  # the teacher says nothing there

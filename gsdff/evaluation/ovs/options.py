@@ -6,7 +6,7 @@ from typing import Literal
 
 from gsdff.errors import UserError
 
-OvsProtocol = Literal["lerf-ovs", "3d-ovs"]
+OvsBenchmark = Literal["lerf-ovs", "3d-ovs"]
 
 
 @dataclass(frozen=True)

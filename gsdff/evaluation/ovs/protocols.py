@@ -29,13 +29,16 @@ from tqdm import tqdm
 import gsdff
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.labels import LerfFrame, MaskFrame, find_views, read_3d_ovs, read_lerf_ovs
-from gsdff.evaluation.ovs.options import OvsOptions, OvsProtocol
+from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
 from gsdff.evaluation.ovs.report import describe_3d_ovs, describe_lerf_ovs, save_classes, save_found
 from gsdff.evaluation.ovs.scores import find, iou, is_hit, stretch
-from gsdff.evaluation.run import FOLDER
-from gsdff.field.field import Field, open_field
-from gsdff.field.query import Answer, Asked, Query, answer, prepare, show
+from gsdff.evaluation.run import evaluation_folder
+from gsdff.field import search
+from gsdff.field.base import FieldBase
+from gsdff.field.hit import Hit
+from gsdff.field.query import Query
 from gsdff.field.relevancy import DEFAULT_NEGATIVES, lerf_relevancy
+from gsdff.field.search import PreparedQuery, prepare
 from gsdff.files import whole_file
 from gsdff.latents import text_cosine
 from gsdff.render import render_features
@@ -48,48 +51,42 @@ LISTED = 30
 """As many known names an error spells out."""
 
 
-def evaluate_ovs(
-    source: Path,
-    protocol: OvsProtocol,
-    labels: Path,
-    *,
-    options: OvsOptions | None = None,
-    data: Path | None = None,
-    device: str = "cpu",
+def score_ovs(
+    field: FieldBase, benchmark: OvsBenchmark, labels: str | Path, *, options: OvsOptions | None = None
 ) -> tuple[dict[str, Any], Path]:
-    """Scores of a run or a PLY on labelled photos, and the JSON file that has them; pictures are in the folder beside.
+    """Scores of a field on labelled photos, and the JSON file that has them; pictures are in the folder beside.
 
-    `data` as `open_field` takes it. Raises `UserError` before anything is rendered for labels that cannot be read, go
-    with no photo, or name what the field cannot be asked for.
+    Raises `UserError` before anything is rendered for labels that cannot be read, that belong to no photo, or that
+    name something the field does not know.
     """
-    options = options or OvsOptions()
-    frames = READERS[protocol](labels)
-    field = open_field(source, device, data=data)
+    options, labels = options or OvsOptions(), Path(labels)
+    frames = READERS[benchmark](labels)
+    field.require_features()
     names = _names(frames)
     _check_names(field, names, labels)
     views = find_views(frames, field.scene)
-    out = source.with_name(f"{source.stem}_{FOLDER}") if source.is_file() else source / FOLDER
-    score = score_lerf_ovs if protocol == "lerf-ovs" else score_3d_ovs
+    out = evaluation_folder(field.source)
+    score = score_lerf_ovs if benchmark == "lerf-ovs" else score_3d_ovs
     with torch.no_grad():
-        scores = score(field, frames, views, options, out / protocol)
+        scores = score(field, frames, views, options, out / benchmark)
     held_out = {field.scene.views[i].name for i in field.scene.test_ids}
     result = {
         "gsdff": gsdff.__version__,
-        "source": str(source),
+        "source": str(field.source),
         "labels": str(labels),
         "protocol": scores.pop("protocol"),
         "options": asdict(options),
         "num_frames": len(frames),
         "num_frames_held_out": sum(view.name in held_out for view in views),
     } | scores
-    path = out / f"{protocol}.json"
+    path = out / f"{benchmark}.json"
     with whole_file(path) as partial:
         partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return result, path
 
 
 def score_lerf_ovs(
-    field: Field, frames: Sequence[LerfFrame], views: Sequence[View], options: OvsOptions, out: Path
+    field: FieldBase, frames: Sequence[LerfFrame], views: Sequence[View], options: OvsOptions, out: Path
 ) -> dict[str, Any]:
     """2D and 3D scores by category and frame; a picture of each pair goes into `out`."""
     names = _names(frames)
@@ -100,7 +97,7 @@ def score_lerf_ovs(
     for frame, view in tqdm(pairs, desc="lerf-ovs", unit="frame"):
         size = view.camera.width, view.camera.height
         truths, boxes = frame.masks(*size), frame.scaled_boxes(*size)
-        latents = field.render(view)
+        latents = field.blend(view)
         rows[view.name] = {}
         for name, truth in truths.items():
             found = find(_relevancy(field, latents, asked[name]), options, size[0] / frame.width)
@@ -124,7 +121,7 @@ def score_lerf_ovs(
 
 
 def score_3d_ovs(
-    field: Field, frames: Sequence[MaskFrame], views: Sequence[View], options: OvsOptions, out: Path
+    field: FieldBase, frames: Sequence[MaskFrame], views: Sequence[View], options: OvsOptions, out: Path
 ) -> dict[str, Any]:
     """Scores of all classes in every labelled view; a picture of each goes into `out`."""
     classes = tuple(frames[0].files)
@@ -136,10 +133,10 @@ def score_3d_ovs(
         masks = frame.masks(view.camera.width, view.camera.height)
         truth = torch.stack([masks[name] for name in classes])
         if competing is not None:
-            labels = answer(field, competing, view).labels
+            labels = search.find(field, competing, view).labels
             found = torch.stack([labels == i for i in range(len(classes))]).cpu()
         else:
-            latents = field.render(view)
+            latents = field.blend(view)
             scale = view.camera.width / frame.width
             found = [find(_relevancy(field, latents, asked[name]), options, scale).mask for name in classes]
             found = torch.stack(found).cpu()
@@ -170,7 +167,7 @@ def _names(frames: Sequence[LerfFrame | MaskFrame]) -> list[str]:
     return list(dict.fromkeys(name for frame in frames for name in frame.names))
 
 
-def _check_names(field: Field, names: Sequence[str], labels: Path) -> None:
+def _check_names(field: FieldBase, names: Sequence[str], labels: Path) -> None:
     unknown = [name for name in names if not field.knows(name)]
     if not unknown:
         return
@@ -184,19 +181,19 @@ def _check_names(field: Field, names: Sequence[str], labels: Path) -> None:
     )
 
 
-def _ask_for(field: Field, name: str, options: OvsOptions) -> Asked:
+def _ask_for(field: FieldBase, name: str, options: OvsOptions) -> PreparedQuery:
     # the threshold is not read: that of a stretched score depends on all of them
     return prepare(field, Query((name,), method="lerf", temperature=options.temperature, threshold=0.5))
 
 
-def _relevancy(field: Field, latents: Float[Tensor, "*S K"], asked: Asked) -> Float[Tensor, "*S"]:
+def _relevancy(field: FieldBase, latents: Float[Tensor, "*S K"], asked: PreparedQuery) -> Float[Tensor, "*S"]:
     temperature = asked.query.temperature
     return lerf_relevancy(latents, asked.positives, asked.negatives, field.B, temperature=temperature).nan_to_num()
 
 
-def _select(field: Field, asked: Mapping[str, Asked], options: OvsOptions) -> dict[str, Answer]:
+def _select(field: FieldBase, asked: Mapping[str, PreparedQuery], options: OvsOptions) -> dict[str, Hit]:
     """The Gaussians that answer to each name."""
-    answers = {name: answer(field, question) for name, question in asked.items()}
+    answers = {name: search.find(field, question) for name, question in asked.items()}
     if options.select == "argmax":
         cosines = text_cosine(field.latents, torch.cat([question.positives for question in asked.values()]), field.B)
         best = cosines.nan_to_num(-1).argmax(-1)
@@ -209,16 +206,16 @@ def _select(field: Field, asked: Mapping[str, Asked], options: OvsOptions) -> di
     }
 
 
-def _cover(field: Field, found: Answer, view: View, options: OvsOptions) -> Bool[Tensor, "H W"]:
+def _cover(field: FieldBase, found: Hit, view: View, options: OvsOptions) -> Bool[Tensor, "H W"]:
     """The pixels that show the Gaussians selected."""
     if options.occlusion == "scene":
-        return show(field, found, view).selected
+        return found.in_view(view).selected
     alone = field.gaussians.map(lambda tensor: tensor[found.selected]).to_working_frame(field.scene.frame)
     drawn = render_features(alone, view.camera.to(field.device))
     return drawn.alpha[..., 0] > options.alpha
 
 
-def _say_negatives(field: Field, asked: Mapping[str, Asked]) -> str:
+def _say_negatives(field: FieldBase, asked: Mapping[str, PreparedQuery]) -> str:
     if all(map(field.knows, DEFAULT_NEGATIVES)):
         return ", ".join(DEFAULT_NEGATIVES)
     count = len(next(iter(asked.values())).negatives)

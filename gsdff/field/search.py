@@ -1,0 +1,188 @@
+"""Search of a field, per Gaussian ("3d") or per pixel of a view ("2d").
+
+    query = Query("mug", negatives="table")
+    search(field, query)                           # scores [N]: of every Gaussian's own latents
+    search(field, query, field.find_view("0003"))  # scores [H, W]: of latents that are rendered first
+
+2D is what the field was trained for, and takes occlusion into account as a photo does. 3D tells which Gaussians fit,
+hidden ones too, and is what can be cut out; `Hit.in_view` draws it in a view.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from gsdff.errors import UserError
+from gsdff.field.base import FieldBase
+from gsdff.field.examples import look_up
+from gsdff.field.hit import Hit, is_positive
+from gsdff.field.query import Query
+from gsdff.field.relevancy import (
+    DEFAULT_NEGATIVES,
+    classify,
+    lerf_relevancy,
+    relevancy,
+    suggest_likeness,
+    suggest_threshold,
+)
+from gsdff.gaussians import Gaussians
+from gsdff.latents import MIN_NORM, text_cosine
+from gsdff.scene import View
+from gsdff.selection import Selection
+from gsdff.words import fold
+
+log = logging.getLogger("gsdff")
+
+RIM_SHARE = 0.01
+"""Scores below this share of the threshold are clearly something else, and no part of a rim."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedQuery:
+    """A query with its words and its example as vectors."""
+
+    query: Query
+    positives: Float[Tensor, "P T"]
+    """For classes, all of them."""
+    negatives: Float[Tensor, "M T"]
+    """Empty for classes and cosines."""
+    threshold: float | None = None
+    """None for classes."""
+    score_range: tuple[float, float] = (0.0, 1.0)
+    """Lowest and highest score that pictures show: all but the outermost thousandth of the Gaussians'."""
+    known: tuple[Tensor, Tensor] | None = None
+    """Latents that were scored to find the threshold, and their scores; None for classes."""
+
+
+def search(field: FieldBase, query: Query, view: View | None = None) -> Hit:
+    """Scores of every pixel of `view`, or of every Gaussian without one.
+
+    Raises `UserError` for names that the field does not know and for examples that are not there.
+    """
+    return find(field, prepare(field, query), view)
+
+
+@torch.no_grad()
+def prepare(field: FieldBase, query: Query) -> PreparedQuery:
+    """Looks words and example up once, for any number of views."""
+    if query.like is not None:
+        positives = look_up(field, query.like)[None]
+    else:
+        positives = field.encode_text(tuple(query.classes or query.positives), tuple(query.prompts))
+    has_negatives = query.chosen_method in ("relevancy", "lerf")
+    negatives = _negatives(field, query, positives) if has_negatives else positives.new_zeros(0, positives.shape[1])
+    prepared = PreparedQuery(query, positives, negatives)
+    return prepared if query.classes else _with_threshold(field, prepared)
+
+
+@torch.no_grad()
+def find(field: FieldBase, prepared: PreparedQuery, view: View | None = None) -> Hit:
+    """`search` with a query that is prepared."""
+    latents = field.latents if view is None else field.blend(view)
+    answered = _is_something(latents)
+    if not answered.any():
+        where = f"in {view.name}; is that a photo of this scene?" if view is not None else "in its Gaussians"
+        raise UserError(f"{field.source}: there are no features to score {where}")
+    if prepared.known is not None and latents is prepared.known[0]:
+        scores, cosines = prepared.known[1], None
+    else:
+        scores, cosines = score(field, prepared, latents)
+    hit = Hit(
+        field,
+        prepared.query,
+        "3d" if view is None else "2d",
+        scores,
+        answered,
+        answered,
+        prepared.threshold,
+        prepared.score_range,
+        view=view,
+    )
+    if cosines is not None:
+        labels = classify(cosines, answered)
+        return replace(hit, selected=is_positive(prepared.query, labels), labels=labels)
+    assert prepared.threshold is not None, "only classes have none"
+    return replace(hit, selected=answered & (scores >= prepared.threshold))
+
+
+def find_with_rim(field: FieldBase, gaussians: Gaussians, prepared: PreparedQuery, *, rim: bool) -> Selection:
+    """Gaussians that fit a query: the field's own, or those that edits made of them.
+
+    With their rim (`Selection.with_rim`) if wanted, except for cosines: a low cosine does not say that something else
+    is shown.
+    """
+    hit = find(replace(field, gaussians=gaussians), prepared)
+    if not rim or prepared.query.chosen_method == "cosine":
+        return hit.selection
+    assert prepared.threshold is not None, "only classes have none"
+    possible = Selection.from_scores(hit.scores, RIM_SHARE * prepared.threshold)
+    return hit.selection.with_rim(gaussians.means, possible)
+
+
+def score(field: FieldBase, prepared: PreparedQuery, latents: Float[Tensor, "*S K"]) -> tuple[Tensor, Tensor | None]:
+    """Scores of latents [*S], and the cosines [*S, Q] of classes that compete."""
+    query = prepared.query
+    if query.chosen_method in ("relevancy", "lerf"):
+        score_of = relevancy if query.chosen_method == "relevancy" else lerf_relevancy
+        vectors = prepared.positives, prepared.negatives
+        return score_of(latents, *vectors, field.B, temperature=query.temperature), None
+    cosines = text_cosine(latents, prepared.positives, field.B)
+    return cosines.amax(-1), cosines if query.classes else None
+
+
+def _is_something(latents: Float[Tensor, "*S K"]) -> Bool[Tensor, "*S"]:
+    """Whether there is a feature; NaN is one, so that it shows in the scores (`gsdff.field.relevancy`)."""
+    return ~(latents.norm(dim=-1) < MIN_NORM)
+
+
+def _with_threshold(field: FieldBase, prepared: PreparedQuery) -> PreparedQuery:
+    scores = score(field, prepared, field.latents)[0]
+    counted = scores[_is_something(field.latents) & scores.isfinite()]
+    if not len(counted):
+        raise UserError(f"{field.source}: none of its {len(field.gaussians):,} Gaussians has features to score")
+    threshold = prepared.query.threshold
+    if threshold is None:
+        is_likeness = prepared.query.like is not None and prepared.query.chosen_method == "cosine"
+        threshold = (suggest_likeness if is_likeness else suggest_threshold)(counted)
+    left_out = len(counted) // 1000
+    low, high = (float(counted.kthvalue(rank).values) for rank in (1 + left_out, len(counted) - left_out))
+    return replace(prepared, threshold=threshold, score_range=(low, high), known=(field.latents, scores))
+
+
+def _negatives(field: FieldBase, query: Query, positives: Float[Tensor, "P T"]) -> Float[Tensor, "M T"]:
+    prompts = tuple(query.prompts)
+    named = field.encode_text(tuple(query.negatives), prompts) if query.negatives else positives[:0]
+    if query.only_negatives or query.like is not None:
+        return named
+    return torch.cat([named, _default_negatives(field, query, positives, prompts)]).unique(dim=0)
+
+
+def _default_negatives(
+    field: FieldBase, query: Query, positives: Float[Tensor, "P T"], prompts: Sequence[str]
+) -> Float[Tensor, "M T"]:
+    asked = {fold(name) for name in query.positives}
+    if all(map(field.knows, DEFAULT_NEGATIVES)):
+        names = [name for name in DEFAULT_NEGATIVES if name not in asked]
+        if not (names or query.negatives):
+            raise UserError(f"`negatives`: expected some, as all of {', '.join(DEFAULT_NEGATIVES)} are searched for")
+        return field.encode_text(names, prompts) if names else positives[:0]
+    vocabulary = field.vocabulary
+    assert vocabulary is not None, "a field without a vocabulary knows all words"
+    vectors = torch.stack([*vocabulary.vectors.values()]).to(field.device).unique(dim=0)
+    # two names of one thing have one vector
+    others = vectors[~(vectors[:, None] == positives).all(-1).any(1)]
+    if not (len(others) or query.negatives):
+        raise UserError(f"{field.source}: knows nothing else to compare with; use `method` cosine")
+    _log_once(
+        f"{field.source}: compared with its other {len(others)} names, as it does not know "
+        f"{', '.join(DEFAULT_NEGATIVES)}; `negatives` with `only_negatives` chooses others"
+    )
+    return others
+
+
+_log_once = cache(log.info)
