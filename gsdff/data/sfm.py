@@ -57,7 +57,7 @@ def reconstruct(images: Path, model: Path, *, matcher: str, max_size: int, camer
     }  # fmt: skip
     model.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".prepare-", dir=model.parent) as folder:
-        with closing(Progress(len(photos))) as progress:
+        with closing(ColmapProgress(len(photos))) as progress:
             answer = run_worker("reconstruct", request, Path(folder), progress.read)
         if answer["model"] is None:
             raise UserError(
@@ -71,7 +71,7 @@ def reconstruct(images: Path, model: Path, *, matcher: str, max_size: int, camer
     )
 
 
-class Progress:
+class ColmapProgress:
     """One bar for the three phases, moved by the lines that COLMAP logs; a line it does not know moves nothing."""
 
     FEATURES = re.compile(r"Processed file \[\d+/\d+\]")

@@ -18,11 +18,10 @@ from gsdff.evaluation.scores import MIN_OPACITY, Answer, FeatureScores, enlarge
 from gsdff.field.relevancy import classify
 from gsdff.io.pictures import fit_pca
 from gsdff.io.runs import LoadedRun, RunFolder
-from gsdff.latents import encode, teacher_cosine, text_cosine
+from gsdff.latents import Basis, encode, teacher_cosine, text_cosine
 from gsdff.render import render_depth, render_features
 from gsdff.scene import Scene, View
 from gsdff.teachers import Teacher, open_teacher
-from gsdff.teachers.basis import Basis
 
 
 @torch.no_grad()

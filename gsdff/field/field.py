@@ -23,11 +23,10 @@ from gsdff.gaussians import Gaussians
 from gsdff.io.ply import read_ply
 from gsdff.io.runs import LoadedRun, RunFolder, check_poses, load_run
 from gsdff.io.sidecar import SETTINGS, Sidecar, sidecar_path
-from gsdff.latents import MIN_NORM
+from gsdff.latents import MIN_NORM, Basis
 from gsdff.render import render_features
 from gsdff.scene import Scene, View
 from gsdff.teachers import ENCODES_WORDS, READS_SCENE, Teacher, open_teacher
-from gsdff.teachers.basis import Basis
 from gsdff.teachers.texts import TextVectors
 
 log = logging.getLogger("gsdff")

@@ -1,6 +1,6 @@
 """The file beside a PLY that says what its latents mean: their basis, and how words become vectors in its space.
 
-`<stem>.basis.safetensors` is a `gsdff.teachers.basis.Basis` with entries of its own, so whatever reads a basis reads
+`<stem>.basis.safetensors` is a `gsdff.latents.Basis` with entries of its own, so whatever reads a basis reads
 this too.
 """
 
@@ -17,7 +17,7 @@ from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.files import save_tensors
 from gsdff.gaussians import RasterizeMode
-from gsdff.teachers.basis import FORMAT, Basis
+from gsdff.latents import BASIS_FORMAT, Basis
 
 BASIS_SUFFIX = ".basis.safetensors"
 SETTINGS = ("model", "checkpoint", "pretrained")
@@ -45,7 +45,7 @@ class Sidecar:
         """Writes a .safetensors file in one step."""
         tensors = {"B": self.basis.B.contiguous().cpu()}
         metadata = {
-            "format": FORMAT,
+            "format": BASIS_FORMAT,
             "energy": repr(self.basis.energy),
             "teacher": self.basis.teacher,
             "fingerprint": self.basis.fingerprint,

@@ -56,15 +56,15 @@ def rasterization(
             sh_degree=sh_degree, backgrounds=backgrounds, render_mode=render_mode, absgrad=absgrad,
             rasterize_mode=rasterize_mode, **options,
         )  # fmt: skip
-    from gsdff.render.cpu import Lens, rasterization_cpu
+    from gsdff.render.cpu import ProjectionSettings, rasterization_cpu
 
     if backgrounds is not None and "D" in render_mode:
         empty = torch.zeros(len(backgrounds), 1)
         backgrounds = torch.cat([backgrounds, empty], dim=-1) if "RGB" in render_mode else empty
     depth_mode = "none" if render_mode == "RGB" else "append" if "RGB" in render_mode else "only"
-    lens = Lens(width, height, **options, antialiased=rasterize_mode == "antialiased")
+    settings = ProjectionSettings(width, height, **options, antialiased=rasterize_mode == "antialiased")
     renders, alphas, meta = rasterization_cpu(
-        means, quats, scales, opacities, colors, viewmats, Ks, lens,
+        means, quats, scales, opacities, colors, viewmats, Ks, settings,
         sh_degree=sh_degree, depth_mode=depth_mode, backgrounds=backgrounds, absgrad=absgrad,
     )  # fmt: skip
     if "ED" in render_mode:

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gsdff.smoothing import torch_filters
-from gsdff.smoothing.checks import check_map, check_segments
 
 
 def segment_blur(
@@ -66,6 +65,21 @@ def gaussian_blur(Z: Float[Tensor, "H W K"], *, window: int, sigma: float) -> Fl
     """Gaussian blur, normalised at the borders. Differentiable in `Z`; `window` (odd) and `sigma` are in pixels."""
     _check(Z, window, sigma=sigma)
     return _Average.apply(Z, None, window, sigma, 1.0)
+
+
+def check_map(Z: Tensor) -> None:
+    """ValueError for anything but a float map [H, W, K]."""
+    if Z.ndim != 3 or not Z.is_floating_point():
+        raise ValueError(f"a feature map is floats of shape (H, W, K), got {Z.dtype} of shape {tuple(Z.shape)}")
+
+
+def check_segments(segments: Tensor, Z: Tensor) -> None:
+    """ValueError for anything but integers [H, W] as large as the map."""
+    if segments.shape != Z.shape[:2] or segments.is_floating_point() or segments.is_complex():
+        raise ValueError(
+            f"segments must be integers of shape {tuple(Z.shape[:2])}, "
+            f"got {segments.dtype} of shape {tuple(segments.shape)}"
+        )
 
 
 def _check(Z: Tensor, window: int, **sigmas: float) -> None:

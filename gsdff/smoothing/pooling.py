@@ -7,8 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gsdff.smoothing.checks import check_map, check_segments
-from gsdff.smoothing.filters import segment_shares
+from gsdff.smoothing.filters import check_map, check_segments, segment_shares
 
 
 def segment_mean(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"]) -> Float[Tensor, "H W K"]:

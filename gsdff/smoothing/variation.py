@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gsdff.smoothing.checks import check_map, check_segments
+from gsdff.smoothing.filters import check_map, check_segments
 
 
 def total_variation(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"] | None = None) -> Float[Tensor, ""]:

@@ -21,9 +21,9 @@ from gsdff.evaluation.report import features_table
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import GAP, TITLE_HEIGHT
 from gsdff.io.runs import LoadedRun
+from gsdff.latents import Basis
 from gsdff.render import render_features
 from gsdff.scene import Scene
-from gsdff.teachers.basis import Basis
 
 WIDTH, HEIGHT = 26, 18
 TEXT = torch.eye(5)[:3]  # road, sky, car

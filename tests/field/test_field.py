@@ -14,7 +14,7 @@ from gsdff.export import ExportArguments, export_run
 from gsdff.field.field import open_field
 from gsdff.io.ply import read_ply, write_ply
 from gsdff.io.sidecar import Sidecar, sidecar_path
-from gsdff.teachers.basis import Basis
+from gsdff.latents import Basis
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from gsdff.field.field import open_field
 from gsdff.field.query import Query, ask
 from gsdff.field.relevancy import DEFAULT_NEGATIVES
 from gsdff.io.sidecar import Sidecar, sidecar_path
-from gsdff.latents import text_cosine
-from gsdff.teachers.basis import Basis
+from gsdff.latents import Basis, text_cosine
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from gsdff.export import ExportArguments, export_run
 from gsdff.field.subject import open_subject
 from gsdff.io.ply import read_ply
 from gsdff.io.runs import load_run
-from gsdff.teachers.basis import Basis
+from gsdff.latents import Basis
 
 CHAIR = torch.arange(60) < NUM_CHAIR
 

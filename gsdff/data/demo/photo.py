@@ -39,19 +39,19 @@ class Viewpoint:
 
 
 @dataclass(frozen=True)
-class Photo:
+class TracedPhoto:
     """A picture and what each pixel's centre shows."""
 
     image: Tensor
     """[H, W, 3] uint8 sRGB"""
     surface_ids: Tensor
-    """[H, W] indices into the stage's surfaces"""
+    """[H, W] indices into the room's surfaces"""
     points: Tensor
     """[H, W, 3] where the centre's ray meets the surface, world"""
 
 
 @dataclass(frozen=True)
-class Stage:
+class LitRoom:
     """All surfaces, walls first, and the light on them."""
 
     walls: list[Wall]
@@ -63,7 +63,7 @@ class Stage:
         """In the order of surface ids."""
         return [*self.walls, *self.solids]
 
-    def photograph(self, viewpoint: Viewpoint) -> Photo:
+    def photograph(self, viewpoint: Viewpoint) -> TracedPhoto:
         """One anti-aliased photo."""
         images, ids, points = [], [], []
         num_rows = max(1, _RAYS // (len(_SAMPLES) * viewpoint.width))
@@ -79,7 +79,9 @@ class Stage:
             points.append(where[:, :centres].T)
         shape = (viewpoint.height, viewpoint.width)
         image = (torch.cat(images) * 255 + 0.5).clamp(0, 255).byte()
-        return Photo(image.reshape(*shape, 3), torch.cat(ids).reshape(shape), torch.cat(points).reshape(*shape, 3))
+        return TracedPhoto(
+            image.reshape(*shape, 3), torch.cat(ids).reshape(shape), torch.cat(points).reshape(*shape, 3)
+        )
 
     def _radiance(self, points: Tensor, directions: Tensor, hits: Hits) -> Tensor:
         """Linear light [3, P] that comes from the surfaces met."""

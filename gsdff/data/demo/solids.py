@@ -79,7 +79,7 @@ class Wall:
 
 
 @dataclass(frozen=True)
-class Pose:
+class Placement:
     """Where a modelling function puts its object: on the table at (x, y), or `z` above the floor."""
 
     x: float
@@ -88,6 +88,6 @@ class Pose:
     degrees: float = 0.0
 
     @property
-    def place(self) -> dict:
+    def kwargs(self) -> dict:
         """The two arguments of `Solid` it stands for."""
         return {"origin": (self.x, self.y, self.z), "yaw": math.radians(self.degrees)}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gsdff.data.demo.furniture import furniture
 from gsdff.data.demo.light import Lighting
-from gsdff.data.demo.photo import Stage, Viewpoint
+from gsdff.data.demo.photo import LitRoom, Viewpoint
 from gsdff.data.demo.room import TABLE_TOP, rug, table, walls, window
 from gsdff.data.demo.still_life import still_life
 
@@ -57,10 +57,10 @@ CATEGORIES = (
 
 
 @dataclass(frozen=True)
-class World:
+class DemoWorld:
     """What can be photographed, and what each of its surfaces is called."""
 
-    stage: Stage
+    room: LitRoom
     instance_names: tuple[str, ...]
     """Objects in the order of instance ids, which start at 1."""
     instance_ids: Tensor
@@ -74,18 +74,18 @@ class World:
         return CATEGORIES[self.category_ids[surface]].name
 
 
-def build_world() -> World:
+def build_world() -> DemoWorld:
     """Models the scene and bakes its light."""
     on_table = [*table(), *still_life(TABLE_TOP)]
     around = [rug(), *window(), *furniture()]
-    stage = Stage(walls(), [*on_table, *around], Lighting.of(on_table, around, TABLE_TOP))
-    names = tuple(dict.fromkeys(surface.name for surface in stage.surfaces))
+    room = LitRoom(walls(), [*on_table, *around], Lighting.of(on_table, around, TABLE_TOP))
+    names = tuple(dict.fromkeys(surface.name for surface in room.surfaces))
     categories = [category.name for category in CATEGORIES]
-    return World(
-        stage,
+    return DemoWorld(
+        room,
         names,
-        torch.tensor([names.index(surface.name) + 1 for surface in stage.surfaces]),
-        torch.tensor([categories.index(surface.category) for surface in stage.surfaces], dtype=torch.uint8),
+        torch.tensor([names.index(surface.name) + 1 for surface in room.surfaces]),
+        torch.tensor([categories.index(surface.category) for surface in room.surfaces], dtype=torch.uint8),
     )
 
 

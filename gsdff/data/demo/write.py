@@ -16,8 +16,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.data.demo.model import sample_points, write_model
-from gsdff.data.demo.photo import Photo
-from gsdff.data.demo.world import CATEGORIES, World, build_world, viewpoints
+from gsdff.data.demo.photo import TracedPhoto
+from gsdff.data.demo.world import CATEGORIES, DemoWorld, build_world, viewpoints
 from gsdff.errors import UserError
 from gsdff.scene import HOLD_OUT_EVERY
 
@@ -84,7 +84,7 @@ def _write(folder: Path, settings: dict, names: list[str]) -> None:
         bar = tqdm(total=len(places), desc="demo scene", unit="view")
         bar.refresh()
         world = build_world()
-        for index, photo in enumerate(workers.map(world.stage.photograph, places)):
+        for index, photo in enumerate(workers.map(world.room.photograph, places)):
             _write_images(folder, names[index], photo, world)
             if index % HOLD_OUT_EVERY:
                 seen.append((photo.points, photo.image, places[index].centre))
@@ -96,7 +96,7 @@ def _write(folder: Path, settings: dict, names: list[str]) -> None:
     (folder / _SETTINGS_FILE).write_text(json.dumps(settings) + "\n")
 
 
-def _write_images(folder: Path, name: str, photo: Photo, world: World) -> None:
+def _write_images(folder: Path, name: str, photo: TracedPhoto, world: DemoWorld) -> None:
     labels = world.category_ids[photo.surface_ids]
     instances = world.instance_ids[photo.surface_ids]
     Image.fromarray(photo.image.numpy()).save(folder / "images" / name)
@@ -104,7 +104,7 @@ def _write_images(folder: Path, name: str, photo: Photo, world: World) -> None:
     Image.fromarray(instances.numpy().astype(np.uint16)).save(folder / "instances" / name)
 
 
-def _write_names(folder: Path, world: World) -> None:
+def _write_names(folder: Path, world: DemoWorld) -> None:
     """classes.json, objects.json and README.txt."""
     classes = [
         {"id": index, "name": category.name, "text_query": category.text_query, "color": list(category.color)}
