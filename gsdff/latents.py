@@ -1,8 +1,8 @@
-"""The algebra that buys T dimensions at the price of K.
+"""Latent features: T-dimensional features stored as K numbers in the subspace of a basis.
 
 A Gaussian stores latents z [K]; its feature is B z, B [T, K] with orthonormal columns (`Basis`).
-Blending is linear, so it commutes with B: whatever is rendered, averaged or compared here in K dimensions equals its
-counterpart in T. All functions take B as a plain tensor and any leading shape.
+Blending is linear, so it commutes with B: rendering, averaging and comparing in K dimensions equals doing so in
+T dimensions. All functions take B as a plain tensor and any leading shape.
 """
 
 import logging
@@ -22,24 +22,24 @@ log = logging.getLogger("gsdff")
 
 BASIS_FORMAT = "gsdff-basis-1"
 MIN_NORM = 1e-8
-"""Vectors shorter than this are no answer: their cosine with anything is 0."""
+"""Vectors shorter than this count as zero: their cosine with anything is 0."""
 
 
 @dataclass(frozen=True)
 class Basis:
-    """B with orthonormal columns, and where it comes from."""
+    """Orthonormal basis B of the subspace that a scene's features live in, and its origin."""
 
     B: Float[Tensor, "T K"]
-    """float32; the identity where K = T."""
+    """Orthonormal columns, float32; the identity if K = T."""
     energy: float
     """Share of the maps' second moment that the subspace keeps, in [0, 1]."""
     teacher: str
-    """The teacher's name."""
+    """Name of the teacher."""
     fingerprint: str
-    """Of the teacher, its maps and the settings that gave this basis."""
+    """Fingerprint of the teacher, its maps and the settings that gave this basis."""
 
     def save(self, path: Path) -> None:
-        """Writes a .safetensors file with B and, as metadata, the rest; in one step, so never half of it."""
+        """Writes a .safetensors file with B, and the other fields as metadata; atomically."""
         metadata = {
             "format": BASIS_FORMAT,
             "energy": repr(self.energy),
@@ -50,7 +50,7 @@ class Basis:
 
     @staticmethod
     def load(path: Path) -> "Basis":
-        """Reads what `save` wrote; `UserError` where the file is missing, damaged or of another kind."""
+        """Reads what `save` wrote; raises `UserError` if the file is missing, damaged or of another kind."""
         if not path.is_file():
             raise UserError(f"{path}: missing; it is written when stage 2 of a run with a teacher starts")
         try:
@@ -72,22 +72,22 @@ def fit_basis(
     teacher: str = "",
     fingerprint: str = "",
 ) -> Basis:
-    """The `dim` leading eigenvectors of Σ f fᵀ (float64, uncentred), each with its largest entry positive.
+    """Basis of the `dim` leading eigenvectors of Σ f fᵀ (float64, uncentred), each with its largest entry positive.
 
-    With `energy`, as many as keep that share of the second moment, whatever `dim` says. T or more of them give B = I,
-    the uncompressed mode; it is said where `dim` asked for more.
+    With `energy`, `dim` is ignored and as many are taken as keep that share of the second moment. T or more of them
+    give B = I, the uncompressed mode; a `dim` above T is logged.
     """
     channels = len(moment)
     values, vectors = torch.linalg.eigh(moment)
     shares = values.flip(0).clamp_min(0).cumsum(0) / values.clamp_min(0).sum()
     if energy is not None:
-        dim = int((shares < energy - 1e-9).sum()) + 1  # of rank r, r keep all but rounding
+        dim = int((shares < energy - 1e-9).sum()) + 1  # r columns keep everything of rank r, up to rounding
     if dim >= channels:
         if dim > channels and energy is None:
             log.info("features.dim %d is more than the teacher's %d channels: using all %d", dim, channels, channels)
         return Basis(torch.eye(channels), 1.0, teacher, fingerprint)
     leading = vectors[:, -dim:].flip(1)
-    # An eigenvector's sign is the solver's whim; ours is fixed, so that runs compare.
+    # The solver may return either sign of an eigenvector; fixing it makes runs comparable.
     pivots = leading.gather(0, leading.abs().argmax(0, keepdim=True))
     B = leading * pivots.sign()
     return Basis(B.float().cpu().contiguous(), float(shares[dim - 1]), teacher, fingerprint)
@@ -135,7 +135,7 @@ def feature_error(
 
 
 def area_shares(length: int, parts: int) -> Float[Tensor, "parts length"]:
-    """Row i: the shares that each of `length` pixels has in the i-th of `parts` equal parts; rows sum to one."""
+    """Weights that average `length` pixels into `parts` equal parts: row i has the pixels' shares of part i, sum 1."""
     edges = torch.arange(parts + 1, dtype=torch.float64)[:, None] * length / parts
     pixels = torch.arange(length, dtype=torch.float64)
     overlap = (torch.minimum(edges[1:], pixels + 1) - torch.maximum(edges[:-1], pixels)).clamp_min(0)

@@ -20,14 +20,14 @@ _TAPS = tuple(np.float32(tap) for tap in TAPS)
 _MARGIN = CHANNELS * REACH
 _C1, _C2 = np.float32(C1), np.float32(C2)
 _ONE, _TWO = np.float32(1), np.float32(2)  # to numba, an integer times a float32 is a float64
-# Sums may be reordered and a*b+c fused; NaN keeps its meaning, the trainer looks for it.
+# Sums may be reordered and a*b+c fused; NaN keeps its meaning, as the trainer checks for it.
 _FAST = {"contract", "reassoc", "arcp", "nsz"}
 
 
 def measure(
     image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"], ssim_weight: float
 ) -> tuple[float, float, float, Float[Tensor, "H W 3"]]:
-    """(L1, SSIM, MSE, gradient of (1 - w) L1 + w (1 - SSIM) in `image`) of contiguous float32 images."""
+    """Returns (L1, SSIM, MSE, gradient of (1 - w) L1 + w (1 - SSIM) in `image`) of contiguous float32 images."""
     height, width, channels = image.shape
     x, y = (tensor.numpy().reshape(height, width * channels) for tensor in (image, target))
     derivatives = np.empty((3, *x.shape), np.float32)
@@ -42,7 +42,7 @@ def measure(
 
 
 @kernel(fastmath=_FAST)
-def _spread(row, out):
+def _blur_row(row, out):
     """Horizontal blur of a row with a margin on both sides."""
     for i in range(len(out)):
         total = np.float32(0)
@@ -74,7 +74,7 @@ def _compare(first, last, x, y, derivatives, sums):
                 square[i] += weighted_x * xs[i] + weighted_y * ys[i]
                 product[i] += weighted_x * ys[i]
         for k in range(4):
-            _spread(padded[k], blurred[k])
+            _blur_row(padded[k], blurred[k])
         ssim = np.float32(0)
         for i in range(width):
             means, mean_squares = m[i] * n[i], m[i] * m[i] + n[i] * n[i]
@@ -87,7 +87,7 @@ def _compare(first, last, x, y, derivatives, sums):
             by_square[i] = -value * inverse2
             by_product[i] = _TWO * top1 * inverse
         for k in range(3):
-            _spread(slopes[k], derivatives[k, row])
+            _blur_row(slopes[k], derivatives[k, row])
         absolute, squared = np.float32(0), np.float32(0)
         xs, ys = x[row], y[row]
         for i in range(width):

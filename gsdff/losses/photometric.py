@@ -1,4 +1,4 @@
-"""(1 - w) L1 + w (1 - SSIM) between two images, chosen by the tensors' device: plain torch, or compiled on the CPU."""
+"""Image loss (1 - w) L1 + w (1 - SSIM): compiled for float32 on the CPU, plain torch for everything else."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from gsdff.losses.ssim import ssim_map
 
 @dataclass(frozen=True)
 class ImageLoss:
-    """How far an image is from its target. Only `loss` carries a gradient."""
+    """Errors of an image against its target. Only `loss` carries a gradient."""
 
     loss: Float[Tensor, ""]
-    """(1 - w) L1 + w (1 - SSIM)."""
+    """Training loss (1 - w) L1 + w (1 - SSIM)."""
     l1: Float[Tensor, ""]
     """Mean absolute error."""
     ssim: Float[Tensor, ""]
@@ -26,8 +26,8 @@ class ImageLoss:
 def image_loss(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"], ssim_weight: float) -> ImageLoss:
     """The loss of 3DGS (Kerbl et al. 2023, eq. 7), differentiable in `image`.
 
-    SSIM has the window of Wang et al. (11 pixels, sigma 1.5) and takes what lies outside the images as black, as 3DGS
-    does, so images of any size have one. float32 on the CPU takes one compiled pass; everything else is torch.
+    SSIM uses the window of Wang et al. (11 pixels, sigma 1.5) and black pixels outside the images, as 3DGS does, so it
+    is defined for images of any size. float32 on the CPU takes one compiled pass; everything else is torch.
     """
     if image.device.type == "cpu" and image.dtype == torch.float32:
         loss, l1, ssim, mse = _CompiledImageLoss.apply(image, target, ssim_weight)
@@ -39,11 +39,11 @@ def image_loss(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"], ss
 
 
 class _CompiledImageLoss(torch.autograd.Function):
-    """The CPU kernel gives the loss and its gradient at once; the backward pass only scales it."""
+    """Loss and gradient from the CPU kernel, computed together; the backward pass only scales the gradient."""
 
     @staticmethod
     def forward(ctx, image: Tensor, target: Tensor, ssim_weight: float) -> tuple[Tensor, ...]:
-        from gsdff.losses.cpu import measure  # numba is loaded where it is used
+        from gsdff.losses.cpu import measure  # loads numba
 
         l1, ssim, mse, gradient = measure(image.detach().contiguous(), target.contiguous(), ssim_weight)
         ctx.save_for_backward(gradient)

@@ -30,7 +30,7 @@ def ssim_map(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"]) -> F
 
 
 def _blur(maps: Float[Tensor, "M 3 H W"]) -> Float[Tensor, "M 3 H W"]:
-    """The window's weighted means, zero beyond the borders; the two axes one after the other."""
+    """Weighted means over the window, zero beyond the borders; one axis after the other."""
     planes = maps.flatten(0, 1)[None]
     num = planes.shape[1]
     taps = planes.new_tensor(TAPS).expand(num, 1, -1)
