@@ -17,7 +17,7 @@ from gsdff.render.tiles import TILE, TileLists, list_tiles, make_splats
 
 @dataclass(frozen=True)
 class ProjectionSettings:
-    """What the projection needs to know besides cameras and Gaussians."""
+    """Settings of the projection besides cameras and Gaussians."""
 
     width: int
     height: int
@@ -172,7 +172,7 @@ class _Blend(torch.autograd.Function):
 
 
 def _shares(tiles: TileLists) -> list[np.ndarray]:
-    """Tiles dealt out by falling number of pairs, so that threads finish together: several shares a thread."""
+    """Splits the tiles by falling number of pairs into several shares per thread, so that threads finish together."""
     order = np.argsort(-np.diff(tiles.offsets), kind="stable").astype(np.int32)
     count = 1 if torch.get_num_threads() == 1 else 4 * torch.get_num_threads()
     return [order[share::count] for share in range(count)]
@@ -231,7 +231,7 @@ def rasterization_cpu(
 
 
 def _tile_meta(lists: list[TileLists], num_gaussians: int, settings: ProjectionSettings) -> dict:
-    """The tile lists of all cameras under gsplat's keys."""
+    """Tile lists of all cameras under gsplat's keys."""
     tile_width, tile_height = -(-settings.width // TILE), -(-settings.height // TILE)
     starts = np.cumsum([0] + [len(tiles.gaussian_ids) for tiles in lists[:-1]])
     ids = [tiles.gaussian_ids + camera * num_gaussians for camera, tiles in enumerate(lists)]

@@ -1,4 +1,4 @@
-"""Things of china, glass and brass for the demo table. A function models one object, standing at z = 0 of its frame."""
+"""Objects of china, glass and brass for the demo table. Each function models one, standing at z = 0 of its frame."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What stands and hangs in the demo room: paintings, a bookcase and a sofa."""
+"""Furniture of the demo room: paintings, a bookcase and a sofa."""
 
 import torch
 from torch import Tensor

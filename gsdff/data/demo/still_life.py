@@ -18,7 +18,7 @@ from gsdff.data.demo.things import (
 
 
 def still_life(table_top: float) -> list[Solid]:
-    """Everything on the table, whose top is at this height."""
+    """All objects on the table, whose top is at this height."""
 
     def at(x: float, y: float, degrees: float = 0.0, lift: float = 0.0) -> Placement:
         return Placement(x, y, table_top + lift, degrees)

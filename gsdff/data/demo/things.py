@@ -9,7 +9,7 @@ from gsdff.data.demo.textures import checker, dots, fractal, inside, mix, noise,
 
 ORANGE_RADIUS = 0.041
 APPLE_HEIGHT = 0.031
-"""From an apple's lowest point to its frame's origin, at its middle."""
+"""Height of an apple's middle, the origin of its frame, over its lowest point."""
 
 
 def apple(name: str, place: Placement, skin: str, blush: str) -> Solid:

@@ -1,4 +1,4 @@
-"""The demo scene put together: its classes, its objects and its viewpoints."""
+"""The complete demo scene: its classes, its objects and its viewpoints."""
 
 import math
 from dataclasses import dataclass
@@ -53,23 +53,23 @@ CATEGORIES = (
     Category("potted plant", "potted plant", (60, 150, 50)),
     Category("toy block", "toy", (120, 40, 220)),
 )
-"""In the order of label ids."""
+"""All classes, in the order of label ids."""
 
 
 @dataclass(frozen=True)
 class DemoWorld:
-    """What can be photographed, and what each of its surfaces is called."""
+    """The demo scene, with the object and the class of each of its surfaces."""
 
     room: LitRoom
     instance_names: tuple[str, ...]
-    """Objects in the order of instance ids, which start at 1."""
+    """Names of the objects in the order of instance ids, which start at 1."""
     instance_ids: Tensor
-    """[S] int64, of every surface"""
+    """Instance id of every surface, [S] int64."""
     category_ids: Tensor
-    """[S] uint8, of every surface"""
+    """Class id of every surface, [S] uint8."""
 
     def category_of(self, instance_id: int) -> str:
-        """The class of an object."""
+        """Name of an object's class."""
         surface = (self.instance_ids == instance_id).nonzero()[0, 0]
         return CATEGORIES[self.category_ids[surface]].name
 
@@ -90,7 +90,7 @@ def build_world() -> DemoWorld:
 
 
 def viewpoints(views: int, width: int, height: int, generator: torch.Generator) -> list[Viewpoint]:
-    """Cameras once round the table, alternating between three heights, each a little off its place."""
+    """Cameras once around the table, alternating between three heights, each slightly displaced at random."""
     places = []
     for index in range(views):
         stand, distance = _RINGS[index % len(_RINGS)]
