@@ -1,4 +1,4 @@
-"""Class lists and label images: what they give, what counts, what is refused."""
+"""Class lists and label images: reading them, the classes that count, and errors."""
 
 import json
 from pathlib import Path

@@ -94,5 +94,5 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def world() -> DemoWorld:
-    """The built-in scene, not photographed."""
+    """The built-in scene, not rendered."""
     return build_world()

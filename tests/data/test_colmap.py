@@ -1,4 +1,4 @@
-"""COLMAP models are read as COLMAP means them, and damage is named."""
+"""COLMAP models are read correctly, and damaged files are named."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The built-in scene: what is written agrees with what stands there, and looks like photos."""
+"""The built-in scene: the written files agree with the modelled scene, and look like photos."""
 
 import json
 import struct
@@ -35,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
 
 @dataclass(frozen=True)
 class Model:
-    """What the test itself reads from the .bin files."""
+    """Contents of the .bin files, read by the test itself."""
 
     size: tuple[int, int]
     params: tuple[float, ...]
