@@ -32,8 +32,8 @@ from gsdff.cli import run_door
 from gsdff.data import load_scene
 from gsdff.errors import UserError
 from gsdff.io.runs import RunFolder, load_run
+from gsdff.latents import fit_basis
 from gsdff.scene import View
-from gsdff.teachers.basis import fit_basis
 from gsdff.teachers.precomputed import PrecomputedTeacher
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -24,11 +24,10 @@ from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import PcaBasis, fit_pca
 from gsdff.io.runs import LoadedRun, check_poses
 from gsdff.io.sidecar import SETTINGS, Sidecar, sidecar_path
-from gsdff.latents import MIN_NORM
+from gsdff.latents import MIN_NORM, Basis
 from gsdff.render import Rendered, render_features, render_rgb
 from gsdff.scene import Scene, View, find_view
 from gsdff.teachers import ENCODES_WORDS, READS_SCENE, Teacher, open_teacher
-from gsdff.teachers.basis import Basis
 from gsdff.teachers.texts import TextVectors
 
 log = logging.getLogger("gsdff")

@@ -20,8 +20,7 @@ from gsdff.field.query import PictureFile, Query
 from gsdff.field.relevancy import DEFAULT_NEGATIVES
 from gsdff.field.search import search
 from gsdff.io.sidecar import Sidecar, sidecar_path
-from gsdff.latents import text_cosine
-from gsdff.teachers.basis import Basis
+from gsdff.latents import Basis, text_cosine
 
 
 @pytest.fixture(scope="module")
