@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from gsdff.config.choices import TEACHERS, TeacherName, describe
 from gsdff.config.smoothing import MaskConfig, SmoothingConfig
 
 DEMO = Path("demo")
@@ -116,16 +117,18 @@ class ToyConfig:
     """Seed of class vectors, noise and mistakes."""
 
 
+_TEACHER_HELP = (
+    "`none` trains stage 1 only. `auto` takes `precomputed` if maps are given, `lseg` if its checkpoint is given, "
+    "`toy` for the built-in scene, otherwise `lseg` if its checkpoint has been downloaded, and `none` if not."
+    + describe(TEACHERS)
+)
+
+
 @dataclass(frozen=True)
 class TeacherConfig:
     """The 2D network whose features are distilled."""
 
-    name: Annotated[
-        Literal["auto", "none", "lseg", "clip", "dino", "precomputed", "labels", "toy"],
-        arg(name="teacher", prefix_name=False),
-    ] = "auto"
-    """`none` trains stage 1 only; `auto` takes `precomputed` given maps, `lseg` given its checkpoint, `toy` for the
-    built-in scene, otherwise `lseg` where its checkpoint has been fetched, and `none` where not."""
+    name: Annotated[TeacherName, arg(name="teacher", prefix_name=False, help=_TEACHER_HELP)] = "auto"
     maps: Path | None = None
     """precomputed: the folder of `<stem>_fmap_CxHxW.pt` or `.npy` maps, and of `text_features.npz`."""
     checkpoint: Path | None = None

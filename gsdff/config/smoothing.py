@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from gsdff.config.choices import SEGMENTERS, SegmenterName, describe
+
 
 @dataclass(frozen=True)
 class SamConfig:
@@ -39,15 +41,17 @@ class FelzenszwalbConfig:
     """Segments of fewer pixels join a neighbour."""
 
 
+_MASKS_HELP = (
+    "`none` makes no masks. `auto` takes `precomputed` if a folder is given, `sam` if a checkpoint is given or has "
+    "been downloaded, otherwise `felzenszwalb`." + describe(SEGMENTERS)
+)
+
+
 @dataclass(frozen=True)
 class MaskConfig:
     """Segments of every view, inside which features are smoothed."""
 
-    name: Annotated[
-        Literal["auto", "none", "sam", "felzenszwalb", "precomputed"], arg(name="masks", prefix_name=False)
-    ] = "auto"
-    """Who makes them; `auto` takes `precomputed` given a folder, `sam` where there is a checkpoint, otherwise
-    `felzenszwalb`, which needs none."""
+    name: Annotated[SegmenterName, arg(name="masks", prefix_name=False, help=_MASKS_HELP)] = "auto"
     folder: Path | None = None
     """precomputed: label images `<stem>.png` (0 is none), or masks as segment-anything's amg.py writes them."""
     checkpoint: Path | None = None

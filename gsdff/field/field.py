@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from gsdff.config.choices import TEACHERS
 from gsdff.config.options import DataConfig, TeacherConfig
 from gsdff.data import load_scene
 from gsdff.errors import UserError
@@ -26,7 +27,7 @@ from gsdff.io.sidecar import SETTINGS, Sidecar, sidecar_path
 from gsdff.latents import MIN_NORM
 from gsdff.render import render_features
 from gsdff.scene import Scene, View
-from gsdff.teachers import ENCODES_WORDS, READS_SCENE, Teacher, open_teacher
+from gsdff.teachers import Teacher, open_teacher
 from gsdff.teachers.basis import Basis
 from gsdff.teachers.texts import TextVectors
 
@@ -84,7 +85,8 @@ class Field:
     @cached_property
     def teacher(self) -> Teacher:
         """The 2D network the features come from."""
-        scene = self.scene if self.teacher_config.name in READS_SCENE else None
+        kind = TEACHERS.get(self.teacher_config.name)
+        scene = self.scene if kind is not None and kind.reads_scene else None
         teacher = open_teacher(self.teacher_config, scene, self.device)
         assert teacher is not None, "features have a teacher"
         return teacher
@@ -92,7 +94,8 @@ class Field:
     @cached_property
     def vocabulary(self) -> TextVectors | None:
         """All names it can be asked for; None where any words will do. `UserError` where that cannot be found out."""
-        if self.teacher_config.name in ENCODES_WORDS:
+        kind = TEACHERS.get(self.teacher_config.name)
+        if kind is not None and kind.encodes_text:
             return None
         if self.sidecar is None:
             vocabulary = self.teacher.vocabulary
