@@ -176,6 +176,8 @@ def test_the_fingerprint_of_a_map_changes_with_its_bytes(tmp_path: Path) -> None
 def test_the_configuration_opens_it_or_says_what_is_missing(tmp_path: Path) -> None:
     scene = make_scene(tmp_path)
     assert open_teacher(TeacherConfig("none"), scene) is None
+    with pytest.raises(UserError, match=r"^`teacher\.name`: expected none or one of lseg, clip, .* got 'auto'$"):
+        open_teacher(TeacherConfig(), scene)
     assert open_teacher(TeacherConfig("precomputed", tmp_path), scene).name == "precomputed"
     with pytest.raises(UserError, match=r"--teacher\.maps"):
         open_teacher(TeacherConfig("precomputed"), scene)
