@@ -42,7 +42,7 @@ def run(tmp_path: Path, generator: torch.Generator, weights: Path) -> Path:
 
 def test_an_export_brings_the_teachers_settings_and_loads_no_network(run, weights, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(teachers, "_TEACHERS", {})
+        patch.setattr(teachers, "TEACHERS", {})
         ply = export_run(ExportArguments(run))
     sidecar = Sidecar.load(sidecar_path(ply))
     assert sidecar.teacher == TeacherConfig("clip", model=TINY, pretrained=str(weights)) and sidecar.texts is None
