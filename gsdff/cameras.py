@@ -1,4 +1,4 @@
-"""Pinhole cameras and the frame a scene is worked on in."""
+"""Pinhole cameras, and the normalised frame that scenes are trained in."""
 
 from dataclasses import dataclass, replace
 
@@ -12,34 +12,34 @@ class Camera:
     """One undistorted pinhole camera, OpenCV axes (x right, y down, z forward), pixel centres at +0.5."""
 
     viewmat: Float[Tensor, "4 4"]
-    """World to camera, rigid, float32."""
+    """Rigid world-to-camera matrix, float32."""
     K: Float[Tensor, "3 3"]
-    """Intrinsics in pixels of a `width` x `height` image, float32."""
+    """Intrinsic matrix in pixels of a `width` x `height` image, float32."""
     width: int
     height: int
 
     @property
     def camtoworld(self) -> Float[Tensor, "4 4"]:
-        """Camera to world: the inverse of `viewmat`, float32 (inverted in float64)."""
+        """Camera-to-world matrix: the inverse of `viewmat`, float32 (inverted in float64)."""
         return torch.linalg.inv(self.viewmat.double()).float()
 
     @property
     def position(self) -> Float[Tensor, "3"]:
-        """The camera's centre in the world."""
+        """Camera centre in the world."""
         return self.camtoworld[:3, 3]
 
     @property
     def fov_y(self) -> float:
-        """The vertical angle of view in radians, of a principal point in the middle."""
+        """Vertical field of view in radians, assuming that the principal point is in the middle."""
         return float(2 * torch.atan(0.5 * self.height / self.K[1, 1]))
 
     def resized(self, width: int, height: int) -> "Camera":
-        """The same camera taking an image of another size: rows of K scale with the sides."""
+        """The same camera with another image size; the rows of K scale with the sides."""
         scale = torch.tensor([width / self.width, height / self.height, 1.0])
         return replace(self, K=self.K * scale[:, None], width=width, height=height)
 
     def cropped(self, left: int, top: int, width: int, height: int) -> "Camera":
-        """The same camera taking a part of its image only, or more than it: K's principal point moves."""
+        """The same camera for a window of its image, which may reach beyond it; moves K's principal point."""
         shift = torch.tensor([[0.0, 0.0, left], [0.0, 0.0, top], [0.0, 0.0, 0.0]])
         return replace(self, K=self.K - shift, width=width, height=height)
 
@@ -60,9 +60,9 @@ class WorldFrame:
 
     @staticmethod
     def around(positions: Float[Tensor, "C 3"]) -> "WorldFrame":
-        """The frame in which these camera centres have mean zero and largest distance one.
+        """The frame in which these camera centres have mean zero and a largest distance of one from it.
 
-        Cameras that all stand at one point keep the input's scale.
+        Keeps the input's scale if all cameras are at one point.
         """
         positions = positions.double()
         centre = positions.mean(0)
@@ -70,17 +70,17 @@ class WorldFrame:
         return WorldFrame(tuple(centre.tolist()), radius if radius > 1e-9 else 1.0)
 
     def points_to_working(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
-        """Points of the input's world in the working frame, float32 (computed in float64)."""
+        """Converts points from the input's world to the working frame; float32 (computed in float64)."""
         centre = torch.tensor(self.centre, dtype=torch.float64, device=points.device)
         return ((points.double() - centre) / self.scale).float()
 
     def points_to_input(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
-        """Points of the working frame in the input's world, float32 (computed in float64)."""
+        """Converts points from the working frame to the input's world; float32 (computed in float64)."""
         centre = torch.tensor(self.centre, dtype=torch.float64, device=points.device)
         return (points.double() * self.scale + centre).float()
 
     def viewmats_to_working(self, viewmats: Float[Tensor, "C 4 4"]) -> Float[Tensor, "C 4 4"]:
-        """World-to-camera matrices of the input's world, made to take points of the working frame, float32."""
+        """Converts world-to-camera matrices of the input's world to take points of the working frame; float32."""
         viewmats = viewmats.double().clone()
         centre = torch.tensor(self.centre, dtype=torch.float64)
         viewmats[..., :3, 3] = (viewmats[..., :3, :3] @ centre + viewmats[..., :3, 3]) / self.scale

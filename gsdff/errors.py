@@ -13,5 +13,19 @@ class UserError(Exception):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Which of the valid names is most like this one, for the complaint about it."""
-    return max(valid, key=lambda other: SequenceMatcher(None, name, other).ratio())
+    """The valid name most like this one, for error messages.
+
+    One that contains it wins, as a whole word before a part of a word; otherwise the most similar spelling. Dotted
+    names are compared by their last parts first, as options are easily looked for in the wrong table.
+    """
+
+    def likeness(other: str) -> tuple[bool, bool, float, float]:
+        end, other_end = (text.rpartition(".")[2].casefold() for text in (name, other))
+        is_word = f" {end} " in f" {other_end} "
+        return is_word, end in other_end, _similarity(end, other_end), _similarity(name, other)
+
+    return max(valid, key=likeness)
+
+
+def _similarity(a: str, b: str) -> float:
+    return SequenceMatcher(None, a, b).ratio()

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and what is in them in short."""
+"""Atomic file writing, reproducible .safetensors files, and file hashes."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to, beside `path`; what is there takes its place when the block ends well, and goes otherwise.
+    """Yields a temporary path that replaces `path` if the block ends without an error and is deleted otherwise.
 
-    Whoever reads `path`, at any moment and after any crash, finds the old file or the new one, complete.
+    A reader of `path`, at any moment and after any crash, finds the old file or the new one, complete.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -24,7 +24,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         _sync(partial)
         os.replace(partial, path)
         if os.name == "posix":
-            _sync(path.parent)  # where the name is kept
+            _sync(path.parent)  # the folder, which holds the name
     finally:
         partial.unlink(missing_ok=True)
 
@@ -32,7 +32,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def save_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> None:
     """Writes a .safetensors file, atomically; the same values give the same bytes.
 
-    The library itself puts metadata in an order of chance, and makes files that only their owner may read.
+    The library itself writes metadata in random order, and makes files that only their owner may read.
     """
     from safetensors.torch import save
 
@@ -46,7 +46,7 @@ def save_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[
 
 
 def hash_file(path: Path) -> str:
-    """32 hexadecimal digits that change with the file's bytes (BLAKE2b); never the whole file in memory."""
+    """BLAKE2b hash of a file's bytes, 32 hexadecimal digits; reads the file in blocks."""
     digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -55,7 +55,7 @@ def hash_file(path: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Puts a file or folder on the disk itself."""
+    """Flushes a file or folder to the disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The scene itself: N Gaussians, their attributes, and the way they are rasterised."""
+"""3D Gaussians: their attributes and their rasterisation mode."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ SH_C0 = 0.28209479177387814
 
 @dataclass
 class Gaussians:
-    """Parameters of N Gaussians, pre-activation where the name says so. A new attribute is a new field here.
+    """Attributes of N Gaussians; `log_` and `logit_` mark values before the activation.
 
-    All fields but `rasterize_mode` are tensors of N rows.
+    All fields but `rasterize_mode` are tensors of N rows. To add an attribute, add a field here.
     """
 
     means: Float[Tensor, "N 3"]
     quats: Float[Tensor, "N 4"]
-    """wxyz, of any norm but zero."""
+    """Rotations as quaternions wxyz of any norm but zero."""
     log_scales: Float[Tensor, "N 3"]
     logit_opacities: Float[Tensor, "N"]
     sh0: Float[Tensor, "N 1 3"]
     """Constant band of the spherical harmonics: colour = 0.5 + SH_C0 sh0 + ..."""
     shN: Float[Tensor, "N B 3"]
-    """Higher bands, B = (degree + 1)^2 - 1, in gsplat's (and 3DGS's) order."""
+    """Higher bands of the harmonics, B = (degree + 1)^2 - 1, in gsplat's (and 3DGS's) order."""
     features: Float[Tensor, "N K"] | None = None
     """Latent features z; the T-dimensional feature is B z (`gsdff.latents`)."""
     rasterize_mode: RasterizeMode = "classic"
-    """How they were rasterised in training, and are rendered: opacities of an antialiased scene (Mip-Splatting) are
+    """Mode of rasterisation in training, and so of rendering: the opacities of an antialiased scene (Mip-Splatting) are
     those of Gaussians that are blurred by a pixel without loss of energy."""
 
     def __len__(self) -> int:
@@ -60,16 +60,16 @@ class Gaussians:
 
     @property
     def sh(self) -> Float[Tensor, "N A 3"]:
-        """All bands, A = (degree + 1)^2."""
+        """Coefficients of all bands, A = (degree + 1)^2."""
         return torch.cat([self.sh0, self.shN], dim=1)
 
     @property
     def sh_degree(self) -> int:
-        """The highest band stored."""
+        """Degree of the highest band stored."""
         return isqrt(self.shN.shape[1] + 1) - 1
 
     def items(self) -> Iterator[tuple[str, Tensor]]:
-        """Pairs of name and tensor, for the attributes that are present."""
+        """Iterates over pairs of name and tensor of the attributes that are present."""
         for field in fields(self):
             if isinstance(tensor := getattr(self, field.name), Tensor):
                 yield field.name, tensor
@@ -83,9 +83,9 @@ class Gaussians:
         return self.map(lambda tensor: tensor.to(device))
 
     def to_input_frame(self, frame: WorldFrame) -> Gaussians:
-        """A copy in the input's world (from the working frame)."""
+        """A copy converted from the working frame to the input's world."""
         return replace(self, means=frame.points_to_input(self.means), log_scales=self.log_scales + log(frame.scale))
 
     def to_working_frame(self, frame: WorldFrame) -> Gaussians:
-        """A copy in the working frame (from the input's world)."""
+        """A copy converted from the input's world to the working frame."""
         return replace(self, means=frame.points_to_working(self.means), log_scales=self.log_scales - log(frame.scale))

@@ -1,4 +1,4 @@
-"""Compiled kernels: how they are made, cached and run on all cores."""
+"""Compiled kernels: compiling with numba, caching on disk, and running on all cores."""
 
 import logging
 import os
@@ -16,10 +16,11 @@ log = logging.getLogger("gsdff")
 
 
 def kernel(function: Callable | None = None, **options) -> Callable:
-    """numba's `njit`, without the GIL and cached on disk; `forceinline=True` for the small ones that others call.
+    """Compiles a function with numba's `njit`, without the GIL and cached on disk; `options` are numba's.
 
-    numba's cache looks at a function's own file only, so a kernel would go on using what it once inlined from another
-    file. Here every kernel is recompiled when any file with kernels has changed.
+    `forceinline=True` is for small kernels that others call. numba's cache looks at a function's own file only, so a
+    kernel would go on using outdated code inlined from another file. Here every kernel is recompiled if any file with
+    kernels has changed.
     """
     if function is None:
         return lambda function: kernel(function, **options)
@@ -31,7 +32,7 @@ def kernel(function: Callable | None = None, **options) -> Callable:
 
 @cache
 def _source_stamp() -> str:
-    """A fingerprint of all sources that hold kernels."""
+    """Hash of all source files that contain kernels."""
     here = Path(__file__).parent
     folders = ("render", "losses", "smoothing")
     sources = [Path(__file__), *(path for folder in folders for path in sorted(here.glob(f"{folder}/*.py")))]
@@ -41,21 +42,21 @@ def _source_stamp() -> str:
 _folders_seen: set[str] = set()
 
 
-def _say_compiling(folder: str) -> None:
-    """Says, once for these sources, why nothing moves for a while: numba's `folder` has no kernels of theirs yet."""
+def _log_compiling(folder: str) -> None:
+    """Logs, once for these sources, that kernels are compiled, if numba's cache `folder` has none of them yet."""
     if folder in _folders_seen:
         return
     marker = Path(folder) / f"gsdff-{_source_stamp()[:16]}"
     if not marker.exists():
         if not _folders_seen:
-            log.info("compiling the kernels for this processor, this once; about a minute")
+            log.info("compiling the kernels for this processor; this happens once and takes about a minute")
         marker.touch()
     _folders_seen.add(folder)
 
 
 @cache
 def _pool(num_threads: int, process: int) -> ThreadPoolExecutor:
-    """One pool a process: a fork's child has none of its parent's threads."""
+    """Thread pool of this process; a forked child needs its own, as it has none of its parent's threads."""
     return ThreadPoolExecutor(num_threads, thread_name_prefix="gsdff")
 
 
@@ -63,11 +64,11 @@ def run_parts(function: Callable, parts: Iterable[tuple]) -> None:
     """Calls `function(*part)` for every part and returns when all are done; threads take parts in order.
 
     The calling thread works too. Plain threads around kernels that release the GIL: no threading layer to choose, safe
-    beside other threads (a viewer), and torch's own setting (`torch.set_num_threads`) rules. What a part writes must
-    depend on that part alone, so that results do not depend on the number of threads.
+    beside other threads (a viewer), and `torch.set_num_threads` sets their number. The output of a part must depend
+    on that part alone, so that results do not depend on the number of threads.
     """
     if hasattr(function, "stats"):
-        _say_compiling(function.stats.cache_path)
+        _log_compiling(function.stats.cache_path)
     rest = iter(list(parts))  # threads take from it in turn; a list's iterator hands out each item once
 
     def work() -> None:
@@ -82,6 +83,6 @@ def run_parts(function: Callable, parts: Iterable[tuple]) -> None:
 
 
 def split_range(length: int, smallest: int = 1024) -> list[tuple[int, int]]:
-    """`range(length)` cut into near-equal consecutive pieces, one a thread, none smaller than `smallest`."""
+    """Splits `range(length)` into near-equal (start, stop) pieces, one per thread, none smaller than `smallest`."""
     pieces = max(1, min(torch.get_num_threads(), length // smallest))
     return list(pairwise(length * piece // pieces for piece in range(pieces + 1)))

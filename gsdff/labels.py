@@ -1,4 +1,4 @@
-"""The truth of labelled scenes: class lists, which classes compete for a pixel, and which is right."""
+"""Ground-truth labels of a scene: class lists, label images, and the classes that a score compares."""
 
 import json
 import logging
@@ -20,44 +20,44 @@ log = logging.getLogger("gsdff")
 
 CLASSES_FILE = "classes.json"
 INSTANCES_FOLDER = "instances"
-"""Beside the label images."""
+"""Folder of instance images, beside the label images."""
 
 
 @dataclass(frozen=True)
 class LabelClass:
-    """One row of a classes.json."""
+    """One class of a classes.json."""
 
     id: int
-    """Its value in the label images."""
+    """Value of the class in the label images."""
     name: str
     query: str | None
-    """The text it is asked for by; None where it cannot be asked for."""
+    """Text that queries the class; None if it cannot be queried."""
     moves: bool = False
-    """Whether it has motion of its own, which a static scene cannot fit."""
+    """Whether objects of the class move by themselves, which a static scene cannot fit."""
     color: tuple[int, int, int] | None = None
     counts: bool = True
-    """Whether its own IoU is in the mean; one that a closed teacher cannot see may compete without counting."""
+    """Whether the class's IoU is in the mean; one that a closed teacher cannot see may compete without counting."""
 
 
 @dataclass(frozen=True)
 class LabelImages:
-    """A folder of label images `<stem>.png`, and the classes their ids stand for."""
+    """A folder of label images `<stem>.png`, and the classes of their ids."""
 
     folder: Path
     classes: list[LabelClass]
 
     def find(self, view: View) -> Path:
-        """The view's label image; `UserError` where it has none."""
+        """Path of the view's label image; raises `UserError` if it has none."""
         path = self.folder / f"{view.stem}.png"
         if not path.is_file():
             raise UserError(f"{path}: missing; photo {view.name} needs this label image in {self.folder}")
         return path
 
     def load(self, view: View) -> UInt8[Tensor, "h w"]:
-        """Indices into `classes`, VOID where there is no truth, at the label image's own size but no finer than the
-        photo (nearest neighbour).
+        """Loads a view's labels as indices into `classes`, VOID where there is no ground truth.
 
-        `UserError` where the view has no label image, where that is damaged or holds ids of no class.
+        At the label image's own size, but no larger than the photo (nearest neighbour). Raises `UserError` if the label
+        image is missing or damaged, or holds ids of no class.
         """
         path = self.find(view)
         ids = _read_pixels(path, ("L", "P"), (view.camera.width, view.camera.height), may_enlarge=False)
@@ -66,18 +66,19 @@ class LabelImages:
 
 @dataclass(frozen=True)
 class Truth:
-    """A folder of label images, and the classes that compete in this score."""
+    """A folder of label images, and the classes that a score compares."""
 
     folder: Path
     competing: list[LabelClass]
-    """Those with a text the teacher knows. Answers and truth are indices into this list."""
+    """Classes with a text the teacher knows. Predictions and ground truth are indices into this list."""
     ignored: list[LabelClass]
-    """The others: their pixels do not count."""
+    """All other classes; their pixels do not count."""
 
     def load(self, view: View) -> UInt8[Tensor, "H W"] | None:
-        """Indices into `competing` at the photo's size (nearest neighbour), VOID where nothing counts.
+        """Loads a view's labels as indices into `competing`, VOID where nothing counts.
 
-        None where the view has no label image; `UserError` where that is damaged or holds ids of no class.
+        At the photo's size (nearest neighbour). Returns None if the view has no label image; raises `UserError` if it
+        is damaged or holds ids of no class.
         """
         path = self.folder / f"{view.stem}.png"
         if not path.is_file():
@@ -87,13 +88,13 @@ class Truth:
 
 
 def find_truth(scene: Scene, labels: Path | None, knows: Callable[[str], bool]) -> Truth | None:
-    """The label images given, or those in the scene's folder; None, said once, where they give nothing to score.
+    """Finds the label images in `labels`, or else in the scene's folder; returns None if nothing can be scored.
 
-    `knows` tells whether the teacher has a text vector for a query. Labels asked for by name must be there and belong
-    to the scene, otherwise `UserError`.
+    The reason is logged. `knows` returns whether the teacher has a text vector for a query. Raises `UserError` if
+    `labels` is given, but missing or of another scene.
     """
     folder, classes_file = _locate(scene, labels)
-    problem = _what_is_missing(folder, classes_file)
+    problem = _find_problem(folder, classes_file)
     if problem is None and not any((folder / f"{scene.views[i].stem}.png").is_file() for i in scene.test_ids):
         problem = "has no <stem>.png for any held-out view"
     if problem is not None:
@@ -110,24 +111,25 @@ def find_truth(scene: Scene, labels: Path | None, knows: Callable[[str], bool]) 
 
 
 def find_label_images(scene: Scene, labels: Path | None) -> LabelImages:
-    """The label images given, or those in the scene's folder; `UserError` where there are none."""
+    """Finds the label images in `labels`, or else in the scene's folder; raises `UserError` if there are none."""
     folder, classes_file = _locate(scene, labels)
-    if (problem := _what_is_missing(folder, classes_file)) is not None:
-        where = "--teacher.labels names another folder" if labels is None else "--teacher.labels must be such a folder"
+    if (problem := _find_problem(folder, classes_file)) is not None:
+        where = "`teacher.labels` names another folder" if labels is None else "`teacher.labels` must be such a folder"
         raise UserError(f"{folder}: {problem}; {where}")
     return LabelImages(folder, read_classes(classes_file))
 
 
 def read_instances(path: Path, size: tuple[int, int]) -> Int[Tensor, "H W"]:
-    """Object ids of an 8- or 16-bit image at `size` (width, height), by nearest neighbour."""
+    """Reads object ids from an 8- or 16-bit image at `size` (width, height), by nearest neighbour."""
     return torch.from_numpy(_read_pixels(path, ("L", "P", "I;16", "I"), size).astype(np.int64))
 
 
 def read_classes(path: Path) -> list[LabelClass]:
-    """Classes of a classes.json in the order of their ids.
+    """Reads the classes of a classes.json, in the order of their ids.
 
-    Either a list of names, which are ids and queries at once, or {"classes": [{"id", "name", "text_query"?, "moves"?,
-    "color"?, "counts"?}]}: without "text_query" the name is asked for, null means the class cannot be asked for.
+    The file holds either a list of names, which are the queries too and whose positions are the ids, or {"classes":
+    [{"id", "name", "text_query"?, "moves"?, "color"?, "counts"?}]}: without "text_query" the query is the name, and
+    null means that the class cannot be queried.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -145,7 +147,7 @@ def read_classes(path: Path) -> list[LabelClass]:
 
 
 def write_classes(path: Path, classes: Sequence[LabelClass], about: Mapping[str, str]) -> None:
-    """Writes what `read_classes` reads, and before it facts about the labels that it ignores."""
+    """Writes a classes.json, with the entries of `about` before the classes; `read_classes` ignores them."""
     rows = [
         {"id": row.id, "name": row.name, "text_query": row.query}
         | {"color": row.color, "moves": row.moves, "counts": row.counts}
@@ -162,12 +164,12 @@ def write_label_image(path: Path, ids: UInt8[Tensor, "H W"]) -> None:
 
 
 def _locate(scene: Scene, labels: Path | None) -> tuple[Path, Path | None]:
-    """The folder of label images, and its class list, which lies in it or beside it."""
+    """The folder of label images, and its class list in it or beside it (None if there is none)."""
     folder = labels or scene.root / "labels"
     return folder, next((f for f in (folder / CLASSES_FILE, folder.parent / CLASSES_FILE) if f.is_file()), None)
 
 
-def _what_is_missing(folder: Path, classes_file: Path | None) -> str | None:
+def _find_problem(folder: Path, classes_file: Path | None) -> str | None:
     if not folder.is_dir():
         return "no such folder of label images"
     if classes_file is None:
@@ -178,7 +180,7 @@ def _what_is_missing(folder: Path, classes_file: Path | None) -> str | None:
 def _to_indices(
     ids: UInt8[np.ndarray, "h w"], counted: list[LabelClass], ignored: list[LabelClass], path: Path
 ) -> UInt8[Tensor, "h w"]:
-    """Ids as indices into `counted`, VOID for those of `ignored`."""
+    """Converts ids to indices into `counted`, and the ids of `ignored` to VOID."""
     indices = np.full(256, -1, dtype=np.int64)
     indices[[VOID, *(row.id for row in ignored)]] = VOID
     indices[[row.id for row in counted]] = range(len(counted))
@@ -190,7 +192,7 @@ def _to_indices(
 def _read_pixels(
     path: Path, modes: Sequence[str], size: tuple[int, int], *, may_enlarge: bool = True
 ) -> Shaped[np.ndarray, "H W"]:
-    """The values of a one-channel image at `size` (width, height); no side larger than stored if not `may_enlarge`."""
+    """Reads a one-channel image at `size` (width, height); without `may_enlarge`, at most at its stored size."""
     try:
         with Image.open(path) as image:
             if image.mode not in modes:
@@ -199,7 +201,7 @@ def _read_pixels(
             if not may_enlarge:
                 size = min(size[0], image.width), min(size[1], image.height)
             return np.asarray(image.resize(size, Image.Resampling.NEAREST))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # how Pillow says damaged
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises any of these
         raise UserError(f"{path}: not a readable label image ({error})") from error
 
 

@@ -1,17 +1,96 @@
-"""The algebra that buys T dimensions at the price of K.
+"""Latent features: T-dimensional features stored as K numbers in the subspace of a basis.
 
-A Gaussian stores latents z [K]; its feature is B z, B [T, K] with orthonormal columns (`gsdff.teachers.basis`).
-Blending is linear, so it commutes with B: whatever is rendered, averaged or compared here in K dimensions equals its
-counterpart in T. All functions take B as a plain tensor and any leading shape.
+A Gaussian stores latents z [K]; its feature is B z, B [T, K] with orthonormal columns (`Basis`).
+Blending is linear, so it commutes with B: rendering, averaging and comparing in K dimensions equals doing so in
+T dimensions. All functions take B as a plain tensor and any leading shape.
 """
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from gsdff.errors import UserError
+from gsdff.files import save_tensors
+
+log = logging.getLogger("gsdff")
+
+BASIS_FORMAT = "gsdff-basis-1"
 MIN_NORM = 1e-8
-"""Vectors shorter than this are no answer: their cosine with anything is 0."""
+"""Vectors shorter than this count as zero: their cosine with anything is 0."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Orthonormal basis B of the subspace that a scene's features live in, and its origin."""
+
+    B: Float[Tensor, "T K"]
+    """Orthonormal columns, float32; the identity if K = T."""
+    energy: float
+    """Share of the maps' second moment that the subspace keeps, in [0, 1]."""
+    teacher: str
+    """Name of the teacher."""
+    fingerprint: str
+    """Fingerprint of the teacher, its maps and the settings that gave this basis."""
+
+    def save(self, path: Path) -> None:
+        """Writes a .safetensors file with B, and the other fields as metadata; atomically."""
+        metadata = {
+            "format": BASIS_FORMAT,
+            "energy": repr(self.energy),
+            "teacher": self.teacher,
+            "fingerprint": self.fingerprint,
+        }
+        save_tensors(path, {"B": self.B.contiguous().cpu()}, metadata)
+
+    @staticmethod
+    def load(path: Path) -> "Basis":
+        """Reads what `save` wrote; raises `UserError` if the file is missing, damaged or of another kind."""
+        if not path.is_file():
+            raise UserError(f"{path}: missing; it is written when stage 2 of a run with a teacher starts")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != BASIS_FORMAT:
+                    raise UserError(f"{path}: expected a {BASIS_FORMAT} file, got {metadata.get('format')}")
+                B = file.get_tensor("B")
+        except SafetensorError as error:
+            raise UserError(f"{path}: not a readable .safetensors basis ({error}); train stage 2 again") from error
+        return Basis(B, float(metadata["energy"]), metadata["teacher"], metadata["fingerprint"])
+
+
+def fit_basis(
+    moment: Float[Tensor, "T T"],
+    dim: int,
+    energy: float | None = None,
+    *,
+    teacher: str = "",
+    fingerprint: str = "",
+) -> Basis:
+    """Basis of the `dim` leading eigenvectors of Σ f fᵀ (float64, uncentred), each with its largest entry positive.
+
+    With `energy`, `dim` is ignored and as many are taken as keep that share of the second moment. T or more of them
+    give B = I, the uncompressed mode; a `dim` above T is logged.
+    """
+    channels = len(moment)
+    values, vectors = torch.linalg.eigh(moment)
+    shares = values.flip(0).clamp_min(0).cumsum(0) / values.clamp_min(0).sum()
+    if energy is not None:
+        dim = int((shares < energy - 1e-9).sum()) + 1  # r columns keep everything of rank r, up to rounding
+    if dim >= channels:
+        if dim > channels and energy is None:
+            log.info("features.dim %d is more than the teacher's %d channels: using all %d", dim, channels, channels)
+        return Basis(torch.eye(channels), 1.0, teacher, fingerprint)
+    leading = vectors[:, -dim:].flip(1)
+    # The solver may return either sign of an eigenvector; fixing it makes runs comparable.
+    pivots = leading.gather(0, leading.abs().argmax(0, keepdim=True))
+    B = leading * pivots.sign()
+    return Basis(B.float().cpu().contiguous(), float(shares[dim - 1]), teacher, fingerprint)
 
 
 def decode(latents: Float[Tensor, "*S K"], B: Float[Tensor, "T K"]) -> Float[Tensor, "*S T"]:
@@ -56,7 +135,7 @@ def feature_error(
 
 
 def area_shares(length: int, parts: int) -> Float[Tensor, "parts length"]:
-    """Row i: the shares that each of `length` pixels has in the i-th of `parts` equal parts; rows sum to one."""
+    """Weights that average `length` pixels into `parts` equal parts: row i has the pixels' shares of part i, sum 1."""
     edges = torch.arange(parts + 1, dtype=torch.float64)[:, None] * length / parts
     pixels = torch.arange(length, dtype=torch.float64)
     overlap = (torch.minimum(edges[1:], pixels + 1) - torch.maximum(edges[:-1], pixels)).clamp_min(0)

@@ -1,4 +1,4 @@
-"""How close a rendering is to a photo, a label map to the truth, a feature map to its teacher."""
+"""Metrics of renderings against photos (PSNR, SSIM, LPIPS) and of label maps against ground truth (IoU)."""
 
 import logging
 import pickle
@@ -39,18 +39,18 @@ def ssim(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"]) -> float
 
     _check_same_shape(image, target)
     if min(image.shape[:2]) < SSIM_WINDOW:
-        size = f"{image.shape[1]}x{image.shape[0]}"
-        raise UserError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side, got {size}; use a lower downscale")
+        got = f"got {image.shape[1]}x{image.shape[0]}; use a lower `dataset.downscale`"
+        raise UserError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side, {got}")
     batches = (picture.permute(2, 0, 1)[None].contiguous() for picture in (image, target))
     return float(ssim_map(*batches, window_size=SSIM_WINDOW, eps=0.0, padding="valid").mean())
 
 
 def open_lpips(device: torch.device | str, *, download: bool = False) -> ImageDistance | None:
-    """LPIPS 0.1 over AlexNet (Zhang et al. 2018): a distance of two [H, W, 3] images in [0, 1], 0 for the same.
+    """Loads LPIPS 0.1 over AlexNet (Zhang et al. 2018): a distance of two [H, W, 3] images in [0, 1], 0 if equal.
 
-    AlexNet's ImageNet weights are looked for in torch's hub folder, where torchvision keeps them; `download` fetches
-    them. None, with one line in the log that says what is missing, where they are not there. Raises UserError for a
-    file that holds something else, or a failed download.
+    AlexNet's ImageNet weights are read from torch's hub folder, where torchvision keeps them; `download` fetches them.
+    Returns None and logs a warning if they are missing. Raises UserError for a file that holds something else, and if
+    the download fails.
     """
     from torchvision.models import AlexNet_Weights
 
@@ -95,16 +95,16 @@ def confusion_matrix(
 
 @dataclass(frozen=True)
 class LabelScores:
-    """What a confusion matrix says."""
+    """Scores computed from a confusion matrix."""
 
     iou: Float[Tensor, "Q"]
     """Intersection over union per class; NaN for a class that is neither in the truth nor predicted."""
     miou: float
-    """Mean of `iou` over the classes that have one; NaN where nothing is labelled."""
+    """Mean of `iou` over the classes that have one; NaN if nothing is labelled."""
     accuracy: float
-    """Share of labelled pixels that are right; NaN where nothing is labelled."""
+    """Share of labelled pixels that are predicted correctly; NaN if nothing is labelled."""
     num_pixels: int
-    """Labelled pixels."""
+    """Number of labelled pixels."""
 
 
 def label_scores(confusion: Int[Tensor, "Q Q1"]) -> LabelScores:
@@ -112,7 +112,7 @@ def label_scores(confusion: Int[Tensor, "Q Q1"]) -> LabelScores:
     confusion = confusion.double()
     correct = confusion.diagonal()
     union = confusion.sum(1) + confusion[:, :-1].sum(0) - correct
-    iou = correct / union  # 0 / 0 is the NaN that is meant
+    iou = correct / union  # 0 / 0 gives the NaN of an absent class
     num_pixels = int(confusion.sum())
     accuracy = float(correct.sum() / num_pixels) if num_pixels else float("nan")
     return LabelScores(iou.float(), float(iou.nanmean()), accuracy, num_pixels)
@@ -120,14 +120,14 @@ def label_scores(confusion: Int[Tensor, "Q Q1"]) -> LabelScores:
 
 def _check_same_shape(a: Shaped[Tensor, "..."], b: Shaped[Tensor, "..."]) -> None:
     if a.shape != b.shape:
-        raise ValueError(f"expected two of the same shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(f"expected two tensors of the same shape, got {tuple(a.shape)} and {tuple(b.shape)}")
 
 
 def _download(url: str) -> None:
     """Fetches a published file into torch's hub folder, checking the hash in its name."""
     try:
         torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
-    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash of what came is another
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the downloaded file has another hash
         raise UserError(f"could not download {url} ({error}); fetch it by hand, or leave LPIPS out") from error
 
 

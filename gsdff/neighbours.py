@@ -1,4 +1,4 @@
-"""Who lies near whom: the nearest other points of a cloud, and what hangs together."""
+"""Nearest neighbours in a point cloud, and connected components."""
 
 import numpy as np
 import torch
@@ -9,12 +9,11 @@ from torch import Tensor
 def nearest_neighbours(
     points: Float[Tensor, "P 3"], count: int, of: Bool[Tensor, "P"] | None = None
 ) -> tuple[Float[Tensor, "Q k"], Int64[Tensor, "Q k"]]:
-    """Distances and ids of the `count` nearest others of every point, nearest first; fewer where there are fewer.
+    """Distances and ids of the `count` nearest other points of every point, nearest first.
 
-    With `of` only of those Q points, among all of them.
-
-    k = min(count, P - 1). A point is never its own neighbour, but one that lies at the same place may be. Distances are
-    measured in float64 and given in the points' dtype and unit. Raises ValueError for points that are not finite.
+    k = min(count, P - 1). With `of`, only for the Q points it selects, among all P. A point is never its own neighbour,
+    but another one at the same place may be. Distances are computed in float64 and returned in the points' dtype and
+    unit. Raises ValueError for points that are not finite and for a count below 1.
     """
     if points.ndim != 2 or points.shape[1] != 3 or not points.is_floating_point():
         raise ValueError(f"points must be floats of shape (P, 3), got {points.dtype} of shape {tuple(points.shape)}")
@@ -26,20 +25,21 @@ def nearest_neighbours(
 
     places = points.detach().cpu().double().numpy()
     num = len(places)
-    asking = np.arange(num) if of is None else of.cpu().numpy().nonzero()[0]
+    queries = np.arange(num) if of is None else of.cpu().numpy().nonzero()[0]
     num_others = min(count, max(num - 1, 0))
-    ranks = list(range(1, num_others + 2))  # a list asks for a table, even of one column
-    distances, ids = cKDTree(places).query(places[asking], k=ranks, workers=-1)
-    is_self = ids == asking[:, None]
-    # among many points at one place it may not have found itself; all it found are as near then
+    ranks = list(range(1, num_others + 2))  # given a list, scipy returns a table even for one column
+    distances, ids = cKDTree(places).query(places[queries], k=ranks, workers=-1)
+    is_self = ids == queries[:, None]
+    # among many points at one place a point may not find itself; all it found are equally near then
     is_self[~is_self.any(axis=1), -1] = True
-    others, other_ids = (found[~is_self].reshape(len(asking), num_others) for found in (distances, ids))
+    others, other_ids = (found[~is_self].reshape(len(queries), num_others) for found in (distances, ids))
     return torch.from_numpy(others).to(points), torch.from_numpy(other_ids).to(points.device, torch.int64)
 
 
 def connected_parts(ids: Int64[Tensor, "P k"], is_link: Bool[Tensor, "P k"]) -> Int64[Tensor, "P"]:
-    """The part every point belongs to, numbered by their first points; point i is linked with ids[i, j] both ways where
-    is_link[i, j].
+    """Connected component of every point, numbered in the order of their first points.
+
+    Points i and ids[i, j] are linked, in both directions, if is_link[i, j].
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

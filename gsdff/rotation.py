@@ -1,4 +1,4 @@
-"""Rotations as matrices, quaternions wxyz, axis and angle, or Euler angles; and what they do to spherical harmonics."""
+"""Rotations as matrices, quaternions wxyz, axis and angle, or Euler angles; rotation of spherical harmonics."""
 
 from collections.abc import Sequence
 from math import isqrt, pi, sqrt
@@ -16,7 +16,7 @@ _C3D, _C3E = sqrt(7 / (16 * pi)), sqrt(105 / (16 * pi))
 
 
 def multiply_quats(left: Float[Tensor, "*B 4"], right: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:
-    """Hamilton's product, wxyz: the rotation `right` followed by `left`. Norms multiply."""
+    """Hamilton product of quaternions wxyz: the rotation `right` followed by `left`. Norms multiply."""
     a, b, c, d = left.unbind(-1)
     w, x, y, z = right.unbind(-1)
     product = (
@@ -42,7 +42,7 @@ def quats_to_matrices(quats: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 3 3"]:
 def matrices_to_quats(matrices: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 4"]:
     """Unit quaternions wxyz, w >= 0, of rotation matrices; as exact near half turns as elsewhere.
 
-    4 q qᵀ is linear in the matrix; its row with the largest diagonal entry, at least 1, is q but for the length.
+    4 q qᵀ is linear in the matrix; its row with the largest diagonal entry, at least 1, is q up to its length.
     """
     m = matrices
     diagonal = (m[..., 0, 0], m[..., 1, 1], m[..., 2, 2])
@@ -57,20 +57,20 @@ def matrices_to_quats(matrices: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 4"
 
 
 def axis_angle_to_matrix(axis: Sequence[float], degrees: float) -> Float[Tensor, "3 3"]:
-    """Rotation about an axis of any length but zero, counter-clockwise for who looks against it; float64.
+    """Rotation about an axis of any length but zero, counter-clockwise when the axis points at the viewer; float64.
 
     Raises ValueError for an axis that is zero or not of three finite numbers, and for an angle that is not finite.
     """
     direction = torch.as_tensor(axis, dtype=torch.float64)
     if direction.shape != (3,) or not direction.isfinite().all() or not direction.any():
         raise ValueError(f"an axis must be three finite numbers, not all zero, got {axis}")
-    half = torch.deg2rad(_finite(degrees)) / 2
+    half = torch.deg2rad(_checked_angle(degrees)) / 2
     direction = torch.nn.functional.normalize(direction, dim=0, eps=0)
     return quats_to_matrices(torch.cat([half.cos()[None], half.sin() * direction]))
 
 
 def euler_to_matrix(degrees: Sequence[float]) -> Float[Tensor, "3 3"]:
-    """Turns about the world's x axis, then its y axis, then its z axis: R = Rz Ry Rx, as Blender's XYZ; float64.
+    """Rotation about the world's x axis, then its y axis, then its z axis: R = Rz Ry Rx, as Blender's XYZ; float64.
 
     Raises ValueError for anything but three finite angles.
     """
@@ -81,21 +81,22 @@ def euler_to_matrix(degrees: Sequence[float]) -> Float[Tensor, "3 3"]:
 
 
 def check_rotation(matrix: Float[Tensor, "3 3"]) -> None:
-    """Raises ValueError for a matrix that is no rotation: not orthonormal to 1e-4, or a reflection."""
+    """Raises ValueError for a matrix that is not a rotation: not orthonormal to 1e-4, or a reflection."""
     if tuple(matrix.shape) != (3, 3):
         raise ValueError(f"a rotation must be a matrix of shape (3, 3), got {tuple(matrix.shape)}")
     R = matrix.detach().cpu().double()
     if not torch.allclose(R @ R.T, torch.eye(3, dtype=R.dtype), rtol=0, atol=1e-4):
-        raise ValueError("a rotation's rows must be orthonormal; give scale and rotation apart")
+        raise ValueError("a rotation's rows must be orthonormal; give scale and rotation separately")
     if torch.linalg.det(R) < 0:
         raise ValueError("a rotation must have determinant 1, got a reflection")
 
 
 def rotate_sh(shN: Float[Tensor, "N B 3"], R: Float[Tensor, "3 3"]) -> Float[Tensor, "N B 3"]:
-    """Coefficients of bands 1 and up whose colour in direction R d is what `shN` has in direction d.
+    """Rotates the coefficients of bands 1 and up: their colour in direction R d becomes that of `shN` in direction d.
 
-    A rotation mixes the coefficients of a band only with one another: c' = D c, with the D of `band_rotations`. Applied
-    in float64, given in shN's dtype. Raises ValueError for any degree but 0 to 3 and for an R that is no rotation.
+    A rotation mixes the coefficients of a band only with one another: c' = D c, with the D of `band_rotations`.
+    Computed in float64, returned in shN's dtype. Raises ValueError for any degree but 0 to 3 and if R is not a
+    rotation.
     """
     degree = isqrt(shN.shape[1] + 1) - 1
     if (degree + 1) ** 2 - 1 != shN.shape[1] or degree > _HIGHEST_BAND:
@@ -112,7 +113,7 @@ def band_rotations(R: Float[Tensor, "3 3"], degree: int) -> list[Float[Tensor, "
 
     Since Y(R d)ᵀ c' = Y(d)ᵀ c has to hold for all d, and D is orthogonal, it also takes the coefficients c to c'.
     Solved for on a fixed set of directions; exact, since rotated harmonics of a band are sums of its harmonics.
-    Raises ValueError for an R that is no rotation.
+    Raises ValueError if R is not a rotation.
     """
     check_rotation(R)
     directions = _spread_directions()
@@ -149,7 +150,7 @@ def sh_basis(directions: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 16"]:
 
 
 def _spread_directions() -> Float[Tensor, "P 3"]:
-    """Unit vectors spread evenly over the sphere (Fibonacci's lattice)."""
+    """Unit vectors spread evenly over the sphere (Fibonacci lattice)."""
     index = torch.arange(_NUM_DIRECTIONS, dtype=torch.float64)
     z = (2 * index + 1) / _NUM_DIRECTIONS - 1
     longitude = index * pi * (3 - sqrt(5))
@@ -157,7 +158,7 @@ def _spread_directions() -> Float[Tensor, "P 3"]:
     return torch.stack([radius * longitude.cos(), radius * longitude.sin(), z], dim=-1)
 
 
-def _finite(degrees: float) -> Float[Tensor, ""]:
+def _checked_angle(degrees: float) -> Float[Tensor, ""]:
     angle = torch.as_tensor(degrees, dtype=torch.float64)
     if angle.ndim or not angle.isfinite():
         raise ValueError(f"an angle must be a finite number of degrees, got {degrees}")

@@ -1,4 +1,4 @@
-"""A posed set of photos: what every loader gives and everything else takes."""
+"""Posed photos and sparse points: the output of every loader and the input of everything else."""
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -13,7 +13,7 @@ from gsdff.cameras import Camera, WorldFrame
 from gsdff.errors import UserError
 
 VOID = 255
-"""The label of a pixel without truth, or without an answer."""
+"""Label of a pixel without ground truth or without a prediction."""
 HOLD_OUT_EVERY = 8
 """Every 8th view in name order, from the first, is held out (Mip-NeRF 360's split, and 3DGS's)."""
 
@@ -23,15 +23,15 @@ class View:
     """One photo and the camera that took it, in the scene's working frame."""
 
     name: str
-    """The image's path below the images folder, as the input spells it."""
+    """Path of the image below the images folder, as written in the input."""
     camera: Camera
     image: UInt8[Tensor, "H W 3"]
     alpha: UInt8[Tensor, "H W"] | None = None
-    """Coverage of a photo with transparent pixels, kept where the background is random: `image` is then over black."""
+    """Alpha channel of a photo with transparency, kept if the background is random; `image` is then over black."""
 
     @property
     def stem(self) -> str:
-        """The file name without folder and suffix: teacher maps and label images are matched by it."""
+        """File name without folder and suffix; teacher maps and label images are matched by it."""
         return Path(self.name).stem
 
     @property
@@ -45,7 +45,7 @@ class View:
         return replace(self, camera=self.camera.to(device), image=self.image.to(device), alpha=alpha)
 
     def over(self, background: Float[Tensor, "3"]) -> Float[Tensor, "H W 3"]:
-        """The target with `background` behind its transparent pixels; the target itself where it has none."""
+        """The target composited over `background`; the target itself if the photo has no transparency."""
         if self.alpha is None:
             return self.target
         return self.target + (1 - self.alpha[..., None].float() / 255) * background
@@ -53,7 +53,7 @@ class View:
 
 @dataclass(frozen=True)
 class Scene:
-    """Views in name order and the sparse points they came with, all in the working frame."""
+    """Views in name order and the dataset's sparse points, all in the working frame."""
 
     root: Path
     """The folder the scene was loaded from."""
@@ -62,7 +62,7 @@ class Scene:
     point_colors: UInt8[Tensor, "P 3"]
     frame: WorldFrame
     held_out: tuple[int, ...] | None = None
-    """Indices of the dataset's own test views; None where it has no split and every 8th is held out."""
+    """Indices of the dataset's own test views; None if it has no split, so that every 8th view is held out."""
 
     @property
     def test_ids(self) -> list[int]:
@@ -77,7 +77,7 @@ class Scene:
 
     @cached_property
     def extent(self) -> float:
-        """Radius of the camera positions times 1.1: 3DGS scales position rates and thresholds by it."""
+        """Radius of the camera positions times 1.1; 3DGS scales the positions' learning rate and thresholds by it."""
         positions = torch.stack([view.camera.position for view in self.views])
         return 1.1 * float((positions - positions.mean(0)).norm(dim=-1).max()) or 1.0
 

@@ -1,7 +1,7 @@
-"""Which Gaussians are meant: sets of them, combined, cleaned in space, and kept in a file.
+"""Selections of Gaussians: set operations, clean-up in space, and saving to a file.
 
-Neighbours are the k nearest others by distance of the means, fewer where there are fewer (`gsdff.neighbours`). Whatever
-takes `means` raises ValueError for another number of them than the selection is of, and for means that are not finite.
+Neighbours are the k nearest others by distance of the means, fewer if there are fewer (`gsdff.neighbours`). Methods
+that take `means` raise ValueError if their number is not that of the selection's Gaussians or if they are not finite.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from gsdff.neighbours import connected_parts, nearest_neighbours
 
 FORMAT = "gsdff-selection-1"
 FAR = 10.0
-"""Beyond the median by so many median absolute deviations is far: 0.4 to 4 % of the Gaussians of trained scenes."""
+"""Distances this many median absolute deviations above the median are far: 0.4 to 4 % of trained scenes' Gaussians."""
 MIN_DEVIATION = 0.1
 """Least such deviation, as a share of the median: on a regular grid all but the border is at the median exactly."""
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Some of N Gaussians; `len` is how many are selected, so that an empty one is false."""
+    """A subset of N Gaussians; `len` is the number of selected ones, so an empty selection is false."""
 
     mask: Bool[Tensor, "N"]
 
@@ -38,17 +38,17 @@ class Selection:
 
     @staticmethod
     def of(count: int, device: torch.device | str = "cpu") -> Selection:
-        """Nothing selected of `count` Gaussians; `~Selection.of(count)` is all of them."""
+        """An empty selection of `count` Gaussians; `~Selection.of(count)` selects all of them."""
         return Selection(torch.zeros(count, dtype=torch.bool, device=device))
 
     @staticmethod
     def from_scores(scores: Float[Tensor, "N"], threshold: float) -> Selection:
-        """Those of a score of at least `threshold`; NaN is never selected."""
+        """Selects the Gaussians with a score of at least `threshold`; NaN is never selected."""
         return Selection(scores >= threshold)
 
     @property
     def total(self) -> int:
-        """N, the selected and the others."""
+        """Number N of all Gaussians, selected or not."""
         return len(self.mask)
 
     def __len__(self) -> int:
@@ -69,9 +69,9 @@ class Selection:
         return Selection(~self.mask)
 
     def grow(self, means: Float[Tensor, "N 3"], neighbours: int = 8, steps: int = 1) -> Selection:
-        """With those that have a selected one among their own k nearest, `steps` times over.
+        """Adds the Gaussians that have a selected one among their own k nearest, `steps` times.
 
-        There is no limit to the distance: what is alone joins what it is alone beside. `drop_floaters` takes it out.
+        There is no limit to the distance: an isolated Gaussian joins whatever is nearest; `drop_floaters` removes it.
         """
         ids = self._nearest(means, neighbours)
         mask = self.mask
@@ -82,11 +82,11 @@ class Selection:
     def with_rim(
         self, means: Float[Tensor, "N 3"], possible: Selection, neighbours: int = 32, quorum: int = 4
     ) -> Selection:
-        """With those of `possible` that have at least `quorum` selected ones among their own k nearest.
+        """Adds the Gaussians of `possible` that have at least `quorum` selected ones among their own k nearest.
 
-        What a threshold leaves at the border and in gaps of a thing, without what lies beside it: `grow` with two
-        conditions, `possible` being those over a second, lower threshold, as Canny's hysteresis has it (1986). A stray
-        brings nothing along. `scripts/study_editing.py` measures what it gains.
+        Fills the border and the gaps that a threshold leaves in an object, without adding its surroundings: `grow` with
+        two conditions, `possible` being those over a second, lower threshold, as in Canny's hysteresis (1986). A single
+        stray adds nothing. `scripts/study_editing.py` measures the gain.
         """
         self._check_total(len(means), "means")
         candidates = (~self & possible).mask
@@ -96,13 +96,13 @@ class Selection:
         return Selection(mask)
 
     def shrink(self, means: Float[Tensor, "N 3"], neighbours: int = 8, steps: int = 1) -> Selection:
-        """Without those that have one not selected among their own k nearest, `steps` times over: ~(~self).grow()."""
+        """Removes Gaussians that have an unselected one among their own k nearest, `steps` times: ~(~self).grow()."""
         return ~(~self).grow(means, neighbours, steps)
 
     def majority(self, means: Float[Tensor, "N 3"], neighbours: int = 16, steps: int = 1) -> Selection:
-        """Every Gaussian, selected or not, becomes what most of its k nearest are, `steps` times over, all at once.
+        """Sets every Gaussian, selected or not, to the majority of its k nearest; all at once, `steps` times.
 
-        It has no vote of its own, but where theirs are equal it stays as it is.
+        A Gaussian does not vote for itself, but stays as it is if the votes are equal.
         """
         ids = self._nearest(means, neighbours)
         mask = self.mask
@@ -120,11 +120,11 @@ class Selection:
         weights: Float[Tensor, "N"] | None = None,
         factor: float = FAR,
     ) -> Selection:
-        """The `parts` largest connected parts: by number of Gaussians, or by the sum of their `weights`.
+        """Keeps the `parts` largest connected parts, by number of Gaussians or by the sum of their `weights`.
 
-        Two selected Gaussians are linked where one is among the k nearest selected of the other, and not far off:
-        at most the median of all such distances + `factor` x their deviation. Without that a stray, whose k nearest
-        are somewhere in any case, would be part of the thing. Among equals the part that holds the first Gaussian.
+        Two selected Gaussians are linked if one is among the k nearest selected of the other and their distance is at
+        most the median of all such distances + `factor` x their deviation. Without that limit a stray, which always has
+        k nearest somewhere, would be part of the object. Among equal parts, the one with the first Gaussian is kept.
         """
         if parts < 1:
             raise ValueError(f"the number of parts to keep must be at least 1, got {parts}")
@@ -137,27 +137,28 @@ class Selection:
         return self._keep(torch.isin(labels, sizes.argsort(descending=True, stable=True)[:parts]))
 
     def drop_floaters(self, means: Float[Tensor, "N 3"], neighbours: int = 8, *, factor: float = FAR) -> Selection:
-        """Without those whose mean distance to their k nearest selected is over the median of these + `factor` x their
-        deviation.
+        """Removes Gaussians whose mean distance to their k nearest selected is above the median + `factor` x deviation.
 
-        The deviation is the median absolute one, but at least a tenth of the median. Strays that lie together in more
-        than k are no floaters but a part (`keep_largest`).
+        Median and deviation are those of all such mean distances; the deviation is the median absolute one, but at
+        least a tenth of the median. More than k strays in one place are not floaters but a part (`keep_largest`).
         """
         spacing = self._nearest_selected(means, neighbours)[0].mean(1)
-        return self._keep(~(spacing > _far_limit(spacing, factor)))  # of one alone it is NaN, and it stays
+        return self._keep(~(spacing > _far_limit(spacing, factor)))  # NaN for a single Gaussian, which stays
 
     def save(self, path: Path, *, source: str) -> None:
-        """Writes a .safetensors file of N / 8 bytes with, as metadata, N and what the Gaussians came from; atomically.
+        """Writes a .safetensors file of N / 8 bytes, with N and `source` as metadata; atomically.
 
-        `source` is for people: a run, a PLY, a prompt. Nothing but `load`'s complaint reads it.
+        `source` is the Gaussians' origin, for people: a run, a PLY, a prompt. Only `load`'s error message uses it.
         """
         bits = torch.from_numpy(np.packbits(self.mask.cpu().numpy()))
         save_tensors(path, {"bits": bits}, {"format": FORMAT, "count": str(self.total), "source": source})
 
     @staticmethod
     def load(path: Path, *, expected: int | None = None) -> Selection:
-        """Reads what `save` wrote, onto the CPU; `UserError` where the file is missing, damaged, of another kind, or
-        selects from another number of Gaussians than `expected`.
+        """Reads what `save` wrote, onto the CPU.
+
+        Raises `UserError` if the file is missing, damaged, of another kind, or selects from another number of Gaussians
+        than `expected`.
         """
         if not path.is_file():
             raise UserError(f"{path}: expected a saved selection, there is no such file")
@@ -186,19 +187,19 @@ class Selection:
         return nearest_neighbours(means, neighbours)[1]
 
     def _nearest_selected(self, means: Float[Tensor, "N 3"], neighbours: int) -> tuple[Tensor, Tensor]:
-        """Distances and ids of each selected one's nearest among the selected; ids count these alone."""
+        """Distances and ids of each selected Gaussian's nearest selected ones; ids index the selected ones only."""
         self._check_total(len(means), "means")
         return nearest_neighbours(means[self.mask], neighbours)
 
     def _keep(self, keep: Bool[Tensor, "P"]) -> Selection:
-        """Those of the selected ones that `keep` says."""
+        """The selected Gaussians for which `keep` is true."""
         mask = self.mask.clone()
         mask[self.mask] = keep
         return Selection(mask)
 
 
 def _far_limit(distances: Float[Tensor, "*S"], factor: float) -> Float[Tensor, ""]:
-    """The median + `factor` median absolute deviations, each at least `MIN_DEVIATION` of the median; NaN of nothing."""
+    """Median + `factor` median absolute deviations, each at least `MIN_DEVIATION` of the median; NaN if empty."""
     median = distances.median()
     deviation = (distances - median).abs().median()
     return median + factor * torch.maximum(deviation, MIN_DEVIATION * median)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from gsdff.cli import choose_device, run_door
-from gsdff.config.file import absolute, check_config, find_preset, flatten, read_config, to_table, write_config
+from gsdff.cli import choose_device, flags_of, run_door
+from gsdff.config.checks import OptionError
+from gsdff.config.file import absolute, find_preset, flatten, locate, read_config, to_table, write_config
 from gsdff.config.options import DEMO, TrainConfig
 from gsdff.errors import UserError
 
@@ -51,7 +52,7 @@ def main() -> None:
     """Trains as the command line says."""
     arguments = read_arguments(sys.argv[1:])
     config = arguments.options
-    check_config(config)
+    config.check()
     address = find_page(arguments)
 
     from gsdff.data import load_scene
@@ -158,10 +159,13 @@ def open_page(address: "Address", trainer: "Trainer", folder: "RunFolder") -> "L
 
 def read_arguments(argv: list[str]) -> TrainArguments:
     """The command line over a TOML file over the defaults; paths are absolute, so that they hold from anywhere."""
-    # first only what decides which file lies below; the second reading sees everything else
-    first, _ = tyro.cli(TrainArguments, args=argv, prog=PROG, add_help=False, return_unknown_args=True)
-    below = options_below(first)
-    arguments = tyro.cli(TrainArguments, args=argv, prog=PROG, default=TrainArguments(options=below))
+    try:
+        # first only what decides which file lies below; the second reading sees everything else
+        first, _ = tyro.cli(TrainArguments, args=argv, prog=PROG, add_help=False, return_unknown_args=True)
+        below = options_below(first)
+        arguments = tyro.cli(TrainArguments, args=argv, prog=PROG, default=TrainArguments(options=below))
+    except OptionError as error:
+        raise locate(error) from error
     options = replace(absolute(arguments.options), out=arguments.options.out)
     if options.stage1_from is not None:
         options = replace(options, stage1=replace(options.stage1, steps=0))
@@ -272,4 +276,4 @@ def make_demo_scene(config: TrainConfig, folder: "RunFolder") -> None:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_door(main, flags_of(TrainArguments))

@@ -29,11 +29,12 @@ from tqdm import tqdm
 
 from gsdff.cameras import Camera
 from gsdff.cli import run_door
+from gsdff.config.options import TeacherConfig
 from gsdff.data import load_scene
 from gsdff.errors import UserError
 from gsdff.io.runs import RunFolder, load_run
+from gsdff.latents import fit_basis
 from gsdff.scene import View
-from gsdff.teachers.basis import fit_basis
 from gsdff.teachers.precomputed import PrecomputedTeacher
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -116,7 +117,7 @@ def compare_with_clean(folder: Path) -> dict[str, float]:
 def energy_curve(argument: str, dims: Sequence[int]) -> dict:
     """The share of the energy of a folder of precomputed maps that every K keeps."""
     place, _, words = argument.partition("=")
-    folder, teacher = Path(place), PrecomputedTeacher(Path(place))
+    folder, teacher = Path(place), PrecomputedTeacher(TeacherConfig("precomputed", Path(place)))
     stems = {path.stem.removesuffix("_fmap_CxHxW") for path in [*folder.glob("*.pt"), *folder.glob("*.npy")]}
     if not stems:
         raise UserError(f"--maps {folder}: expected maps named *_fmap_CxHxW.pt or *.npy, there are none")

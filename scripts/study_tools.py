@@ -6,10 +6,9 @@ from statistics import fmean
 import torch
 
 from gsdff.io.runs import LoadedRun, RunFolder
-from gsdff.latents import encode, teacher_cosine
+from gsdff.latents import Basis, encode, teacher_cosine
 from gsdff.render import render_features
 from gsdff.scene import Scene
-from gsdff.teachers.basis import Basis
 from gsdff.teachers.toy import ToyTeacher
 
 

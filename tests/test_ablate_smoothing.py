@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from tiny_field import make_scene
 
-from gsdff.config.file import check_config, to_table
+from gsdff.config.file import to_table
 from gsdff.config.options import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +35,7 @@ def test_every_arm_is_a_config_of_its_own_that_passes_the_checks(modules, tmp_pa
     tables = []
     for arm in arms.all_arms():
         config = arms.configure(arm, base, tmp_path)
-        check_config(config)
+        config.check()
         assert config.stage2.freeze_radiance and re.fullmatch(r"[\w:()]+", arm.key)
         assert (config.masks.name == "none") == (not arm.masks)
         tables.append(to_table(config))

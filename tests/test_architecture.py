@@ -299,15 +299,20 @@ class Types:
 
 
 def unread_options(package: list[Module]) -> list[str]:
-    """Fields of the dataclasses of options that no module outside `config` reads from something of their class."""
+    """Fields of the dataclasses of options that no module outside `config` reads from something of their class.
+
+    A table is read where its options are, unless another table has the same class.
+    """
     options, fields = option_classes(package), class_attributes(package)
     read = {pair for module in package if module.part != "config" for pair in Types(module, fields).read()}
     nodes = [node for module in package for node in module.tree.body if isinstance(node, ast.ClassDef)]
     heirs = {owner: {owner} | {n.name for n in nodes if owner in map(ast.unparse, n.bases)} for owner in options}
+    tables = [kind for own in options.values() for kind in own.values() if kind in options]
     return [
         f"{owner}.{name} is read nowhere"
         for owner, own in options.items()
-        for name in own
+        for name, kind in own.items()
+        if tables.count(kind) != 1
         if not any((other, name) in read for other in heirs[owner])
     ]
 
@@ -402,6 +407,9 @@ OPTIONS = GOOD["gsdff.config.options"]
          "D.steps is read nowhere"),
         (unread_options, {"gsdff.config.options": OPTIONS + "\n@dataclass\nclass D:\n    c: C\n    e: int = 1",
                           "gsdff.render.blend": "def f(self, d: D):\n    self.x = d.c\n    return self.x.steps"},
+         "D.e is read nowhere"),
+        (unread_options, {"gsdff.config.options": OPTIONS + "\n@dataclass\nclass D:\n    c: C\n    e: C",
+                          "gsdff.render.blend": "def f(d: D): return d.c.steps"},
          "D.e is read nowhere"),
     ],
 )  # fmt: skip

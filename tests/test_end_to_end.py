@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gsdff.io.ply import read_ply
-from gsdff.teachers.basis import Basis
+from gsdff.latents import Basis
 
 
 def run(*command: object) -> str:

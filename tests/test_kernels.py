@@ -68,7 +68,7 @@ def test_every_part_is_run_once_on_any_number_of_threads():
         torch.set_num_threads(threads)
 
 
-def test_compiling_is_said_once(tmp_path, caplog, monkeypatch):
+def test_compiling_is_logged_once(tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO", logger="gsdff")
     folders = [tmp_path / name for name in ("render", "losses")]
     for folder in folders:
@@ -76,7 +76,7 @@ def test_compiling_is_said_once(tmp_path, caplog, monkeypatch):
     for _process in range(2):
         monkeypatch.setattr(kernels, "_folders_seen", set())
         for folder in folders:
-            kernels._say_compiling(str(folder))
+            kernels._log_compiling(str(folder))
     assert [record.message for record in caplog.records] == [
-        "compiling the kernels for this processor, this once; about a minute"
+        "compiling the kernels for this processor; this happens once and takes about a minute"
     ]

@@ -1,4 +1,4 @@
-"""Class lists and label images: what they give, what counts, what is refused."""
+"""Class lists and label images: reading them, the classes that count, and errors."""
 
 import json
 from pathlib import Path
@@ -196,7 +196,7 @@ def test_a_teacher_of_labels_needs_the_folder_and_its_classes(tmp_path: Path, mi
     if missing != "folder":
         write_labels(tmp_path / "labels", "a", np.zeros((2, 4), np.uint8))
     for labels in (None, tmp_path / "labels"):
-        with pytest.raises(UserError, match=r"labels: no .*--teacher\.labels"):
+        with pytest.raises(UserError, match=r"labels: no .*`teacher\.labels`"):
             find_label_images(scene, labels)
     write_labels(tmp_path / "labels", "a", np.zeros((2, 4), np.uint8))
     (tmp_path / "classes.json").write_text('["wall", "floor"]')

@@ -1,4 +1,4 @@
-"""The feature algebra: K dimensions must say what T dimensions would."""
+"""Latent features: K dimensions must give the results of T dimensions."""
 
 import pytest
 import torch

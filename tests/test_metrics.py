@@ -1,4 +1,4 @@
-"""Image, label and feature metrics against values by hand and against definitions written out."""
+"""Image and label metrics against values by hand and against definitions written out."""
 
 import logging
 import math

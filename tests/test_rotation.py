@@ -1,4 +1,4 @@
-"""Rotations in their forms, and harmonics that turn with them."""
+"""Conversions of rotations, and rotated harmonics."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Sets of Gaussians: their algebra, what cleans them in space, and their file."""
+"""Selections of Gaussians: set operations, clean-up in space, and their file."""
 
 from collections.abc import Callable
 

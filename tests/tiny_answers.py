@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from tiny_run import TinyRun, make_gaussians, write_run
 
-from gsdff.teachers.basis import Basis
+from gsdff.latents import Basis
 
 NAMES = ("chair", "lamp", "wall")
 NUM_CHAIR = 30

@@ -15,8 +15,8 @@ from gsdff.config.options import TeacherConfig, TrainConfig
 from gsdff.field.field import Field, load
 from gsdff.gaussians import Gaussians
 from gsdff.io.checkpoint import save_checkpoint
+from gsdff.latents import Basis
 from gsdff.render import render_rgb
-from gsdff.teachers.basis import Basis
 
 WIDTH, HEIGHT, FOCAL = 30, 22, 28.0
 NAMES = [f"{folder}/v{i}.png" for folder in "ab" for i in range(5)]

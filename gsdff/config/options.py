@@ -1,31 +1,37 @@
-"""Every option of a training run, as frozen dataclasses. The line under a field is its help text.
+"""Every option of a training run, as frozen dataclasses. The text under a field is its help.
 
-Values come from three places, later ones winning: the defaults here, a TOML preset (`--config`), the command line.
+Values come from three places, later ones winning: the defaults here, TOML files (`--config`), the command line.
 The tables of a TOML file are the dataclasses (`[stage1]`), its keys their fields (`steps = 2000`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from gsdff.config.checks import check, check_at_least, check_share
+from gsdff.config.choices import TEACHERS, TeacherName, describe
 from gsdff.config.smoothing import MaskConfig, SmoothingConfig
+from gsdff.errors import UserError
 
 DEMO = Path("demo")
-"""The value of `data` that stands for the built-in scene."""
+"""Value of `data` that stands for the built-in scene."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the photos come from and at what size they are used."""
+    """The photos and the initial points."""
 
     downscale: Annotated[int, arg(name="downscale", prefix_name=False)] = 1
-    """Use images this many times smaller; `images_2`, `images_4`, `images_8` are read where they are there."""
+    """Factor by which photos are reduced; those in `images_2`, `images_4` or `images_8` are read if they exist."""
     background: Literal["black", "white", "random"] = "black"
-    """What shows behind transparent pixels and behind the last Gaussian; `random` is another colour every step."""
+    """Colour behind transparent pixels and behind the last Gaussian; `random` draws a new one in every step."""
     random_points: int = 20_000
-    """Initial points drawn at random where the input has no point cloud."""
+    """Number of initial points drawn at random if the scene has no point cloud."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "downscale", "random_points")
 
     @property
     def solid_background(self) -> tuple[float, float, float]:
@@ -35,131 +41,161 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Stage1Config:
-    """RGB only: 3D Gaussian splatting with densification."""
+    """Stage 1 trains RGB alone: 3D Gaussian splatting with densification."""
 
     steps: int = 30_000
-    """Steps in this stage."""
+    """Number of steps in this stage."""
     sh_degree: int = 3
-    """Highest band of spherical harmonics (0 to 3)."""
+    """Highest degree of the spherical harmonics, 0 to 3."""
     sh_interval: int = 1000
-    """One more band every so many steps."""
+    """Steps after which the degree of the spherical harmonics rises by one."""
     ssim_weight: float = 0.2
-    """Weight of D-SSIM beside L1, in [0, 1]."""
+    """Weight of D-SSIM in the image loss, in [0, 1]; L1 has the rest."""
     refine_start: int = 500
-    """Gaussians are added and removed after this step."""
+    """Step after which Gaussians are added and removed."""
     refine_stop: int = 15_000
-    """No Gaussian is added or removed from here on."""
+    """Step from which no more Gaussians are added or removed."""
     refine_every: int = 100
-    """Steps between refinements."""
+    """Steps between two rounds of adding and removing Gaussians."""
     reset_every: int = 3000
-    """Steps between resets of the opacities to almost nothing; 0 never does."""
+    """Steps between two resets of all opacities to nearly zero; 0 turns resets off."""
     grow_grad2d: float = 0.0002
-    """Gaussians whose mean screen-space gradient is larger are cloned or split."""
+    """Mean screen-space gradient above which a Gaussian is cloned or split."""
     absgrad: bool = False
-    """Grow by summed absolute gradients (AbsGS), which do not cancel; wants `grow_grad2d` about 4 times as large."""
+    """Sum absolute gradients, which do not cancel (AbsGS); needs a `grow_grad2d` about 4 times as large."""
     max_gaussians: int = 5_000_000
-    """There are never more; those with the largest gradients grow first."""
+    """Upper limit on the number of Gaussians; those with the largest gradients are cloned or split first."""
     rasterize_mode: Literal["classic", "antialiased"] = "classic"
-    """`antialiased` keeps the energy of Gaussians smaller than a pixel (Mip-Splatting)."""
+    """Way of rasterising; `antialiased` keeps the energy of Gaussians smaller than a pixel (Mip-Splatting)."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, self, "steps", "reset_every")
+        check_at_least(1, self, "sh_interval", "refine_every", "max_gaussians")
+        check(self, "sh_degree", 0 <= self.sh_degree <= 3, "0 to 3")
+        check_share(self, "ssim_weight")
 
 
 @dataclass(frozen=True)
 class LearningRates:
-    """Adam's rate of every attribute of the Gaussians, those of 3DGS; `gsdff.gaussians.Gaussians` has their names."""
+    """Learning rates of Adam for each attribute of `gsdff.gaussians.Gaussians`, as in 3DGS."""
 
     means: float = 1.6e-4
-    """Times the scene's extent; decays to 1 % over stage 1."""
+    """Learning rate of the means, times the scene's extent; decays to 1 % of it over stage 1."""
     quats: float = 1e-3
-    """Rotations."""
+    """Learning rate of the rotations, as quaternions."""
     log_scales: float = 5e-3
-    """Logarithms of the scales."""
+    """Learning rate of the logarithms of the scales."""
     logit_opacities: float = 5e-2
-    """Opacities before the sigmoid."""
+    """Learning rate of the opacities before the sigmoid."""
     sh0: float = 2.5e-3
-    """Constant band of the spherical harmonics."""
+    """Learning rate of the constant band of the spherical harmonics."""
     shN: float = 1.25e-4
-    """Higher bands."""
+    """Learning rate of the higher bands of the spherical harmonics."""
     features: float = 1e-2
-    """Latent features, in stage 2."""
+    """Learning rate of the latent features, in stage 2."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, self, *(entry.name for entry in fields(self)))
 
 
 @dataclass(frozen=True)
 class Stage2Config:
-    """RGB and features together; the number of Gaussians is fixed."""
+    """Stage 2 trains RGB and features together, with a fixed number of Gaussians."""
 
     steps: int = 3000
-    """Steps in this stage; 0 keeps the lifted features as they are."""
+    """Number of steps in this stage; 0 keeps the lifted features as they are."""
     feature_weight: float = 1.0
-    """Weight of the feature loss beside the image loss."""
+    """Weight of the feature loss, relative to the image loss."""
     adam_eps: float = 1e-4
-    """Adam's eps for the features, about the gradient of one pixel of a map: Adam moves whatever has a gradient at its
-    full rate, and Gaussians hardly seen would walk off from their lift at random."""
+    """Epsilon of Adam for the features, about the gradient of one pixel of a map.
+    A smaller one lets Gaussians that are hardly seen drift from their lifted features at random."""
     huber: float = 0.3
-    """Feature errors larger than this (teacher vectors have length 1) count by their length, not its square, so that
-    views in which the teacher is mistaken pull less; 0 squares them all."""
+    """Threshold of the Huber loss: larger feature errors count by their length, not its square; 0 squares all.
+    Teacher features have length 1. A threshold weakens the pull of views in which the teacher is wrong."""
     parts: int = 4
-    """A step looks at one strip of the photo, of so many that take turns; 1 looks at all of it."""
+    """Number of strips that each photo is divided into; a step renders one strip, in turn."""
     freeze_radiance: bool = False
-    """Train the features alone: colours, geometry and opacities stay as they are, and no photo is looked at."""
+    """Train the features alone; colours, geometry and opacities stay as they are."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, self, "steps", "feature_weight", "adam_eps", "huber")
+        check_at_least(1, self, "parts")
 
 
 @dataclass(frozen=True)
 class ToyConfig:
-    """How the toy teacher, which knows the truth from label images, errs; all of it drawn from `seed`."""
+    """Errors of the toy teacher, which simulates a network from label images."""
 
     channels: int = 64
-    """T, channels of its maps; every class is a random unit vector."""
+    """Number of channels T of the maps; every class is a random unit vector."""
     size: int = 48
-    """Longer side of its maps, in pixels."""
+    """Longer side of the maps, in pixels."""
     blur: float = 1.0
-    """Standard deviation, in pixels of its maps, of the blur across the borders of things."""
+    """Standard deviation of the blur across the borders of objects, in pixels of the maps."""
     noise: float = 0.5
-    """Length of the random vector added to every pixel's unit vector, another one in every view."""
+    """Length of the random vector that is added to every pixel's unit vector, a new one in every view."""
     mistakes: float = 0.1
-    """Share of the things in a view that are taken for something else, other ones in every view."""
+    """Share of the objects in a view that are given another class, different ones in every view."""
     seed: int = 0
-    """Seed of class vectors, noise and mistakes."""
+    """Seed of the class vectors, the noise and the mistakes."""
+
+    def __post_init__(self) -> None:
+        check_at_least(2, self, "channels")
+        check_at_least(1, self, "size")
+        check_at_least(0, self, "blur", "noise")
+        check_share(self, "mistakes")
+
+
+_TEACHER_HELP = (
+    "Teacher whose features are distilled. `none` trains stage 1 only. `auto` takes `precomputed` if `maps` is given, "
+    "`lseg` if `checkpoint` is given, `toy` for the built-in scene, otherwise `lseg` if its checkpoint has been "
+    "downloaded, and `none` if not." + describe(TEACHERS)
+)
 
 
 @dataclass(frozen=True)
 class TeacherConfig:
     """The 2D network whose features are distilled."""
 
-    name: Annotated[
-        Literal["auto", "none", "lseg", "clip", "dino", "precomputed", "labels", "toy"],
-        arg(name="teacher", prefix_name=False),
-    ] = "auto"
-    """`none` trains stage 1 only; `auto` takes `precomputed` given maps, `lseg` given its checkpoint, `toy` for the
-    built-in scene, otherwise `lseg` where its checkpoint has been fetched, and `none` where not."""
+    name: Annotated[TeacherName, arg(name="teacher", prefix_name=False, help=_TEACHER_HELP)] = "auto"
     maps: Path | None = None
-    """precomputed: the folder of `<stem>_fmap_CxHxW.pt` or `.npy` maps, and of `text_features.npz`."""
+    """Folder with the maps `<stem>_fmap_CxHxW.pt` or `.npy`, and optionally `text_features.npz` (precomputed)."""
     checkpoint: Path | None = None
-    """lseg: the official demo_e200.ckpt; by default the one that scripts/download_weights.py has fetched."""
+    """File demo_e200.ckpt as published; by default the one that scripts/download_weights.py downloads (lseg)."""
     model: str | None = None
-    """clip: an open_clip model (ViT-B-16-quickgelu); dino: a timm model (vit_small_patch14_dinov2.lvd142m)."""
+    """Model of open_clip (clip; by default ViT-B-16-quickgelu) or of timm (dino; vit_small_patch14_dinov2.lvd142m)."""
     pretrained: str | None = None
-    """clip, dino: a weights file, or for clip a tag that open_clip downloads (openai)."""
+    """File of weights (clip, dino), or a tag that open_clip downloads (clip; by default openai)."""
     size: int | None = None
-    """lseg, clip, dino: longer side of the photo as the network sees it; by default that network's own."""
+    """Longer side of a photo as the network sees it, in pixels; by default the network's own (lseg, clip, dino)."""
     multi_scale: bool = False
-    """lseg: sum over scales 0.75 to 1.75 and mirrored photos, as published; about 25 times the time."""
+    """Sum over scales 0.75 to 1.75 and mirrored photos, as published; takes about 25 times as long (lseg)."""
     batch: int = 4
-    """lseg, clip, dino: photos (or windows of them) in one pass."""
+    """Number of photos, or windows of photos, in one pass of the network (lseg, clip, dino)."""
     labels: Path | None = None
-    """labels, toy: the folder of label images; by default `labels` in the scene's folder."""
+    """Folder of label images; by default `labels` in the scene's folder (labels, toy)."""
     toy: ToyConfig = field(default_factory=ToyConfig)
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "batch")
+        check(self, "size", self.size is None or self.size >= 32, "at least 32 pixels")
 
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """The space features live in."""
+    """The latent space of the features."""
 
     dim: int = 32
-    """K, latent channels per Gaussian."""
+    """Number of latent channels K per Gaussian."""
     energy: float | None = None
-    """Choose K instead: the fewest channels that keep this share of the teacher's second moment, in (0, 1]."""
+    """Choose K as the smallest that keeps this share of the teacher's second moment, in (0, 1]."""
     cache: Path | None = None
-    """Folder of the teacher's projected maps, which runs on one scene can share; by default `features` in the run's."""
+    """Folder for the teacher's projected maps, which several runs on one scene can share; by default `features` in
+    the run's folder."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "dim")
+        check(self, "energy", self.energy is None or 0 < self.energy <= 1, "a share above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -167,15 +203,15 @@ class TrainConfig:
     """Options of `python -m gsdff.train`."""
 
     data: Path = Path("demo")
-    """A COLMAP folder, a folder with transforms.json, or `demo` for the built-in scene."""
+    """COLMAP folder, folder with transforms.json, or `demo` for the built-in scene."""
     out: Path | None = None
-    """The run's folder; `runs/<data's name>` where not given."""
+    """Folder of the run; by default `runs/` and the name of the data."""
     stage1_from: Path | None = None
-    """Skip stage 1: start stage 2 on the scene of this run, or of this 3DGS PLY in the photos' world frame."""
+    """Skip stage 1: start stage 2 from this run's scene, or from this 3DGS PLY in the world frame of the photos."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes CUDA where there is a card."""
+    """Device to train on; `auto` takes CUDA if there is a card."""
     seed: int = 0
-    """Seed of everything random."""
+    """Seed of all random numbers."""
     log_every: int = 10
     """Steps between lines of metrics.jsonl."""
     picture_every: int = 500
@@ -190,3 +226,17 @@ class TrainConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     masks: MaskConfig = field(default_factory=MaskConfig)
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "log_every", "picture_every", "checkpoint_every")
+
+    def check(self) -> None:
+        """Raises `UserError` if options contradict one another. To be called when no more of them will change."""
+        if self.masks.refresh % self.checkpoint_every:  # a resumed run must find the masks of its checkpoint
+            raise UserError(f"`masks.refresh`: expected a multiple of `checkpoint_every`, got {self.masks.refresh}")
+        if (self.stage1_from is None) == (self.stage1.steps == 0):
+            raise UserError("`stage1.steps`: expected at least 1, or 0 with `stage1_from`")
+        if self.stage1_from is not None and self.teacher.name == "none":
+            raise UserError("`stage1_from`: expected a teacher too, as only stage 2 is left; set `teacher.name`")
+        if self.teacher.name == "precomputed" and self.teacher.maps is None:
+            raise UserError("`teacher.name` precomputed: expected the folder of its maps too; set `teacher.maps`")

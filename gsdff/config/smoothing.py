@@ -1,71 +1,94 @@
-"""Options of masks and smoothing, as frozen dataclasses (`gsdff.config.options` has the others)."""
+"""Options of smoothing: the filters, and the segments that some of them need (`gsdff.config.options` has the others).
 
-from dataclasses import dataclass, field
+A new filter is a file with its class, named by a class of options here, and a field of `SmoothingConfig`.
+"""
+
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from gsdff.config.checks import check, check_at_least, check_positive, check_share, check_window
+from gsdff.config.choices import SEGMENTERS, SegmenterName, describe
+
 
 @dataclass(frozen=True)
 class SamConfig:
-    """segment-anything's automatic mask generator; its own defaults."""
+    """Settings of segment-anything's automatic mask generator, with its own defaults."""
 
     model: Literal["auto", "vit_b", "vit_l", "vit_h"] = "auto"
-    """Which network; `auto` takes the one of the checkpoint, or the largest whose weights have been fetched."""
+    """Network; `auto` takes the one of the checkpoint, or the largest whose weights have been downloaded."""
     points_per_side: int = 32
-    """A grid of this many points along either side asks for masks."""
+    """Number of points along each side of the grid of points at which masks are predicted."""
     points_per_batch: int = 64
-    """Points in one pass; fewer take less memory."""
+    """Number of points in one pass of the network; fewer take less memory."""
     pred_iou_thresh: float = 0.88
-    """Masks the network itself rates lower are dropped, in [0, 1]."""
+    """Lowest IoU predicted by the network at which a mask is kept, in [0, 1]."""
     stability_score_thresh: float = 0.95
-    """Masks that change more with the threshold of their logits are dropped, in [0, 1]."""
+    """Lowest stability at which a mask is kept, in [0, 1]: how little it changes with the threshold of its logits."""
     crop_n_layers: int = 0
-    """Ask again on crops, 4 of them in the first layer, 16 in the second; finds smaller things, takes longer."""
+    """Number of layers of crops that are segmented too: 4 crops in the first, 16 in the second.
+    Crops find smaller objects and take longer."""
     min_mask_region_area: int = 0
-    """Islands and holes of fewer pixels are removed from each mask; needs OpenCV."""
+    """Smallest island or hole that a mask keeps, in pixels; more than 0 needs OpenCV."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "points_per_side", "points_per_batch")
+        check_at_least(0, self, "crop_n_layers", "min_mask_region_area")
+        check_share(self, "pred_iou_thresh", "stability_score_thresh")
 
 
 @dataclass(frozen=True)
 class FelzenszwalbConfig:
-    """Felzenszwalb and Huttenlocher's graph-based segmentation."""
+    """Settings of Felzenszwalb and Huttenlocher's graph-based segmentation."""
 
     scale: float = 60.0
-    """Larger ones prefer larger segments."""
+    """Scale of observation; larger values give larger segments."""
     sigma: float = 0.5
-    """Standard deviation, in pixels, of the blur before."""
+    """Standard deviation of the blur before segmentation, in pixels."""
     min_size: int = 20
-    """Segments of fewer pixels join a neighbour."""
+    """Smallest segment, in pixels; smaller ones are merged with a neighbour."""
+
+    def __post_init__(self) -> None:
+        check_positive(self, "scale")
+        check_at_least(0, self, "sigma", "min_size")
+
+
+_MASKS_HELP = (
+    "Segmenter that makes the masks. `auto` takes `precomputed` if `folder` is given, `sam` if `checkpoint` is given "
+    "or has been downloaded, otherwise `felzenszwalb`." + describe(SEGMENTERS)
+)
 
 
 @dataclass(frozen=True)
 class MaskConfig:
     """Segments of every view, inside which features are smoothed."""
 
-    name: Annotated[
-        Literal["auto", "none", "sam", "felzenszwalb", "precomputed"], arg(name="masks", prefix_name=False)
-    ] = "auto"
-    """Who makes them; `auto` takes `precomputed` given a folder, `sam` where there is a checkpoint, otherwise
-    `felzenszwalb`, which needs none."""
+    name: Annotated[SegmenterName, arg(name="masks", prefix_name=False, help=_MASKS_HELP)] = "auto"
     folder: Path | None = None
-    """precomputed: label images `<stem>.png` (0 is none), or masks as segment-anything's amg.py writes them."""
+    """Folder of label images `<stem>.png` (0: no segment), or of masks from segment-anything's amg.py (precomputed)."""
     checkpoint: Path | None = None
-    """sam: a checkpoint of segment-anything; by default one that scripts/download_weights.py has fetched."""
+    """Checkpoint of segment-anything; by default one that scripts/download_weights.py downloads (sam)."""
     min_area: int = 500
-    """sam, precomputed masks: those of fewer pixels are dropped."""
+    """Smallest mask that is kept, in pixels (sam, precomputed masks)."""
     nms_iou: float = 0.8
-    """sam, precomputed masks: of two that overlap more than this (IoU) the one with the better score stays."""
+    """IoU of two masks above which only the one with the better score is kept (sam, precomputed masks)."""
     source: Literal["rendered", "photo"] = "rendered"
-    """What is segmented: the scene as stage 1 leaves it, whose views agree with one another, or the photos."""
+    """Images that are segmented: renderings of the scene after stage 1, which agree between views, or the photos."""
     refresh: int = 0
-    """rendered: make them again every so many steps of stage 2; 0 never does."""
+    """Steps of stage 2 after which masks of renderings are made again; 0 keeps the first ones."""
     cache: Path | None = None
-    """Folder of the masks, which runs on one scene and stage 1 can share; by default `masks` in the run's."""
+    """Folder for the masks, which runs on one scene and stage 1 can share; by default `masks` in the run's folder."""
     level: Literal["part", "whole"] = "part"
-    """sam, precomputed masks: where they overlap the smaller wins; `whole` first drops those inside a larger one."""
+    """Choice between overlapping masks: the smaller wins; `whole` first drops masks that are inside a larger one
+    (sam, precomputed masks)."""
     sam: SamConfig = field(default_factory=SamConfig)
     felzenszwalb: FelzenszwalbConfig = field(default_factory=FelzenszwalbConfig)
+
+    def __post_init__(self) -> None:
+        check_at_least(0, self, "min_area", "refresh")
+        check_share(self, "nms_iou")
 
 
 Form = Literal["off", "render", "consistency", "target"]
@@ -73,37 +96,56 @@ Form = Literal["off", "render", "consistency", "target"]
 
 @dataclass(frozen=True)
 class FilterConfig:
-    """How a filter G enters the feature loss; Z is the rendered map, T the teacher's."""
+    """Use of a filter G in the feature loss; Z is the rendered map, T the teacher's."""
+
+    location = ""
+    """Module and class of the filter, called with these options, the scene and the masks of the training views."""
+    needs_segments = False
 
     form: Form = "off"
-    """`render` |G(Z) - T|² and `target` |Z - G(T)|² take the place of |Z - T|²; `consistency` adds |Z - G(Z)|²."""
+    """Loss: `render` |G(Z) - T|² or `target` |Z - G(T)|² in place of |Z - T|²; `consistency` adds |Z - G(Z)|²."""
     weight: float = 1.0
-    """Beside the plain comparison, whose weight is 1; both are times stage2.feature_weight."""
+    """Weight relative to the plain comparison |Z - T|²; both are times stage2.feature_weight."""
     start: int = 0
-    """Steps of stage 2 before it counts."""
+    """Number of steps of stage 2 before the filter counts."""
     ramp: int = 0
-    """Steps over which its weight then rises from 0; what it replaces fades out meanwhile."""
+    """Number of steps over which its weight then rises from 0, while the comparison that it replaces fades out."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, self, "weight", "start", "ramp")
 
 
 @dataclass(frozen=True)
 class SegmentFilterConfig(FilterConfig):
-    """Blur inside each segment of the masks; nothing crosses a border."""
+    """Blur inside each segment of the masks, never across a border."""
+
+    location = "gsdff.smoothing.view_filters:SegmentFilter"
+    needs_segments = True
 
     window: int = 0
     """Side of the window in pixels of the photo, odd; 0 takes the mean of the whole segment."""
     sigma: float = 3.0
-    """Standard deviation of the blur in pixels; without a window it says nothing."""
+    """Standard deviation of the blur in pixels; has no effect without a window."""
     purity: float = 8.0
-    """target, consistency: where a pixel of the teacher straddles segments its answer is mixed; it counts by the share
-    of its surroundings that lie in its own segment, to this power. 0 counts all alike."""
+    """Exponent of a pixel's weight (target, consistency); 0 gives all pixels of the teacher's map the same weight.
+    The weight is the share of the pixel's surroundings that lie in its own segment: mixed features count less."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window != 0:
+            check_window(self, "window")
+        check_positive(self, "sigma")
+        check_at_least(0, self, "purity")
 
 
 @dataclass(frozen=True)
 class BilateralFilterConfig(FilterConfig):
     """Blur that stops where the guide changes."""
 
+    location = "gsdff.smoothing.view_filters:BilateralFilter"
+
     guide: Literal["features", "rgb"] = "rgb"
-    """The map itself, or the photo (joint bilateral)."""
+    """Guide of the blur: the feature map itself, or the photo (joint bilateral filter)."""
     window: int = 15
     """Side of the window in pixels of the photo, odd."""
     sigma: float = 4.0
@@ -111,15 +153,27 @@ class BilateralFilterConfig(FilterConfig):
     sigma_range: float = 0.1
     """Standard deviation in the guide: of colours in [0, 1], or of features of length 1."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_window(self, "window")
+        check_positive(self, "sigma", "sigma_range")
+
 
 @dataclass(frozen=True)
 class GaussianFilterConfig(FilterConfig):
-    """Plain blur, which knows no borders: the control."""
+    """Plain Gaussian blur that ignores borders, as a control."""
+
+    location = "gsdff.smoothing.view_filters:GaussianFilter"
 
     window: int = 11
     """Side of the window in pixels of the photo, odd."""
     sigma: float = 3.0
     """Standard deviation in pixels."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_window(self, "window")
+        check_positive(self, "sigma")
 
 
 @dataclass(frozen=True)
@@ -127,41 +181,55 @@ class VariationConfig:
     """Anisotropic total variation of the rendered map."""
 
     weight: float = 0.0
-    """Per pixel and channel; 0 is off."""
+    """Weight per pixel and channel; 0 turns it off."""
     segments: bool = False
-    """No penalty across the border of a segment of the masks."""
+    """Leave out differences across the borders of the masks' segments."""
     start: int = 0
-    """Steps of stage 2 before it counts."""
+    """Number of steps of stage 2 before it counts."""
     ramp: int = 0
-    """Steps over which its weight then rises from 0."""
+    """Number of steps over which its weight then rises from 0."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, self, "weight", "start", "ramp")
 
 
 @dataclass(frozen=True)
 class GraphConfig:
-    """Diffusion over the graph of nearest Gaussians, as LUDVIG's."""
+    """Diffusion over the graph of nearest Gaussians, as in LUDVIG."""
 
     form: Literal["off", "lift", "consistency"] = "lift"
-    """`lift` diffuses the lifted features; `consistency` adds |z - G(z)|², one step of it, over all Gaussians."""
+    """Use: `lift` diffuses the lifted features; `consistency` adds |z - G(z)|² (one step) over all Gaussians."""
     weight: float = 1.0
-    """consistency: beside the plain comparison, times stage2.feature_weight."""
+    """Weight relative to the plain comparison, times stage2.feature_weight (consistency)."""
     steps: int = 5
-    """lift: steps of diffusion."""
+    """Number of diffusion steps (lift)."""
     neighbours: int = 16
-    """Of each Gaussian."""
+    """Number of neighbours of each Gaussian."""
     sigma: float = 1.0
     """Standard deviation in space, in units of the distance to the neighbours."""
     sigma_color: float = 0.1
-    """Standard deviation in colour, of values in [0, 1]."""
+    """Standard deviation in colour, for values in [0, 1]."""
     sigma_feature: float = 0.3
-    """Standard deviation in features of length 1."""
+    """Standard deviation in features, for features of length 1."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, self, "weight")
+        check_at_least(1, self, "steps", "neighbours")
+        for key in ("sigma", "sigma_color", "sigma_feature"):
+            check(self, key, getattr(self, key) > 0, "more than 0")  # infinity switches the factor off
 
 
 @dataclass(frozen=True)
 class SmoothingConfig:
-    """What keeps features smooth inside things and sharp between them; any of it at once."""
+    """Smoothing of features inside objects that keeps borders sharp; all of these can be combined."""
 
     sam: SegmentFilterConfig = field(default_factory=SegmentFilterConfig)
     bilateral: BilateralFilterConfig = field(default_factory=BilateralFilterConfig)
     gaussian: GaussianFilterConfig = field(default_factory=GaussianFilterConfig)
     tv: VariationConfig = field(default_factory=VariationConfig)
     graph: GraphConfig = field(default_factory=GraphConfig)
+
+    def filters(self) -> dict[str, FilterConfig]:
+        """Options of the filters that are on, by the names of their fields."""
+        options = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {name: row for name, row in options.items() if isinstance(row, FilterConfig) and row.form != "off"}

@@ -1,4 +1,4 @@
-"""What a dataset format gives before any photo is opened: which photos, through which lens, from where, and points."""
+"""Datasets before any photo is opened, the same for every format: photo files, lenses, poses and points."""
 
 import logging
 from collections.abc import Iterator
@@ -30,36 +30,36 @@ class Shot:
     """One posed photo on disk."""
 
     name: str
-    """The photo's path below the images folder, as the input spells it."""
+    """Path of the photo below the images folder, as written in the input."""
     path: Path
-    """The file to read."""
+    """File to read."""
     shrink: int
-    """How many times smaller the file is still to be made: 1 where it comes from an `images_N` folder."""
+    """Factor by which the file is still to be downscaled: 1 if it comes from an `images_N` folder."""
     lens: Lens
     viewmat: Float64[np.ndarray, "4 4"]
-    """World to camera, OpenCV axes, in the input's world frame, rigid."""
+    """Rigid world-to-camera matrix, OpenCV axes, in the input's world frame."""
 
 
 @dataclass(frozen=True)
 class Capture:
-    """A dataset, read but not yet loaded. Everything is in the input's world frame."""
+    """A dataset whose photos are not loaded yet. Everything is in the input's world frame."""
 
     source: Path
-    """The file or folder that lists the photos; messages name it."""
+    """File or folder that lists the photos; messages name it."""
     root: Path
     """The dataset's folder."""
     shots: list[Shot]
     points: Float64[np.ndarray, "P 3"]
-    """Sparse points; P = 0 where the dataset has none."""
+    """Sparse points; P = 0 if the dataset has none."""
     point_colors: UInt8[np.ndarray, "P 3"]
     held_out: frozenset[str] | None = None
-    """Names of the test views, where the dataset has a split of its own."""
+    """Names of the test views, if the dataset has a split of its own."""
     cube: float | None = None
-    """Half the side of the cube around the origin that holds the scene, where the format promises one."""
+    """Half the side of the cube around the origin that holds the scene, if the format guarantees one."""
 
 
 def find_file(path: Path) -> Path | None:
-    """`path` itself, or the photo it means when written without its suffix; None where there is neither."""
+    """Finds `path` itself, or the photo of that name with a suffix added; None if there is neither."""
     if path.is_file():
         return path
     for suffix in PHOTO_SUFFIXES:
@@ -70,9 +70,9 @@ def find_file(path: Path) -> Path | None:
 
 
 def pick_file(images: Path | None, path: Path, downscale: int) -> tuple[Path, int] | None:
-    """The file to read for the photo `path` below `images`, and how many times smaller it is still to be made.
+    """Finds the file to read for the photo `path` below `images`, and the factor by which it is still to be downscaled.
 
-    Where `images_N` stands beside `images`, its file is taken (under another suffix if need be). None: no such photo.
+    A file of `images_N` beside `images` is preferred (even with another suffix). None if there is no such photo.
     """
     if images and downscale > 1:
         small = images.with_name(f"{images.name}_{downscale}") / path.relative_to(images)
@@ -84,7 +84,7 @@ def pick_file(images: Path | None, path: Path, downscale: int) -> tuple[Path, in
 
 
 def report_missing(missing: list[str], total: int, source: Path) -> None:
-    """Says once how many listed photos are not there; an error where none is."""
+    """Logs how many listed photos do not exist; raises `UserError` if none does."""
     if not missing:
         return
     if len(missing) == total:
@@ -97,5 +97,5 @@ def report_missing(missing: list[str], total: int, source: Path) -> None:
 
 
 def list_photos(folder: Path) -> Iterator[Path]:
-    """Photos anywhere below `folder`, in name order."""
+    """Iterates over the photos anywhere below `folder`, in name order."""
     return (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())

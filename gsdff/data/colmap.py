@@ -1,7 +1,7 @@
-"""COLMAP models, binary and text, read without pycolmap: its library may abort a process that also writes PNGs.
+"""Reads COLMAP models, binary and text, without pycolmap, whose library may abort a process that also writes PNGs.
 
-File format: colmap.github.io/format.html. Only cameras, images and points3D are read; the rigs and frames that newer
-versions write beside them repeat what a set of photos needs.
+File format: colmap.github.io/format.html. Only cameras, images and points3D are read; the rigs and frames of newer
+versions add nothing that a set of photos needs.
 """
 
 import os
@@ -51,7 +51,7 @@ class Pose:
 
 
 def find(path: Path) -> Path | None:
-    """The folder of the COLMAP model in or below `path`, or None."""
+    """Folder of the COLMAP model in or below `path`, or None."""
     for folder in MODEL_FOLDERS:
         if any((path / folder / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt")):
             return path / folder
@@ -59,9 +59,9 @@ def find(path: Path) -> Path | None:
 
 
 def read(model: Path, downscale: int) -> Capture:
-    """The photos, cameras and points of the model in the folder `model`.
+    """Reads the photos, cameras and points of the model in the folder `model`.
 
-    Raises `UserError` for files that are truncated or inconsistent, naming them.
+    Raises `UserError` naming the file if one is truncated or inconsistent.
     """
     suffix = ".bin" if (model / "cameras.bin").is_file() else ".txt"
     cameras_path, images_path, points_path = (model / f"{stem}{suffix}" for stem in ("cameras", "images", "points3D"))
@@ -89,16 +89,16 @@ def read(model: Path, downscale: int) -> Capture:
 
 
 def image_folder(model: Path) -> tuple[Path, Path]:
-    """The dataset's folder and its photos: the nearest `images` (or `images_N`) at or above the model's folder."""
-    model = Path(os.path.abspath(model))  # lexically: a linked `sparse` belongs where the link is
+    """Folder of the dataset and its folder of photos: the nearest `images` (or `images_N`) at or above the model."""
+    model = Path(os.path.abspath(model))  # links are not followed: a linked `sparse` belongs to the folder of the link
     for root in (model, *model.parents[:3]):
         if (root / "images").is_dir() or any(root.glob("images_[0-9]")):
             return root, root / "images"
-    raise UserError(f"{model}: no folder `images` beside this COLMAP model or above it; put the photos there")
+    raise UserError(f"{model}: no folder named images beside this COLMAP model or above it; put the photos there")
 
 
 def pose_matrix(pose: Pose, source: Path) -> np.ndarray:
-    """World to camera, 4x4 float64; the quaternion may have any norm but zero."""
+    """World-to-camera matrix of a pose, 4x4 float64; the quaternion may have any norm but zero."""
     quat = np.array(pose.quat)
     norm = np.linalg.norm(quat)
     if not np.isfinite([*pose.quat, *pose.translation]).all() or norm < 1e-12:
@@ -115,7 +115,7 @@ def pose_matrix(pose: Pose, source: Path) -> np.ndarray:
 
 
 def parse(path: Path, reader: Callable):
-    """What `reader` makes of the file; a short or malformed one becomes a `UserError`."""
+    """Returns `reader(path)`; raises `UserError` if the file is truncated or malformed."""
     try:
         return reader(path)
     except (struct.error, ValueError, IndexError, UnicodeDecodeError) as error:
@@ -123,39 +123,39 @@ def parse(path: Path, reader: Callable):
 
 
 def make_lens(model: str, width: int, height: int, params: tuple[float, ...]) -> Lens:
-    """A checked lens; ValueError where the numbers cannot be a camera's."""
+    """Makes a lens; raises ValueError if the numbers cannot be a camera's."""
     if width <= 0 or height <= 0 or not np.isfinite(params).all() or len(params) != PARAM_COUNTS[model]:
         raise ValueError(f"camera {model} {width}x{height} with parameters {list(params)}")
     return Lens(model, width, height, params)
 
 
 class Cursor:
-    """A position in a binary file that is read field by field; reading past the end is a ValueError."""
+    """Reads a binary file field by field; raises struct.error or ValueError past its end."""
 
     def __init__(self, path: Path) -> None:
         self.data, self.at = path.read_bytes(), 0
 
     def take(self, layout: str) -> tuple:
-        """The next fields, little-endian, as `struct` spells them."""
+        """Reads the next fields, little-endian, in `struct`'s format."""
         values = struct.unpack_from("<" + layout, self.data, self.at)
         self.at += struct.calcsize("<" + layout)
         return values
 
     def text(self) -> str:
-        """The next zero-terminated string."""
+        """Reads the next zero-terminated string."""
         end = self.data.index(b"\0", self.at)
         start, self.at = self.at, end + 1
         return self.data[start:end].decode()
 
     def skip(self, num_bytes: int) -> None:
-        """Passes over bytes that must be there."""
+        """Skips bytes, which must exist."""
         self.at += num_bytes
         if self.at > len(self.data):
             raise ValueError(f"ends at byte {len(self.data)}, expected at least {self.at}")
 
 
 def lenses_bin(path: Path) -> dict[int, Lens]:
-    """Lenses by camera id."""
+    """Reads the lenses by camera id."""
     cursor, lenses = Cursor(path), {}
     for _ in range(cursor.take("Q")[0]):
         camera_id, model_id, width, height = cursor.take("IiQQ")
@@ -167,7 +167,7 @@ def lenses_bin(path: Path) -> dict[int, Lens]:
 
 
 def poses_bin(path: Path) -> list[Pose]:
-    """Poses in file order."""
+    """Reads the poses in file order."""
     cursor, poses = Cursor(path), []
     for _ in range(cursor.take("Q")[0]):
         _, *pose, camera_id = cursor.take("I7dI")
@@ -177,7 +177,7 @@ def poses_bin(path: Path) -> list[Pose]:
 
 
 def points_bin(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Positions [P, 3] float64 and colours [P, 3] uint8."""
+    """Reads positions [P, 3] float64 and colours [P, 3] uint8."""
     cursor, positions, colors = Cursor(path), [], []
     for _ in range(cursor.take("Q")[0]):
         _, x, y, z, red, green, blue, _, track = cursor.take("Q3d3BdQ")
@@ -188,12 +188,12 @@ def points_bin(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lines(path: Path) -> Iterator[str]:
-    """Lines without comments; empty ones are kept, for an image without 2D points has one."""
+    """Lines without comments; empty ones are kept, since an image without 2D points has one."""
     return (line.strip() for line in path.read_text().splitlines() if not line.startswith("#"))
 
 
 def lenses_txt(path: Path) -> dict[int, Lens]:
-    """Lenses by camera id."""
+    """Reads the lenses by camera id."""
     lenses = {}
     for line in filter(None, lines(path)):
         camera_id, model, width, height, *params = line.split()
@@ -204,7 +204,7 @@ def lenses_txt(path: Path) -> dict[int, Lens]:
 
 
 def poses_txt(path: Path) -> list[Pose]:
-    """Poses in file order; every second line holds 2D points and is passed over."""
+    """Reads the poses in file order; skips every second line, which holds 2D points."""
     poses, remaining = [], lines(path)
     for line in remaining:
         if not line:
@@ -218,7 +218,7 @@ def poses_txt(path: Path) -> list[Pose]:
 
 
 def points_txt(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Positions [P, 3] float64 and colours [P, 3] uint8."""
+    """Reads positions [P, 3] float64 and colours [P, 3] uint8."""
     rows = [line.split(maxsplit=7)[1:7] for line in lines(path) if line]
     table = np.array(rows, np.float64).reshape(-1, 6)
     return table[:, :3], table[:, 3:].astype(np.uint8)

@@ -1,4 +1,4 @@
-"""From posed photo files to views: decoded, downscaled, undistorted, over their background."""
+"""Loads posed photo files as views: decodes, downscales, undistorts and puts them over their background."""
 
 import logging
 import os
@@ -16,15 +16,15 @@ from gsdff.data.lens import Pinhole, SizedLens, pinhole_of, rectify, resample
 from gsdff.errors import UserError
 from gsdff.scene import View
 
-LENSES_AT_A_TIME = 16  # bounds the disk that undistortion takes where every photo has a camera of its own
+LENSES_AT_A_TIME = 16  # bounds the disk space of undistortion if every photo has a camera of its own
 
 logger = logging.getLogger("gsdff")
 
 
 def develop(shots: list[Shot], frame: WorldFrame, background: str, source: Path) -> list[View]:
-    """Views of all shots, in their order. `background` is black, white or random; random keeps each photo's alpha.
+    """Loads all shots as views, in order. `background` is black, white or random; random keeps each photo's alpha.
 
-    Raises `UserError` for photos that cannot be read, that do not fit their camera, and lenses no pinhole can replace.
+    Raises `UserError` for photos that cannot be read or do not fit their camera, and for lenses without a pinhole.
     """
     sized = [SizedLens(shot.lens, *stored_size(shot)) for shot in shots]
     plain = {lens: pinhole for lens in sized if (pinhole := pinhole_of(lens))}
@@ -41,17 +41,17 @@ def develop(shots: list[Shot], frame: WorldFrame, background: str, source: Path)
                 bar.update()
 
         develop_with(plain)
-        said = False
+        warned = False
         for start in range(0, len(distorted), LENSES_AT_A_TIME):
             with tempfile.TemporaryDirectory(prefix="gsdff-lenses-") as folder:
                 pinholes = rectify(distorted[start : start + LENSES_AT_A_TIME], Path(folder), source)
-                said = said or say_undistorting(pinholes)
+                warned = warned or warn_undistorting(pinholes)
                 develop_with(pinholes)
     return views
 
 
-def say_undistorting(pinholes: dict[SizedLens, Pinhole]) -> bool:
-    """Tells which lenses photos are freed of, and what that means for pictures made from the originals, if any are."""
+def warn_undistorting(pinholes: dict[SizedLens, Pinhole]) -> bool:
+    """Warns if photos are undistorted, as label images and maps must be made from those; returns whether it did."""
     changed = {lens: pinhole for lens, pinhole in pinholes.items() if pinhole.grid is not None}
     if changed:
         lens, pinhole = next(iter(changed.items()))
@@ -64,7 +64,7 @@ def say_undistorting(pinholes: dict[SizedLens, Pinhole]) -> bool:
 
 
 def stored_size(shot: Shot) -> tuple[int, int]:
-    """Width and height to read the photo at; UserError where its shape is not that of its camera's image."""
+    """Width and height to read the photo at; raises UserError if its shape is not that of its camera's image."""
     width, height = photo_size(shot.path)
     lens = shot.lens
     if min(abs(width * lens.height / lens.width - height), abs(height * lens.width / lens.height - width)) > 1:
@@ -76,7 +76,7 @@ def stored_size(shot: Shot) -> tuple[int, int]:
 
 
 def make_view(shot: Shot, lens: SizedLens, pinhole: Pinhole, frame: WorldFrame, background: str) -> View:
-    """One photo as a view."""
+    """Loads one photo as a view."""
     photo = read_photo(shot.path, lens.width, lens.height, 255 if background == "white" else 0)
     alpha = photo.alpha if background == "random" else None
     image = photo.image

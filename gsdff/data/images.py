@@ -1,6 +1,6 @@
-"""Photo files: any picture Pillow opens becomes 8-bit RGB over a background.
+"""Reads photo files: any image that Pillow opens becomes 8-bit RGB over a background.
 
-The orientation tag of EXIF is not followed: COLMAP does not either, so cameras and pixels fit as they are stored.
+EXIF's orientation is ignored, as in COLMAP, so that cameras fit the pixels as they are stored.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from PIL import Image
 
 from gsdff.errors import UserError
 
-# What Pillow raises for a damaged file: OSError (also UnidentifiedImageError), SyntaxError and ValueError (PNG chunks),
+# Raised by Pillow for a damaged file: OSError (also UnidentifiedImageError), SyntaxError and ValueError (PNG chunks),
 # DecompressionBombError (a size no photo has).
 DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -22,13 +22,13 @@ class Photo:
     """Pixels of one photo."""
 
     image: UInt8[np.ndarray, "H W 3"]
-    """The photo over its background."""
+    """Photo over its background."""
     alpha: UInt8[np.ndarray, "H W"] | None
-    """Its coverage, where it is not opaque everywhere."""
+    """Alpha channel; None if the photo is opaque everywhere."""
 
 
 def photo_size(path: Path) -> tuple[int, int]:
-    """Width and height as stored; reads the header only."""
+    """Width and height of a photo as stored; reads the header only."""
     try:
         with Image.open(path) as picture:
             return picture.size
@@ -37,10 +37,10 @@ def photo_size(path: Path) -> tuple[int, int]:
 
 
 def read_photo(path: Path, width: int, height: int, background: int) -> Photo:
-    """The photo at `width` x `height`, transparent pixels over a grey of value `background` (0 black, 255 white).
+    """Reads a photo at `width` x `height`, transparent pixels over a grey of value `background` (0 black, 255 white).
 
-    Each pixel of a smaller size is the mean over its area (box filter): what a coarser sensor would have seen.
-    Raises `UserError` for a file that is damaged, truncated or of a kind that is no photo.
+    Each pixel of a smaller size is the mean over its area (box filter), as a coarser sensor would record it.
+    Raises `UserError` for a file that is damaged, truncated or not a photo.
     """
     try:
         with Image.open(path) as picture:
@@ -61,7 +61,7 @@ def read_photo(path: Path, width: int, height: int, background: int) -> Photo:
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """The picture decoded as RGB, or as RGBA where it has transparency; 16-bit grey keeps its upper byte."""
+    """Decodes an image as RGB, or as RGBA if it has transparency; 16-bit grey keeps its upper byte."""
     if picture.mode == "F":
         raise ValueError("floating-point pixels have no agreed brightness")
     if picture.mode.startswith("I"):

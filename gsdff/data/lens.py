@@ -1,4 +1,4 @@
-"""From distorted photos to a pinhole's: where each pixel comes from, and fetching it there."""
+"""Undistortion of photos: the pinhole camera of a lens, and resampling a photo for it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from gsdff.errors import UserError
 
 @dataclass(frozen=True)
 class SizedLens:
-    """A lens, and the size its photos are read at."""
+    """A lens, and the size at which its photos are read."""
 
     lens: Lens
     width: int
@@ -23,17 +23,17 @@ class SizedLens:
 
 @dataclass(frozen=True)
 class Pinhole:
-    """The undistorted camera of a lens, and how to make its photo."""
+    """The undistorted camera of a lens, and the sampling grid of its photos."""
 
     K: Float64[np.ndarray, "3 3"]
     width: int
     height: int
     grid: Float32[np.ndarray, "H W 2"] | None = None
-    """Where in the lens's photo each pixel is, in pixels, centres at +0.5; None where nothing is to be done."""
+    """Position of each pixel in the distorted photo, in pixels, centres at +0.5; None if there is no distortion."""
 
 
 def pinhole_of(sized: SizedLens) -> Pinhole | None:
-    """The camera of a lens that is a pinhole by its name; None for the others."""
+    """The camera of a lens whose model is a pinhole; None for other models."""
     lens = sized.lens
     if lens.model not in ("SIMPLE_PINHOLE", "PINHOLE"):
         return None
@@ -43,16 +43,16 @@ def pinhole_of(sized: SizedLens) -> Pinhole | None:
 
 
 def intrinsics(fx: float, fy: float, cx: float, cy: float) -> Float64[np.ndarray, "3 3"]:
-    """The matrix K."""
+    """Intrinsic matrix K."""
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
 
 
 def rectify(lenses: list[SizedLens], folder: Path, source: Path) -> dict[SizedLens, Pinhole]:
-    """The pinhole of each lens; the grids are mapped from files in `folder`.
+    """Computes the pinhole of each lens; the grids are memory-mapped from files in `folder`.
 
-    The pinhole is the one COLMAP's image_undistorter takes: focal lengths kept, the size cut (or extended, up to
-    twice) so that no border is blank. A lens that is a pinhole after all gets no grid. Raises `UserError` naming
-    `source` for lenses no pinhole can stand for.
+    The pinhole is that of COLMAP's image_undistorter: focal lengths kept, the size cut (or extended, up to twice) so
+    that no border is blank. A lens without distortion gets no grid. Raises `UserError` naming `source` for lenses that
+    no pinhole can replace.
     """
     request = [{**asdict(sized.lens), "to_width": sized.width, "to_height": sized.height} for sized in lenses]
     pinholes = {}
@@ -66,7 +66,7 @@ def rectify(lenses: list[SizedLens], folder: Path, source: Path) -> dict[SizedLe
 
 
 def resample(image: UInt8[np.ndarray, "H W D"], grid: Float32[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w D"]:
-    """The image's values at positions in pixels, bilinear, as COLMAP's undistorter does."""
+    """Samples the image at positions in pixels, bilinear, as COLMAP's undistorter does."""
     size = torch.tensor([image.shape[1], image.shape[0]])
     where: Float[torch.Tensor, "1 h w 2"] = torch.from_numpy(np.array(grid))[None] * (2 / size) - 1
     values = torch.from_numpy(image).permute(2, 0, 1)[None].float()

@@ -1,4 +1,4 @@
-"""From a path to a `Scene`: which format it is, then its photos and points in the working frame."""
+"""Loads a `Scene` from a path: finds its format, then loads photos and points into the working frame."""
 
 import logging
 from collections.abc import Callable
@@ -23,30 +23,30 @@ logger = logging.getLogger("gsdff")
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of dataset: how to find it at a path, and how to read what was found."""
+    """A dataset format: how to find it at a path, and how to read it."""
 
     name: str
     find: Callable[[Path], Path | None]
-    """The file or folder of this kind in or at the path, None where there is none."""
+    """Returns the file or folder of this format in or at the path, or None."""
     read: Callable[[Path, int], Capture]
-    """Given what was found and the downscale factor."""
+    """Reads that file or folder, given the downscale factor."""
 
 
 FORMATS = (
     Format("COLMAP model", colmap.find, colmap.read),
     Format("transforms.json", transforms.find, transforms.read),
-)  # in order of preference: a COLMAP model brings points
+)  # in order of preference: a COLMAP model has points
 
 
 def load_scene(path: Path, dataset: DataConfig) -> Scene:
-    """The posed photos and points at `path`, undistorted, downscaled, in name order, in the working frame.
+    """Loads the posed photos and points at `path`, undistorted, downscaled, in name order, in the working frame.
 
     `path` is a COLMAP folder (`sparse/0`, `sparse`, `colmap/sparse/0` or the model itself, with `images`), a folder
     with transforms.json or transforms_train.json, or such a file. Every photo is decoded here, so that a damaged one
-    shows before training. Raises `UserError` naming the file for whatever is missing, damaged or contradictory.
+    is found before training. Raises `UserError` naming the file for anything missing, damaged or contradictory.
     """
     if dataset.downscale < 1:
-        raise UserError(f"dataset.downscale must be 1 or more, got {dataset.downscale}")
+        raise UserError(f"`dataset.downscale` must be 1 or more, got {dataset.downscale}")
     capture = read_capture(path, dataset.downscale)
     shots = sorted(capture.shots, key=lambda shot: shot.name)
     viewmats = np.stack([shot.viewmat for shot in shots])
@@ -71,7 +71,7 @@ def load_scene(path: Path, dataset: DataConfig) -> Scene:
 
 
 def read_capture(path: Path, downscale: int) -> Capture:
-    """What the first format that recognises `path` reads there; points that are not finite are left out."""
+    """Reads `path` in the first format that recognises it; leaves out points that are not finite."""
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; give a COLMAP folder or one with transforms.json")
     found = [(kind, place) for kind in FORMATS if (place := kind.find(path))]
@@ -96,9 +96,9 @@ def read_capture(path: Path, downscale: int) -> Capture:
 def draw_points(
     capture: Capture, viewmats: Float64[np.ndarray, "C 4 4"], views: list[View], num_points: int
 ) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarray, "P 3"]]:
-    """Random grey points where the scene may be, always the same ones for the same cameras."""
+    """Draws random grey points where the scene may be, always the same ones for the same cameras."""
     if num_points < 1:
-        raise UserError(f"{capture.source}: no points, and dataset.random_points is {num_points}; it must be 1 or more")
+        raise UserError(f"{capture.source}: no points, and `dataset.random_points` is {num_points}: expected 1 or more")
     logger.info("%s: no points, starting from %d random ones", capture.source, num_points)
     if capture.cube:
         points = random_in_cube(num_points, capture.cube)

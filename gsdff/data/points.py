@@ -1,4 +1,4 @@
-"""Sparse points to start from: a coloured point cloud's PLY, or random ones where the cameras look."""
+"""Initial points of a scene: a coloured point cloud from a PLY, or random points where the cameras look."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from jaxtyping import Float64, UInt8
 
 from gsdff.errors import UserError
 
-# The PLY reader for Gaussians belongs to gsdff.io.ply, a tool beside this one; a point cloud needs six columns of it.
+# gsdff.io.ply, which reads Gaussians, ranks above this package; a point cloud needs six columns only.
 PLY_TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
     "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
@@ -18,10 +18,10 @@ UNKNOWN_COLOR = 128
 
 
 def read_points(path: Path) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarray, "P 3"]]:
-    """Positions and colours of a PLY's vertices; mid-grey where it has no red, green and blue.
+    """Reads positions and colours of a PLY's vertices; mid-grey if it has no red, green and blue.
 
-    Colours may be bytes or floats in [0, 1].
-    Raises `UserError` for a file that is no PLY, is truncated, or has no x, y, z.
+    Colours may be bytes or floats in [0, 1]. Raises `UserError` for a file that is not a PLY, is truncated, or has no
+    x, y, z.
     """
     try:
         table = read_vertices(path.read_bytes())
@@ -40,7 +40,7 @@ def read_points(path: Path) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarra
 
 
 def read_vertices(data: bytes) -> np.ndarray:
-    """The vertex element, which must come first, as a structured array; ValueError or KeyError for what is no PLY."""
+    """Parses a PLY's vertex element, which must come first; raises ValueError or KeyError for anything else."""
     header, _, body = data.partition(b"end_header")
     rows = [line.split() for line in header.decode("ascii").splitlines()]
     if not rows or rows[0] != ["ply"] or not body:
@@ -62,15 +62,15 @@ def read_vertices(data: bytes) -> np.ndarray:
     if encoding == "ascii":
         lines = body.split(b"\n")[: int(count)]
         if len(lines) < int(count):
-            raise ValueError(f"{len(lines)} of {count} vertices are there")
+            raise ValueError(f"found {len(lines)} of {count} vertices")
         return np.array([tuple(map(float, line.split()[: len(properties)])) for line in lines], dtype)
     if len(body) < int(count) * dtype.itemsize:
-        raise ValueError(f"{len(body)} bytes of vertices, expected {int(count) * dtype.itemsize}")
+        raise ValueError(f"found {len(body)} bytes of vertices, expected {int(count) * dtype.itemsize}")
     return np.frombuffer(body, dtype, int(count))
 
 
 def random_in_cube(num_points: int, half_side: float, seed: int = 0) -> Float64[np.ndarray, "P 3"]:
-    """Points spread evenly in a cube around the origin, as 3DGS starts NeRF-synthetic scenes."""
+    """Uniformly distributed points in a cube around the origin, as 3DGS starts NeRF-synthetic scenes."""
     return np.random.default_rng(seed).uniform(-half_side, half_side, (num_points, 3))
 
 
@@ -81,10 +81,10 @@ def random_in_view(
     sizes: Float64[np.ndarray, "C 2"],
     seed: int = 0,
 ) -> Float64[np.ndarray, "P 3"]:
-    """Points along random pixels' rays of random cameras, so that each is in view of one at least.
+    """Points along the rays of random pixels of random cameras, so that each is in view of at least one.
 
     Depths are log-uniform between a quarter and four times the distance at which the cameras look (`viewing_distance`),
-    so that cameras around an object crowd the points around it and leave some for what is behind. `sizes` is (width,
+    so that cameras around an object put most points around it and some behind it. `sizes` is (width,
     height) in pixels.
     """
     rng = np.random.default_rng(seed)
@@ -98,10 +98,10 @@ def random_in_view(
 
 
 def viewing_distance(viewmats: Float64[np.ndarray, "C 4 4"]) -> float:
-    """The typical depth of what the cameras look at, from their poses alone.
+    """Typical depth at which the cameras look, from their poses alone.
 
-    Where most of them face the point nearest to all optical axes (cameras around an object), their median depth of it;
-    otherwise (a walk, a panorama) twice the radius of their positions, or 1 where they all stand at one place.
+    If most of them face the point nearest to all optical axes (cameras around an object), the median of its depths;
+    otherwise (a walk, a panorama) twice the radius of their positions, or 1 if all are at one place.
     """
     rotations, translations = viewmats[:, :3, :3], viewmats[:, :3, 3]
     centres = -np.einsum("cji,cj->ci", rotations, translations)

@@ -1,4 +1,4 @@
-"""Everything that needs pycolmap, as a script of its own process: its library may abort one that also writes PNGs.
+"""All uses of pycolmap, as a script for its own process: its library may abort one that also writes PNGs.
 
 Run by `gsdff.data.worker` as `python pycolmap_worker.py TASK REQUEST.json FOLDER`; the answer is `FOLDER/answer.json`
 (written last) and, beside it, raw arrays or a model. Imports nothing of gsdff, so it starts at once.
@@ -17,16 +17,16 @@ GOOD_SHARE = 0.99
 
 
 def rectify(request: dict, folder: Path) -> list[dict]:
-    """For each lens of `request["lenses"]` the pinhole of COLMAP's undistorter, and where its pixels come from.
+    """Computes for each lens of `request["lenses"]` the pinhole of COLMAP's undistorter and its sampling grid.
 
-    An answer is {"K": [fx, fy, cx, cy], "width", "height", "grid": file or None} or {"error": why}. The grid is float32
-    [H, W, 2], positions in the photo in pixels; None where the lens is a pinhole as it stands.
+    An answer is {"K": [fx, fy, cx, cy], "width", "height", "grid": file or None} or {"error": reason}. The grid is
+    float32 [H, W, 2], positions in the photo in pixels; None if the lens has no distortion.
     """
     return [rectify_one(lens, folder / f"grid_{i}.npy") for i, lens in enumerate(request["lenses"])]
 
 
 def rectify_one(lens: dict, grid_path: Path) -> dict:
-    """One answer of `rectify`."""
+    """Computes one answer of `rectify`."""
     camera = pycolmap.Camera(model=lens["model"], width=lens["width"], height=lens["height"], params=lens["params"])
     if camera.is_spherical():
         return {"error": "it sees all around, no single pinhole can; cut the photos into perspective views first"}
@@ -44,7 +44,7 @@ def rectify_one(lens: dict, grid_path: Path) -> dict:
 
 
 def undistorted_twin(camera: pycolmap.Camera) -> pycolmap.Camera | None:
-    """The pinhole with the camera's own focal lengths and size, where its pixels are the camera's; None otherwise."""
+    """The pinhole with the camera's own focal lengths and size, if it has the same pixels; None otherwise."""
     focal = (camera.focal_length_x, camera.focal_length_y)
     centre = (camera.principal_point_x, camera.principal_point_y)
     twin = pycolmap.Camera(model="PINHOLE", width=camera.width, height=camera.height, params=[*focal, *centre])
@@ -53,14 +53,14 @@ def undistorted_twin(camera: pycolmap.Camera) -> pycolmap.Camera | None:
 
 
 def positions_of(pixels: np.ndarray, pinhole: pycolmap.Camera, camera: pycolmap.Camera) -> np.ndarray:
-    """Where the rays through `pixels` [..., 2] of `pinhole` are in `camera`'s photo; NaN where nowhere."""
+    """Positions in `camera`'s photo of the rays through `pixels` [..., 2] of `pinhole`; NaN if outside its model."""
     fx, fy, cx, cy = pinhole.params
     rays = np.concatenate([(pixels - [cx, cy]) / [fx, fy], np.ones((*pixels.shape[:-1], 1))], axis=-1)
     return camera.img_from_cam(rays.reshape(-1, 3)).reshape(pixels.shape)
 
 
 def sampling_grid(camera: pycolmap.Camera, pinhole: pycolmap.Camera) -> np.ndarray:
-    """`positions_of` every pixel centre of `pinhole`, [H, W, 2]."""
+    """Positions in `camera`'s photo of every pixel centre of `pinhole`, [H, W, 2]."""
     bands = []
     for first_row in range(0, pinhole.height, ROWS_AT_A_TIME):
         rows = np.arange(first_row, min(first_row + ROWS_AT_A_TIME, pinhole.height))
@@ -70,16 +70,16 @@ def sampling_grid(camera: pycolmap.Camera, pinhole: pycolmap.Camera) -> np.ndarr
 
 
 def well_behaved(grid: np.ndarray, width: int, height: int) -> bool:
-    """Whether the grid stays within the photo and nowhere turns back, but for a few pixels at the corners."""
+    """Whether the grid stays within the photo and does not fold over, except for a few pixels at the corners."""
     inside = ((grid > -1) & (grid < [width + 1, height + 1])).all(-1)[:-1, :-1]
     right, down = grid[:-1, 1:] - grid[:-1, :-1], grid[1:, :-1] - grid[:-1, :-1]
     return bool((inside & (right[..., 0] * down[..., 1] > right[..., 1] * down[..., 0])).mean() >= GOOD_SHARE)
 
 
 def reconstruct(request: dict, folder: Path) -> dict:
-    """Structure from motion; the largest model goes to `folder/model`. See `gsdff.data.sfm.reconstruct`.
+    """Runs structure from motion and writes the largest model to `folder/model`. See `gsdff.data.sfm.reconstruct`.
 
-    The answer is {"model": None} where no model could be made.
+    The answer is {"model": None} if no model could be made.
     """
     pycolmap.set_random_seed(0)
     database, photos = folder / "database.db", request["images"]

@@ -16,21 +16,21 @@ from gsdff.data.worker import run_worker
 from gsdff.errors import UserError
 
 FEWEST_PHOTOS = 3
-MANY_PHOTOS = 200  # from here on matching every pair takes the longest by far
+MANY_PHOTOS = 200  # with more, matching every pair takes most of the time
 
 logger = logging.getLogger("gsdff")
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What structure from motion found."""
+    """Result of structure from motion."""
 
     model: Path
-    """The folder of cameras.bin, images.bin and points3D.bin."""
+    """Folder of cameras.bin, images.bin and points3D.bin."""
     photos: list[str]
-    """All photos, below the images folder."""
+    """Names of all photos, below the images folder."""
     registered: list[str]
-    """Those that have a pose now."""
+    """Names of the photos that have a pose."""
     num_points: int
     reprojection_error: float
     """Mean over the points' observations, in pixels."""
@@ -41,13 +41,15 @@ def reconstruct(images: Path, model: Path, *, matcher: str, max_size: int, camer
 
     Photos of one size share one camera of COLMAP's model `camera_model`. `matcher` is exhaustive (every pair) or
     sequential (neighbours in name order, for video frames); features are found at up to `max_size` pixels a side.
-    Raises `UserError` for too few photos, photos that do not connect, and a crash; nothing is left of a failed try.
+    Raises `UserError` for too few photos, photos that do not connect, and a crash; a failed attempt leaves no files.
     """
     photos = list(list_photos(images))
     if len(photos) < FEWEST_PHOTOS:
         raise UserError(f"{images}: {len(photos)} photos, expected {FEWEST_PHOTOS} or more of one scene")
     if matcher == "exhaustive" and len(photos) > MANY_PHOTOS:
-        logger.info("matching every pair of %d photos takes long; --matcher sequential suits video frames", len(photos))
+        logger.info(
+            "matching every pair of %d photos takes long; the sequential matcher suits video frames", len(photos)
+        )
     groups: dict[tuple[int, int], list[str]] = {}
     for photo in photos:
         groups.setdefault(photo_size(photo), []).append(photo.relative_to(images).as_posix())
@@ -57,7 +59,7 @@ def reconstruct(images: Path, model: Path, *, matcher: str, max_size: int, camer
     }  # fmt: skip
     model.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".prepare-", dir=model.parent) as folder:
-        with closing(Progress(len(photos))) as progress:
+        with closing(ColmapProgress(len(photos))) as progress:
             answer = run_worker("reconstruct", request, Path(folder), progress.read)
         if answer["model"] is None:
             raise UserError(
@@ -71,8 +73,8 @@ def reconstruct(images: Path, model: Path, *, matcher: str, max_size: int, camer
     )
 
 
-class Progress:
-    """One bar for the three phases, moved by the lines that COLMAP logs; a line it does not know moves nothing."""
+class ColmapProgress:
+    """Progress bar of the three phases, driven by the lines that COLMAP logs; unknown lines are ignored."""
 
     FEATURES = re.compile(r"Processed file \[\d+/\d+\]")
     BLOCK = re.compile(r"Processing block \[(\d+)/(\d+), (\d+)/(\d+)\]")
@@ -84,7 +86,7 @@ class Progress:
         self.bar: tqdm | None = None
 
     def read(self, line: str) -> None:
-        """Takes one line of COLMAP's log."""
+        """Updates the bar from one line of COLMAP's log."""
         if self.FEATURES.search(line):
             self.num_seen += 1
             self.show("features", self.num_seen / self.num_photos)
@@ -109,6 +111,6 @@ class Progress:
         self.bar.refresh()
 
     def close(self) -> None:
-        """Ends the bar of the phase that is over."""
+        """Closes the bar of the current phase."""
         if self.bar is not None:
             self.bar.close()

@@ -1,7 +1,7 @@
-"""transforms.json as nerfstudio, instant-ngp and Blender (NeRF-synthetic) write it.
+"""Reads transforms.json as written by nerfstudio, instant-ngp and Blender (NeRF-synthetic).
 
 Poses are camera to world with OpenGL axes (x right, y up, z backward). nerfstudio's `applied_transform` and
-`applied_scale` say how it got there from another frame; results come back in the file's own frame, so they are not
+`applied_scale` describe how its frame was made from another one; results stay in the file's own frame, so they are not
 undone. instant-ngp's `scale` and `offset` belong to its renderer and are not applied either.
 """
 
@@ -30,10 +30,10 @@ logger = logging.getLogger("gsdff")
 
 @dataclass(frozen=True)
 class Frame:
-    """One entry of `frames`, with what its file says for all of them."""
+    """One entry of `frames`, with the settings that its file gives for all of them."""
 
     path: Path
-    """The photo, absolute; maybe without its suffix, maybe not there."""
+    """Absolute path of the photo; it may lack its suffix or not exist."""
     entry: dict
     shared: dict
     source: Path
@@ -41,12 +41,12 @@ class Frame:
 
     @property
     def where(self) -> str:
-        """File and frame, for messages."""
+        """Name of file and frame, for messages."""
         return f"{self.source}: frame {self.entry['file_path']}"
 
     @property
     def settings(self) -> dict:
-        """The frame's own values before the shared ones."""
+        """All settings of the frame, its own values over the shared ones."""
         return {**self.shared, **self.entry}
 
 
@@ -58,11 +58,11 @@ def find(path: Path) -> Path | None:
 
 
 def read(source: Path, downscale: int) -> Capture:
-    """The photos, cameras and optional points of a transforms file.
+    """Reads the photos, cameras and optional points of a transforms file.
 
     With `transforms_train.json` the test photos (or else the validation ones) come from the file beside it;
-    nerfstudio's `train_filenames` and `test_filenames` are kept to as well. Raises `UserError` naming the file and
-    the frame.
+    nerfstudio's `train_filenames` and `test_filenames` are respected too. Raises `UserError` naming the file and the
+    frame.
     """
     source = Path(os.path.abspath(source))
     shared = load_json(source)
@@ -93,33 +93,33 @@ def read(source: Path, downscale: int) -> Capture:
 
 
 def load_json(path: Path) -> dict:
-    """The file's top level; UserError where it is not a transforms file."""
+    """Reads the file's top level; raises UserError if it is not a transforms file."""
     try:
         content = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid JSON ({error}); write it again") from error
     if not isinstance(content, dict) or not isinstance(content.get("frames"), list):
-        raise UserError(f"{path}: expected an object with a list `frames`, as nerfstudio writes it")
+        raise UserError(f"{path}: expected an object with a list of frames, as nerfstudio writes it")
     return content
 
 
 def photo_path(source: Path, listed: str) -> Path:
-    """A listed path, relative to the file that lists it; instant-ngp on Windows writes backslashes."""
+    """Resolves a path relative to the file that lists it; instant-ngp on Windows writes backslashes."""
     return Path(os.path.normpath(source.parent / listed.replace("\\", "/")))
 
 
 def list_frames(source: Path, shared: dict, is_test: bool = False) -> list[Frame]:
-    """The file's frames; UserError where there is none or one names no photo."""
+    """Frames of the file; raises UserError if there are none or one names no photo."""
     if not shared["frames"]:
-        raise UserError(f"{source}: `frames` is empty, no photo has a pose; make the file again")
+        raise UserError(f"{source}: its list of frames is empty, no photo has a pose; make the file again")
     for i, entry in enumerate(shared["frames"]):
         if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
-            raise UserError(f"{source}: frame {i} has no `file_path`; each frame needs one and a `transform_matrix`")
+            raise UserError(f"{source}: frame {i} has no file_path; each frame needs one and a transform_matrix")
     return [Frame(photo_path(source, e["file_path"]), e, shared, source, is_test) for e in shared["frames"]]
 
 
 def held_out_frames(source: Path) -> list[Frame]:
-    """The frames of `transforms_test.json`, or else of `transforms_val.json`, as test views; none without both."""
+    """The frames of `transforms_test.json`, or else of `transforms_val.json`, as test views; none if neither exists."""
     for stem in ("test", "val"):
         path = source.with_name(f"transforms_{stem}.json")
         if path.is_file():
@@ -128,7 +128,7 @@ def held_out_frames(source: Path) -> list[Frame]:
 
 
 def apply_filenames(frames: list[Frame], shared: dict) -> list[Frame]:
-    """Keeps and marks the frames of nerfstudio's `train_filenames` and `test_filenames` (or `val_filenames`)."""
+    """Keeps nerfstudio's `train_filenames` and `test_filenames` (or `val_filenames`); the latter become test frames."""
     source = frames[0].source
     train, test, val = (
         {photo_path(source, name) for name in shared.get(f"{split}_filenames") or []}
@@ -141,7 +141,7 @@ def apply_filenames(frames: list[Frame], shared: dict) -> list[Frame]:
 
 
 def frame_viewmat(frame: Frame) -> np.ndarray:
-    """World to camera with OpenCV axes, 4x4 float64, from the frame's camera to world with OpenGL axes."""
+    """World-to-camera matrix with OpenCV axes, 4x4 float64, from the frame's camera-to-world one with OpenGL axes."""
     try:
         matrix = np.array(frame.entry.get("transform_matrix"), np.float64)
     except (TypeError, ValueError) as error:
@@ -162,7 +162,7 @@ def frame_viewmat(frame: Frame) -> np.ndarray:
 
 
 def number(frame: Frame, source: dict, key: str) -> float:
-    """`source[key]` as a finite float."""
+    """Returns `source[key]` as a float; raises UserError if it is not a finite number."""
     value = source[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UserError(f"{frame.where}: {key} must be a number, got {value!r}")
@@ -170,7 +170,7 @@ def number(frame: Frame, source: dict, key: str) -> float:
 
 
 def optional(frame: Frame, key: str, default: float) -> float:
-    """The frame's own value of `key`, or else the one for all frames, or else `default`."""
+    """Value of `key` in the frame, or else the one for all frames, or else `default`."""
     return number(frame, frame.settings, key) if key in frame.settings else default
 
 
@@ -193,13 +193,13 @@ def focal_lengths(frame: Frame, width: int, height: int) -> tuple[float, float]:
 
 
 def frame_lens(frame: Frame, original: Path | None) -> Lens:
-    """The frame's lens; width and height come from the photo where the file does not give them."""
+    """Lens of the frame; width and height come from the photo if the file does not give them."""
     if "w" in frame.settings and "h" in frame.settings:
         width, height = (round(number(frame, frame.settings, key)) for key in ("w", "h"))
     elif original:
         width, height = photo_size(original)
     else:
-        raise UserError(f"{frame.where}: neither `w` and `h` nor the full-size photo is there, so its size is unknown")
+        raise UserError(f"{frame.where}: no w and h and no full-size photo, so its size is unknown")
     if width <= 0 or height <= 0:
         raise UserError(f"{frame.where}: w and h must be positive, got {width} and {height}")
     fx, fy = focal_lengths(frame, width, height)
@@ -231,7 +231,7 @@ def distortion_model(frame: Frame) -> tuple[str, tuple[float, ...]]:
 
 
 def point_cloud(source: Path, shared: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Points and colours of nerfstudio's `ply_file_path`; none where it is not given or not there."""
+    """Reads points and colours of nerfstudio's `ply_file_path`; none if it is not given or does not exist."""
     listed = shared.get("ply_file_path")
     if isinstance(listed, str):
         path = source.parent / listed

@@ -1,4 +1,4 @@
-"""Runs a task of pycolmap_worker.py in a process of its own, so that a crash in there ends in one clear line."""
+"""Runs a task of pycolmap_worker.py in its own process, so that a crash there becomes one clear error."""
 
 import json
 import logging
@@ -17,10 +17,10 @@ logger = logging.getLogger("gsdff")
 
 
 def run_worker(task: str, request: dict, folder: Path, on_line: Callable[[str], None] = lambda line: None) -> Any:
-    """The answer to `task` ("rectify" or "reconstruct"); files it speaks of are in `folder`, which must exist.
+    """Runs `task` ("rectify" or "reconstruct") and returns its answer, whose files are in `folder`, which must exist.
 
-    `on_line` is called with each line the process logs. Raises `UserError` with the last of them where it dies without
-    an answer; the lines before go to the log.
+    `on_line` is called with each line the process logs. Raises `UserError` with the last of them if the process ends
+    without an answer; the lines before are logged.
     """
     request_path, answer_path = folder / "request.json", folder / "answer.json"
     request_path.write_text(json.dumps(request))
@@ -34,7 +34,7 @@ def run_worker(task: str, request: dict, folder: Path, on_line: Callable[[str], 
         except BaseException:
             process.kill()
             raise
-    if not answer_path.is_file():  # it may also abort on leaving, its work done
+    if not answer_path.is_file():  # it may also abort at exit, with its work done
         for line in tail:
             logger.info("pycolmap: %s", line)
         last = next((line for line in reversed(tail) if line), "no message")

@@ -19,11 +19,10 @@ from gsdff.field.base import FieldBase
 from gsdff.field.relevancy import classify
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import fit_pca
-from gsdff.latents import encode, teacher_cosine, text_cosine
+from gsdff.latents import Basis, encode, teacher_cosine, text_cosine
 from gsdff.render import render_depth, render_features
 from gsdff.scene import View
 from gsdff.teachers import Teacher
-from gsdff.teachers.basis import Basis
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.cameras import Camera, WorldFrame
+from gsdff.config.choices import TEACHERS
 from gsdff.config.options import DataConfig, TeacherConfig
 from gsdff.data import load_scene
 from gsdff.editing.apply import StepReport
@@ -24,11 +25,10 @@ from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import PcaBasis, fit_pca
 from gsdff.io.runs import LoadedRun, check_poses
 from gsdff.io.sidecar import SETTINGS, Sidecar, sidecar_path
-from gsdff.latents import MIN_NORM
+from gsdff.latents import MIN_NORM, Basis
 from gsdff.render import Rendered, render_features, render_rgb
 from gsdff.scene import Scene, View, find_view
-from gsdff.teachers import ENCODES_WORDS, READS_SCENE, Teacher, open_teacher
-from gsdff.teachers.basis import Basis
+from gsdff.teachers import Teacher, open_teacher
 from gsdff.teachers.texts import TextVectors
 
 log = logging.getLogger("gsdff")
@@ -264,14 +264,14 @@ class FieldBase:
         return fit_pca(features[solid] if solid.any() else features)
 
     def _open_teacher(self) -> Teacher:
-        scene = self.scene if self.teacher_config.name in READS_SCENE else None
+        scene = self.scene if TEACHERS[self.teacher_config.name].reads_scene else None
         teacher = open_teacher(self.teacher_config, scene, self.device)
         assert teacher is not None, "features have a teacher"
         return teacher
 
     def _load_vocabulary(self) -> TextVectors | None:
         basis = self.require_features()
-        if self.teacher_config.name in ENCODES_WORDS:
+        if TEACHERS[self.teacher_config.name].encodes_text:
             return None
         if self.sidecar is None:
             vocabulary = self.teacher.vocabulary

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from gsdff.cameras import Camera
+from gsdff.config.choices import TEACHERS
 from gsdff.errors import UserError
 from gsdff.field.base import FieldBase
 from gsdff.field.query import Box, Example, OneGaussian, PictureFile, Pixel
@@ -69,8 +70,9 @@ def _feature(field: FieldBase, latents: Float[Tensor, "K"], complaint: str) -> F
 def _extract(field: FieldBase, path: Path) -> Float[Tensor, "T"]:
     """Mean of the teacher's map of a picture."""
     name = field.teacher_config.name
-    if name not in ("lseg", "clip", "dino"):
-        raise UserError(f"`image` {path}: the {name} teacher takes no pictures; lseg, clip and dino do")
+    able = [name for name, kind in TEACHERS.items() if kind.encodes_images]
+    if name not in able:
+        raise UserError(f"`image` {path}: the {name} teacher does not encode images; {', '.join(able)} do")
     try:
         with Image.open(path) as picture:
             pixels = torch.from_numpy(np.array(picture.convert("RGB")))

@@ -26,10 +26,9 @@ from gsdff.gaussians import Gaussians
 from gsdff.io.ply import read_ply, write_compressed_ply, write_ply, write_splat
 from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.io.sidecar import Sidecar, sidecar_path
-from gsdff.latents import decode
+from gsdff.latents import Basis, decode
 from gsdff.scene import Scene, View
 from gsdff.selection import Selection
-from gsdff.teachers.basis import Basis
 
 log = logging.getLogger("gsdff")
 

@@ -1,1 +1,1 @@
-"""Files that other programs read and write: PLY, pictures, video, COCO."""
+"""Files shared with other programs (PLY, pictures, video, COCO), and the files of a run."""

@@ -1,7 +1,7 @@
-"""Paths for a camera: around what photos look at, along where they were taken, smoothly through given cameras.
+"""Camera paths for videos: around the subject of the photos, along the cameras, or smoothly through keyframes.
 
-All is in the frame of the cameras that are given, whichever it is (a scene's views are in its working frame).
-Computed in float64; the cameras that come back have the size of the first one and lie on its device.
+Everything is in the frame of the given cameras, whichever it is (a scene's views are in its working frame). Computed in
+float64; the returned cameras have the size of the first one and lie on its device.
 """
 
 import logging
@@ -20,30 +20,30 @@ from gsdff.rotation import matrices_to_quats, quats_to_matrices
 log = logging.getLogger("gsdff")
 
 _FULL_TURN_GAP = radians(90)
-"""Cameras are all around what they look at where no gap between neighbouring azimuths is wider."""
+"""Cameras are all around their subject if no gap between neighbouring azimuths is wider than this."""
 _FACING = 0.7
-"""Cosine between a camera's axis and the direction of a point that it still looks at: 45 degrees."""
+"""Least cosine between a camera's axis and the direction of a point that it looks at: 45 degrees."""
 _LEAST_FACING = 0.5
-"""Share of the cameras that must look at one point for a turn about it."""
+"""Least share of the cameras that must look at one point for a path around it."""
 _LEAST_CONVERGENCE = 1e-3
-"""Of optical axes: the squared sine of half the angle between two of them. Below, where they meet is chance."""
+"""Least squared sine of half the angle between two optical axes; below it, the point where they meet is arbitrary."""
 _BANDWIDTH = radians(15)
-"""Standard deviation, in azimuth, of the weights that cameras have for the path beside them."""
+"""Standard deviation, in azimuth, of the weights of the cameras near a point of the path."""
 _SMOOTHING = 0.02
-"""Standard deviation of the smoothing of the cameras' own path, as a share of it: a hand's tremble goes, turns stay."""
+"""Standard deviation of the smoothing of the cameras' own path, as a share of it: removes hand shake, keeps turns."""
 
 
 def orbit(cameras: Sequence[Camera], num_frames: int) -> list[Camera]:
-    """A path that shows the scene from where its photos were taken, with the first camera's intrinsics. Logs which:
+    """Path that shows the scene from near its cameras, with the first camera's intrinsics. Logs which path it takes:
 
-    - where the cameras are all around what they look at, one turn about it, counter-clockwise from above, from the
-      first camera's azimuth to one step before it, so that a video loops;
-    - where they are around a part of it, along that arc there and back, slowing down at its ends; it loops too;
-    - where they look at no common point (a drive down a street, a room seen from its middle), along their own path,
-      once, in the order given and smoothed.
+    - if the cameras are all around their subject, one turn around it, counter-clockwise seen from above, from the first
+      camera's azimuth to one step before it, so that a video loops;
+    - if they are around a part of it, along that arc and back, slowing down at its ends; it loops too;
+    - if they look at no common point (a drive down a street, a room seen from its middle), along their own path, once,
+      in the order given and smoothed.
 
-    A turn has at each azimuth the distance, elevation and aim of the cameras near it: round a table it is a circle, in
-    a long room it is not. Up is what the cameras' horizons are level to. Raises ValueError for no cameras or no frames.
+    At each azimuth the path has the distance, elevation and aim of the cameras near it: around a table it is a circle,
+    in a long room it is not. Up is perpendicular to the cameras' horizons. Raises ValueError for no cameras or frames.
     """
     poses = _poses(cameras, num_frames)
     ring = _find_ring(poses)
@@ -63,12 +63,12 @@ def orbit(cameras: Sequence[Camera], num_frames: int) -> list[Camera]:
 
 
 def interpolate(keyframes: Sequence[Camera], num_frames: int) -> list[Camera]:
-    """A smooth path through cameras, from the first to the last one, at an even speed.
+    """Smooth path through cameras, from the first to the last one, at an even speed.
 
     Positions, quaternions (then normalised) and intrinsics are cubic between keyframes (Catmull and Rom 1974, on knots
-    as far apart as the keyframes are). A step is as long as it moves, in units of the largest distance of a keyframe
-    from their mean, and turns, in radians, and zooms, in factors of e. Raises ValueError for no keyframes or frames,
-    and for keyframes that differ in size.
+    as far apart as the keyframes are). The length of a step is the sum of its translation, in units of the largest
+    distance of a keyframe from their mean, its rotation, in radians, and the change of its log focal length. Raises
+    ValueError for no keyframes or frames, and for keyframes that differ in size.
     """
     poses = _poses(keyframes, num_frames)
     if len({(camera.width, camera.height) for camera in keyframes}) > 1:
@@ -79,7 +79,7 @@ def interpolate(keyframes: Sequence[Camera], num_frames: int) -> list[Camera]:
     turned = 2 * (quats[1:] * quats[:-1]).sum(-1).clamp(-1, 1).acos()
     steps = positions.diff(dim=0).norm(dim=-1) / extent + turned + Ks[:, 0, 0].log().diff().abs()
     values = torch.cat([positions, quats, Ks.flatten(1)], dim=1)
-    differs = F.pad(steps > 1e-6, (1, 0), value=True)  # from the one before
+    differs = F.pad(steps > 1e-6, (1, 0), value=True)  # from the previous one
     knots = F.pad(steps[differs[1:]].cumsum(0), (1, 0))
     path = _cubic(knots, values[differs], torch.linspace(0, 1, num_frames, dtype=torch.float64) * knots[-1])
     flown = torch.eye(4, dtype=torch.float64).repeat(num_frames, 1, 1)
@@ -90,36 +90,36 @@ def interpolate(keyframes: Sequence[Camera], num_frames: int) -> list[Camera]:
 
 @dataclass(frozen=True)
 class _Ring:
-    """Where the cameras that look at a point are around it."""
+    """Placement of the cameras around the point that they look at."""
 
     centre: Float[Tensor, "3"]
     axes: Float[Tensor, "3 3"]
-    """Rows: azimuth zero, azimuth a quarter, up."""
+    """Rows: direction of azimuth 0, of azimuth 90 degrees, and up."""
     azimuths: Float[Tensor, "C"]
     elevations: Float[Tensor, "C"]
     distances: Float[Tensor, "C"]
     targets: Float[Tensor, "C 3"]
-    """What each looks at: of its axis, the point nearest to the centre."""
+    """Point that each camera looks at: the point of its axis nearest to the centre."""
 
     @property
     def gaps(self) -> Float[Tensor, "C"]:
-        """From each azimuth, in their order, to the next; the last one's goes round to the first."""
+        """Gap from each azimuth, in sorted order, to the next one; the last gap leads to the first azimuth."""
         ordered = self.azimuths.sort().values
         return torch.cat([ordered, ordered[:1] + 2 * pi]).diff()
 
     @property
     def covered(self) -> tuple[float, float]:
-        """Where the arc starts that is all but the widest gap, and how long it is."""
+        """Start and length of the arc without the widest gap."""
         widest = int(self.gaps.argmax())
         start = self.azimuths.sort().values[(widest + 1) % len(self.azimuths)]
         return float(start), 2 * pi - float(self.gaps[widest])
 
     def look_from(self, azimuths: Float[Tensor, "F"]) -> Float[Tensor, "F 4 4"]:
-        """Cameras to world that are as far and as high as their neighbours and look where those look."""
+        """Camera-to-world matrices at azimuths, with the distance, elevation and target of the cameras near them."""
         gaps = self.gaps.sort().values
         inner = gaps if gaps[-1] <= _FULL_TURN_GAP else gaps[:-1]
         away = torch.remainder(azimuths[:, None] - self.azimuths + pi, 2 * pi) - pi
-        # as wide as the widest gap: the path does not jump from one camera's distance to the next one's
+        # at least as wide as the widest gap, so that the path does not jump from one camera's distance to the next
         weights = (-0.5 * (away / inner.max().clamp_min(_BANDWIDTH)) ** 2).softmax(-1)
         distances, elevations = weights @ self.distances, weights @ self.elevations
         flat = elevations.cos()
@@ -134,7 +134,7 @@ class _Ring:
 
 
 def _find_ring(poses: Float[Tensor, "C 4 4"]) -> _Ring | None:
-    """The cameras around what most of them look at; None where there is no such point, or they mostly drive at it."""
+    """Finds the point that most cameras look at; None if there is no such point, or if they mostly move towards it."""
     positions, facing = poses[:, :3, 3], torch.ones(len(poses), dtype=torch.bool)
     for _ in range(10):
         centre = _nearest_to_axes(poses[facing])
@@ -162,7 +162,7 @@ def _find_ring(poses: Float[Tensor, "C 4 4"]) -> _Ring | None:
 
 
 def _nearest_to_axes(poses: Float[Tensor, "C 4 4"]) -> Float[Tensor, "3"] | None:
-    """The point nearest to all optical axes, in least squares; None where they are all but parallel."""
+    """Point nearest to all optical axes, in least squares; None if they are almost parallel."""
     positions, forwards = poses[:, :3, 3], poses[:, :3, 2]
     across = torch.eye(3, dtype=poses.dtype) - forwards[:, :, None] * forwards[:, None]
     normal = across.mean(0)
@@ -172,7 +172,7 @@ def _nearest_to_axes(poses: Float[Tensor, "C 4 4"]) -> Float[Tensor, "3"] | None
 
 
 def find_up(cameras: Sequence[Camera]) -> Float[Tensor, "3"]:
-    """The direction, float64 on the CPU, most perpendicular to the cameras' horizons, on the side of their mean up.
+    """Up direction, float64 on the CPU: most perpendicular to the cameras' horizons, on the side of their mean up.
 
     Raises ValueError for no cameras.
     """
@@ -180,9 +180,9 @@ def find_up(cameras: Sequence[Camera]) -> Float[Tensor, "3"]:
 
 
 def _up_of(poses: Float[Tensor, "C 4 4"]) -> Float[Tensor, "3"]:
-    """The direction most perpendicular to the cameras' horizons, on the side of their mean up.
+    """Up direction: most perpendicular to the cameras' horizons, on the side of their mean up.
 
-    The mean itself leans back where all look down from one side. It decides where the horizons leave it open.
+    The mean itself leans back if all look down from one side. It decides if the horizons are ambiguous.
     """
     rights, mean_up = poses[:, :3, 0], -F.normalize(poses[:, :3, 1].mean(0), dim=0)
     horizons = (rights[:, :, None] * rights[:, None]).mean(0) - 1e-3 * mean_up[:, None] * mean_up
@@ -191,7 +191,7 @@ def _up_of(poses: Float[Tensor, "C 4 4"]) -> Float[Tensor, "3"]:
 
 
 def _smoothed(poses: Float[Tensor, "C 4 4"]) -> Float[Tensor, "C 4 4"]:
-    """Each camera the mean of its neighbours in the order given, with Gaussian weights."""
+    """Averages each camera with its neighbours in the order given, with Gaussian weights."""
     index = torch.arange(len(poses), dtype=torch.float64)
     weights = (-0.5 * ((index[:, None] - index) / (_SMOOTHING * len(poses))) ** 2).softmax(-1)
     smoothed = poses.clone()
@@ -201,14 +201,14 @@ def _smoothed(poses: Float[Tensor, "C 4 4"]) -> Float[Tensor, "C 4 4"]:
 
 
 def _aligned_quats(poses: Float[Tensor, "C 4 4"]) -> Float[Tensor, "C 4"]:
-    """Unit quaternions, each of the sign that is nearer to the one before."""
+    """Unit quaternions of poses, each with the sign that is nearer to the previous one."""
     quats = matrices_to_quats(poses[:, :3, :3])
     nearer = torch.where((quats[1:] * quats[:-1]).sum(-1) < 0, -1.0, 1.0).double()
     return quats * F.pad(nearer, (1, 0), value=1).cumprod(0)[:, None]
 
 
 def _cubic(knots: Float[Tensor, "C"], values: Float[Tensor, "C V"], times: Float[Tensor, "F"]) -> Float[Tensor, "F V"]:
-    """Through the values at the knots, which increase; the slope at one is that of the parabola through three."""
+    """Cubic interpolation of values at increasing knots; a knot's slope is that of the parabola through three."""
     if len(knots) == 1:
         return values.expand(len(times), -1)
     widths = knots.diff()[:, None]
@@ -227,12 +227,12 @@ def _cubic(knots: Float[Tensor, "C"], values: Float[Tensor, "C V"], times: Float
 
 
 def _poses(cameras: Sequence[Camera], num_frames: int) -> Float[Tensor, "C 4 4"]:
-    """Cameras to world in float64; ValueError for none, and for a path of no frames."""
+    """Camera-to-world matrices in float64; raises ValueError for no cameras or no frames."""
     if not cameras or num_frames < 1:
         raise ValueError(f"a path needs cameras and frames, got {len(cameras)} and {num_frames}")
     return torch.linalg.inv(torch.stack([camera.viewmat for camera in cameras]).cpu().double())
 
 
 def _camera(pose: Float[Tensor, "4 4"], like: Camera) -> Camera:
-    """The camera at this camera-to-world matrix, otherwise as another."""
+    """A copy of `like` at this camera-to-world matrix."""
     return replace(like, viewmat=torch.linalg.inv(pose).to(like.viewmat))

@@ -1,4 +1,4 @@
-"""The state of a run on disk: written whole or not at all, and read without running anything."""
+"""Checkpoints of a run: written atomically, and read without executing code from the file."""
 
 import pickle
 import re
@@ -11,9 +11,9 @@ from gsdff.errors import UserError
 from gsdff.files import whole_file
 
 FORMAT = 1
-"""Changes whenever older checkpoints can no longer be read."""
+"""Version; changed whenever older checkpoints can no longer be read."""
 KEPT = 2
-"""How many of the newest checkpoints stay."""
+"""Number of newest checkpoints that are kept."""
 _NAME = re.compile(r"step_(\d+)\.pt")
 
 
@@ -34,8 +34,8 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
         if not isinstance(cause, OSError):
             raise
         raise UserError(
-            f"{path}: could not be written ({cause.strerror}); what was written before is kept: "
-            "make room and continue with --resume"
+            f"{path}: could not be written ({cause.strerror}); older checkpoints are kept: "
+            "free some disk space and continue with `resume`"
         ) from cause
     for old in list_checkpoints(folder)[:-KEPT]:
         old.unlink()
@@ -43,7 +43,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint, on the CPU; `UserError` where it is damaged or of another version."""
+    """Loads a checkpoint's state onto the CPU; raises `UserError` if it is damaged or of another version."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
@@ -58,6 +58,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The complete checkpoints in a folder, oldest first; none where there is no such folder."""
+    """Complete checkpoints in a folder, oldest first; none if there is no such folder."""
     numbered = [(int(match[1]), path) for path in folder.glob("*.pt") if (match := _NAME.fullmatch(path.name))]
     return [path for _, path in sorted(numbered)]

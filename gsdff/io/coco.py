@@ -1,7 +1,7 @@
-"""Label maps as COCO (cocodataset.org/#format-data): a dict of plain values, for `json.dump`.
+"""Converts label maps to COCO (cocodataset.org/#format-data): a dict of plain values, for `json.dump`.
 
-COCO's own instances are polygons, its crowds are run lengths. Here all are run lengths, which say a label map to the
-pixel, and none is a crowd (`iscrowd` 0): trainers leave crowds out, and pycocotools' evaluation does not count them.
+COCO's own instances are polygons, its crowds are run lengths. Here all are run lengths, which are exact to the pixel,
+and none is a crowd (`iscrowd` 0): trainers leave crowds out, and pycocotools' evaluation does not count them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,21 +19,21 @@ from gsdff.scene import VOID
 
 @dataclass(frozen=True)
 class Part:
-    """Pixels of one class that hang together."""
+    """A connected region of one class."""
 
     label: int
     """Index of the class."""
     area: int
-    """Pixels."""
+    """Number of pixels."""
     bbox: tuple[int, int, int, int]
-    """x, y, width, height; x and y are the first column and row, from 0."""
+    """Bounding box x, y, width, height; x and y are the first column and row, from 0."""
     counts: list[int]
-    """Lengths of the runs outside and inside, in turns, of the whole photo column by column; the first is outside."""
+    """Lengths of the alternating runs outside and inside, column by column of the whole photo; outside first."""
 
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """A photo and what is in it."""
+    """A photo and its labelled regions."""
 
     file_name: str
     height: int
@@ -42,7 +42,7 @@ class LabelledPhoto:
 
 
 def find_parts(labels: UInt8[Tensor, "H W"], *, min_area: int = 1) -> list[Part]:
-    """The 4-connected parts of at least `min_area` pixels, none of `VOID`, in the order of their first columns."""
+    """Finds the 4-connected parts of at least `min_area` pixels, none of `VOID`, ordered by their first columns."""
     height, width = labels.shape
     column_major = labels.cpu().T.flatten()
     # pixel p has p + 1 below it and p + height to its right
@@ -60,7 +60,7 @@ def find_parts(labels: UInt8[Tensor, "H W"], *, min_area: int = 1) -> list[Part]
 
 
 def to_coco(classes: Sequence[str], photos: Sequence[LabelledPhoto], *, description: str = "") -> dict[str, Any]:
-    """The data set; class i is the category i + 1, as 0 is nobody's in COCO. Photos and annotations count from 1."""
+    """Builds the COCO dict; class i is category i + 1, as COCO leaves 0 unused. Photo and annotation ids start at 1."""
     images, annotations = [], []
     for image_id, photo in enumerate(photos, 1):
         size = {"height": photo.height, "width": photo.width}
@@ -87,7 +87,7 @@ def to_coco(classes: Sequence[str], photos: Sequence[LabelledPhoto], *, descript
 
 
 def _members(part_ids: Int64[Tensor, "P"]) -> Iterator[Int64[Tensor, "M"]]:
-    """Of every part its pixels, rising."""
+    """Yields the pixels of every part, in rising order."""
     yield from part_ids.argsort(stable=True).split(part_ids.bincount().tolist())
 
 
@@ -98,6 +98,6 @@ def _describe(label: int, members: np.ndarray, height: int, width: int) -> Part:
     starts, ends = members[np.append(True, is_gap)], members[np.append(is_gap, True)] + 1
     bounds = np.stack([starts, ends], axis=1).ravel()
     counts = np.diff(bounds, prepend=0, append=height * width)
-    # what is outside at the end goes unsaid where there is none
+    # a last run outside is left out if it is empty
     counts = counts if counts[-1] else counts[:-1]
     return Part(label, len(members), (x, y, int(columns[-1]) - x + 1, int(rows.max()) - y + 1), counts.tolist())

@@ -1,6 +1,6 @@
-"""Pictures for people: comparisons, errors, features as colours, labels as colours with their names.
+"""Draws pictures: comparisons, errors, features as colours, labels as colours with their names.
 
-A picture is [H, W, 3], float in [0, 1] or uint8 in 0..255; what the functions here make is uint8 on the CPU.
+A picture is [H, W, 3], float in [0, 1] or uint8 in 0..255; the functions here return uint8 on the CPU.
 """
 
 import colorsys
@@ -24,20 +24,20 @@ GAP = 4
 """Pixels between pictures set side by side."""
 GAP_COLOR = 255
 TITLE_HEIGHT = 18
-"""Pixels of the strip above a titled picture."""
+"""Height in pixels of the strip above a titled picture."""
 FULL_ERROR = 0.5
-"""The mean absolute error that is drawn white; one scale for all views, so that they compare."""
+"""Mean absolute error that is drawn white; one scale for all views makes them comparable."""
 BAR_WIDTH = 12
-"""Pixels of the coloured part of a colour bar."""
+"""Width in pixels of the coloured part of a colour bar."""
 DIMMED = 0.35
-"""How bright is what a spotlight does not fall on."""
+"""Brightness of pixels outside a spotlight, as a share."""
 _HEAT = torch.tensor([[0.0, 0.0, 0.0], [0.45, 0.0, 0.35], [0.9, 0.25, 0.1], [1.0, 0.75, 0.1], [1.0, 1.0, 1.0]])
 _FIT_ROWS = 50_000
-"""Feature vectors a PCA is fitted to at most; more change nothing that the eye can see."""
+"""Largest number of feature vectors that a PCA is fitted to; more make no visible difference."""
 
 
 def save_png(path: Path, picture: Picture) -> None:
-    """Writes a picture as a PNG, atomically; the folder is made where it is missing."""
+    """Writes a picture as a PNG, atomically; makes its folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         Image.fromarray(to_bytes(picture).numpy()).save(partial, format="PNG")
@@ -61,13 +61,13 @@ def show_picture(picture: Picture) -> None:
 
 
 def to_bytes(picture: Picture) -> UInt8[Tensor, "H W 3"]:
-    """A picture as uint8 on the CPU: floats clamped to [0, 1] and rounded to the nearest of 256 levels."""
+    """Converts a picture to uint8 on the CPU: floats clamped to [0, 1] and rounded to the nearest of 256 levels."""
     picture = picture.detach().cpu()
     return picture if picture.dtype == torch.uint8 else (picture.clamp(0, 1) * 255).round().byte()
 
 
 def side_by_side(*pictures: Picture) -> UInt8[Tensor, "H W 3"]:
-    """Pictures from left to right with white gaps, aligned at the top."""
+    """Joins pictures from left to right with white gaps, aligned at the top."""
     panels = [to_bytes(picture) for picture in pictures]
     height = max(panel.shape[0] for panel in panels)
     width = sum(panel.shape[1] for panel in panels) + GAP * (len(panels) - 1)
@@ -80,12 +80,12 @@ def side_by_side(*pictures: Picture) -> UInt8[Tensor, "H W 3"]:
 
 
 def stacked(*pictures: Picture) -> UInt8[Tensor, "H W 3"]:
-    """Pictures from top to bottom with white gaps, aligned at the left."""
+    """Joins pictures from top to bottom with white gaps, aligned at the left."""
     return side_by_side(*(to_bytes(picture).transpose(0, 1) for picture in pictures)).transpose(0, 1).contiguous()
 
 
 def titled(panels: Mapping[str, Picture]) -> UInt8[Tensor, "H W 3"]:
-    """Pictures side by side, each below its title on a white strip; a title wider than its picture is cut."""
+    """Joins pictures side by side, each below its title on a white strip; a title wider than its picture is cut."""
     font = ImageFont.load_default()
     columns = []
     for title, picture in panels.items():
@@ -103,14 +103,14 @@ def error_map(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"]) -> 
 
 
 def heat(values: Float[Tensor, "H W"]) -> UInt8[Tensor, "H W 3"]:
-    """Values in [0, 1] from black over red and yellow to white."""
+    """Colours values in [0, 1] from black through red and yellow to white."""
     place = values.detach().cpu().float().clamp(0, 1) * (len(_HEAT) - 1)
     lower = place.floor().long().clamp(max=len(_HEAT) - 2)
     return to_bytes(torch.lerp(_HEAT[lower], _HEAT[lower + 1], (place - lower)[..., None]))
 
 
 def color_bar(low: float, high: float, *, height: int) -> UInt8[Tensor, "H W 3"]:
-    """The colours of `heat` from `high` at the top to `low`, with the two numbers beside them."""
+    """Draws the colours of `heat` from `high` at the top to `low`, with the two numbers beside them."""
     font = ImageFont.load_default()
     labels = [f"{value:.3f}" for value in (high, low)]
     colors = heat(torch.linspace(1, 0, height)[:, None].expand(height, BAR_WIDTH))
@@ -123,7 +123,7 @@ def color_bar(low: float, high: float, *, height: int) -> UInt8[Tensor, "H W 3"]
 
 
 def spotlight(picture: Picture, selected: Bool[Tensor, "H W"]) -> UInt8[Tensor, "H W 3"]:
-    """The picture in its colours where selected, grey and dark elsewhere."""
+    """Keeps the picture's colours where selected; makes it grey and dark elsewhere."""
     colors = to_bytes(picture)
     dark = (colors.float().mean(-1, keepdim=True) * DIMMED).byte().expand_as(colors)
     return torch.where(selected.cpu()[..., None], colors, dark)
@@ -131,7 +131,7 @@ def spotlight(picture: Picture, selected: Bool[Tensor, "H W"]) -> UInt8[Tensor, 
 
 @dataclass(frozen=True)
 class PcaBasis:
-    """Which three directions of a feature space are drawn as red, green and blue, and over which ranges."""
+    """Three directions of a feature space that are drawn as red, green and blue, and their ranges."""
 
     mean: Float[Tensor, "K"]
     directions: Float[Tensor, "K 3"]
@@ -140,7 +140,7 @@ class PcaBasis:
 
 
 def fit_pca(features: Float[Tensor, "*shape K"]) -> PcaBasis:
-    """The three directions of most variance; colours run from the 1st to the 99th percentile along each.
+    """Fits the three directions of most variance; colours run from the 1st to the 99th percentile along each.
 
     Signs are fixed (the largest component of a direction is positive), so the same features get the same colours.
     Features of fewer than three channels leave the last colours at mid-range.
@@ -160,7 +160,7 @@ def fit_pca(features: Float[Tensor, "*shape K"]) -> PcaBasis:
 def pca_colors(
     features: Float[Tensor, "*shape K"], basis: PcaBasis | None = None
 ) -> tuple[Float[Tensor, "*shape 3"], PcaBasis]:
-    """Features as colours in [0, 1] on the CPU, and the basis: pass it on, and colours hold still between views."""
+    """Features as colours in [0, 1] on the CPU, and the basis; passed on, it gives all views the same colours."""
     if basis is None:
         basis = fit_pca(features)
     coordinates = (features.detach().cpu().float() - basis.mean) @ basis.directions
@@ -172,7 +172,7 @@ def pca_colors(
 
 
 def label_palette(num_classes: int) -> UInt8[Tensor, "Q 3"]:
-    """A colour per class, never black: hues a golden angle apart, in three tiers. Class i's is that of any palette."""
+    """One colour per class, never black: hues a golden angle apart, in three tiers. Class i's does not depend on Q."""
     tiers = [(0.75, 0.95), (0.9, 0.6), (0.4, 0.85)]
     colors = [colorsys.hsv_to_rgb(i * 0.61803398875 % 1, *tiers[i % 3]) for i in range(num_classes)]
     return to_bytes(torch.tensor(colors).reshape(num_classes, 3))
@@ -181,7 +181,7 @@ def label_palette(num_classes: int) -> UInt8[Tensor, "Q 3"]:
 def label_colors(
     labels: Integer[Tensor, "H W"], palette: UInt8[Tensor, "Q 3"], *, void: int = VOID
 ) -> UInt8[Tensor, "H W 3"]:
-    """A label map in its palette's colours; `void` is black. Raises ValueError for an id beyond the palette."""
+    """Draws a label map in its palette's colours; `void` is black. Raises ValueError for an id beyond the palette."""
     labels = labels.cpu().long()
     if (unknown := (labels != void) & ((labels < 0) | (labels >= len(palette)))).any():
         raise ValueError(f"expected labels below {len(palette)} or {void}, got {int(labels[unknown][0])}")
@@ -190,7 +190,7 @@ def label_colors(
 
 
 def legend(names: Sequence[str], palette: UInt8[Tensor, "Q 3"], *, width: int) -> UInt8[Tensor, "H W 3"]:
-    """A white strip with a swatch and a name per class, wrapped to `width` pixels; a longer name is cut."""
+    """Draws a white strip with a swatch and a name per class, wrapped to `width` pixels; a longer name is cut."""
     font = ImageFont.load_default()
     swatch, pad = 10, 4
     line_height = swatch + 2 * pad

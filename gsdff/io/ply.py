@@ -1,4 +1,4 @@
-"""Gaussians in and out of the files other programs read: 3DGS's PLY, .splat and compressed PLY."""
+"""Reads and writes Gaussians as 3DGS's PLY; writes them as .splat and compressed PLY."""
 
 import logging
 from pathlib import Path
@@ -23,18 +23,18 @@ PROPERTIES = {
     "log_scales": ["scale_0", "scale_1", "scale_2"],
     "quats": ["rot_0", "rot_1", "rot_2", "rot_3"],
 }
-"""The PLY properties every 3DGS file has, by the attribute they hold."""
+"""PLY properties that every 3DGS file has, by the attribute they hold."""
 
 
 def write_ply(path: Path, gaussians: Gaussians, *, labels: Integer[Tensor, "N"] | None = None) -> None:
-    """Writes the binary little-endian float32 PLY of 3DGS, features after it as `semantic_0` ...; atomically.
+    """Writes 3DGS's PLY, binary little-endian float32, with features appended as `semantic_0` ...; atomically.
 
     Property order and channel-major f_rest are INRIA's (`GaussianModel.save_ply`). The header holds no comment: some
-    viewers expect the element on its third line. Values are stored as they are, so `read_ply` gives the same bits.
+    viewers expect the element on its third line. Values are stored as they are, so `read_ply` returns the same bits.
 
     `labels` come last as an int property `label`, of four bytes so that rows stay multiples of four. `read_ply` ignores
-    it, as do others that read properties by name (docs/interchange.md says which were tried). What expects rows of
-    3DGS's own 62 floats can read neither `label` nor `semantic_*`.
+    it, as do other programs that read properties by name (docs/interchange.md lists those tried). Programs that expect
+    rows of exactly 3DGS's 62 floats can read neither `label` nor `semantic_*`.
     """
     num = len(gaussians)
     columns = {name: _rows(getattr(gaussians, name)) for name in PROPERTIES}
@@ -79,11 +79,11 @@ def write_points(
 
 
 def read_ply(path: Path) -> Gaussians:
-    """The Gaussians of a 3DGS PLY, in whatever frame the file is in; float32 on the CPU.
+    """Reads the Gaussians of a 3DGS PLY, in the file's own frame; float32 on the CPU.
 
     Binary of either byte order or ASCII, any numeric type, properties in any order; unknown ones (normals among them)
     are ignored. Gaussians that cannot be drawn (NaN anywhere, infinite position, zero quaternion) are dropped with a
-    warning. Raises UserError for a file that is no PLY, holds no Gaussians, or ends early.
+    warning. Raises UserError for a file that is not a PLY, holds no Gaussians, or ends early.
     """
     data = _read_vertices(path)
     names = set(data.dtype.names or ())
@@ -112,7 +112,7 @@ def read_ply(path: Path) -> Gaussians:
 
 
 def write_splat(path: Path, gaussians: Gaussians) -> None:
-    """Writes antimatter15's `.splat` (32 bytes a Gaussian; no SH beyond sh0, no features), atomically."""
+    """Writes antimatter15's `.splat` (32 bytes per Gaussian; no SH beyond sh0, no features), atomically."""
     from gsplat.exporter import splat2splat_bytes
 
     g = _finite_only(path, gaussians)
@@ -122,7 +122,7 @@ def write_splat(path: Path, gaussians: Gaussians) -> None:
 
 
 def write_compressed_ply(path: Path, gaussians: Gaussians) -> None:
-    """Writes SuperSplat's compressed PLY (16 bytes a Gaussian, SH bytes after it; no features), atomically.
+    """Writes SuperSplat's compressed PLY (16 bytes per Gaussian, SH bytes after it; no features), atomically.
 
     Gaussians of opacity below 1/255 are left out, as gsplat's exporter does.
     """
@@ -151,7 +151,7 @@ def _write_vertices(path: Path, table: np.ndarray) -> None:
 
 
 def _read_vertices(path: Path) -> np.ndarray:
-    """The structured array of a PLY's vertices."""
+    """Reads a PLY's vertices as a structured array."""
     from plyfile import PlyData, PlyParseError
 
     if not path.is_file():
@@ -185,7 +185,7 @@ def _numbered(prefix: str, count: int) -> list[str]:
 
 
 def _count_numbered(prefix: str, names: set[str]) -> int:
-    """How many of prefix_0, prefix_1, ... there are, without a gap."""
+    """Number of names prefix_0, prefix_1, ... without a gap."""
     count = 0
     while f"{prefix}_{count}" in names:
         count += 1
@@ -199,7 +199,7 @@ def _column(path: Path, data: np.ndarray, name: str) -> np.ndarray:
 
 
 def _floats(path: Path, data: np.ndarray, names: list[str]) -> Float[Tensor, "N P"]:
-    """Some properties as one float32 tensor; doubles too large for it become infinite."""
+    """Reads some properties as one float32 tensor; doubles too large for it become infinite."""
     columns = torch.empty(len(data), len(names))
     with np.errstate(over="ignore"):
         for i, name in enumerate(names):
@@ -222,7 +222,7 @@ def _drop_undrawable(path: Path, gaussians: Gaussians) -> Gaussians:
 
 
 def _finite_only(path: Path, gaussians: Gaussians) -> Gaussians:
-    """What gsplat's exporters can take: finite rows on the CPU, at least one."""
+    """Keeps the rows that gsplat's exporters can take: finite, on the CPU; raises `UserError` if there are none."""
     gaussians = gaussians.map(lambda tensor: tensor.detach().cpu())
     finite = (gaussians.quats != 0).any(-1)
     for _, tensor in gaussians.items():
@@ -235,5 +235,5 @@ def _finite_only(path: Path, gaussians: Gaussians) -> Gaussians:
 
 
 def _rows(tensor: Tensor) -> Float[Tensor, "N P"]:
-    """An attribute as one row per Gaussian (also of none, and of no columns)."""
+    """Reshapes an attribute to one row per Gaussian (also without Gaussians or columns)."""
     return tensor.reshape(len(tensor), tensor.shape[1:].numel())

@@ -1,4 +1,4 @@
-"""A run's folder: what is where in it, and reading it back."""
+"""Folders of training runs: paths of their files, and loading a run."""
 
 import math
 from dataclasses import dataclass, replace
@@ -15,82 +15,82 @@ from gsdff.scene import Scene
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The names in `runs/NAME/`."""
+    """Paths of the files in `runs/NAME/`."""
 
     path: Path
 
     @property
     def config(self) -> Path:
-        """All options of the run, for `--config`; a folder that has it holds a run."""
+        """File of all options of the run, for `--config`; a folder with this file holds a run."""
         return self.path / "config.toml"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line."""
+        """Training metrics, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     @property
     def events(self) -> Path:
-        """TensorBoard's folder."""
+        """Folder of TensorBoard's event files."""
         return self.path / "events"
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of `step_000500.pt`."""
+        """Folder of the checkpoints `step_000500.pt`."""
         return self.path / "checkpoints"
 
     @property
     def pictures(self) -> Path:
-        """Held-out views while training, photo | rendering."""
+        """Folder of held-out views during training, photo | rendering."""
         return self.path / "pictures"
 
     @property
     def ply(self) -> Path:
-        """The finished scene in the input's world frame."""
+        """PLY of the finished scene, in the input's world frame."""
         return self.path / "scene.ply"
 
     @property
     def basis(self) -> Path:
-        """What the latent features of the scene mean."""
+        """Basis of the scene's latent features."""
         return self.path / "basis.safetensors"
 
     @property
     def masks(self) -> Path:
-        """Segments of the training views, with pictures of them in `preview/`."""
+        """Folder of the training views' segments, with pictures of them in `preview/`."""
         return self.path / "masks"
 
     @property
     def filtered(self) -> Path:
-        """The teacher's maps as a filter leaves them; made anew whenever stage 2 starts."""
+        """Folder of the teacher's maps after filtering; recomputed whenever stage 2 starts."""
         return self.path / "filtered"
 
     @property
     def graph(self) -> Path:
-        """Neighbours of the Gaussians, as the lift found them."""
+        """Neighbour graph of the Gaussians, made by the lift."""
         return self.path / "graph.pt"
 
     @property
     def demo_data(self) -> Path:
-        """Where a run on the built-in scene keeps its photos."""
+        """Folder of the photos of a run on the built-in scene."""
         return self.path / "data"
 
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run as far as it has come."""
+    """A run at its newest checkpoint."""
 
     folder: Path
     config: TrainConfig
-    """As it was trained; `data` is a real folder, for the built-in scene too."""
+    """Options of the training; `data` is a real folder, for the built-in scene too."""
     gaussians: Gaussians
-    """In the working frame, on the CPU."""
+    """Gaussians in the working frame, on the CPU."""
     frame: WorldFrame
     step: int
-    """Finished steps."""
+    """Number of finished steps."""
 
 
 def load_run(folder: Path) -> LoadedRun:
-    """The newest checkpoint of a run and its options; `UserError` for a folder that holds none."""
+    """Loads the newest checkpoint of a run and its options; raises `UserError` if the folder holds none."""
     names = RunFolder(folder)
     if not names.config.is_file():
         raise UserError(f"{folder}: expected a run's folder, with config.toml in it; `python -m gsdff.train` makes one")
@@ -109,7 +109,7 @@ def load_run(folder: Path) -> LoadedRun:
 
 
 def check_poses(run: LoadedRun, scene: Scene) -> None:
-    """Raises `UserError` where the scene's poses are not those the run was trained on."""
+    """Raises `UserError` if the scene's poses are not those the run was trained on."""
     ours, theirs = ((*frame.centre, frame.scale) for frame in (run.frame, scene.frame))
     if not all(math.isclose(a, b, abs_tol=1e-5 * run.frame.scale) for a, b in zip(ours, theirs, strict=True)):
         raise UserError(
@@ -119,5 +119,5 @@ def check_poses(run: LoadedRun, scene: Scene) -> None:
 
 
 def data_folder(config: TrainConfig, folder: RunFolder) -> Path:
-    """Where the run's photos are: the built-in scene lies in the run's own folder."""
+    """Folder of the run's photos; the built-in scene lies in the run's own folder."""
     return folder.demo_data if config.data == DEMO else config.data

@@ -1,6 +1,6 @@
-"""The file beside a PLY that says what its latents mean: their basis, and how words become vectors in its space.
+"""Sidecar file of a PLY: the basis of its latent features, and how words become vectors in the same space.
 
-`<stem>.basis.safetensors` is a `gsdff.teachers.basis.Basis` with entries of its own, so whatever reads a basis reads
+`<stem>.basis.safetensors` is a `gsdff.latents.Basis` with entries of its own, so whatever reads a basis reads
 this too.
 """
 
@@ -17,35 +17,35 @@ from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.files import save_tensors
 from gsdff.gaussians import RasterizeMode
-from gsdff.teachers.basis import FORMAT, Basis
+from gsdff.latents import BASIS_FORMAT, Basis
 
 BASIS_SUFFIX = ".basis.safetensors"
 SETTINGS = ("model", "checkpoint", "pretrained")
-"""What of a teacher's configuration decides how it encodes text; all of it are names and paths."""
+"""Fields of a teacher's configuration that decide how it encodes text; all are names or paths."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sidecar:
-    """What a PLY's features need to be asked."""
+    """Data that is needed to query a PLY's features."""
 
     basis: Basis
     teacher: TeacherConfig
-    """Its name and `SETTINGS`, nothing else."""
+    """Name and `SETTINGS` of the teacher, nothing else."""
     texts: dict[str, Float[Tensor, "T"]] | None = None
-    """All names that a closed teacher knows, folded, and their unit vectors; None where it encodes any words, or where
-    they could not be had."""
+    """Unit vectors of all names that a closed teacher knows, by folded name; None if the teacher encodes any words, or
+    if they were not available."""
     no_texts: str = ""
-    """Why there are none of a closed teacher."""
+    """Reason why a closed teacher has no `texts`."""
     rasterize_mode: RasterizeMode = "classic"
-    """How the features were rendered as they were trained."""
+    """Rasterisation mode in which the features were trained."""
     downscale: int = 1
-    """By how much the photos were."""
+    """Downscale factor of the photos in training."""
 
     def save(self, path: Path) -> None:
-        """Writes a .safetensors file in one step."""
+        """Writes a .safetensors file, atomically."""
         tensors = {"B": self.basis.B.contiguous().cpu()}
         metadata = {
-            "format": FORMAT,
+            "format": BASIS_FORMAT,
             "energy": repr(self.basis.energy),
             "teacher": self.basis.teacher,
             "fingerprint": self.basis.fingerprint,
@@ -63,7 +63,7 @@ class Sidecar:
 
     @staticmethod
     def load(path: Path) -> "Sidecar":
-        """Reads what `save` wrote, or a plain basis, which has no texts; `UserError` where it is missing or damaged."""
+        """Reads what `save` wrote, or a plain basis, which has no texts; raises `UserError` if missing or damaged."""
         if not path.is_file():
             raise UserError(
                 f"{path}: missing; it says what the features of the PLY beside it mean, and "
@@ -91,7 +91,7 @@ class Sidecar:
 
 
 def sidecar_path(ply: Path) -> Path:
-    """Where the sidecar of a PLY is."""
+    """Path of a PLY's sidecar."""
     return ply.with_suffix(BASIS_SUFFIX)
 
 

@@ -1,4 +1,4 @@
-"""Videos of pictures that come one by one."""
+"""Writes videos from frames that are made one by one."""
 
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -16,17 +16,17 @@ from gsdff.errors import UserError
 from gsdff.files import whole_file
 
 FPS = 24
-"""Frames a second."""
+"""Frames per second."""
 _QUALITY = 18
-"""x264's constant rate factor: 0 keeps every bit, at 18 the eye finds no difference."""
+"""x264's constant rate factor: 0 is lossless, at 18 no difference is visible."""
 
 
 def save_video(path: Path, frames: Iterable[UInt8[Tensor, "H W 3"]], *, fps: int = FPS) -> None:
-    """Writes frames as an MP4 that every browser plays (H.264, yuv420p), atomically; makes the folder where missing.
+    """Writes frames as an MP4 that every browser plays (H.264, yuv420p), atomically; makes its folder if missing.
 
-    Frames are asked for one by one and not kept. Colours are stored for blocks of 2 x 2 pixels: an odd width or height
-    grows by one, the last column or row once more. Raises ValueError for no frames, and for one that is not of uint8
-    or not of the first one's size; `UserError` where the encoder fails. Whatever ends it early leaves what was there.
+    Frames are consumed one by one and not kept. Colours are stored for blocks of 2 x 2 pixels: an odd width or height
+    grows by one, repeating the last column or row. Raises ValueError for no frames, and for one that is not uint8 or
+    not of the first one's size; `UserError` if the encoder fails. On any error, an existing file stays as it was.
     """
     frames = iter(frames)
     first = next(frames, None)
@@ -43,14 +43,14 @@ def save_video(path: Path, frames: Iterable[UInt8[Tensor, "H W 3"]], *, fps: int
 
 
 def _even(frame: UInt8[Tensor, "H W 3"]) -> UInt8[Tensor, "h w 3"]:
-    """The frame with its last row and column once more where their number is odd."""
+    """Repeats the frame's last row and column if their number is odd."""
     height, width = frame.shape[:2]
     frame = torch.cat([frame, frame[height - height % 2 :]])
     return torch.cat([frame, frame[:, width - width % 2 :]], dim=1)
 
 
 def _command(path: Path, width: int, height: int, fps: int) -> list[str]:
-    """What takes raw RGB frames from its standard input."""
+    """Command of the encoder, which takes raw RGB frames from its standard input."""
     import imageio_ffmpeg
 
     try:
@@ -58,7 +58,7 @@ def _command(path: Path, width: int, height: int, fps: int) -> list[str]:
     except RuntimeError as error:
         raise UserError(f"no encoder for videos: {error}") from error
     source = f"-f rawvideo -pix_fmt rgb24 -video_size {width}x{height} -framerate {fps} -i pipe:0"
-    # browsers guess what untagged colours mean; these are converted to those of HD video (BT.709), and say so
+    # browsers guess the meaning of untagged colours; these are converted to HD video's (BT.709) and tagged
     colors = "scale=out_color_matrix=bt709:out_range=tv,setparams=color_primaries=bt709:color_trc=bt709"
     target = f"-vf {colors} -c:v libx264 -crf {_QUALITY} -pix_fmt yuv420p -movflags +faststart -f mp4"
     return [ffmpeg, "-y", "-loglevel", "error", *source.split(), *target.split(), f"file:{path}"]
@@ -66,30 +66,30 @@ def _command(path: Path, width: int, height: int, fps: int) -> list[str]:
 
 @contextmanager
 def _encoder(path: Path, command: list[str]) -> Iterator[BinaryIO]:
-    """The encoder's input; it has written everything when the block ends well, and is stopped otherwise.
+    """Yields the encoder's input; waits for the encoder if the block ends without an error, and stops it otherwise.
 
-    imageio-ffmpeg's own writer does not look at how the encoder ended: a full disk would pass for a video.
+    imageio-ffmpeg's own writer ignores the encoder's exit status: a full disk would go unnoticed.
     """
-    with TemporaryFile() as said:
+    with TemporaryFile() as messages:
         try:
             # a session of its own: Ctrl-C reaches us alone, and we stop it
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=messages, start_new_session=True
             )
         except OSError as error:
             raise UserError(f"{path}: the encoder {command[0]} does not start: {error.strerror}") from error
         try:
-            took_all = False
-            with suppress(BrokenPipeError):  # it ended early, and has said why
+            is_complete = False
+            with suppress(BrokenPipeError):  # it ended early; its messages give the reason
                 yield process.stdin
                 process.stdin.close()
-                took_all = True
-            if process.wait() or not took_all:
-                said.seek(0)
-                reason = " ".join(said.read().decode(errors="replace").split()) or "nothing"
-                raise UserError(f"{path}: the encoder failed (status {process.returncode}); it says: {reason}")
+                is_complete = True
+            if process.wait() or not is_complete:
+                messages.seek(0)
+                reason = " ".join(messages.read().decode(errors="replace").split()) or "no message"
+                raise UserError(f"{path}: the encoder failed (status {process.returncode}): {reason}")
         finally:
-            process.kill()  # to no effect on one that has ended
+            process.kill()  # no effect if it has ended
             process.wait()
             with suppress(BrokenPipeError):
                 process.stdin.close()

@@ -13,22 +13,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.kernels import kernel, run_parts, split_range
-from gsdff.losses import window
+from gsdff.losses.ssim import C1, C2, REACH, TAPS
 
 CHANNELS = 3
-_TAPS = tuple(np.float32(tap) for tap in window.TAPS)
-_REACH = window.REACH
-_MARGIN = CHANNELS * _REACH
-_C1, _C2 = np.float32(window.C1), np.float32(window.C2)
+_TAPS = tuple(np.float32(tap) for tap in TAPS)
+_MARGIN = CHANNELS * REACH
+_C1, _C2 = np.float32(C1), np.float32(C2)
 _ONE, _TWO = np.float32(1), np.float32(2)  # to numba, an integer times a float32 is a float64
-# Sums may be reordered and a*b+c fused; NaN keeps its meaning, the trainer looks for it.
+# Sums may be reordered and a*b+c fused; NaN keeps its meaning, as the trainer checks for it.
 _FAST = {"contract", "reassoc", "arcp", "nsz"}
 
 
 def measure(
     image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"], ssim_weight: float
 ) -> tuple[float, float, float, Float[Tensor, "H W 3"]]:
-    """(L1, SSIM, MSE, gradient of (1 - w) L1 + w (1 - SSIM) in `image`) of contiguous float32 images."""
+    """Returns (L1, SSIM, MSE, gradient of (1 - w) L1 + w (1 - SSIM) in `image`) of contiguous float32 images."""
     height, width, channels = image.shape
     x, y = (tensor.numpy().reshape(height, width * channels) for tensor in (image, target))
     derivatives = np.empty((3, *x.shape), np.float32)
@@ -43,7 +42,7 @@ def measure(
 
 
 @kernel(fastmath=_FAST)
-def _spread(row, out):
+def _blur_row(row, out):
     """Horizontal blur of a row with a margin on both sides."""
     for i in range(len(out)):
         total = np.float32(0)
@@ -66,8 +65,8 @@ def _compare(first, last, x, y, derivatives, sums):
     by_mean, by_square, by_product = slopes[0, inner], slopes[1, inner], slopes[2, inner]
     for row in range(first, last):
         padded[:] = 0
-        for tap in range(max(0, _REACH - row), min(len(_TAPS), height + _REACH - row)):
-            weight, xs, ys = _TAPS[tap], x[row + tap - _REACH], y[row + tap - _REACH]
+        for tap in range(max(0, REACH - row), min(len(_TAPS), height + REACH - row)):
+            weight, xs, ys = _TAPS[tap], x[row + tap - REACH], y[row + tap - REACH]
             for i in range(width):
                 weighted_x, weighted_y = weight * xs[i], weight * ys[i]
                 mean_x[i] += weighted_x
@@ -75,7 +74,7 @@ def _compare(first, last, x, y, derivatives, sums):
                 square[i] += weighted_x * xs[i] + weighted_y * ys[i]
                 product[i] += weighted_x * ys[i]
         for k in range(4):
-            _spread(padded[k], blurred[k])
+            _blur_row(padded[k], blurred[k])
         ssim = np.float32(0)
         for i in range(width):
             means, mean_squares = m[i] * n[i], m[i] * m[i] + n[i] * n[i]
@@ -88,7 +87,7 @@ def _compare(first, last, x, y, derivatives, sums):
             by_square[i] = -value * inverse2
             by_product[i] = _TWO * top1 * inverse
         for k in range(3):
-            _spread(slopes[k], derivatives[k, row])
+            _blur_row(slopes[k], derivatives[k, row])
         absolute, squared = np.float32(0), np.float32(0)
         xs, ys = x[row], y[row]
         for i in range(width):
@@ -107,8 +106,8 @@ def _gather(first, last, x, y, derivatives, l1_scale, ssim_scale, gradient):
         by_mean[:] = 0
         by_square[:] = 0
         by_product[:] = 0
-        for tap in range(max(0, _REACH - row), min(len(_TAPS), height + _REACH - row)):
-            weight, source = _TAPS[tap], row + tap - _REACH
+        for tap in range(max(0, REACH - row), min(len(_TAPS), height + REACH - row)):
+            weight, source = _TAPS[tap], row + tap - REACH
             means, squares, products = derivatives[0, source], derivatives[1, source], derivatives[2, source]
             for i in range(width):
                 by_mean[i] += weight * means[i]

@@ -1,15 +1,19 @@
-"""Masks: every view cut into segments. A new segmenter is a file here and a row in `_SEGMENTERS`."""
+"""Masks: every view cut into segments.
+
+A new segmenter is a file here and a row of `gsdff.config.choices.SEGMENTERS`.
+"""
 
 import logging
-from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import Protocol
 
 import torch
 from jaxtyping import Int32, UInt8
 from torch import Tensor
 
+from gsdff.config.choices import SEGMENTERS
 from gsdff.config.smoothing import MaskConfig
-from gsdff.scene import Scene, View
+from gsdff.scene import View
 from gsdff.weights import WEIGHTS, is_fetched
 
 log = logging.getLogger("gsdff")
@@ -32,38 +36,13 @@ class Segmenter(Protocol):
         """The segments of an image of this view (its photo, or a rendered one): ids 1 to 65535, 0 for none."""
 
 
-def _open_sam(config: MaskConfig, scene: Scene, device: torch.device) -> Segmenter:
-    from gsdff.masks.sam import SamSegmenter
+def open_segmenter(config: MaskConfig, device: torch.device | str = "cpu") -> Segmenter | None:
+    """Opens the segmenter named in the configuration; None for `none`.
 
-    return SamSegmenter(config, device)
-
-
-def _open_felzenszwalb(config: MaskConfig, scene: Scene, device: torch.device) -> Segmenter:
-    from gsdff.masks.felzenszwalb import FelzenszwalbSegmenter
-
-    return FelzenszwalbSegmenter(config.felzenszwalb)
-
-
-def _open_precomputed(config: MaskConfig, scene: Scene, device: torch.device) -> Segmenter:
-    from gsdff.masks.precomputed import PrecomputedSegmenter
-
-    return PrecomputedSegmenter(config)
-
-
-_SEGMENTERS: dict[str, Callable[[MaskConfig, Scene, torch.device], Segmenter]] = {
-    "sam": _open_sam,
-    "felzenszwalb": _open_felzenszwalb,
-    "precomputed": _open_precomputed,
-}
-
-
-def open_segmenter(config: MaskConfig, scene: Scene, device: torch.device | str = "cpu") -> Segmenter | None:
-    """The segmenter the configuration names, None for `none`; `UserError` where what it needs is not there.
-
-    A network runs on `device`.
+    A network runs on `device`. Raises `UserError` if something that the segmenter needs is missing.
     """
     name = choose_segmenter(config)
-    return None if name == "none" else _SEGMENTERS[name](config, scene, torch.device(device))
+    return None if name == "none" else resolve_name(SEGMENTERS[name].location)(config, device)
 
 
 def choose_segmenter(config: MaskConfig) -> str:

@@ -5,7 +5,7 @@ from jaxtyping import Int32, UInt8
 from skimage.segmentation import felzenszwalb
 from torch import Tensor
 
-from gsdff.config.smoothing import FelzenszwalbConfig
+from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
 from gsdff.masks.partition import MAX_SEGMENTS, number_by_area
 from gsdff.scene import View
@@ -19,9 +19,9 @@ class FelzenszwalbSegmenter:
 
     name = "felzenszwalb"
 
-    def __init__(self, config: FelzenszwalbConfig):
-        self.config = config
-        self.fingerprint = repr((VERSION, config))
+    def __init__(self, config: MaskConfig, device: torch.device | str = "cpu"):
+        self.config = config.felzenszwalb
+        self.fingerprint = repr((VERSION, self.config))
 
     def check(self, view: View) -> None:
         """Any view will do."""

@@ -35,7 +35,7 @@ class PrecomputedSegmenter:
 
     name = "precomputed"
 
-    def __init__(self, config: MaskConfig):
+    def __init__(self, config: MaskConfig, device: torch.device | str = "cpu"):
         if config.folder is None:
             raise UserError("--masks.folder: precomputed masks need the folder of their <stem>.png or .json files")
         if not config.folder.is_dir():

@@ -33,9 +33,9 @@ class SamSegmenter:
 
     name = "sam"
 
-    def __init__(self, config: MaskConfig, device: torch.device):
+    def __init__(self, config: MaskConfig, device: torch.device | str = "cpu"):
         self.config = config
-        self.device = device
+        self.device = torch.device(device)
         if config.sam.min_mask_region_area > 0 and find_spec("cv2") is None:
             raise UserError(
                 "--masks.sam.min-mask-region-area: segment-anything needs OpenCV for it, which is not installed; "

@@ -1,7 +1,7 @@
-"""Rasterisation of Gaussians: one contract for CPU and CUDA, chosen by the tensors' device.
+"""Rasterisation of Gaussians on the CPU or on CUDA, by the tensors' device, with the same results.
 
 `rasterization` is the subset of `gsplat.rasterization` (1.5.3) that gsdff uses, with the same meaning and constants.
-`render_rgb` and `render_features` are what the rest of the package calls.
+The rest of the package calls `render_rgb`, `render_features` and `render_depth`.
 """
 
 from collections.abc import Sequence
@@ -40,11 +40,11 @@ def rasterization(
     rasterize_mode: RasterizeMode = "classic",
     radius_clip: float = 0.0,
 ) -> tuple[Float[Tensor, "C H W D"], Float[Tensor, "C H W 1"], dict]:
-    """Renders, alphas and meta (means2d, radii, depths, conics, opacities, tile lists ...) of every camera.
+    """Returns renders, alphas and meta (means2d, radii, depths, conics, opacities, tile lists ...) of every camera.
 
     `colors` is [N, D] or [C, N, D], or with `sh_degree` the harmonics [N, A, 3] with A >= (sh_degree + 1)^2; D is any
     number. Render modes add the depth along the optical axis as a last channel: accumulated (D) or expected (ED).
-    Differentiable in all tensors but Ks; gradients nobody asked for are not computed. float32. `meta["means2d"]`
+    Differentiable in all tensors but Ks; gradients that are not needed are not computed. float32. `meta["means2d"]`
     carries what `gsplat.strategy.DefaultStrategy` needs; its `absgrad` is set on request.
 
     Source: Kerbl et al. 2023, 3D Gaussian Splatting; antialiased mode: Yu et al. 2024, Mip-Splatting.
@@ -58,15 +58,15 @@ def rasterization(
             sh_degree=sh_degree, backgrounds=backgrounds, render_mode=render_mode, absgrad=absgrad,
             rasterize_mode=rasterize_mode, **options,
         )  # fmt: skip
-    from gsdff.render.cpu import Lens, rasterization_cpu
+    from gsdff.render.cpu import ProjectionSettings, rasterization_cpu
 
     if backgrounds is not None and "D" in render_mode:
         empty = torch.zeros(len(backgrounds), 1)
         backgrounds = torch.cat([backgrounds, empty], dim=-1) if "RGB" in render_mode else empty
     depth_mode = "none" if render_mode == "RGB" else "append" if "RGB" in render_mode else "only"
-    lens = Lens(width, height, **options, antialiased=rasterize_mode == "antialiased")
+    settings = ProjectionSettings(width, height, **options, antialiased=rasterize_mode == "antialiased")
     renders, alphas, meta = rasterization_cpu(
-        means, quats, scales, opacities, colors, viewmats, Ks, lens,
+        means, quats, scales, opacities, colors, viewmats, Ks, settings,
         sh_degree=sh_degree, depth_mode=depth_mode, backgrounds=backgrounds, absgrad=absgrad,
     )  # fmt: skip
     if "ED" in render_mode:
@@ -76,7 +76,7 @@ def rasterization(
 
 @dataclass(frozen=True)
 class Rendered:
-    """One camera's picture."""
+    """Image rendered from one camera."""
 
     image: Float[Tensor, "H W D"]
     alpha: Float[Tensor, "H W 1"]
@@ -92,7 +92,7 @@ def render_rgb(
     background: Float[Tensor, "3"] | None = None,
     absgrad: bool = False,
 ) -> Rendered:
-    """The scene's colours (not clamped to 1) from one camera; `sh_degree` None takes all stored bands."""
+    """Renders colours (not clamped to 1) from one camera; `sh_degree` None uses all stored bands."""
     renders, alphas, meta = rasterization(
         gaussians.means,
         gaussians.quats,
@@ -120,9 +120,9 @@ def render_view(gaussians: Gaussians, view: View, background: Sequence[float]) -
 
 
 def render_features(gaussians: Gaussians, camera: Camera, *, features: Float[Tensor, "N K"] | None = None) -> Rendered:
-    """Blended features from one camera, zero where nothing is; `features` None takes the Gaussians' own.
+    """Renders features from one camera, zero where no Gaussian is; `features` None uses the Gaussians' own.
 
-    Geometry and opacity are detached: a teacher that contradicts itself between views must not eat the scene.
+    Geometry and opacity are detached, so that a teacher that is inconsistent between views cannot damage the scene.
     """
     fixed = gaussians.map(torch.detach)
     renders, alphas, meta = rasterization(
@@ -141,13 +141,13 @@ def render_features(gaussians: Gaussians, camera: Camera, *, features: Float[Ten
 
 
 def render_depth(gaussians: Gaussians, camera: Camera) -> Rendered:
-    """Expected depth [H, W, 1] along the optical axis from one camera, 0 where nothing is."""
+    """Renders expected depth [H, W, 1] along the optical axis from one camera, 0 where no Gaussian is."""
     renders, alphas, meta = rasterization(
         gaussians.means,
         gaussians.quats,
         gaussians.scales,
         gaussians.opacities,
-        gaussians.sh0[:, 0],  # not drawn, but asked for
+        gaussians.sh0[:, 0],  # required, but not drawn
         camera.viewmat[None],
         camera.K[None],
         camera.width,

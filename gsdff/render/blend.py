@@ -48,14 +48,14 @@ _BLOCK_X, _BLOCK_Y = np.tile(_corner, BLOCKS), np.repeat(_corner, BLOCKS)
 _within = np.arange(BLOCK, dtype=np.float32)
 _PIXEL_X = np.add.outer(_BLOCK_X, np.tile(_within, BLOCK)).ravel()
 _PIXEL_Y = np.add.outer(_BLOCK_Y, np.repeat(_within, BLOCK)).ravel()
-"""Where the pixels of a tile lie, in block order."""
+"""Offsets of a tile's pixels from its corner, in block order."""
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 MAX_ALPHA, _MIN_ALPHA, _MIN_TRANSMITTANCE = np.float32(0.999), np.float32(1 / 255), np.float32(1e-4)
 
 
 @kernel(forceinline=True)
 def open_tile(tile, width, height, transmittance):
-    """Sets up the tile's pixels, those outside the image finished; returns its corner and the bits of live blocks."""
+    """Resets a tile's pixels, those outside the image as finished; returns its corner and the bits of live blocks."""
     tiles_x = -(-width // TILE)
     x0, y0 = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
     live = 0
@@ -111,7 +111,7 @@ def visibility(ellipse, dx, dy):
 
 @kernel(forceinline=True)
 def blend_step(transmittance, block, visible, sane):
-    """Advances a block by one Gaussian; returns (alpha, weights), both zero where it does not count, and two flags.
+    """Advances a block by one Gaussian; returns (alpha, weights), zero where it does not count, and two flags.
 
     The flags say whether any pixel was blended, and whether this Gaussian finished the block's last live pixel.
     """
@@ -173,5 +173,5 @@ def _write_tile(x0, y0, transmittance, canvas, renders, alphas):
 
 @kernel(forceinline=True)
 def pixel_of(x, y):
-    """Where pixel (x, y) of a tile lies in block order."""
+    """Index of a tile's pixel (x, y) in block order."""
     return ((y // BLOCK) * BLOCKS + x // BLOCK) * LANES + (y % BLOCK) * BLOCK + x % BLOCK

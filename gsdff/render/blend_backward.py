@@ -1,6 +1,6 @@
 """Gradients of blending, by a second scan of the tile lists.
 
-It runs front to back like the first: what lies behind a Gaussian is the finished pixel minus what has been blended so
+It runs front to back like the first: the colour behind a Gaussian is the finished pixel minus the colour blended so
 far. Every (tile, Gaussian) pair writes its gradient to a row of its own and rows are summed per Gaussian in a fixed
 order, so gradients are the same bits for any number of threads.
 """
@@ -27,7 +27,7 @@ from gsdff.render.simd import LANES, at, load, lowest_bit, magnitude, splat, sto
 from gsdff.render.tiles import CONIC_A, CONIC_B, CONIC_C, OPACITY, SPLAT, TILE
 
 # Columns of a pair's gradient, before its D channels: moments of g = dL/dsigma about the Gaussian's centre, and the
-# sums of |dL/dmean| that AbsGS wants. Everything geometric follows from them (`gather_pairs`).
+# sums of |dL/dmean| that AbsGS needs. Everything geometric follows from them (`gather_pairs`).
 M0, MX, MY, MXX, MXY, MYY, ABS_X, ABS_Y = range(8)
 MOMENTS = 8
 
@@ -51,7 +51,7 @@ def _read_tile(x0, y0, grad_renders, cotangent):
 
 @kernel
 def _read_behind(x0, y0, renders, alphas, grad_renders, grad_alphas, behind):
-    """Per pixel: sum of w_i <c_i, dL/drender> over all Gaussians, less what alpha's gradient takes from it."""
+    """Per pixel: sum of w_i <c_i, dL/drender> over all Gaussians, minus (1 - alpha) dL/dalpha."""
     height, width, num_channels = renders.shape
     behind[:] = 0
     for y in range(y0, min(y0 + TILE, height)):
@@ -64,7 +64,7 @@ def _read_behind(x0, y0, renders, alphas, grad_renders, grad_alphas, behind):
 
 @kernel
 def backward_colors(tiles, offsets, gaussian_ids, splats, width, height, grad_renders, pair_grads):
-    """dL/dcolors of every pair, into pair_grads [I, pair_columns(D)]: the scatter of w dL/drenders, nothing else."""
+    """Writes dL/dcolors = w dL/drenders of every pair to pair_grads [I, pair_columns(D)], without geometry."""
     num_channels, num_columns = grad_renders.shape[2], pair_grads.shape[1]
     flat_splats, flat_grads = splats.reshape(-1), pair_grads.reshape(-1)
     transmittance, weights = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
@@ -110,7 +110,7 @@ def _write_pair(sums, flat_grads, place, num_columns):
 def backward_tiles(
     tiles, offsets, gaussian_ids, splats, colors, renders, alphas, grad_renders, grad_alphas, pair_grads, want_abs
 ):
-    """All gradients of every pair, into pair_grads [I, pair_columns(MOMENTS + D)]."""
+    """Writes all gradients of every pair to pair_grads [I, pair_columns(MOMENTS + D)]."""
     height, width, num_channels = renders.shape
     num_columns = pair_grads.shape[1]
     flat_splats, flat_colors, flat_grads = splats.reshape(-1), colors.reshape(-1), pair_grads.reshape(-1)
@@ -173,9 +173,9 @@ def _store_moments(sums, m0, mx, my, mxx, mxy, myy, abs_x, abs_y):
 
 @kernel
 def gather_pairs(begin, end, order, slot_offsets, slots, pair_grads, splats, first, grad_colors, grad_geometry):
-    """Sums each Gaussian's slots, for order[begin:end], in the order of its tiles.
+    """Sums the gradients of each Gaussian's pairs, for order[begin:end], in the order of its tiles.
 
-    grad_colors [N, D] gets the columns from `first` on. Where first is MOMENTS, grad_geometry [N, 8] gets means2d (2),
+    grad_colors [N, D] gets the columns from `first` on. If first is MOMENTS, grad_geometry [N, 8] gets means2d (2),
     conics (3), opacity and absolute means2d (2). With d the offset from the centre,
     sigma = (a dx^2 + 2 b dx dy + c dy^2) / 2, whence dsigma/dmean = -(a dx + b dy, b dx + c dy).
     """

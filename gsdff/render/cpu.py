@@ -16,8 +16,8 @@ from gsdff.render.tiles import TILE, TileLists, list_tiles, make_splats
 
 
 @dataclass(frozen=True)
-class Lens:
-    """What the projection needs to know besides cameras and Gaussians."""
+class ProjectionSettings:
+    """Settings of the projection besides cameras and Gaussians."""
 
     width: int
     height: int
@@ -34,20 +34,20 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 class _Project(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, means, quats, scales, opacities, viewmats, Ks, lens: Lens):
+    def forward(ctx, means, quats, scales, opacities, viewmats, Ks, settings: ProjectionSettings):
         num_cameras, num_gaussians = len(viewmats), len(means)
         shapes = ((2,), (), (3,), ())
         means2d, depths, conics, compensations = (torch.zeros(num_cameras, num_gaussians, *shape) for shape in shapes)
         radii = torch.zeros(num_cameras, num_gaussians, 2, dtype=torch.int32)
         arrays = [_array(tensor) for tensor in (means, quats, scales, opacities)]
-        limits = (lens.near_plane, lens.far_plane, lens.eps2d, lens.radius_clip)
+        limits = (settings.near_plane, settings.far_plane, settings.eps2d, settings.radius_clip)
         for camera in range(num_cameras):
             pose, K = _array(viewmats[camera].double()), _array(Ks[camera].double())
             outputs = tuple(_array(out[camera]) for out in (means2d, depths, conics, compensations, radii))
-            fixed = (*arrays, pose, K, (lens.width, lens.height), limits, lens.antialiased, outputs)
+            fixed = (*arrays, pose, K, (settings.width, settings.height), limits, settings.antialiased, outputs)
             run_parts(project, [(*part, *fixed) for part in split_range(num_gaussians)])
         ctx.save_for_backward(means, quats, scales, viewmats, Ks, radii)
-        ctx.lens = lens
+        ctx.settings = settings
         ctx.mark_non_differentiable(radii)
         return means2d, depths, conics, compensations, radii
 
@@ -55,7 +55,7 @@ class _Project(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, *grads):
         means, quats, scales, viewmats, Ks, radii = ctx.saved_tensors
-        lens: Lens = ctx.lens
+        settings: ProjectionSettings = ctx.settings
         totals = [torch.zeros_like(tensor) for tensor in (means, quats, scales)]
         wants_pose = ctx.needs_input_grad[4]
         grad_viewmats = torch.zeros_like(viewmats) if wants_pose else None
@@ -66,7 +66,8 @@ class _Project(torch.autograd.Function):
             incoming = tuple(_array(grad[camera]) for grad in grads[:4])
             here = totals if len(viewmats) == 1 else [torch.zeros_like(total) for total in totals]
             poses = np.zeros((len(parts), 4 if wants_pose else 0, 4))
-            fixed = (*arrays, pose, K, (lens.width, lens.height), lens.eps2d, lens.antialiased, _array(radii[camera]))
+            size, seen = (settings.width, settings.height), _array(radii[camera])
+            fixed = (*arrays, pose, K, size, settings.eps2d, settings.antialiased, seen)
             outputs = tuple(_array(out) for out in here)
             run_parts(
                 project_backward,
@@ -171,7 +172,7 @@ class _Blend(torch.autograd.Function):
 
 
 def _shares(tiles: TileLists) -> list[np.ndarray]:
-    """Tiles dealt out by falling number of pairs, so that threads finish together: several shares a thread."""
+    """Splits the tiles by falling number of pairs into several shares per thread, so that threads finish together."""
     order = np.argsort(-np.diff(tiles.offsets), kind="stable").astype(np.int32)
     count = 1 if torch.get_num_threads() == 1 else 4 * torch.get_num_threads()
     return [order[share::count] for share in range(count)]
@@ -185,7 +186,7 @@ def rasterization_cpu(
     colors: Tensor,
     viewmats: Tensor,
     Ks: Tensor,
-    lens: Lens,
+    settings: ProjectionSettings,
     *,
     sh_degree: int | None,
     depth_mode: str,
@@ -193,8 +194,10 @@ def rasterization_cpu(
     absgrad: bool,
 ) -> tuple[Tensor, Tensor, dict]:
     """`gsdff.render.rasterization` for float32 CPU tensors. depth_mode: "none", "append" or "only"."""
-    means2d, depths, conics, compensations, radii = _Project.apply(means, quats, scales, opacities, viewmats, Ks, lens)
-    seen_opacities = opacities * compensations if lens.antialiased else opacities.expand(len(viewmats), -1)
+    means2d, depths, conics, compensations, radii = _Project.apply(
+        means, quats, scales, opacities, viewmats, Ks, settings
+    )
+    seen_opacities = opacities * compensations if settings.antialiased else opacities.expand(len(viewmats), -1)
     if sh_degree is not None:
         positions = torch.linalg.inv(viewmats)[:, :3, 3]
         colors = _Harmonics.apply(means, positions, colors, sh_degree, radii)
@@ -208,10 +211,10 @@ def rasterization_cpu(
         for camera in range(len(viewmats))
     ]
     lists = [
-        list_tiles(splats[camera], _array(depths[camera]), _array(radii[camera]), lens.width, lens.height)
+        list_tiles(splats[camera], _array(depths[camera]), _array(radii[camera]), settings.width, settings.height)
         for camera in range(len(viewmats))
     ]
-    size = (lens.width, lens.height)
+    size = (settings.width, settings.height)
     renders, alphas = _Blend.apply(means2d, conics, colors, seen_opacities, lists, splats, size, absgrad)
     if backgrounds is not None:
         renders = renders + (1 - alphas) * backgrounds[:, None, None, :]
@@ -222,14 +225,14 @@ def rasterization_cpu(
         "conics": conics,
         "opacities": seen_opacities,
         "gaussian_ids": None,
-        **_tile_meta(lists, len(means), lens),
+        **_tile_meta(lists, len(means), settings),
     }
     return renders, alphas, meta
 
 
-def _tile_meta(lists: list[TileLists], num_gaussians: int, lens: Lens) -> dict:
-    """The tile lists of all cameras under gsplat's keys."""
-    tile_width, tile_height = -(-lens.width // TILE), -(-lens.height // TILE)
+def _tile_meta(lists: list[TileLists], num_gaussians: int, settings: ProjectionSettings) -> dict:
+    """Tile lists of all cameras under gsplat's keys."""
+    tile_width, tile_height = -(-settings.width // TILE), -(-settings.height // TILE)
     starts = np.cumsum([0] + [len(tiles.gaussian_ids) for tiles in lists[:-1]])
     ids = [tiles.gaussian_ids + camera * num_gaussians for camera, tiles in enumerate(lists)]
     offsets = [tiles.offsets[:-1] + start for tiles, start in zip(lists, starts, strict=True)]
@@ -239,7 +242,7 @@ def _tile_meta(lists: list[TileLists], num_gaussians: int, lens: Lens) -> dict:
         "tile_width": tile_width,
         "tile_height": tile_height,
         "tile_size": TILE,
-        "width": lens.width,
-        "height": lens.height,
+        "width": settings.width,
+        "height": settings.height,
         "n_cameras": len(lists),
     }

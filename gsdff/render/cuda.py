@@ -1,4 +1,4 @@
-"""The CUDA rasteriser: gsplat's, called so that it means what ours means."""
+"""The CUDA rasteriser: gsplat's, called with the conventions of the CPU path."""
 
 import torch
 from gsplat import rasterization
@@ -22,8 +22,8 @@ def rasterization_cuda(
 ) -> tuple[Tensor, Tensor, dict]:
     """`gsdff.render.rasterization` for CUDA tensors.
 
-    Unpacked, so that `meta` has the shapes [C, N, ...] of the CPU path. Backgrounds are composed here, because gsplat
-    composes them per chunk of channels and wants none for depth.
+    Not packed, so that `meta` has the shapes [C, N, ...] of the CPU path. Backgrounds are composed here, because gsplat
+    composes them per chunk of channels and accepts none for depth.
     """
     renders, alphas, meta = rasterization(
         means, quats, scales, opacities, colors, viewmats, Ks, width, height,

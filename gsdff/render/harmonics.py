@@ -79,7 +79,7 @@ def evaluate(begin, end, means, position, sh, degree, radii, colors):
 
 @kernel
 def evaluate_backward(begin, end, means, position, sh, degree, radii, colors, grad_colors, grad_sh, grad_means):
-    """Adds dL/dsh [N, A, 3] and dL/d(mean - position) [N, 3] of begin..end; clamped channels give nothing."""
+    """Adds dL/dsh [N, A, 3] and dL/d(mean - position) [N, 3] of begin..end; clamped channels have none."""
     Y, dY = np.empty(16), np.zeros((16, 3))
     for n in range(begin, end):
         if radii[n, 0] == 0 or radii[n, 1] == 0:
@@ -97,7 +97,7 @@ def evaluate_backward(begin, end, means, position, sh, degree, radii, colors, gr
             grad_sh[n, band, 2] += Y[band] * blue
             through = red * sh[n, band, 0] + green * sh[n, band, 1] + blue * sh[n, band, 2]
             dx, dy, dz = dx + through * dY[band, 0], dy + through * dY[band, 1], dz + through * dY[band, 2]
-        # the direction has unit length: only what is tangent to the sphere moves it
+        # the direction has unit length: only the part tangent to the sphere counts
         along = dx * x + dy * y + dz * z
         grad_means[n, 0] += (dx - along * x) / length
         grad_means[n, 1] += (dy - along * y) / length

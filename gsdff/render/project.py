@@ -112,8 +112,7 @@ def project_backward(begin, end, means, quats, scales, viewmat, K, size, eps2d, 
     """Gradients of Gaussians begin..end from those of their projections.
 
     grads: of means2d [N, 2], depths [N], conics [N, 3], compensations [N]. outputs: of means [N, 3], quats [N, 4],
-    scales [N, 3], and of the camera's viewmat [4, 4] (float64, added to; [0, 4]
-    where nobody asked for it).
+    scales [N, 3], and of the camera's viewmat [4, 4] (float64, added to; [0, 4] if it is not needed).
     """
     width, height = size
     grad_means2d, grad_depths, grad_conics, grad_compensations = grads

@@ -1,8 +1,8 @@
-"""The slow, obvious twin: it defines what every rasteriser here computes.
+"""Reference rasteriser, slow and simple: it defines the correct result of every rasteriser here.
 
-Pure torch in the dtype it is given (float64 to compare with), differentiable by autograd. Every Gaussian is held
-against every pixel, a row of pixels at a time: no tiles, no early exit. The meaning is that of the CUDA kernels of
-gsplat 1.5.3 (its `_torch_impl` differs: it knows neither the opacity-aware radii nor `radius_clip`).
+Plain torch in the dtype it is given (float64 for comparisons), differentiable by autograd. Every Gaussian is evaluated
+at every pixel, a row of pixels at a time: no tiles, no early exit. It follows the CUDA kernels of gsplat 1.5.3 (whose
+`_torch_impl` differs: it has neither the opacity-aware radii nor `radius_clip`).
 """
 
 import torch
@@ -43,12 +43,12 @@ def rasterization(
     rasterize_mode: str = "classic",
     radius_clip: float = 0.0,
 ) -> tuple[Float[Tensor, "C H W X"], Float[Tensor, "C H W 1"], dict]:
-    """Renders, alphas and meta of the Gaussians in every camera, as `gsdff.render.rasterization` gives them.
+    """Returns renders, alphas and meta of the Gaussians in every camera, as `gsdff.render.rasterization` does.
 
-    Opacities are taken to lie in [0, 1]. Differentiable in everything but Ks, the sizes and the radii.
-    Besides gsplat's keys, meta holds `margins` [C, H, W, 3]: how far, relatively, each pixel is from the nearest place
-    where the result jumps or bends: the alpha cut-off, the alpha clamp, the transmittance stop. Finite precision may
-    put a pixel of small margin on the other side.
+    Opacities must be in [0, 1]. Differentiable in everything but Ks, the sizes and the radii.
+    Besides gsplat's keys, meta holds `margins` [C, H, W, 3]: the relative distance of each pixel from the nearest jump
+    or bend of the result: the alpha cut-off, the alpha clamp, the transmittance stop. Finite precision may put a pixel
+    of small margin on the other side.
     """
     points, means2d, covars2d = project(means, quats, scales, viewmats, Ks, width, height, near_plane, far_plane)
     depths = points[..., 2]
@@ -106,7 +106,7 @@ def project(
 ) -> tuple[Float[Tensor, "C N 3"], Float[Tensor, "C N 2"], Float[Tensor, "C N 2 2"]]:
     """Centres in the cameras' frames, centres in pixels, and covariances in pixels (EWA splatting, Zwicker 2001).
 
-    What lies outside the planes is projected as if at depth 1, so that nothing is divided by zero.
+    A Gaussian outside the planes is projected as if at depth 1, so that nothing is divided by zero.
     """
     rotations = viewmats[:, None, :3, :3]  # [C, 1, 3, 3]
     points = (rotations @ means[..., None])[..., 0] + viewmats[:, None, :3, 3]
@@ -155,9 +155,9 @@ def bounding_radii(
 ) -> Int32[Tensor, "C N 2"]:
     """Half sides of the box in which a Gaussian may count; 0 if it misses the image, is too faint or too small.
 
-    Tiles cannot be seen in the result. gsplat blends a Gaussian in the 16x16 tiles that this box touches. Where
+    Tiles do not change the result. gsplat blends a Gaussian in the 16x16 tiles that this box touches. Where
     alpha >= 1/255, sigma <= ln(255 opacity), and the ellipse of those points has half sides
-    sqrt(2 ln(255 opacity) variance). The cap of 3.33 never bites, as sqrt(2 ln 255) = 3.3291. So every pixel that
+    sqrt(2 ln(255 opacity) variance). The cap of 3.33 is never reached, as sqrt(2 ln 255) = 3.3291. So every pixel that
     counts is in the box, and culling by opacity or by the image's border only skips work.
     """
     sigmas = (2 * (opacities / ALPHA_CUTOFF).log()).clamp(0, MAX_SIGMAS**2).sqrt()
@@ -179,7 +179,7 @@ def evaluate_sh(degree: int, directions: Float[Tensor, "*B 3"], coefficients: Te
 def offsets(
     means2d: Float[Tensor, "C N 2"], c: int, order: Tensor, centres: Float[Tensor, "W 2"], absgrad: bool
 ) -> Float[Tensor, "W M 2"]:
-    """From each pixel centre to each of the ordered Gaussians of camera c; collects `means2d.absgrad` if asked."""
+    """Offsets from each pixel centre to each ordered Gaussian of camera c; `absgrad` collects `means2d.absgrad`."""
     per_pixel = means2d[c, order].expand(len(centres), -1, -1)
 
     def collect(grad: Tensor) -> None:

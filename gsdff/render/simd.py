@@ -54,7 +54,7 @@ def _call(builder, name, result, operands):
 
 
 def _define_operator(python_operator, result, emit):
-    """Teaches numba one binary operator between vectors, or a vector and a float32 scalar."""
+    """Registers one binary operator with numba, between vectors, or a vector and a float32 scalar."""
     pairs = [(f32x16, f32x16), (f32x16, types.float32), (types.float32, f32x16)]
 
     @infer_global(python_operator)

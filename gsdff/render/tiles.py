@@ -1,4 +1,4 @@
-"""Which Gaussians touch which 16x16 tile, front to back.
+"""Lists of the Gaussians that touch each 16x16 tile, front to back.
 
 A tile lists a Gaussian only if the ellipse {alpha >= 1/255} meets the tile's pixel centres, which is tighter than
 gsplat's bounding squares and blends the same. Gaussians are sorted by depth once; dealing them to the tiles in that
@@ -22,12 +22,12 @@ SPLAT = 12
 
 @dataclass(frozen=True)
 class TileLists:
-    """Intersections of I (tile, Gaussian) pairs, in the order of tiles and, within a tile, of depth."""
+    """Intersections: I (tile, Gaussian) pairs, in the order of tiles and, within a tile, of depth."""
 
     offsets: np.ndarray
     """[tiles + 1] int32: where each tile's list starts."""
     gaussian_ids: np.ndarray
-    """[I] int32."""
+    """[I] int32: the Gaussian of each pair."""
     order: np.ndarray
     """[V] int32: visible Gaussians, front to back."""
     slot_offsets: np.ndarray
@@ -66,7 +66,7 @@ def _tile_rows(splat, tiles_y):
 
 @kernel
 def _count(begin, end, order, splats, tiles_x, tiles_y, counts, touched):
-    """How many pairs each tile (`counts` [tiles]) and each Gaussian (`touched` [V]) gets from order[begin:end]."""
+    """Counts the pairs of each tile (`counts` [tiles]) and each Gaussian (`touched` [V]) in order[begin:end]."""
     for rank in range(begin, end):
         splat = splats[order[rank]]
         first_row, last_row = _tile_rows(splat, tiles_y)
@@ -169,7 +169,7 @@ def _fill_splats(begin, end, means2d, conics, opacities, radii, splats):
 
 
 def make_splats(means2d: np.ndarray, conics: np.ndarray, opacities: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Packs projected Gaussians [N, 2], [N, 3], [N] into splats [N, SPLAT] float32; rows of unseen ones are not set."""
+    """Packs projected Gaussians [N, 2], [N, 3], [N] into splats [N, SPLAT] float32; invisible ones are not set."""
     splats = np.empty((len(means2d), SPLAT), np.float32)
     run_parts(_fill_splats, [(*part, means2d, conics, opacities, radii, splats) for part in split_range(len(splats))])
     return splats

@@ -1,8 +1,8 @@
-"""The symmetric sums of the filters on the CPU: S(Z)_p = Σ_q w_pq Z_q, float32, every pair weighed once.
+"""Weighted sums of the filters on the CPU: S(Z)_p = Σ_q w_pq Z_q, float32; each symmetric weight is computed once.
 
 A row is laid out as K planes of W values with zeros at both ends, so that the innermost loops run along x whatever K is
-and a neighbour is a shifted read. Row y meets the rows y..y+reach; the weights of such a pair of rows serve both. One
-plane more holds ones, and its sum is the norm S(1). Rows live in a ring, as long as a row below still needs them.
+and a neighbour is a shifted read. Row y is paired with the rows y..y+reach; both use the weights of such a pair. One
+extra plane holds ones; its sum is the norm S(1). Rows stay in a ring buffer as long as a row below needs them.
 """
 
 from math import exp
@@ -22,10 +22,10 @@ _EXP2 = tuple(np.float32(np.log(2) ** order / np.prod(np.arange(1, order + 1))) 
 _LOWEST, _HALF = np.float32(-126), np.float32(0.5)
 
 
-def spread(
+def weighted_sums(
     Z: Float[Tensor, "H W K"], reference: Tensor | None, window: int, sigma: float, sigma_range: float
 ) -> tuple[Float[Tensor, "H W K"], Float[Tensor, "H W"]]:
-    """S(Z) and S(1) of float32 tensors; what w_pq is made of depends on `reference`, as in `torch_filters.spread`."""
+    """S(Z) and S(1) of float32 tensors; `reference` determines the weights as in `torch_filters.weighted_sums`."""
     height, width, num_channels = Z.shape
     reach = window // 2
     z = Z.detach().contiguous().numpy()
@@ -41,10 +41,10 @@ def spread(
         guide, labels = reference.detach().contiguous().numpy(), np.empty((0, 0), np.int64)
     else:
         guide, labels = np.empty((0, 0, 0), np.float32), reference.to(torch.int64).contiguous().numpy()
-    sharpness = np.float32(max(-0.5 * _LOG2_E / sigma_range**2, -1e30))  # finite, so that it times 0 is 0
+    sharpness = np.float32(max(-0.5 * _LOG2_E / sigma_range**2, -1e30))  # finite, so that its product with 0 is 0
     guided_by_z = guide.shape == z.shape and guide.ctypes.data == z.ctypes.data
     fixed = (z, guide, guided_by_z, labels, taps, sharpness, out, norm)
-    run_parts(_spread_rows, [(*band, *fixed) for band in bands])
+    run_parts(_sum_rows, [(*band, *fixed) for band in bands])
     return torch.from_numpy(out), torch.from_numpy(norm)
 
 
@@ -71,7 +71,7 @@ def _blur(first, last, z, step, taps, out):
 
 
 @kernel
-def _spread_rows(first, last, z, guide, guided_by_z, labels, taps, sharpness, out, norm):
+def _sum_rows(first, last, z, guide, guided_by_z, labels, taps, sharpness, out, norm):
     """Rows `first` to `last` of S(Z) and S(1). A row's terms are added from top to bottom, whatever the band."""
     height, width, num_channels = z.shape
     reach = len(taps) // 2
@@ -92,15 +92,15 @@ def _spread_rows(first, last, z, guide, guided_by_z, labels, taps, sharpness, ou
     for row in range(num_laid, last):
         while num_laid <= min(row + reach, height - 1):
             slot = num_laid % slots
-            _lay(z[num_laid], stride, margin, values[slot])
+            _load_row(z[num_laid], stride, margin, values[slot])
             if not guided_by_z and len(guide):
-                _lay(guide[num_laid], stride, margin, guides[slot])
+                _load_row(guide[num_laid], stride, margin, guides[slot])
             sums[slot] = 0
             num_laid += 1
         here = row % slots
         for below in range(max(0, first - row), min(reach, height - 1 - row) + 1):
             there = (row + below) % slots
-            first_tap = 0 if below else slots  # each pair of one row once
+            first_tap = 0 if below else slots  # in one row, each pair once
             weights[:] = 0
             if len(labels):
                 _weigh_labels(labels[row], labels[row + below], taps, below, first_tap, stride, margin, weights)
@@ -114,7 +114,7 @@ def _spread_rows(first, last, z, guide, guided_by_z, labels, taps, sharpness, ou
                 row + below < last, num_channels + 1, width, stride, margin,
             )  # fmt: skip
         if row >= first:
-            _collect(values[here], sums[here], stride, margin, out[row], norm[row])
+            _store_row(values[here], sums[here], stride, margin, out[row], norm[row])
 
 
 @kernel(forceinline=True)
@@ -123,8 +123,8 @@ def _round_up(count):
 
 
 @kernel
-def _lay(pixels, stride, margin, planes):
-    """A row's pixels [W, K] as planes."""
+def _load_row(pixels, stride, margin, planes):
+    """Copies a row's pixels [W, K] into planes."""
     width, num_channels = pixels.shape
     for x in range(width):
         for k in range(num_channels):
@@ -132,8 +132,8 @@ def _lay(pixels, stride, margin, planes):
 
 
 @kernel
-def _collect(values, sums, stride, margin, out, norm):
-    """A row's sums with the pixels' own terms, whose weight is 1."""
+def _store_row(values, sums, stride, margin, out, norm):
+    """Writes a row's sums, with the pixels' own terms, whose weight is 1."""
     width, num_channels = out.shape
     for x in range(width):
         for k in range(num_channels):
@@ -143,7 +143,7 @@ def _collect(values, sums, stride, margin, out, norm):
 
 @kernel
 def _weigh_labels(here, there, taps, below, first_tap, stride, margin, weights):
-    """w between two rows: of space where the labels are equal and not 0."""
+    """Weights between two rows: the spatial ones if the labels are equal and not 0."""
     width, reach = len(here), len(taps) // 2
     for tap in range(first_tap, len(taps)):
         space = taps[reach + below] * taps[tap]
@@ -158,7 +158,7 @@ def _weigh_labels(here, there, taps, below, first_tap, stride, margin, weights):
 def _weigh_distances(
     here, there, num_channels, sharpness, width, taps, below, first_tap, stride, margin, weights
 ):  # fmt: skip
-    """w between two rows: of space and of the distance between the guides."""
+    """Weights between two rows: spatial ones times Gaussians of the distance between the guides."""
     reach = len(taps) // 2
     for channel in range(0, num_channels, _GROUP):
         plane = channel * stride + margin
@@ -179,7 +179,7 @@ def _weigh_distances(
 
 @kernel(fastmath=_FAST)
 def _add_squares(squares, at, here, a0, there, b0, stride, width):
-    """Squared differences of four planes of a row to four of another, added to `squares`."""
+    """Adds the squared differences of four planes of a row to four of another to `squares`."""
     a1, b1 = a0 + stride, b0 + stride
     a2, b2 = a1 + stride, b1 + stride
     a3, b3 = a2 + stride, b2 + stride
@@ -191,7 +191,7 @@ def _add_squares(squares, at, here, a0, there, b0, stride, width):
 
 @kernel(fastmath=_FAST)
 def _decay(squares, sharpness, space):
-    """space · 2^(sharpness · x) in place, relative error below 1e-6; 2^-126 stands for all that is smaller.
+    """Computes space · 2^(sharpness · x) in place, relative error below 1e-6; smaller powers become 2^-126.
 
     2^(n + f) with n the nearest integer and |f| <= 1/2: n goes into the exponent's bits, 2^f is a polynomial.
     """
@@ -210,7 +210,7 @@ def _exchange(
     weights, first_tap, window, z_here, z_there, sums_here, sums_there, into_here, into_there, num_planes, width,
     stride, margin,
 ):  # fmt: skip
-    """Adds to the sums of two rows what each gets from the other."""
+    """Adds to the sums of two rows the weighted values of the other row."""
     reach = window // 2
     step, one, count = _U(stride), _U(1), _U(width)
     for plane in range(num_planes):
@@ -225,7 +225,7 @@ def _exchange(
 
 @kernel(fastmath=_FAST)
 def _add_products(sums, at, weights, w0, weight_step, values, z0, value_step, width):
-    """Four taps at once: products of weights and values that lie a step further for each tap."""
+    """Adds the products of weights and values of four taps; each tap lies one step further."""
     w1, z1 = w0 + weight_step, z0 + value_step
     w2, z2 = w1 + weight_step, z1 + value_step
     w3, z3 = w2 + weight_step, z2 + value_step

@@ -1,8 +1,8 @@
 """Filters on a feature map, S(Z) / S(1) with S(Z)_p = Σ_q w_pq Z_q over a square window around p.
 
-The weights are symmetric and carry no gradient, so the gradient in Z is S(grad / S(1)): one sum serves both directions.
-float32 on the CPU takes compiled kernels, everything else torch; both weigh a pair when they need it, and keep nothing
-of the window's size. Neighbours outside the map do not count. Constants stay constant.
+The weights are symmetric and carry no gradient, so the gradient in Z is S(grad / S(1)), the same kind of sum. float32
+on the CPU takes compiled kernels, everything else torch; both compute a pair's weight when it is needed, so memory does
+not grow with the window. Neighbours outside the map do not count. Constants stay constant.
 """
 
 from math import isfinite
@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gsdff.smoothing import torch_filters
-from gsdff.smoothing.checks import check_map, check_segments
 
 
 def segment_blur(
@@ -21,8 +20,8 @@ def segment_blur(
 ) -> Float[Tensor, "H W K"]:
     """Gaussian blur inside each segment: a neighbour counts iff it has the same label. Differentiable in `Z`.
 
-    Label 0 means no segment: such pixels come back as they are. `window` (odd) and `sigma` are in pixels. A label may
-    stand for several regions that do not touch; they mix where they lie in one window.
+    Label 0 means no segment: such pixels are returned unchanged. `window` (odd) and `sigma` are in pixels. A label may
+    cover several regions that do not touch; they mix if they lie in one window.
     """
     _check(Z, window, sigma=sigma)
     check_segments(segments, Z)
@@ -30,13 +29,13 @@ def segment_blur(
 
 
 def segment_shares(segments: Int[Tensor, "H W"], *, window: int, sigma: float) -> Float[Tensor, "H W"]:
-    """How much of the weights of a plain blur is left to `segment_blur`: S(1) of one over S(1) of the other.
+    """Share of a plain blur's weights that `segment_blur` uses: S(1) with segments over S(1) without.
 
-    float32, in (0, 1]; only a pixel itself has a share where the label is 0. `window` and `sigma` as there.
+    float32, in (0, 1]; where the label is 0, only the pixel itself counts. `window` and `sigma` as in `segment_blur`.
     """
     ones = torch.ones(*segments.shape, 1, device=segments.device)
     _check(ones, window, sigma=sigma)
-    return _spread(ones, segments, window, sigma, 1.0)[1] / _spread(ones, None, window, sigma, 1.0)[1]
+    return _weighted_sums(ones, segments, window, sigma, 1.0)[1] / _weighted_sums(ones, None, window, sigma, 1.0)[1]
 
 
 def bilateral_blur(
@@ -49,8 +48,8 @@ def bilateral_blur(
 ) -> Float[Tensor, "H W K"]:
     """Blur with weights exp(-|Δx|² / 2σ_space²) exp(-‖guide_p - guide_q‖² / 2σ_range²). Differentiable in `Z`.
 
-    Without a `guide`, `Z` is its own. No gradient passes through the weights. `window` (odd) and `sigma_space` are in
-    pixels, `sigma_range` in the units of the guide.
+    Without a `guide`, `Z` guides itself. No gradient passes through the weights. `window` (odd) and `sigma_space` are
+    in pixels, `sigma_range` in the units of the guide.
     """
     _check(Z, window, sigma_space=sigma_space, sigma_range=sigma_range)
     guide = Z if guide is None else guide
@@ -68,6 +67,21 @@ def gaussian_blur(Z: Float[Tensor, "H W K"], *, window: int, sigma: float) -> Fl
     return _Average.apply(Z, None, window, sigma, 1.0)
 
 
+def check_map(Z: Tensor) -> None:
+    """Raises ValueError for anything but a float map [H, W, K]."""
+    if Z.ndim != 3 or not Z.is_floating_point():
+        raise ValueError(f"a feature map is floats of shape (H, W, K), got {Z.dtype} of shape {tuple(Z.shape)}")
+
+
+def check_segments(segments: Tensor, Z: Tensor) -> None:
+    """Raises ValueError for anything but integers [H, W] as large as the map."""
+    if segments.shape != Z.shape[:2] or segments.is_floating_point() or segments.is_complex():
+        raise ValueError(
+            f"segments must be integers of shape {tuple(Z.shape[:2])}, "
+            f"got {segments.dtype} of shape {tuple(segments.shape)}"
+        )
+
+
 def _check(Z: Tensor, window: int, **sigmas: float) -> None:
     check_map(Z)
     if window < 1 or window % 2 != 1:
@@ -78,11 +92,11 @@ def _check(Z: Tensor, window: int, **sigmas: float) -> None:
 
 
 class _Average(torch.autograd.Function):
-    """S(Z) / S(1), the weights made of `reference` as `torch_filters.spread` says."""
+    """Filter S(Z) / S(1); `reference` determines the weights as in `torch_filters.weighted_sums`."""
 
     @staticmethod
     def forward(ctx, Z: Tensor, reference: Tensor | None, window: int, sigma: float, sigma_range: float) -> Tensor:
-        sums, norm = _spread(Z, reference, window, sigma, sigma_range)
+        sums, norm = _weighted_sums(Z, reference, window, sigma, sigma_range)
         ctx.save_for_backward(reference, norm)
         ctx.settings = window, sigma, sigma_range
         return sums.div_(norm[..., None])
@@ -91,13 +105,13 @@ class _Average(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         reference, norm = ctx.saved_tensors
-        grad_Z, _ = _spread(grad / norm[..., None], reference, *ctx.settings)
+        grad_Z, _ = _weighted_sums(grad / norm[..., None], reference, *ctx.settings)
         return grad_Z, None, None, None, None
 
 
-def _spread(Z: Tensor, *settings) -> tuple[Tensor, Tensor]:
+def _weighted_sums(Z: Tensor, *settings) -> tuple[Tensor, Tensor]:
     if Z.device.type == "cpu" and Z.dtype == torch.float32:
-        from gsdff.smoothing.cpu import spread  # numba is loaded where it is used
+        from gsdff.smoothing.cpu import weighted_sums  # loads numba
 
-        return spread(Z, *settings)
-    return torch_filters.spread(Z, *settings)
+        return weighted_sums(Z, *settings)
+    return torch_filters.weighted_sums(Z, *settings)

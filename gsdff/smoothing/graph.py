@@ -1,4 +1,4 @@
-"""Smoothing in 3D: features diffuse over a graph of neighbouring Gaussians, the rival of filters on rendered maps.
+"""Smoothing in 3D: features diffuse over a graph of neighbouring Gaussians, the alternative to filtering maps.
 
 After LUDVIG (Marrie et al. 2024, "Learning-free Uplifting of 2D Visual features to Gaussian Splatting scenes", its
 section on graph diffusion, and naver/ludvig's `diffusion/base.py`).
@@ -15,12 +15,12 @@ from torch.autograd.function import once_differentiable
 from gsdff.gaussians import Gaussians
 from gsdff.neighbours import nearest_neighbours
 
-_SMALLEST_WEIGHT = 1e-20  # less counts as none, so that no sum of weights is too small to divide by
+_SMALLEST_WEIGHT = 1e-20  # smaller ones become 0, so that no sum of weights is too small to divide by
 
 
 @dataclass(frozen=True)
 class _Matrix:
-    """A sparse matrix by rows: its diagonal, and for row i the entries offsets[i] <= e < offsets[i + 1]."""
+    """Sparse matrix in rows: a diagonal, and for row i the entries offsets[i] <= e < offsets[i + 1]."""
 
     diagonal: Float64[Tensor, "N"]
     offsets: Int64[Tensor, "N+1"]
@@ -30,21 +30,21 @@ class _Matrix:
 
 @dataclass(frozen=True)
 class NeighbourGraph:
-    """Whom each Gaussian listens to, and how much. Does not follow the scene: build it anew when Gaussians change."""
+    """Neighbours of every Gaussian and their weights. Does not follow the scene: rebuild it if Gaussians change."""
 
     ids: Int32[Tensor, "N k"]
-    """Nearest first."""
+    """Neighbours of each Gaussian, nearest first."""
     weights: Float[Tensor, "N k"]
-    """w_ij, float32. Where two that were seen list each other, w_ij = w_ji."""
+    """Weights w_ij, float32. If two Gaussians that were seen list each other, w_ij = w_ji."""
     self_weights: Float[Tensor, "N"]
-    """w_ii; w_ii + Σ_j w_ij is never 0."""
+    """Weights w_ii; w_ii + Σ_j w_ij is never 0."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @cached_property
     def mean(self) -> _Matrix:
-        """D⁻¹ W with D = diag(W 1): row i holds what its neighbours and itself count in i's mean."""
+        """Averaging matrix D⁻¹ W with D = diag(W 1): row i holds the weights of i and its neighbours in i's mean."""
         num, count = self.ids.shape
         weights, self_weights = self.weights.double(), self.self_weights.double()
         norms = self_weights + weights.sum(dim=1)
@@ -53,7 +53,7 @@ class NeighbourGraph:
 
     @cached_property
     def transposed_mean(self) -> _Matrix:
-        """Wᵀ D⁻¹: row j holds what j counts in the others' means. With it a gradient gathers and never scatters."""
+        """Its transpose Wᵀ D⁻¹: row j holds j's weights in the means, so that a gradient gathers and never scatters."""
         num, count = self.ids.shape
         listed, entries = self.ids.flatten().sort(stable=True)
         offsets = torch.searchsorted(listed, torch.arange(num + 1, device=listed.device, dtype=listed.dtype))
@@ -70,21 +70,22 @@ def build_graph(
     sigma_feature: float,
     features: Float[Tensor, "N F"] | None = None,
 ) -> NeighbourGraph:
-    """The k = min(neighbours, N - 1) Gaussians whose centres are nearest, weighed by how alike they are:
+    """Graph of the k = min(neighbours, N - 1) Gaussians with the nearest centres, weighted by similarity:
 
         w_ij = s_j √(o_i o_j) exp(-‖x_i - x_j‖² / (2 σ_space² r_i r_j)) exp(-‖c_i - c_j‖² / (2 σ_color²))
                exp(-‖f_i/‖f_i‖ - f_j/‖f_j‖‖² / (2 σ_feature²)),          w_ii = s_i o_i
 
     o is the opacity, x the centre, r_i the mean distance from i to its neighbours (so σ_space has no unit), c the
-    constant band's colour in [0, 1], f the row of `features` (of any width; without them that factor is 1), and
-    s_j = 0 where f_j = 0, else 1: a Gaussian that nothing has seen says nothing and takes what its neighbours say. Its
-    feature factor is 1. With no neighbour to listen to (Σ w < 1e-20) w_ii = 1: it stays as it is. σ = inf switches a
-    factor off.
+    constant band's colour in [0, 1], f the row of `features` (of any width; without them that factor is 1), and s_j = 0
+    if f_j = 0, else 1: a Gaussian that no view has seen gives its neighbours nothing and receives from them. Its
+    feature factor is 1. If all its weights vanish (Σ w < 1e-20), w_ii = 1: it stays as it is. σ = inf switches a factor
+    off.
 
-    LUDVIG (its code) weighs an edge by the features alone, exp(-‖f_i - f_j‖² / (b · median²)), optionally times how
-    well both ends fit the user's query; geometry only chooses the neighbours, i itself among them with weight 1. It
-    makes A + Aᵀ the graph and scales the field's every channel to norm 1 before each step. Here the lists stay as they
-    are and every row is a mean (see `diffuse`), so that constants stay constant; distance, colour and opacity are ours.
+    LUDVIG (its code) weights an edge by the features alone, exp(-‖f_i - f_j‖² / (b · median²)), optionally times how
+    well both ends match the user's query; geometry only chooses the neighbours, i itself among them with weight 1. It
+    uses A + Aᵀ as the graph and scales every channel of the field to norm 1 before each step. Here the lists are not
+    symmetrised and every row is a mean (see `diffuse`), so that constants stay constant; we add the factors of
+    distance, colour and opacity.
 
     Raises ValueError for sigmas that are not positive, `neighbours` < 1, features of the wrong shape or not finite.
     """
@@ -101,7 +102,7 @@ def build_graph(
             raise ValueError("features must be finite")
     distances, ids = nearest_neighbours(gaussians.means, neighbours)
     reach = distances.mean(dim=1)
-    # neighbours that all lie at one place have no distance to measure by; they are 0 of it apart
+    # neighbours that all lie at one place have a unit of 0; their distances are 0 then as well
     unit = (reach[:, None] * reach[ids]).clamp_min(torch.finfo(reach.dtype).tiny)
     powers = distances.square() / unit / sigma_space**2
     colors = gaussians.base_colors.clamp(0, 1)
@@ -112,8 +113,8 @@ def build_graph(
         seen = norms[:, 0] > 0
         apart = _squared_distances(features / norms.where(seen[:, None], 1), ids)
         powers += apart.where(seen[:, None], 0) / sigma_feature**2
-    loudness = gaussians.opacities.sqrt()
-    weights = loudness[:, None] * loudness[ids] * torch.exp(-powers / 2) * seen[ids]
+    root_opacity = gaussians.opacities.sqrt()
+    weights = root_opacity[:, None] * root_opacity[ids] * torch.exp(-powers / 2) * seen[ids]
     self_weights = gaussians.opacities * seen
     weights, self_weights = (w.float().where(w > _SMALLEST_WEIGHT, 0) for w in (weights, self_weights))
     self_weights[self_weights + weights.sum(dim=1) == 0] = 1
@@ -121,7 +122,7 @@ def build_graph(
 
 
 def _squared_distances(values: Float[Tensor, "N F"], ids: Int64[Tensor, "N k"]) -> Float[Tensor, "N k"]:
-    """Between each row and its neighbours', one column at a time: never N x k x F at once."""
+    """Squared distances between each row and its neighbours', one column at a time: never N x k x F at once."""
     columns = [(values - values[column]).square().sum(dim=1) for column in ids.unbind(dim=1)]
     return torch.stack(columns, dim=1) if columns else values.new_zeros(ids.shape)
 
@@ -129,10 +130,11 @@ def _squared_distances(values: Float[Tensor, "N F"], ids: Int64[Tensor, "N k"]) 
 def diffuse(features: Float[Tensor, "N K"], graph: NeighbourGraph, steps: int) -> Float[Tensor, "N K"]:
     """z_i <- (w_ii z_i + Σ_j w_ij z_j) / (w_ii + Σ_j w_ij), `steps` times. Differentiable in `features`.
 
-    The weights stay as they are built, so a Gaussian that was filled in still says nothing: a hole closes one
-    neighbourhood deep. A loss ‖z - diffuse(z)‖² pulls at both ends of an edge, so there an unseen Gaussian's residual
-    reaches its neighbours; leave such rows out of the loss if that is not wanted. float32 on the CPU takes a compiled
-    kernel, all else torch; memory grows with N (k + K), and results do not depend on the number of threads.
+    The weights are fixed, so an unseen Gaussian still gives nothing once it is filled in: a hole closes by one
+    neighbourhood. The gradient of a loss ‖z - diffuse(z)‖² acts on both ends of an edge, so an unseen Gaussian's
+    residual reaches its neighbours; leave such rows out of the loss if that is not wanted. float32 on the CPU takes a
+    compiled kernel, everything else torch; memory grows with N (k + K), and results do not depend on the number of
+    threads.
     """
     if features.ndim != 2 or len(features) != len(graph) or not features.is_floating_point():
         raise ValueError(
@@ -163,7 +165,7 @@ class _Step(torch.autograd.Function):
 def _multiply(matrix: _Matrix, z: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
     diagonal, offsets, columns, values = matrix.diagonal, matrix.offsets, matrix.columns, matrix.values
     if z.device.type == "cpu" and z.dtype == torch.float32:
-        from gsdff.smoothing.graph_cpu import multiply  # numba is loaded where it is used
+        from gsdff.smoothing.graph_cpu import multiply  # loads numba
 
         return multiply(diagonal, offsets, columns, values, z)
     sums = diagonal[:, None].to(z.dtype) * z

@@ -1,4 +1,4 @@
-"""The sparse product of graph diffusion on the CPU, float32: a row at a time, its terms in the order of its list."""
+"""Sparse matrix product of graph diffusion on the CPU, float32: row by row, terms in the order of their list."""
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ def multiply(
 
 @kernel(fastmath={"contract"})
 def _multiply_rows(first, last, diagonal, offsets, columns, values, z, product):
-    """Rows `first` to `last`."""
+    """Computes rows `first` to `last` of the product."""
     num_channels = z.shape[1]
     for row in range(first, last):
         out, here, weight = product[row], z[row], np.float32(diagonal[row])

@@ -1,4 +1,4 @@
-"""Whole segments: their mean, and how much of a pixel's surroundings lie in its own."""
+"""Means over whole segments, and the share of a pixel's surroundings that lies in its own segment."""
 
 from math import ceil
 
@@ -7,14 +7,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gsdff.smoothing.checks import check_map, check_segments
-from gsdff.smoothing.filters import segment_shares
+from gsdff.smoothing.filters import check_map, check_segments, segment_shares
 
 
 def segment_mean(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"]) -> Float[Tensor, "H W K"]:
-    """Every pixel takes the mean over all pixels with its label: `segment_blur` with an endless window and sigma.
+    """Replaces every pixel by the mean over all pixels with its label: `segment_blur` with infinite window and sigma.
 
-    Label 0 means no segment: such pixels come back as they are. Differentiable in `Z`.
+    Label 0 means no segment: such pixels are returned unchanged. Differentiable in `Z`.
     """
     check_map(Z)
     check_segments(segments, Z)
@@ -22,7 +21,7 @@ def segment_mean(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"]) -> Flo
 
 
 class _Mean(torch.autograd.Function):
-    """A projection, so symmetric: the gradient is the mean of the gradient."""
+    """Segment mean: a symmetric projection, so the gradient is the segment mean of the incoming gradient."""
 
     @staticmethod
     def forward(ctx, Z: Tensor, labels: Tensor) -> Tensor:
@@ -45,10 +44,10 @@ def _pool(Z: Float[Tensor, "H W K"], labels: Int[Tensor, "P"]) -> Float[Tensor, 
 
 
 def purity(segments: Int[Tensor, "H W"], sigma: float) -> Float[Tensor, "H W"]:
-    """The share of a pixel's surroundings, weighed by a Gaussian of `sigma` pixels, that has its own label.
+    """Share of a pixel's surroundings, weighted by a Gaussian of `sigma` pixels, that has the pixel's own label.
 
-    1 inside a segment, 1/2 at a straight border; what lies outside the map is no surroundings. Pixels of label 0, which
-    are in no segment, are at 1: nothing is known against them.
+    1 inside a segment, 1/2 at a straight border; places outside the map do not count. Pixels of label 0, which are in
+    no segment, get 1.
     """
     shares = segment_shares(segments, window=2 * ceil(2 * sigma) + 1, sigma=sigma)
     return torch.where(segments > 0, shares, 1)

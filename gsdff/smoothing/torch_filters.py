@@ -1,4 +1,4 @@
-"""The symmetric sums of the filters on any device and in any dtype: S(Z)_p = Σ_q w_pq Z_q, one offset at a time."""
+"""Weighted sums of the filters on any device and in any dtype: S(Z)_p = Σ_q w_pq Z_q, one offset at a time."""
 
 from collections.abc import Iterator
 from math import exp
@@ -8,13 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def spread(
+def weighted_sums(
     Z: Float[Tensor, "H W K"], reference: Tensor | None, window: int, sigma: float, sigma_range: float
 ) -> tuple[Float[Tensor, "H W K"], Float[Tensor, "H W"]]:
     """S(Z) and S(1), without autograd.
 
-    w_pq is a Gaussian of the distance in pixels, times: 1 where `reference` is None; with labels [H, W] whether both
-    are the same and not 0; with a guide [H, W, G] a Gaussian of the distance between the guides. w_pp is 1.
+    w_pq is a Gaussian of the distance in pixels times a factor given by `reference`: 1 for None; for labels [H, W], 1
+    if both are equal and not 0, else 0; for a guide [H, W, G], a Gaussian of the distance between the guides. w_pp is
+    1.
     """
     if reference is None:
         return _blur(Z, window, sigma), _blur(torch.ones_like(Z[..., :1]), window, sigma)[..., 0]
@@ -32,7 +33,7 @@ def spread(
 
 
 def _pairs(height: int, width: int, window: int, sigma: float) -> Iterator[tuple[float, tuple, tuple]]:
-    """The pairs of pixels that lie in one another's window, each once: weight in space, places of p, places of q."""
+    """All pairs of pixels within one window, each once, by offset: spatial weight, slices of p, slices of q."""
     reach = window // 2
     for dy in range(min(reach, height - 1) + 1):
         for dx in range(-min(reach, width - 1) if dy else 1, min(reach, width - 1) + 1):
@@ -42,7 +43,7 @@ def _pairs(height: int, width: int, window: int, sigma: float) -> Iterator[tuple
 
 
 def _blur(Z: Float[Tensor, "H W K"], window: int, sigma: float) -> Float[Tensor, "H W K"]:
-    """The two axes one after the other, nothing beyond the borders."""
+    """Gaussian sums along one axis after the other, with zeros beyond the borders."""
     for axis in (0, 1):
         sums, length = Z.clone(), Z.shape[axis]
         for shift in range(1, min(window // 2, length - 1) + 1):

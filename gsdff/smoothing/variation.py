@@ -1,11 +1,11 @@
-"""Total variation of a feature map, chosen by the tensor's device: plain torch, or compiled on the CPU."""
+"""Total variation of a feature map: compiled for float32 on the CPU, plain torch for everything else."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gsdff.smoothing.checks import check_map, check_segments
+from gsdff.smoothing.filters import check_map, check_segments
 
 
 def total_variation(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"] | None = None) -> Float[Tensor, ""]:
@@ -13,8 +13,8 @@ def total_variation(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"] | No
 
     Sums over all pairs of neighbours inside the map and all channels; the divisor is always the number of values, HWK.
     With `segments`, pairs with different labels count zero: no penalty across the border of a segment. Label 0 is a
-    label like any other here. Differentiable in `Z`; two neighbours that are equal pull at one another with 0.
-    float32 on the CPU takes one compiled pass, everything else torch.
+    label like any other here. Differentiable in `Z`; the gradient between equal neighbours is 0. float32 on the CPU
+    takes one compiled pass, everything else torch.
     """
     check_map(Z)
     if segments is not None:
@@ -34,11 +34,11 @@ def total_variation(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"] | No
 
 
 class _CompiledVariation(torch.autograd.Function):
-    """The CPU kernel gives the variation and its gradient at once; the backward pass only scales it."""
+    """Variation and gradient from the CPU kernel, computed together; the backward pass only scales the gradient."""
 
     @staticmethod
     def forward(ctx, Z: Tensor, segments: Tensor | None) -> Tensor:
-        from gsdff.smoothing.variation_cpu import measure  # numba is loaded where it is used
+        from gsdff.smoothing.variation_cpu import measure  # loads numba
 
         variation, gradient = measure(Z, segments)
         ctx.save_for_backward(gradient)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gsdff.kernels import kernel, run_parts, split_range
 
-# Sums may be reordered and a*b+c fused; NaN keeps its meaning, the trainer looks for it.
+# Sums may be reordered and a*b+c fused; NaN keeps its meaning, as the trainer checks for it.
 _FAST = {"contract", "reassoc", "nsz"}
 
 
@@ -40,7 +40,7 @@ def _measure_rows(first, last, z, labels, step, scale, gradient, sums):
 
 @kernel
 def _pull(near, far, near_labels, far_labels, step, scale, out):
-    """Σ |near - far| where the labels are equal; adds its gradient in `near`, times `scale`, to `out`."""
+    """Returns Σ |near - far| over equal labels, and adds its gradient in `near`, times `scale`, to `out`."""
     if len(near_labels) == 0:  # no segments, or nothing to compare
         return _pull_run(near, far, scale, out)
     total = np.float32(0)

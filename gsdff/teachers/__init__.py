@@ -1,13 +1,19 @@
-"""Teachers: 2D networks whose per-pixel features are distilled. A new one is a file here and a row in `_TEACHERS`."""
+"""Teachers: 2D networks whose per-pixel features are distilled.
 
-from collections.abc import Callable, Iterator, Sequence
+A new one is a file here and a row of `gsdff.config.choices.TEACHERS`.
+"""
+
+from collections.abc import Iterator, Sequence
+from pkgutil import resolve_name
 from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gsdff.config.choices import TEACHERS
 from gsdff.config.options import TeacherConfig
+from gsdff.errors import UserError
 from gsdff.scene import Scene, View
 from gsdff.teachers.texts import TextVectors
 
@@ -41,60 +47,14 @@ class Teacher(Protocol):
         """Unit vectors of whole phrases, without the prompt that `text` may put around a name."""
 
 
-def _open_lseg(config: TeacherConfig, scene: Scene | None, device: torch.device) -> Teacher:
-    from gsdff.teachers.lseg import LSegTeacher
-
-    return LSegTeacher(config, device)
-
-
-def _open_clip(config: TeacherConfig, scene: Scene | None, device: torch.device) -> Teacher:
-    from gsdff.teachers.clip import ClipTeacher
-
-    return ClipTeacher(config, device)
-
-
-def _open_dino(config: TeacherConfig, scene: Scene | None, device: torch.device) -> Teacher:
-    from gsdff.teachers.dino import DinoTeacher
-
-    return DinoTeacher(config, device)
-
-
-def _open_precomputed(config: TeacherConfig, scene: Scene | None, device: torch.device) -> Teacher:
-    from gsdff.teachers.precomputed import PrecomputedTeacher
-
-    return PrecomputedTeacher(config.maps)
-
-
-def _open_labels(config: TeacherConfig, scene: Scene | None, device: torch.device) -> Teacher:
-    from gsdff.teachers.labelled import LabelsTeacher
-
-    return LabelsTeacher(config, scene)
-
-
-def _open_toy(config: TeacherConfig, scene: Scene | None, device: torch.device) -> Teacher:
-    from gsdff.teachers.toy import ToyTeacher
-
-    return ToyTeacher(config, scene)
-
-
-_TEACHERS: dict[str, Callable[[TeacherConfig, Scene | None, torch.device], Teacher]] = {
-    "lseg": _open_lseg,
-    "clip": _open_clip,
-    "dino": _open_dino,
-    "precomputed": _open_precomputed,
-    "labels": _open_labels,
-    "toy": _open_toy,
-}
-
-READS_SCENE = ("labels", "toy")
-"""Teachers made from the scene's label images."""
-ENCODES_WORDS = ("lseg", "clip")
-"""Teachers without a `vocabulary`, known before a network is at hand."""
-
-
 def open_teacher(config: TeacherConfig, scene: Scene | None, device: torch.device | str = "cpu") -> Teacher | None:
-    """The teacher the configuration names, None for `none`; `UserError` where what it needs is not there.
+    """Opens the teacher named in the configuration; None for `none`.
 
-    Only those of `READS_SCENE` need the scene. A network runs on `device`, in half precision where that is a CUDA card.
+    Only teachers with `reads_scene` in their row need the scene. A network runs on `device`, in half precision on a
+    CUDA card. Raises `UserError` if something that the teacher needs is missing.
     """
-    return None if config.name == "none" else _TEACHERS[config.name](config, scene, torch.device(device))
+    if config.name == "none":
+        return None
+    if config.name not in TEACHERS:
+        raise UserError(f"`teacher.name`: expected none or one of {', '.join(TEACHERS)}, got {config.name!r}")
+    return resolve_name(TEACHERS[config.name].location)(config, scene, device)

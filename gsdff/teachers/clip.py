@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gsdff.config.options import TeacherConfig
-from gsdff.scene import View
+from gsdff.scene import Scene, View
 from gsdff.teachers.backbones import TEACHER_OPTIONS, find_clip, load_clip, standardize, tokenize
 from gsdff.teachers.network import NetworkTeacher, fit, resize, slide
 
@@ -34,8 +34,14 @@ class ClipTeacher(NetworkTeacher):
     name = "clip"
     vocabulary = None
 
-    def __init__(self, config: TeacherConfig, device: torch.device, options: str = TEACHER_OPTIONS):
-        super().__init__(config, device)
+    def __init__(
+        self,
+        config: TeacherConfig,
+        scene: Scene | None = None,
+        device: torch.device | str = "cpu",
+        options: str = TEACHER_OPTIONS,
+    ):
+        super().__init__(config, scene, device)
         self.source = find_clip(config.model or MODEL, config.pretrained or PRETRAINED, options)
 
     @cached_property

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.scene import View
+from gsdff.scene import Scene, View
 from gsdff.teachers.backbones import find_vit, load_vit, standardize
 from gsdff.teachers.network import NetworkTeacher, fit, resize
 from gsdff.teachers.texts import TextVectors
@@ -31,8 +31,8 @@ class DinoTeacher(NetworkTeacher):
     name = "dino"
     vocabulary = TextVectors("teacher dino", {})
 
-    def __init__(self, config: TeacherConfig, device: torch.device):
-        super().__init__(config, device)
+    def __init__(self, config: TeacherConfig, scene: Scene | None = None, device: torch.device | str = "cpu"):
+        super().__init__(config, scene, device)
         self.size = config.size or SIZE
         self.source = find_vit(config.model or MODEL, config.pretrained)
 

@@ -28,7 +28,8 @@ class LabelsTeacher:
 
     name = "labels"
 
-    def __init__(self, config: TeacherConfig, scene: Scene):
+    def __init__(self, config: TeacherConfig, scene: Scene | None = None, device: torch.device | str = "cpu"):
+        assert scene is not None, "this teacher is made from the scene's label images"
         self.images = find_label_images(scene, config.labels)
         classes, source = self.images.classes, self.images.folder / TEXT_FILE
         if texts := read_texts(source):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.files import hash_file
+from gsdff.scene import Scene
 from gsdff.teachers.backbones import make_clip, tokenize
 from gsdff.teachers.lseg_network import CELL, MULTIPLE, LSegNetwork, published_name
 from gsdff.teachers.network import NetworkTeacher, fit, resize, slide
@@ -45,8 +46,8 @@ class LSegTeacher(NetworkTeacher):
     name = "lseg"
     vocabulary = None
 
-    def __init__(self, config: TeacherConfig, device: torch.device):
-        super().__init__(config, device)
+    def __init__(self, config: TeacherConfig, scene: Scene | None = None, device: torch.device | str = "cpu"):
+        super().__init__(config, scene, device)
         self.size = config.size or SIZE
         self.path = find_weights("lseg", config.checkpoint)
         with torch.device("meta"):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.scene import View
+from gsdff.scene import Scene, View
 
 
 class NetworkTeacher:
@@ -23,9 +23,9 @@ class NetworkTeacher:
 
     name: str
 
-    def __init__(self, config: TeacherConfig, device: torch.device):
+    def __init__(self, config: TeacherConfig, scene: Scene | None = None, device: torch.device | str = "cpu"):
         self.config = config
-        self.device = device
+        self.device = torch.device(device)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.files import hash_file
-from gsdff.scene import View
+from gsdff.scene import Scene, View
 from gsdff.teachers.texts import TEXT_FILE, TextVectors, read_texts
 
 MAP_SUFFIXES = ("_fmap_CxHxW.pt", "_fmap_CxHxW.npy", ".npy")
@@ -36,7 +37,8 @@ class PrecomputedTeacher:
     name = "precomputed"
     fingerprint = "precomputed"
 
-    def __init__(self, folder: Path | None):
+    def __init__(self, config: TeacherConfig, scene: Scene | None = None, device: torch.device | str = "cpu"):
+        folder = config.maps
         if folder is None:
             raise UserError(f"--teacher.maps: the precomputed teacher needs the folder of its *{MAP_SUFFIXES[0]} files")
         if not folder.is_dir():

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from gsdff.config.options import FeatureConfig
 from gsdff.errors import UserError
 from gsdff.files import whole_file
+from gsdff.latents import Basis, fit_basis
 from gsdff.scene import View
 from gsdff.teachers import Teacher
-from gsdff.teachers.basis import Basis, fit_basis
 
 log = logging.getLogger("gsdff")
 

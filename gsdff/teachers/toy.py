@@ -45,7 +45,8 @@ class ToyTeacher:
 
     name = "toy"
 
-    def __init__(self, config: TeacherConfig, scene: Scene):
+    def __init__(self, config: TeacherConfig, scene: Scene | None = None, device: torch.device | str = "cpu"):
+        assert scene is not None, "this teacher is made from the scene's label images"
         self.settings = config.toy
         self.images = find_label_images(scene, config.labels)
         instances = self.images.folder.parent / INSTANCES_FOLDER

@@ -16,11 +16,11 @@ from gsdff.errors import UserError
 from gsdff.files import whole_file
 from gsdff.gaussians import Gaussians
 from gsdff.io.runs import RunFolder
+from gsdff.latents import Basis
 from gsdff.render import render_features
 from gsdff.scene import Scene
 from gsdff.smoothing import NeighbourGraph, build_graph, diffuse
 from gsdff.teachers import open_teacher
-from gsdff.teachers.basis import Basis
 from gsdff.teachers.store import FeatureStore, open_store
 from gsdff.training.lift import FeatureTarget, lift_features
 from gsdff.training.smoothing_losses import (

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from pkgutil import resolve_name
 
 import torch
 from jaxtyping import Float, Int32
@@ -13,36 +13,12 @@ from gsdff.config.smoothing import FilterConfig, GraphConfig, SmoothingConfig, V
 from gsdff.gaussians import Gaussians
 from gsdff.latents import feature_error
 from gsdff.scene import Scene
-from gsdff.smoothing import (
-    NeighbourGraph,
-    bilateral_blur,
-    diffuse,
-    gaussian_blur,
-    purity,
-    segment_blur,
-    segment_mean,
-    total_variation,
-)
+from gsdff.smoothing import NeighbourGraph, diffuse, purity, total_variation
+from gsdff.smoothing.view_filters import Filter, Segments
 from gsdff.training.lift import FeatureTarget
 from gsdff.training.teacher_targets import PhotoMaps, Strip
 
 EVERYTHING = slice(None)
-
-
-class Segments(Protocol):
-    """The masks of the training views."""
-
-    def __getitem__(self, view_id: int) -> Int32[Tensor, "H W"]:
-        """At the photo's size, on the features' device."""
-
-
-class Filter(Protocol):
-    """A filter G of feature maps, linear in what it filters."""
-
-    def __call__(
-        self, values: Float[Tensor, "H W D"], features: Float[Tensor, "H W K"], view_id: int, rows: slice
-    ) -> Float[Tensor, "H W D"]:
-        """`values` filtered; both maps are these rows of the view at the photo's size. `features` may guide."""
 
 
 @dataclass(frozen=True)
@@ -80,31 +56,17 @@ def compare(
 
 
 def needs_segments(config: SmoothingConfig) -> bool:
-    """Whether masks are asked for."""
-    return config.sam.form != "off" or (config.tv.weight > 0 and config.tv.segments)
+    """Whether smoothing uses the masks."""
+    return any(options.needs_segments for options in config.filters().values()) or (
+        config.tv.weight > 0 and config.tv.segments
+    )
 
 
 def open_filters(config: SmoothingConfig, scene: Scene, segments: Segments) -> dict[str, Filter]:
-    """Those that are on, by the names of their options."""
-    sam, bilateral, gaussian = config.sam, config.bilateral, config.gaussian
-
-    def blur_segments(values: Tensor, _features: Tensor, view_id: int, rows: slice) -> Tensor:
-        labels = segments[view_id][rows]
-        if sam.window == 0:
-            return segment_mean(values, labels)
-        return segment_blur(values, labels, window=sam.window, sigma=sam.sigma)
-
-    def blur_bilaterally(values: Tensor, features: Tensor, view_id: int, rows: slice) -> Tensor:
-        photo = scene.views[view_id].image[rows].to(values.device)
-        guide = features.detach() if bilateral.guide == "features" else photo.to(values) / 255
-        sigmas = {"sigma_space": bilateral.sigma, "sigma_range": bilateral.sigma_range}
-        return bilateral_blur(values, guide, window=bilateral.window, **sigmas)
-
-    def blur_all(values: Tensor, _features: Tensor, _view_id: int, _rows: slice) -> Tensor:
-        return gaussian_blur(values, window=gaussian.window, sigma=gaussian.sigma)
-
-    filters = {"sam": blur_segments, "bilateral": blur_bilaterally, "gaussian": blur_all}
-    return {name: function for name, function in filters.items() if getattr(config, name).form != "off"}
+    """The filters that are on, by the names of their options."""
+    return {
+        name: resolve_name(options.location)(options, scene, segments) for name, options in config.filters().items()
+    }
 
 
 def open_smoothers(

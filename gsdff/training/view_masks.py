@@ -40,7 +40,7 @@ class ViewSegments:
             return draw(gaussians, view, self.config)
 
         image_of = {"image_of": rendered} if is_rendered else {}
-        make_masks(_open(self.config, self.scene, self.device), self.views, self.folder, **image_of)
+        make_masks(_open(self.config, self.device), self.views, self.folder, **image_of)
 
     def are_there(self) -> bool:
         """Whether every view has some, be they of an earlier state of the scene."""
@@ -53,7 +53,7 @@ class ViewSegments:
 def check_segments(config: TrainConfig, scene: Scene) -> None:
     """Raises `UserError` for masks that smoothing needs and cannot have; cheap."""
     if needs_segments(config.smoothing):
-        segmenter = _open(config, scene, torch.device("cpu"))
+        segmenter = _open(config, torch.device("cpu"))
         for view_id in scene.train_ids:
             segmenter.check(scene.views[view_id])
 
@@ -66,8 +66,8 @@ def draw(gaussians: Gaussians, view: View, config: TrainConfig) -> UInt8[Tensor,
     return (image.clamp(0, 1) * 255).round().byte().cpu()
 
 
-def _open(config: TrainConfig, scene: Scene, device: torch.device) -> Segmenter:
-    segmenter = open_segmenter(config.masks, scene, device)
+def _open(config: TrainConfig, device: torch.device) -> Segmenter:
+    segmenter = open_segmenter(config.masks, device)
     if segmenter is None:
         raise UserError(
             "--masks none: smoothing inside segments (--smoothing.sam, --smoothing.tv.segments) needs masks; "

@@ -1,18 +1,21 @@
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from gsdff.config.checks import OptionError
 from gsdff.config.file import (
     PRESET_FOLDERS,
-    check_config,
     find_preset,
     flatten,
+    locate,
     read_config,
     to_table,
     write_config,
 )
-from gsdff.config.options import LearningRates, Stage1Config, ToyConfig, TrainConfig
+from gsdff.config.options import LearningRates, Stage1Config, TrainConfig
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
 
@@ -107,7 +110,7 @@ PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs").g
 @pytest.mark.parametrize("name", [*PRESETS, "cpu.toml", "configs/cuda.toml"])
 def test_the_presets_are_found_by_name_and_make_sense(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    check_config(read_config(find_preset(name)))
+    read_config(find_preset(name)).check()
 
 
 def test_presets_are_looked_up_where_a_wheel_and_where_a_checkout_has_them():
@@ -126,43 +129,23 @@ def test_an_unknown_preset_is_an_error_that_lists_the_presets():
         find_preset("gpu")
 
 
-def changed(**tables):
+CONTRADICTIONS = [
+    ({"stage1.steps": 0}, "`stage1.steps`: expected at least 1"),
+    ({"stage1_from": Path("x.ply")}, "`stage1.steps`: expected at least 1, or 0 with `stage1_from`"),
+    ({"stage1_from": Path("x.ply"), "stage1.steps": 0, "teacher.name": "none"}, "`stage1_from`: expected a teacher"),
+    ({"teacher.name": "precomputed"}, "`teacher.name` precomputed: expected the folder .*set `teacher.maps`"),
+    ({"masks.refresh": 7}, "`masks.refresh`: expected a multiple of `checkpoint_every`, got 7"),
+]
+
+
+@pytest.mark.parametrize(("values", "complaint"), CONTRADICTIONS)
+def test_options_that_contradict_one_another_are_errors_once_all_are_read(values, complaint):
+    TrainConfig().check()
     config = TrainConfig()
-    for table, values in tables.items():
-        part = getattr(config, table)
-        config = replace(config, **{table: replace(part, **values) if isinstance(values, dict) else values})
-    return config
-
-
-@pytest.mark.parametrize(
-    ("config", "flag"),
-    [
-        (changed(dataset={"downscale": 0}), "--downscale"),
-        (changed(stage1={"steps": 0}), "--stage1.steps"),
-        (changed(stage1={"sh_degree": 4}), "--stage1.sh-degree"),
-        (changed(stage1={"ssim_weight": 1.5}), "--stage1.ssim-weight"),
-        (changed(stage1={"refine_every": 0}), "--stage1.refine-every"),
-        (changed(rates={"log_scales": -1.0}), "--rates.log-scales"),
-        (changed(rates={"means": float("nan")}), "--rates.means"),
-        (changed(checkpoint_every=0), "--checkpoint-every"),
-        (changed(teacher={"name": "precomputed"}), "--teacher.maps"),
-        (changed(teacher={"batch": 0}), "--teacher.batch"),
-        (changed(teacher={"size": 16}), "--teacher.size"),
-        (changed(teacher={"toy": ToyConfig(channels=1)}), "--teacher.toy.channels"),
-        (changed(teacher={"toy": ToyConfig(blur=-0.1)}), "--teacher.toy.blur"),
-        (changed(teacher={"toy": ToyConfig(noise=float("nan"))}), "--teacher.toy.noise"),
-        (changed(teacher={"toy": ToyConfig(mistakes=1.1)}), "--teacher.toy.mistakes"),
-        (changed(features={"energy": 0.0}), "--features.energy"),
-        (changed(features={"energy": 1.5}), "--features.energy"),
-        (changed(stage1_from=Path("x.ply")), "--stage1.steps"),
-        (changed(stage1_from=Path("x.ply"), stage1={"steps": 0}, teacher={"name": "none"}), "--stage1-from"),
-    ],
-)
-def test_values_that_make_no_sense_are_errors_that_name_the_flag(config, flag):
-    check_config(TrainConfig())
-    with pytest.raises(UserError) as error:
-        check_config(config)
-    assert flag in str(error.value) and "expected" in str(error.value)
+    for key, value in values.items():
+        config = with_value(config, key, value)
+    with pytest.raises(UserError, match=f"^{complaint}"):
+        config.check()
 
 
 def with_value(config, key, value):
@@ -172,7 +155,12 @@ def with_value(config, key, value):
 
 
 FILTERS = ("sam", "bilateral", "gaussian")
+NAN = float("nan")
 OUT_OF_RANGE = [
+    ("dataset.downscale", 0), ("stage1.steps", -3), ("stage1.sh_degree", 4), ("stage1.ssim_weight", 1.5),
+    ("stage1.refine_every", 0), ("rates.log_scales", -1.0), ("rates.means", NAN), ("checkpoint_every", 0),
+    ("teacher.batch", 0), ("teacher.size", 16), ("teacher.toy.channels", 1), ("teacher.toy.blur", -0.1),
+    ("teacher.toy.noise", NAN), ("teacher.toy.mistakes", 1.1), ("features.energy", 0.0), ("features.energy", 1.5),
     ("stage2.huber", -0.1), ("masks.sam.points_per_side", 0), ("masks.sam.points_per_batch", 0),
     ("masks.sam.pred_iou_thresh", 1.1), ("masks.sam.stability_score_thresh", -0.1), ("masks.sam.crop_n_layers", -1),
     ("masks.sam.min_mask_region_area", -1), ("masks.min_area", -1), ("masks.nms_iou", 1.5), ("masks.nms_iou", -0.5),
@@ -188,11 +176,27 @@ OUT_OF_RANGE = [
 
 
 @pytest.mark.parametrize(("key", "value"), OUT_OF_RANGE)
-def test_options_of_smoothing_out_of_range_are_errors_that_name_the_flag(key, value):
-    with pytest.raises(UserError) as error:
-        check_config(with_value(TrainConfig(), key, value))
-    flag = "--" + key.replace("_", "-")
-    assert str(error.value).startswith(f"{flag}: expected ") and str(error.value).endswith(f"got {value}")
+def test_a_value_out_of_range_is_an_error_that_names_the_option(key, value, tmp_path):
+    with pytest.raises(OptionError) as error:
+        with_value(TrainConfig(), key, value)
+    located = str(locate(error.value))
+    assert located.startswith(f"`{key}`: expected ") and located.endswith(f"got {value}")
+    table, _, name = key.rpartition(".")
+    path = write(tmp_path, f"[{table}]\n{name} = {value}" if table else f"{name} = {value}")
+    with pytest.raises(UserError, match=rf"^{path}: {key}: expected .*, got {value}(\.0)?$"):
+        read_config(path)
+
+
+def test_an_option_set_in_python_is_named_by_its_class():
+    with pytest.raises(OptionError, match=r"^`Stage1Config\.steps`: expected at least 0, got -3$"):
+        Stage1Config(steps=-3)
+
+
+def test_a_bad_value_on_the_command_line_is_one_line_that_names_the_flag_and_a_non_zero_exit():
+    command = [sys.executable, "-m", "gsdff.train", "--smoothing.sam.window", "4"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: --smoothing.sam.window: expected an odd number of pixels, got 4\n"
 
 
 def test_no_number_of_masks_or_smoothing_is_below_zero_or_nan():
@@ -204,8 +208,9 @@ def test_no_number_of_masks_or_smoothing_is_below_zero_or_nan():
     }
     assert len(numbers) > 30
     for key, value in numbers.items():
-        with pytest.raises(UserError, match="--" + key.replace("_", "-")):
-            check_config(with_value(TrainConfig(), key, value))
+        with pytest.raises(OptionError) as error:
+            with_value(TrainConfig(), key, value)
+        assert str(locate(error.value)).startswith(f"`{key}`: ")
 
 
 @pytest.mark.parametrize(
@@ -217,8 +222,10 @@ def test_no_number_of_masks_or_smoothing_is_below_zero_or_nan():
     ],
 )  # fmt: skip
 def test_values_at_the_edge_of_their_range_are_accepted(key, value):
-    check_config(with_value(TrainConfig(), key, value))
+    with_value(TrainConfig(), key, value).check()
 
 
 def test_every_attribute_of_the_gaussians_has_a_learning_rate():
-    assert {entry.name for entry in fields(LearningRates)} == {entry.name for entry in fields(Gaussians)}
+    assert {entry.name for entry in fields(LearningRates)} == {entry.name for entry in fields(Gaussians)} - {
+        "rasterize_mode"
+    }

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gsdff.data.demo.world import World, build_world
+from gsdff.data.demo.world import DemoWorld, build_world
 
 CAMERA_IDS = {"SIMPLE_PINHOLE": 0, "PINHOLE": 1, "SIMPLE_RADIAL": 2, "OPENCV": 4, "OPENCV_FISHEYE": 5}
 
@@ -93,6 +93,6 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def world() -> World:
-    """The built-in scene, not photographed."""
+def world() -> DemoWorld:
+    """The built-in scene, not rendered."""
     return build_world()

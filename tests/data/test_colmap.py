@@ -1,4 +1,4 @@
-"""COLMAP models are read as COLMAP means them, and damage is named."""
+"""COLMAP models are read correctly, and damaged files are named."""
 
 import json
 import math
@@ -174,7 +174,7 @@ def test_a_missing_images_file_is_named(tmp_path, write_colmap):
 def test_a_model_without_an_images_folder_says_so(tmp_path, write_colmap):
     root = write_colmap(tmp_path / "s")
     (root / "images").rename(root / "photos")
-    with pytest.raises(UserError, match="no folder `images`"):
+    with pytest.raises(UserError, match="no folder named images"):
         read(root)
 
 

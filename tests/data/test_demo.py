@@ -1,4 +1,4 @@
-"""The built-in scene: what is written agrees with what stands there, and looks like photos."""
+"""The built-in scene: the written files agree with the modelled scene, and look like photos."""
 
 import json
 import struct
@@ -35,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
 
 @dataclass(frozen=True)
 class Model:
-    """What the test itself reads from the .bin files."""
+    """Contents of the .bin files, read by the test itself."""
 
     size: tuple[int, int]
     params: tuple[float, ...]
@@ -147,7 +147,7 @@ def test_all_classes_appear_and_every_instance_has_one_class(folder):
 def test_at_least_8_objects_of_6_classes_stand_on_the_table(folder, world):
     seen = set(np.unique(pictures(folder, "instances")))
     ids = object_ids(folder)
-    standing = {s.name: s.category for s in world.stage.solids if s.origin[2] >= TABLE_TOP and s.category != "painting"}
+    standing = {s.name: s.category for s in world.room.solids if s.origin[2] >= TABLE_TOP and s.category != "painting"}
     visible = {name: category for name, category in standing.items() if ids[name] in seen and category != "cushion"}
     assert len(visible) >= 8 and len(set(visible.values())) >= 6
 
@@ -165,7 +165,7 @@ def test_cameras_stand_in_the_room_and_look_at_the_table(model):
 def test_an_orange_is_labelled_where_the_rays_meet_its_ball(folder, model, world):
     """The ball is intersected here, in closed form, with the cameras read from the .bin files."""
     instances, number = pictures(folder, "instances"), object_ids(folder)["orange on table"]
-    middle = np.array(next(s.origin for s in world.stage.solids if s.name == "orange on table"))
+    middle = np.array(next(s.origin for s in world.room.solids if s.name == "orange on table"))
     in_front = [i for name, i in object_ids(folder).items() if not name.startswith(("wall", "floor", "rug", "table"))]
     num_hits = 0
     for view in range(VIEWS):
@@ -184,7 +184,7 @@ def test_labels_agree_with_walking_the_rays_in_small_steps(folder, model, world)
     """An independent search: no sphere tracing, only which solid a point 2 mm further along the ray lies in."""
     instances = pictures(folder, "instances")
     generator = np.random.default_rng(0)
-    solids, names = world.stage.solids, object_ids(folder)
+    solids, names = world.room.solids, object_ids(folder)
     reach = torch.arange(0.3, 4.2, 0.002)
     wrong = 0
     for view in range(VIEWS):
@@ -209,7 +209,7 @@ def test_points_lie_on_one_class_in_all_views_that_see_them(folder, model, world
     for view in range(VIEWS):
         centre, rays = model.rays(view)
         directions = torch.tensor(rays.reshape(-1, 3).T).float().contiguous()
-        hits = trace(torch.tensor(centre).float(), directions, world.stage.walls, world.stage.solids)
+        hits = trace(torch.tensor(centre).float(), directions, world.room.walls, world.room.solids)
         in_camera = model.points @ model.rotations[view].T + model.translations[view]
         column, row = (in_camera[:, :2] / in_camera[:, 2:] * fx + [WIDTH / 2, HEIGHT / 2]).T
         inside = (in_camera[:, 2] > 0) & (column >= 0) & (column < WIDTH) & (row >= 0) & (row < HEIGHT)
@@ -279,8 +279,8 @@ def test_photos_are_exposed_like_photos(folder):
 
 
 def test_things_throw_shadows_away_from_the_window(world):
-    bottle = next(s for s in world.stage.solids if s.category == "bottle").origin
+    bottle = next(s for s in world.room.solids if s.category == "bottle").origin
     points = torch.tensor([[bottle[0] + 0.12, 0.0], [bottle[1], 0.33], [TABLE_TOP + 0.006, TABLE_TOP + 0.006]])
     to_sun = torch.nn.functional.normalize(torch.tensor([[-1.0], [0.0], [0.48]]), dim=0)
-    shaded, lit = visibility(world.stage.lighting.fine, points, to_sun, 24.0, 0.01).tolist()
+    shaded, lit = visibility(world.room.lighting.fine, points, to_sun, 24.0, 0.01).tolist()
     assert shaded < 0.05 and lit > 0.95

@@ -1,4 +1,4 @@
-"""The built-in scene as a folder: made once, the same every time, whole or not there, never over other files."""
+"""The built-in scene as a folder: written once, the same every time, atomically, never over other files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the built-in scene is made of: distances, boxes, rotations."""
+"""Shapes of the built-in scene: distances, boxes, rotations."""
 
 import math
 

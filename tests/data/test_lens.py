@@ -1,4 +1,4 @@
-"""Undistorted photos are what a pinhole would have seen, for every camera model; a crash of pycolmap is contained."""
+"""Undistorted photos equal those of a pinhole, for every camera model; a crash of pycolmap is contained."""
 
 import json
 import subprocess

@@ -166,7 +166,7 @@ def test_random_points_repeat(tmp_path, write_photos):
     write_transforms(tmp_path, ["images/0.png", "images/1.png"], {"fl_x": 20.0})
     one, other = (load_scene(tmp_path, DataConfig(random_points=100)) for _ in range(2))
     assert one.points.shape == (100, 3) and torch.equal(one.points, other.points)
-    with pytest.raises(UserError, match="random_points is 0"):
+    with pytest.raises(UserError, match=r"`dataset\.random_points` is 0"):
         load_scene(tmp_path, DataConfig(random_points=0))
 
 
@@ -220,7 +220,7 @@ def test_one_photo_is_not_enough(tmp_path, write_colmap, colmap_model):
 
 
 def test_a_downscale_below_one_is_refused(tmp_path, write_colmap):
-    with pytest.raises(UserError, match=r"dataset.downscale must be 1 or more, got 0"):
+    with pytest.raises(UserError, match=r"`dataset\.downscale` must be 1 or more, got 0"):
         load_scene(write_colmap(tmp_path / "s"), DataConfig(downscale=0))
 
 

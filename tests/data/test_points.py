@@ -1,4 +1,4 @@
-"""Points to start from: read from a PLY, or drawn where the cameras look."""
+"""Initial points: read from a PLY, or drawn where the cameras look."""
 
 import numpy as np
 import pytest

@@ -172,7 +172,7 @@ def test_rounded_matrices_give_rigid_cameras(write):
         ({"w": 0}, "images/0.png: w and h must be positive"),
         ({"camera_model": "EQUIRECTANGULAR"}, "images/0.png: camera model EQUIRECTANGULAR cannot"),
         ({"k1": 0.1, "k4": 0.1}, "images/0.png: k4 of a perspective camera"),
-        ({"file_path": 3}, "frame 0 has no `file_path`"),
+        ({"file_path": 3}, "frame 0 has no file_path"),
     ],
 )
 def test_a_bad_frame_is_named(write, bad, message):
@@ -185,9 +185,9 @@ def test_a_bad_frame_is_named(write, bad, message):
     ("content", "message"),
     [
         ("{", "not valid JSON"),
-        ("[]", "expected an object with a list `frames`"),
-        ('{"frames": 3}', "expected an object with a list `frames`"),
-        ('{"frames": []}', "`frames` is empty"),
+        ("[]", "expected an object with a list of frames"),
+        ('{"frames": 3}', "expected an object with a list of frames"),
+        ('{"frames": []}', "its list of frames is empty"),
     ],
 )
 def test_a_file_that_is_no_transforms_file_is_named(tmp_path, content, message):

@@ -11,7 +11,7 @@ from tiny_run import make_gaussians, write_run
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
 from gsdff.io.ply import read_ply
-from gsdff.teachers.basis import Basis
+from gsdff.latents import Basis
 
 
 @pytest.fixture

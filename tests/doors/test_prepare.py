@@ -103,7 +103,7 @@ def test_names_without_a_pose_are_listed_up_to_ten(capsys):
 def test_progress_follows_the_phases_of_colmaps_log():
     shares = []
     with redirect_stderr(io.StringIO()):
-        progress = sfm.Progress(4)
+        progress = sfm.ColmapProgress(4)
         for line in [
             "I2026 feature_extraction.cc:270] Processed file [1/4]",
             "I2026 feature_extraction.cc:289]   Focal Length:    576.00px",

@@ -22,9 +22,9 @@ from gsdff.field.field import Field, field_of_run
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import GAP, TITLE_HEIGHT
 from gsdff.io.runs import LoadedRun
+from gsdff.latents import Basis
 from gsdff.render import render_features
 from gsdff.scene import Scene
-from gsdff.teachers.basis import Basis
 
 WIDTH, HEIGHT = 26, 18
 TEXT = torch.eye(5)[:3]  # road, sky, car

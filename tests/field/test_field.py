@@ -13,7 +13,7 @@ from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
 from gsdff.io.ply import read_ply, write_ply
 from gsdff.io.sidecar import Sidecar, sidecar_path
-from gsdff.teachers.basis import Basis
+from gsdff.latents import Basis
 
 
 @pytest.fixture

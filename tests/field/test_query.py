@@ -171,7 +171,7 @@ def test_an_unknown_class_is_refused_wherever_it_stands(field, query):
         (Box(0, 0, 0, 1, 1), "`box` 0 0 0 1 1: the field shows nothing there"),
         (OneGaussian(60), "`gaussian` 60: expected an index from 0 to 59"),
         (OneGaussian(-1), "`gaussian` -1: expected an index from 0 to 59"),
-        (PictureFile(Path("cat.png")), "`image` cat.png: the precomputed teacher takes no pictures"),
+        (PictureFile(Path("cat.png")), "`image` cat.png: the precomputed teacher does not encode images"),
     ],
 )
 def test_an_example_that_is_not_there_is_refused(field, example, message):

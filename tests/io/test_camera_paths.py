@@ -1,4 +1,4 @@
-"""Camera paths: what is known of simple set-ups of cameras."""
+"""Camera paths of simple set-ups of cameras, whose paths are known."""
 
 import math
 from dataclasses import replace

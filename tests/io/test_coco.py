@@ -29,7 +29,7 @@ def photo(name: str, labels: torch.Tensor, **options: int) -> LabelledPhoto:
 
 
 def masks_of(parts: list[Part], shape: tuple[int, int]) -> list[np.ndarray]:
-    """What pycocotools makes of their runs."""
+    """Masks that pycocotools decodes from their runs."""
     return [
         coco_masks.decode(coco_masks.frPyObjects({"size": list(shape), "counts": part.counts}, *shape))
         for part in parts

@@ -1,4 +1,4 @@
-"""Pictures for people, checked at single pixels."""
+"""Pictures, checked at single pixels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""PLY out and in, .splat, compressed PLY."""
+"""Writing and reading PLY, .splat and compressed PLY."""
 
 import logging
 import struct

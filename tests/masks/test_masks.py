@@ -4,14 +4,10 @@ import logging
 from pathlib import Path
 
 import pytest
-import torch
-from mask_views import make_view
 
-from gsdff.cameras import WorldFrame
 from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
 from gsdff.masks import choose_segmenter, open_segmenter
-from gsdff.scene import Scene
 
 
 @pytest.fixture(autouse=True)
@@ -22,26 +18,21 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "cache" / "gsdff"
 
 
-@pytest.fixture
-def scene() -> Scene:
-    return Scene(Path("x"), [make_view()], torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.uint8), WorldFrame())
-
-
-def test_without_a_checkpoint_felzenszwalb_is_taken_and_said_once(scene: Scene, caplog):
+def test_without_a_checkpoint_felzenszwalb_is_taken_and_said_once(caplog):
     caplog.set_level(logging.INFO, "gsdff")
-    segmenter = open_segmenter(MaskConfig(), scene)
+    segmenter = open_segmenter(MaskConfig())
     assert segmenter.name == "felzenszwalb"
     assert len(caplog.records) == 1 and "download_weights.py sam_vit_b" in caplog.text
 
 
-def test_felzenszwalb_asked_for_by_name_is_nothing_to_mention(scene: Scene, caplog):
+def test_felzenszwalb_asked_for_by_name_is_nothing_to_mention(caplog):
     caplog.set_level(logging.INFO, "gsdff")
-    assert open_segmenter(MaskConfig(name="felzenszwalb"), scene).name == "felzenszwalb"
+    assert open_segmenter(MaskConfig(name="felzenszwalb")).name == "felzenszwalb"
     assert not caplog.records
 
 
-def test_none_is_no_segmenter(scene: Scene):
-    assert open_segmenter(MaskConfig(name="none"), scene) is None
+def test_none_is_no_segmenter():
+    assert open_segmenter(MaskConfig(name="none")) is None
 
 
 def test_auto_takes_what_is_at_hand(cache: Path, tmp_path: Path):
@@ -55,13 +46,13 @@ def test_auto_takes_what_is_at_hand(cache: Path, tmp_path: Path):
     assert choose_segmenter(MaskConfig(name="none")) == "none"
 
 
-def test_precomputed_needs_a_folder_that_is_there(scene: Scene, tmp_path: Path):
+def test_precomputed_needs_a_folder_that_is_there(tmp_path: Path):
     with pytest.raises(UserError, match=r"--masks\.folder: precomputed masks need the folder"):
-        open_segmenter(MaskConfig(name="precomputed"), scene)
+        open_segmenter(MaskConfig(name="precomputed"))
     with pytest.raises(UserError, match=r"nowhere: --masks\.folder must be a folder"):
-        open_segmenter(MaskConfig(folder=tmp_path / "nowhere"), scene)
+        open_segmenter(MaskConfig(folder=tmp_path / "nowhere"))
 
 
-def test_sam_without_a_checkpoint_says_how_to_get_one(scene: Scene):
+def test_sam_without_a_checkpoint_says_how_to_get_one():
     with pytest.raises(UserError, match=r"sam_vit_b_01ec64\.pth: missing.*download_weights\.py sam_vit_b.*--masks\."):
-        open_segmenter(MaskConfig(name="sam"), scene)
+        open_segmenter(MaskConfig(name="sam"))

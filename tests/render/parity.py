@@ -1,4 +1,4 @@
-"""The rasteriser against the slow float64 twin, forward and backward, under random cotangents."""
+"""The rasteriser against the slow float64 reference, forward and backward, under random cotangents."""
 
 import torch
 from closeness import assert_close, assert_gradients_close, boundary_band
@@ -10,7 +10,7 @@ EVERYTHING = (*DIFFERENTIABLE, "viewmats")
 
 
 def assert_parity(splats: Splats, wanted: tuple[str, ...] = EVERYTHING, **options: object) -> Result:
-    """Checks renders, alphas and all wanted gradients; gives the twin's result."""
+    """Checks renders, alphas and all wanted gradients; returns the reference's result."""
     splats = splats.map(lambda tensor: tensor.float().double())  # both precisions start from the same numbers
     forward = render(reference.rasterization, splats, **options)
     band = boundary_band(forward.meta["margins"])

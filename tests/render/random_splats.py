@@ -74,7 +74,7 @@ def random_splats(
 
 @dataclass(frozen=True)
 class Result:
-    """What a rasteriser gave, and the gradients of <renders, cotangent> + <alphas, cotangent>."""
+    """Output of a rasteriser, and the gradients of <renders, cotangent> + <alphas, cotangent>."""
 
     renders: Tensor
     alphas: Tensor

@@ -1,4 +1,4 @@
-"""The rasteriser renders what the slow float64 twin renders, and has its gradients."""
+"""The rasteriser has the renders and the gradients of the slow float64 reference."""
 
 import pytest
 import torch

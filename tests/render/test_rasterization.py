@@ -1,4 +1,4 @@
-"""What holds whatever is rendered: gradients on demand, order, layout and threads."""
+"""Properties of every rendering: gradients on demand, order, layout and threads."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The slow twin against numbers worked out by hand, finite differences, and gsplat's own torch reference."""
+"""The slow reference against numbers worked out by hand, finite differences, and gsplat's own torch reference."""
 
 from math import ceil, exp, log, pi, sqrt
 

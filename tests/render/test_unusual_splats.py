@@ -1,4 +1,4 @@
-"""Parity with the twin for Gaussians out of the ordinary, and what they do to others."""
+"""Parity with the reference for unusual Gaussians, and their effect on others."""
 
 import pytest
 import torch

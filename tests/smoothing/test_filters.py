@@ -80,8 +80,8 @@ def test_the_kernels_give_the_sums_of_the_torch_path(generator, window, shape):
     Z, segments, guide = scene(generator, shape, torch.float32)
     for reference in (None, segments, guide, Z):
         exact = reference if reference is segments or reference is None else reference.double()
-        expected = torch_filters.spread(Z.double(), exact, window, 2.5, 2.0)
-        for found, wanted in zip(cpu.spread(Z, reference, window, 2.5, 2.0), expected, strict=True):
+        expected = torch_filters.weighted_sums(Z.double(), exact, window, 2.5, 2.0)
+        for found, wanted in zip(cpu.weighted_sums(Z, reference, window, 2.5, 2.0), expected, strict=True):
             scale = float(wanted.abs().max())
             torch.testing.assert_close(found.double() / scale, wanted / scale, rtol=0, atol=5e-6)
 

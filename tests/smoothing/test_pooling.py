@@ -1,4 +1,4 @@
-"""Means over whole segments, and how much of a pixel's surroundings lie in its own."""
+"""Means over whole segments, and the share of a pixel's surroundings in its own segment."""
 
 from math import ceil, exp
 

@@ -45,7 +45,7 @@ def test_the_fingerprint_changes_with_what_changes_a_map_and_nothing_else(weight
     base = open_tiny(weights).fingerprint
     assert open_tiny(copy).fingerprint == base == open_tiny(weights, batch=1, multi_scale=True).fingerprint
     changed = [open_tiny(other), open_tiny(weights, size=48), open_tiny(weights, model="ViT-B-16")]
-    published = [ClipTeacher(TeacherConfig(model=model, pretrained=tag), torch.device("cpu")) for model, tag in
+    published = [ClipTeacher(TeacherConfig(model=model, pretrained=tag)) for model, tag in
                  [(None, None), ("ViT-B-16", "laion2b_s34b_b88k"), ("ViT-L-14", "openai")]]  # fmt: skip
     assert len({base, *(teacher.fingerprint for teacher in changed + published)}) == 7
 
@@ -76,7 +76,7 @@ def test_published_weights_bring_their_activation_and_colour_statistics(
 
 
 def test_the_default_is_openais_vit_b_16_with_quick_gelu() -> None:
-    source = ClipTeacher(TeacherConfig(), torch.device("cpu")).source
+    source = ClipTeacher(TeacherConfig()).source
     assert (source.model, source.tag) == ("ViT-B-16-quickgelu", "openai")
     assert open_clip.get_model_config(source.model)["quick_gelu"]
 
@@ -108,7 +108,7 @@ def test_checking_a_view_fetches_weights_once_and_says_so(
 
 
 def test_weights_that_cannot_be_had_are_named_with_where_they_are_and_what_to_do() -> None:
-    teacher = ClipTeacher(TeacherConfig(), torch.device("cpu"))
+    teacher = ClipTeacher(TeacherConfig())
     with pytest.raises(UserError) as caught:
         teacher.check(make_view(8, 8))
     message = str(caught.value)
@@ -143,7 +143,7 @@ def test_a_download_that_fails_is_a_users_error_in_one_line(monkeypatch: pytest.
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     with pytest.raises(UserError, match=r"no weights of ViT-B-16-quickgelu: .*(connection|broken|disk|none)") as caught:
-        ClipTeacher(TeacherConfig(), torch.device("cpu")).check(make_view(8, 8))
+        ClipTeacher(TeacherConfig()).check(make_view(8, 8))
     assert "\n" not in str(caught.value)
 
 
@@ -164,7 +164,7 @@ def test_what_no_map_can_be_made_of_is_refused_when_it_is_opened(
     model: str, pretrained: str | None, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        ClipTeacher(TeacherConfig(model=model, pretrained=pretrained), torch.device("cpu"))
+        ClipTeacher(TeacherConfig(model=model, pretrained=pretrained))
 
 
 def write(path: Path, content: object) -> None:

@@ -20,8 +20,7 @@ from gsdff.field.query import PictureFile, Query
 from gsdff.field.relevancy import DEFAULT_NEGATIVES
 from gsdff.field.search import search
 from gsdff.io.sidecar import Sidecar, sidecar_path
-from gsdff.latents import text_cosine
-from gsdff.teachers.basis import Basis
+from gsdff.latents import Basis, text_cosine
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def run(tmp_path: Path, generator: torch.Generator, weights: Path) -> Path:
 
 def test_an_export_brings_the_teachers_settings_and_loads_no_network(run, weights, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(teachers, "_TEACHERS", {})
+        patch.setattr(teachers, "TEACHERS", {})
         ply = export_run(ExportArguments(run))
     sidecar = Sidecar.load(sidecar_path(ply))
     assert sidecar.teacher == TeacherConfig("clip", model=TINY, pretrained=str(weights)) and sidecar.texts is None

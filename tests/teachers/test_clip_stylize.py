@@ -21,7 +21,7 @@ from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
 from gsdff.io.ply import read_ply
 from gsdff.io.runs import load_run
-from gsdff.teachers.basis import Basis
+from gsdff.latents import Basis
 
 CHAIR = torch.arange(60) < NUM_CHAIR
 

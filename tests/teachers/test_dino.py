@@ -63,7 +63,7 @@ def weights(tmp_path: Path, model: str) -> Path:
 
 def open_tiny(model: str, weights: Path, **options: object) -> DinoTeacher:
     config = TeacherConfig(name="dino", model=model, pretrained=str(weights), size=GRID * PATCHES[model])
-    return DinoTeacher(replace(config, **options), torch.device("cpu"))
+    return DinoTeacher(replace(config, **options))
 
 
 # --- maps
@@ -132,7 +132,7 @@ def test_the_fingerprint_changes_with_what_changes_a_map_and_nothing_else(
     base = open_tiny(model, weights, size=None).fingerprint
     assert base == open_tiny(model, copy, size=518, batch=1).fingerprint
     changed = [open_tiny(model, other, size=None), open_tiny(model, weights), open_tiny(DINO, weights, size=None)]
-    published = [DinoTeacher(TeacherConfig(model=name), torch.device("cpu")) for name in (DINOV2, DINOV3)]
+    published = [DinoTeacher(TeacherConfig(model=name)) for name in (DINOV2, DINOV3)]
     assert len({base, *(teacher.fingerprint for teacher in changed + published)}) == 6
 
 
@@ -161,7 +161,7 @@ def test_published_weights_are_taken_from_the_cache(model: str, weights: Path, m
         return str(weights)
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", find)
-    teacher = DinoTeacher(TeacherConfig(size=56), torch.device("cpu"))
+    teacher = DinoTeacher(TeacherConfig(size=56))
     (got,), (expected,) = (each.extract([make_view(40, 64)]) for each in (teacher, open_tiny(model, weights)))
     assert torch.equal(got, expected)
     assert asked == [("timm/vit_small_patch14_dinov2.lvd142m", "model.safetensors")]
@@ -171,14 +171,14 @@ def test_published_weights_are_taken_from_the_cache(model: str, weights: Path, m
 
 
 def test_it_knows_no_text_and_says_how_to_query_instead(tmp_path: Path) -> None:
-    teacher = DinoTeacher(TeacherConfig(), torch.device("cpu"))
+    teacher = DinoTeacher(TeacherConfig())
     assert not teacher.knows("chair")
     with pytest.raises(UserError, match="teacher dino knows no text: query its features by a click or a patch"):
         teacher.text(["chair"])
 
 
 def test_weights_that_cannot_be_had_are_named_with_where_they_are_and_what_to_do() -> None:
-    teacher = DinoTeacher(TeacherConfig(), torch.device("cpu"))
+    teacher = DinoTeacher(TeacherConfig())
     for ask in (lambda: teacher.check(make_view(8, 8)), lambda: next(teacher.extract([make_view(8, 8)]))):
         with pytest.raises(UserError) as caught:
             ask()
@@ -207,12 +207,12 @@ def test_weights_that_cannot_be_had_are_named_with_where_they_are_and_what_to_do
 )
 def test_what_no_map_can_be_made_of_is_refused_when_it_is_opened(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        DinoTeacher(TeacherConfig(model=name), torch.device("cpu"))
+        DinoTeacher(TeacherConfig(model=name))
 
 
 def test_a_file_that_is_not_there_is_refused_when_the_teacher_is_opened() -> None:
     with pytest.raises(UserError, match=r"--teacher.pretrained: lvd142m: no such file; .* named by --teacher.model"):
-        DinoTeacher(TeacherConfig(pretrained="lvd142m"), torch.device("cpu"))
+        DinoTeacher(TeacherConfig(pretrained="lvd142m"))
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class Bench:
     def open(self, network: torch.nn.Module | None = None, **options: object) -> LSegTeacher:
         if not self.path.exists():
             self.write()
-        teacher = LSegTeacher(TeacherConfig(checkpoint=self.path, **options), torch.device("cpu"))
+        teacher = LSegTeacher(TeacherConfig(checkpoint=self.path, **options))
         if network is not None:
             teacher._network = network
         return teacher
@@ -273,7 +273,7 @@ def seeded(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
     """The teacher on 2 GB of seeded weights, for which the reference network's outputs are known."""
     path = tmp_path_factory.mktemp("lseg") / "seeded.ckpt"
     subprocess.run([sys.executable, str(shared / "lseg" / "seeded_checkpoint.py"), str(path)], check=True)
-    yield LSegTeacher(TeacherConfig(checkpoint=path), torch.device("cpu"))
+    yield LSegTeacher(TeacherConfig(checkpoint=path))
     path.unlink()
 
 

@@ -29,8 +29,12 @@ def write_map(folder: Path, features: object, stem: str = "a") -> Path:
     return path
 
 
+def open_maps(folder: Path) -> PrecomputedTeacher:
+    return PrecomputedTeacher(TeacherConfig("precomputed", folder))
+
+
 def only_map(folder: Path) -> torch.Tensor:
-    (features,) = PrecomputedTeacher(folder).extract([make_view()])
+    (features,) = open_maps(folder).extract([make_view()])
     return features
 
 
@@ -61,7 +65,7 @@ def test_maps_of_any_float_type_come_out_as_unit_float32(
 
 def test_text_is_looked_up_by_name_whatever_its_case_and_has_unit_length(tmp_path: Path) -> None:
     write_text(tmp_path, ["road", "Traffic Light", "road"], np.array([[2.0, 0.0], [3.0, 4.0], [0.0, 1.0]], np.float16))
-    teacher = PrecomputedTeacher(tmp_path)
+    teacher = open_maps(tmp_path)
     assert teacher.knows("ROAD") and teacher.knows("traffic light") and not teacher.knows("sky")
     got = teacher.text(["traffic light", "road"])
     torch.testing.assert_close(got, torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
@@ -70,21 +74,21 @@ def test_text_is_looked_up_by_name_whatever_its_case_and_has_unit_length(tmp_pat
 def test_an_unknown_name_is_refused_with_the_closest_ones(tmp_path: Path) -> None:
     write_text(tmp_path, ["building", "sky"], np.eye(2, dtype=np.float32))
     with pytest.raises(UserError, match=r"text_features.npz: knows no 'bilding' but building, sky"):
-        PrecomputedTeacher(tmp_path).text(["bilding"])
+        open_maps(tmp_path).text(["bilding"])
     write_text(tmp_path, ["building", *(f"thing {i}" for i in range(99))], np.ones((100, 2), np.float32))
     with pytest.raises(UserError, match=r"knows no 'bilding' among its 100 names; closest: building"):
-        PrecomputedTeacher(tmp_path).text(["bilding"])
+        open_maps(tmp_path).text(["bilding"])
 
 
 def test_without_text_features_it_knows_no_name_and_says_which_file_it_wants(tmp_path: Path) -> None:
-    teacher = PrecomputedTeacher(tmp_path)
+    teacher = open_maps(tmp_path)
     assert not teacher.knows("road")
     with pytest.raises(UserError, match=r"text_features\.npz: missing"):
         teacher.text(["road"])
 
 
 def test_a_missing_map_is_named_together_with_its_photo(tmp_path: Path) -> None:
-    teacher = PrecomputedTeacher(tmp_path)
+    teacher = open_maps(tmp_path)
     for ask in (teacher.check, lambda view: next(teacher.extract([view])), teacher.fingerprint_of):
         with pytest.raises(UserError, match=r"a_fmap_CxHxW\.pt: missing; photo street/a\.jpg .*or a\.npy"):
             ask(make_view())
@@ -126,7 +130,7 @@ def test_a_map_that_would_run_code_is_refused_and_runs_none(tmp_path: Path) -> N
 def test_a_map_with_other_channels_than_the_first_or_the_text_is_refused(tmp_path: Path) -> None:
     write_map(tmp_path, torch.ones(3, 2, 2), "a")
     write_map(tmp_path, torch.ones(4, 2, 2), "b")
-    teacher = PrecomputedTeacher(tmp_path)
+    teacher = open_maps(tmp_path)
     maps = teacher.extract([make_view("a.jpg"), make_view("b.jpg")])
     next(maps)
     with pytest.raises(UserError, match=r"b_fmap_CxHxW\.pt: has 4 channels where .* have 3"):
@@ -150,18 +154,18 @@ def test_a_map_with_other_channels_than_the_first_or_the_text_is_refused(tmp_pat
 def test_broken_text_features_are_refused_with_the_files_name(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
     np.savez(tmp_path / "text_features.npz", **arrays)
     with pytest.raises(UserError, match=r"text_features\.npz: "):
-        PrecomputedTeacher(tmp_path)
+        open_maps(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip at all"])
 def test_text_features_that_are_no_npz_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "text_features.npz").write_bytes(content)
     with pytest.raises(UserError, match=r"text_features\.npz: "):
-        PrecomputedTeacher(tmp_path)
+        open_maps(tmp_path)
 
 
 def test_the_fingerprint_of_a_map_changes_with_its_bytes(tmp_path: Path) -> None:
-    teacher = PrecomputedTeacher(tmp_path)
+    teacher = open_maps(tmp_path)
     write_map(tmp_path, torch.ones(2, 3, 3))
     before = teacher.fingerprint_of(make_view())
     assert before == teacher.fingerprint_of(make_view())
@@ -172,6 +176,8 @@ def test_the_fingerprint_of_a_map_changes_with_its_bytes(tmp_path: Path) -> None
 def test_the_configuration_opens_it_or_says_what_is_missing(tmp_path: Path) -> None:
     scene = make_scene(tmp_path)
     assert open_teacher(TeacherConfig("none"), scene) is None
+    with pytest.raises(UserError, match=r"^`teacher\.name`: expected none or one of lseg, clip, .* got 'auto'$"):
+        open_teacher(TeacherConfig(), scene)
     assert open_teacher(TeacherConfig("precomputed", tmp_path), scene).name == "precomputed"
     with pytest.raises(UserError, match=r"--teacher\.maps"):
         open_teacher(TeacherConfig("precomputed"), scene)
@@ -230,7 +236,7 @@ def test_the_maps_of_many_views_come_in_their_order(tmp_path: Path, count: int) 
         write_map(tmp_path, torch.ones(2, 1, i + 1), f"v{i}")
     views = [make_view(f"v{i}.png") for i in range(count)]
     order = [*reversed(views)]
-    shapes = [features.shape[2] for features in PrecomputedTeacher(tmp_path).extract(order)]
+    shapes = [features.shape[2] for features in open_maps(tmp_path).extract(order)]
     assert shapes == [*range(count, 0, -1)]
 
 
@@ -238,7 +244,7 @@ def test_no_more_than_two_maps_are_read_ahead_of_the_one_in_use(tmp_path: Path, 
     for i in range(8):
         write_map(tmp_path, torch.ones(2, 1, 1), f"v{i}")
     read = []
-    teacher = PrecomputedTeacher(tmp_path)
+    teacher = open_maps(tmp_path)
     read_map = teacher._read
     monkeypatch.setattr(teacher, "_read", lambda view: read.append(view.stem) or read_map(view))
     maps = teacher.extract([make_view(f"v{i}.png") for i in range(8)])
@@ -251,7 +257,7 @@ def test_a_broken_map_stops_the_sequence_at_its_turn_and_the_readers_with_it(tmp
     for stem in ("v0", "v2"):
         write_map(tmp_path, torch.ones(2, 1, 1), stem)
     (tmp_path / "v1.npy").write_bytes(b"")
-    maps = PrecomputedTeacher(tmp_path).extract([make_view(f"v{i}.png") for i in range(3)])
+    maps = open_maps(tmp_path).extract([make_view(f"v{i}.png") for i in range(3)])
     next(maps)
     with pytest.raises(UserError, match=r"v1\.npy"):
         next(maps)
@@ -261,7 +267,7 @@ def test_a_broken_map_stops_the_sequence_at_its_turn_and_the_readers_with_it(tmp
 def test_readers_end_when_nobody_wants_the_rest(tmp_path: Path) -> None:
     for i in range(4):
         write_map(tmp_path, torch.ones(2, 1, 1), f"v{i}")
-    maps = PrecomputedTeacher(tmp_path).extract([make_view(f"v{i}.png") for i in range(4)])
+    maps = open_maps(tmp_path).extract([make_view(f"v{i}.png") for i in range(4)])
     next(maps)
     maps.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("teacher-maps")]

@@ -61,7 +61,7 @@ def make_weights(seed: int) -> dict[str, Tensor]:
 
 def open_tiny(weights: Path, **options: object) -> ClipTeacher:
     config = TeacherConfig(name="clip", model=TINY, pretrained=str(weights))
-    return ClipTeacher(replace(config, **options), torch.device("cpu"))
+    return ClipTeacher(replace(config, **options))
 
 
 def make_view(height: int, width: int, seed: int = 0) -> View:

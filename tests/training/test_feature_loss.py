@@ -12,9 +12,8 @@ from gsdff.config.options import FeatureConfig, TeacherConfig
 from gsdff.config.smoothing import FilterConfig
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
-from gsdff.latents import area_shares, decode, feature_error, text_cosine
+from gsdff.latents import Basis, area_shares, decode, feature_error, text_cosine
 from gsdff.render import Rendered, render_features
-from gsdff.teachers.basis import Basis
 from gsdff.training.feature_loss import FeatureTerm, check_features, prepare_features
 from gsdff.training.lift import lift_features
 from gsdff.training.smoothing_losses import Look, Smoother, compare

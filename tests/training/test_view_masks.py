@@ -51,7 +51,7 @@ class Halves:
 def segmenter(monkeypatch: pytest.MonkeyPatch) -> Halves:
     halves = Halves()
 
-    def open_segmenter(config: MaskConfig, scene: object, device: torch.device) -> Halves:
+    def open_segmenter(config: MaskConfig, device: torch.device) -> Halves:
         halves.device = device
         return halves
 

@@ -1,4 +1,4 @@
-"""Things of china, glass and brass for the demo table. A function models one object, standing at z = 0 of its frame."""
+"""Objects of china, glass and brass for the demo table. Each function models one, standing at z = 0 of its frame."""
 
 import math
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from gsdff.data.demo import sdf
-from gsdff.data.demo.solids import Pose, Solid
+from gsdff.data.demo.solids import Placement, Solid
 from gsdff.data.demo.textures import dots, fractal, inside, mix, noise, rgb, step, stripes
 
 
-def bowl(name: str, pose: Pose) -> Solid:
+def bowl(name: str, place: Placement) -> Solid:
     """A wide bowl, blue bands outside, pale glaze inside."""
 
     def distance(p: Tensor) -> Tensor:
@@ -28,10 +28,10 @@ def bowl(name: str, pose: Pose) -> Solid:
         rings = inside((torch.hypot(x, y) - 0.15).abs() < 0.004)
         return mix(mix(rgb("#bcd3dc"), blue, rings), outside, inside(outer))
 
-    return Solid(name, "bowl", (-0.18, -0.18, 0), (0.18, 0.18, 0.105), distance, paint, **pose.place, gloss=0.05)
+    return Solid(name, "bowl", (-0.18, -0.18, 0), (0.18, 0.18, 0.105), distance, paint, **place.kwargs, gloss=0.05)
 
 
-def cup(name: str, pose: Pose, ground: str, band: str, *, is_dotted: bool = False) -> Solid:
+def cup(name: str, place: Placement, ground: str, band: str, *, is_dotted: bool = False) -> Solid:
     """A mug of coffee with a handle on its +x side."""
 
     def distance(p: Tensor) -> Tensor:
@@ -53,10 +53,10 @@ def cup(name: str, pose: Pose, ground: str, band: str, *, is_dotted: bool = Fals
         inner = mix(rgb("#efe9dc"), coffee, inside(z < 0.0862))
         return mix(body, inner, inside((rho < 0.0395) & (z > 0.08)))
 
-    return Solid(name, "cup", (-0.045, -0.045, 0), (0.082, 0.045, 0.1), distance, paint, **pose.place, gloss=0.05)
+    return Solid(name, "cup", (-0.045, -0.045, 0), (0.082, 0.045, 0.1), distance, paint, **place.kwargs, gloss=0.05)
 
 
-def teapot(name: str, pose: Pose) -> Solid:
+def teapot(name: str, place: Placement) -> Solid:
     """A round teapot, spout towards +x, handle towards -x, flowers on its belly."""
 
     def distance(p: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def teapot(name: str, pose: Pose) -> Solid:
         return mix(colour, rgb("#d8a83a"), gold)
 
     low, high = (-0.14, -0.09, 0), (0.162, 0.09, 0.166)
-    return Solid(name, "teapot", low, high, distance, paint, **pose.place, gloss=0.06)
+    return Solid(name, "teapot", low, high, distance, paint, **place.kwargs, gloss=0.06)
 
 
 _BOTTLE = (
@@ -97,7 +97,7 @@ _BOTTLE = (
 )  # fmt: skip
 
 
-def bottle(name: str, pose: Pose) -> Solid:
+def bottle(name: str, place: Placement) -> Solid:
     """A dark green bottle with a paper label facing +x and a cork."""
 
     def paint(p: Tensor) -> Tensor:
@@ -119,10 +119,12 @@ def bottle(name: str, pose: Pose) -> Solid:
     def distance(p: Tensor) -> Tensor:
         return sdf.lathe(p, _BOTTLE)
 
-    return Solid(name, "bottle", (-0.039, -0.039, 0), (0.039, 0.039, 0.319), distance, paint, **pose.place, gloss=0.06)
+    return Solid(
+        name, "bottle", (-0.039, -0.039, 0), (0.039, 0.039, 0.319), distance, paint, **place.kwargs, gloss=0.06
+    )
 
 
-def plate(name: str, pose: Pose) -> Solid:
+def plate(name: str, place: Placement) -> Solid:
     """A dessert plate with a coloured rim."""
     profile = ((0.0, 0.0), (0.05, 0.0), (0.092, 0.013), (0.091, 0.017), (0.06, 0.007), (0.0, 0.007))
 
@@ -135,10 +137,10 @@ def plate(name: str, pose: Pose) -> Solid:
     def distance(p: Tensor) -> Tensor:
         return sdf.lathe(p, profile)
 
-    return Solid(name, "plate", (-0.093, -0.093, 0), (0.093, 0.093, 0.018), distance, paint, **pose.place, gloss=0.05)
+    return Solid(name, "plate", (-0.093, -0.093, 0), (0.093, 0.093, 0.018), distance, paint, **place.kwargs, gloss=0.05)
 
 
-def clock(name: str, pose: Pose) -> Solid:
+def clock(name: str, place: Placement) -> Solid:
     """An alarm clock, dial towards +x, with two bells."""
 
     def distance(p: Tensor) -> Tensor:
@@ -166,10 +168,10 @@ def clock(name: str, pose: Pose) -> Solid:
         return mix(body, face, inside((rho < 0.054) & (p[0] > 0.006)))
 
     low, high = (-0.026, -0.065, 0), (0.026, 0.065, 0.163)
-    return Solid(name, "clock", low, high, distance, paint, **pose.place, gloss=0.05)
+    return Solid(name, "clock", low, high, distance, paint, **place.kwargs, gloss=0.05)
 
 
-def lamp(name: str, pose: Pose) -> list[Solid]:
+def lamp(name: str, place: Placement) -> list[Solid]:
     """A table lamp: a turned brass foot and a cloth shade."""
     foot = (
         (0.0, 0.0), (0.07, 0.0), (0.07, 0.012), (0.03, 0.022), (0.016, 0.04), (0.024, 0.075), (0.032, 0.105),
@@ -201,6 +203,6 @@ def lamp(name: str, pose: Pose) -> list[Solid]:
         return sdf.lathe(p, shade)
 
     return [
-        Solid(name, "lamp", *foot_box, distance_foot, paint_foot, **pose.place, gloss=0.05),
-        Solid(name, "lamp", *shade_box, distance_shade, paint_shade, **pose.place, glow=0.25),
+        Solid(name, "lamp", *foot_box, distance_foot, paint_foot, **place.kwargs, gloss=0.05),
+        Solid(name, "lamp", *shade_box, distance_shade, paint_shade, **place.kwargs, glow=0.25),
     ]

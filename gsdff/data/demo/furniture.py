@@ -1,15 +1,15 @@
-"""What stands and hangs in the demo room: paintings, a bookcase and a sofa."""
+"""Furniture of the demo room: paintings, a bookcase and a sofa."""
 
 import torch
 from torch import Tensor
 
 from gsdff.data.demo import sdf
 from gsdff.data.demo.room import HALF_X, HALF_Y
-from gsdff.data.demo.solids import Pose, Solid
+from gsdff.data.demo.solids import Placement, Solid
 from gsdff.data.demo.textures import cells, checker, fractal, inside, mix, noise, rgb, step, stripes, wood
 
 
-def painting(name: str, pose: Pose, half_width: float, half_height: float, style: int) -> Solid:
+def painting(name: str, place: Placement, half_width: float, half_height: float, style: int) -> Solid:
     """A framed painting hanging on the wall behind it, facing +x of its frame."""
 
     def distance(p: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def painting(name: str, pose: Pose, half_width: float, half_height: float, style
         return mix(art, gilt * (0.8 + 0.4 * noise(p[1] * 90, p[2] * 90)), inside(is_frame))
 
     low, high = (-0.02, -half_width, -half_height), (0.02, half_width, half_height)
-    return Solid(name, "painting", low, high, distance, paint, **pose.place)
+    return Solid(name, "painting", low, high, distance, paint, **place.kwargs)
 
 
 def bookcase() -> Solid:
@@ -117,7 +117,7 @@ def sofa() -> list[Solid]:
             return mix(rgb(light), rgb(dark), pattern) * (0.85 + 0.3 * noise(p[1] * 90, p[2] * 90))
 
         low, high = (-0.16, -0.215, -0.23), (0.16, 0.215, 0.23)
-        at = Pose(HALF_X - 0.29, y, 0.68, degrees).place
+        at = Placement(HALF_X - 0.29, y, 0.68, degrees).kwargs
         return Solid(name, "cushion", low, high, distance, paint, **at)
 
     low, high = (-0.41, -half_y - 0.01, -0.03), (0.44, half_y + 0.01, 0.87)
@@ -134,8 +134,8 @@ def furniture() -> list[Solid]:
     return [
         bookcase(),
         *sofa(),
-        painting("painting of mountains", Pose(-0.75, south, 1.22, 90), 0.5, 0.36, 0),
-        painting("painting of flowers", Pose(0.6, south, 1.2, 90), 0.3, 0.4, 1),
-        painting("painting of colours", Pose(east, 0.0, 1.38, 180), 0.55, 0.34, 2),
-        painting("small painting", Pose(-1.35, HALF_Y - 0.02, 1.22, -90), 0.32, 0.4, 0),
+        painting("painting of mountains", Placement(-0.75, south, 1.22, 90), 0.5, 0.36, 0),
+        painting("painting of flowers", Placement(0.6, south, 1.2, 90), 0.3, 0.4, 1),
+        painting("painting of colours", Placement(east, 0.0, 1.38, 180), 0.55, 0.34, 2),
+        painting("small painting", Placement(-1.35, HALF_Y - 0.02, 1.22, -90), 0.32, 0.4, 0),
     ]

@@ -1,7 +1,7 @@
-"""How the demo scene is lit: hazy sun through the window, sky light from the window, light thrown back by the room.
+"""Light of the demo scene: hazy sun and sky light through the window, and light reflected by the room.
 
-Shadows and occlusion are read off distances sampled once on a grid, so that they are smooth and the same from every
-camera, as a reconstruction needs them. Units are arbitrary; `develop` turns radiance into the photo's sRGB.
+Shadows and occlusion come from distances sampled once on a grid, so that they are smooth and the same from every
+camera, as a reconstruction needs them. Units are arbitrary; `tone_map` turns radiance into the photo's sRGB.
 """
 
 from dataclasses import dataclass
@@ -23,15 +23,15 @@ _EXPOSURE = 0.62
 
 
 CHUNK = 16_384
-"""Points worked on at a time: their temporaries stay in the cache."""
+"""Points processed at a time: their temporaries stay in the cache."""
 
 
 @dataclass(frozen=True)
 class DistanceGrid:
-    """Distances to the nearest of some solids, sampled over a box and read back trilinearly."""
+    """Distances to the nearest of some solids, sampled over a box and interpolated trilinearly."""
 
     values: Tensor
-    """[1, 1, Z, Y, X]"""
+    """Sampled distances, [1, 1, Z, Y, X]."""
     lower: Tensor
     upper: Tensor
 
@@ -76,7 +76,7 @@ def _nearest(solids: list[Solid], points: Tensor) -> Tensor:
 
 
 def visibility(grid: DistanceGrid, points: Tensor, towards: Tensor, sharpness: float, start: float) -> Tensor:
-    """Share of a round light seen from each point, its radius 1 / sharpness radians (Aaltonen's soft shadows)."""
+    """Visible share of a round light from each point, its radius 1 / sharpness radians (Aaltonen's soft shadows)."""
     seen = torch.ones_like(points[0])
     active, towards = torch.arange(len(seen)), towards.expand_as(points)
     t, so_far = torch.full_like(seen, start), seen
@@ -102,7 +102,7 @@ def openness(grid: DistanceGrid, points: Tensor, normals: Tensor, scale: float) 
 
 
 def window_seen(points: Tensor, towards: Tensor, blur: float) -> Tensor:
-    """How much of a beam from the points in a direction leaves through the panes; `blur` widens with distance."""
+    """Share of a beam from each point in a direction that passes the panes; `blur` is its widening per metre."""
     y0, y1, z0, z1 = WINDOW
     length = (-HALF_X - points[0]) / towards[0].clamp_max(-1e-4)
     y, z = points[1] + towards[1] * length, points[2] + towards[2] * length
@@ -115,7 +115,7 @@ def window_seen(points: Tensor, towards: Tensor, blur: float) -> Tensor:
 
 
 def _bar(offset: Tensor, soft: Tensor) -> Tensor:
-    """Light past a glazing bar 44 mm wide."""
+    """Share of light that passes a glazing bar 44 mm wide."""
     half = 0.022
     return 1 - (half / torch.maximum(soft, torch.full_like(soft, half))) * (1 - step(0, 1, offset / (soft + half)))
 
@@ -130,7 +130,7 @@ def _corner(points: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Lighting:
-    """The two grids light is looked up in."""
+    """Two grids of distances, for shadows and occlusion."""
 
     fine: DistanceGrid
     """Around the table top, for the table and what stands on it."""
@@ -147,7 +147,7 @@ class Lighting:
         return Lighting(fine, coarse)
 
     def irradiance(self, points: Tensor, normals: Tensor, is_solid: Tensor) -> tuple[Tensor, Tensor]:
-        """Light [3, P] that arrives at surface points, and their openness [P]. Walls have no part in the fine grid."""
+        """Light [3, P] that arrives at surface points, and their openness [P]. Walls are not in the fine grid."""
         is_near = is_solid & ((points > self.fine.lower + 0.06) & (points < self.fine.upper - 0.06)).all(0)
         light, opened = torch.zeros_like(points), torch.zeros_like(points[0])
         for grid, chosen, scale in ((self.fine, is_near, 1.0), (self.coarse, ~is_near, 3.0)):
@@ -188,8 +188,8 @@ class Lighting:
         return fresnel * opened * (room + 5.0 * rgb("#f2f6ff") * pane + 40.0 * _SUN / 7.5 * glint)
 
 
-def develop(radiance: Tensor) -> Tensor:
-    """sRGB in [0, 1] of linear radiance: one exposure and one filmic curve for all photos (Narkowicz's ACES fit)."""
+def tone_map(radiance: Tensor) -> Tensor:
+    """Converts linear radiance to sRGB in [0, 1]: the same exposure and filmic curve (Narkowicz's ACES fit) for all."""
     x = radiance * _EXPOSURE
     x = mix((x * torch.tensor([[0.2126], [0.7152], [0.0722]])).sum(0), x, torch.tensor(0.86))
     linear = ((x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14)).clamp(0, 1)

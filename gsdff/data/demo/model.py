@@ -14,15 +14,15 @@ from gsdff.data.demo.photo import Viewpoint
 
 _PINHOLE = 1
 _POINT_ERROR = 0.5
-"""Reprojection error written for every point, pixels: what careful structure from motion ends with."""
+"""Reprojection error written for every point, pixels: typical of careful structure from motion."""
 
 
 def write_model(folder: Path, names: list[str], places: list[Viewpoint], points: Tensor, colors: Tensor) -> None:
     """Writes cameras.bin, images.bin and points3D.bin into `folder`. Points [P, 3], colours [P, 3] uint8."""
     folder.mkdir(parents=True)
-    lens = places[0]
-    camera = struct.pack("<IiQQ", 1, _PINHOLE, lens.width, lens.height)
-    camera += struct.pack("<4d", lens.focal, lens.focal, lens.width / 2, lens.height / 2)
+    first = places[0]
+    camera = struct.pack("<IiQQ", 1, _PINHOLE, first.width, first.height)
+    camera += struct.pack("<4d", first.focal, first.focal, first.width / 2, first.height / 2)
     (folder / "cameras.bin").write_bytes(struct.pack("<Q", 1) + camera)
 
     images = [struct.pack("<Q", len(places))]
@@ -62,7 +62,7 @@ def sample_points(
     """Draws points [P, 3] and colours [P, 3] uint8 from pixels, each photo giving the same number.
 
     A photo is its points [H, W, 3], its image [H, W, 3] and the camera's centre [3]. A pixel's chance grows with the
-    contrast around it, as that of a feature detector does. Positions get Gaussian noise per axis of `noise` times the
+    contrast around it, as with a feature detector. Positions get Gaussian noise per axis of `noise` times the
     distance to the camera.
     """
     points, colors = [], []

@@ -1,20 +1,20 @@
-"""Takes the photos of the demo scene: rays, surfaces, light, film."""
+"""Renders the photos of the demo scene: rays, surfaces, light, tone mapping."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gsdff.data.demo.light import Lighting, develop
+from gsdff.data.demo.light import Lighting, tone_map
 from gsdff.data.demo.solids import Solid, Wall
 from gsdff.data.demo.tracing import Hits, trace
 
 _SAMPLES = ((0.0, 0.0), (-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
-"""Where in a pixel rays go, from its centre: the centre, which alone decides label and depth, and a rotated grid."""
+"""Offsets of a pixel's rays from its centre: the centre, which alone decides label and depth, and a rotated grid."""
 _RAYS = 250_000
 """Rays traced at a time: enough that small objects get many, few enough for memory whatever the photo's size."""
 _PARALLEL = 0.97
-"""Samples of a pixel share their light down to this cosine between their normals."""
+"""Samples of a pixel share their light if the cosine between their normals is above this."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,20 @@ class Viewpoint:
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A picture and what each pixel's centre shows."""
+class TracedPhoto:
+    """A rendered photo, and the surface at each pixel's centre."""
 
     image: Tensor
-    """[H, W, 3] uint8 sRGB"""
+    """sRGB colours, [H, W, 3] uint8."""
     surface_ids: Tensor
-    """[H, W] indices into the stage's surfaces"""
+    """Indices into the room's surfaces, [H, W]."""
     points: Tensor
-    """[H, W, 3] where the centre's ray meets the surface, world"""
+    """World points where the centres' rays hit the surfaces, [H, W, 3]."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """All surfaces, walls first, and the light on them."""
+class LitRoom:
+    """All surfaces of the demo scene, walls first, and the light on them."""
 
     walls: list[Wall]
     solids: list[Solid]
@@ -60,11 +60,11 @@ class Stage:
 
     @property
     def surfaces(self) -> list[Wall | Solid]:
-        """In the order of surface ids."""
+        """All surfaces, in the order of surface ids."""
         return [*self.walls, *self.solids]
 
-    def photograph(self, viewpoint: Viewpoint) -> Photo:
-        """One anti-aliased photo."""
+    def photograph(self, viewpoint: Viewpoint) -> TracedPhoto:
+        """Renders one anti-aliased photo."""
         images, ids, points = [], [], []
         num_rows = max(1, _RAYS // (len(_SAMPLES) * viewpoint.width))
         for top in range(0, viewpoint.height, num_rows):
@@ -72,17 +72,19 @@ class Stage:
             directions = torch.cat([viewpoint.directions(rows, offset) for offset in _SAMPLES], dim=1)
             hits = trace(viewpoint.centre, directions, self.walls, self.solids)
             where = viewpoint.centre[:, None] + directions * hits.distances
-            film = develop(self._radiance(where, directions, hits))
+            colors = tone_map(self._radiance(where, directions, hits))
             centres = len(rows) * viewpoint.width
-            images.append(film.reshape(3, len(_SAMPLES), centres).mean(1).T)
+            images.append(colors.reshape(3, len(_SAMPLES), centres).mean(1).T)
             ids.append(hits.surface_ids[:centres])
             points.append(where[:, :centres].T)
         shape = (viewpoint.height, viewpoint.width)
         image = (torch.cat(images) * 255 + 0.5).clamp(0, 255).byte()
-        return Photo(image.reshape(*shape, 3), torch.cat(ids).reshape(shape), torch.cat(points).reshape(*shape, 3))
+        return TracedPhoto(
+            image.reshape(*shape, 3), torch.cat(ids).reshape(shape), torch.cat(points).reshape(*shape, 3)
+        )
 
     def _radiance(self, points: Tensor, directions: Tensor, hits: Hits) -> Tensor:
-        """Linear light [3, P] that comes from the surfaces met."""
+        """Linear radiance [3, P] of the surfaces that are hit."""
         normals, albedo = torch.zeros_like(points), torch.zeros_like(points)
         gloss, glow = torch.zeros_like(points[0]), torch.zeros_like(points[0])
         for index in hits.surface_ids.unique().tolist():
@@ -97,9 +99,9 @@ class Stage:
         return albedo * (light + glow) + mirrored
 
     def _light(self, points: Tensor, normals: Tensor, surface_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Light [3, P] and openness [P], found once a pixel, at its centre, for all samples on the same surface.
+        """Light [3, P] and openness [P], computed once per pixel, at its centre, for all samples on the same surface.
 
-        Light changes slowly along it, unlike paint, and is dear.
+        Unlike paint, light changes slowly along a surface, and it is expensive.
         """
         ids = surface_ids.reshape(len(_SAMPLES), -1)
         number = torch.arange(ids.numel()).reshape(ids.shape)

@@ -23,7 +23,7 @@ from gsdff.data.demo.textures import (
 HALF_X, HALF_Y, CEILING = 2.4, 2.1, 2.6
 TABLE_TOP = 0.74
 WINDOW = (-0.95, 0.95, 0.8, 2.3)
-"""The pane in the wall x = -HALF_X: least and largest y, least and largest z."""
+"""Extent of the pane in the wall x = -HALF_X: least and largest y, least and largest z."""
 DADO = 0.66
 """Height of the panelling."""
 

@@ -1,4 +1,4 @@
-"""Signed distances of simple shapes, the material the demo scene is modelled in.
+"""Signed distance functions of simple shapes, from which the demo scene is modelled.
 
 Points are [3, P], coordinate first, so that each coordinate is contiguous; results are [P], negative inside, in metres.
 Formulas after I. Quilez, "Distance functions" (iquilezles.org/articles/distfunctions). Where a formula only
@@ -95,9 +95,9 @@ def open_sphere(p: Tensor, radius: float, top: float, thickness: float) -> Tenso
 
 
 def lathe(p: Tensor, profile: tuple[tuple[float, float], ...]) -> Tensor:
-    """What a closed (radius, z) polygon sweeps out when it is turned about the z axis; exact.
+    """Solid of revolution of a closed (radius, z) polygon about the z axis; exact.
 
-    A side that lies on the axis is no surface, so it is left out.
+    A side on the axis is not part of the surface, so it is left out.
     """
     rho, z = torch.hypot(p[0], p[1]), p[2]
     r0, z0, along_r, along_z, slope, low, high = _sides(profile)
@@ -112,7 +112,7 @@ def lathe(p: Tensor, profile: tuple[tuple[float, float], ...]) -> Tensor:
 
 @cache
 def _sides(profile: tuple[tuple[float, float], ...]) -> tuple[Tensor, ...]:
-    """Of every side [S, 1]: its start, its direction over its squared length, dr/dz, and the heights it spans."""
+    """Geometry of the sides, [S, 1] each: start, direction over squared length, dr/dz, and the heights they span."""
     start = torch.tensor(profile, dtype=torch.float64)
     end = start.roll(-1, 0)
     on_surface = (start[:, 0] > 0) | (end[:, 0] > 0)

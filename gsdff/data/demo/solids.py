@@ -1,4 +1,4 @@
-"""What the demo scene is made of: solids given by a distance function, and the flat walls around them."""
+"""Surfaces of the demo scene: solids given by a distance function, and the flat walls around them."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor
 from gsdff.data.demo import sdf
 
 NORMAL_STEP = 1e-3
-"""Reach of the finite differences behind normals; it also softens the facets of turned profiles."""
+"""Step of the finite differences for normals; it also softens the facets of solids of revolution."""
 
 
 @dataclass(frozen=True)
@@ -18,24 +18,24 @@ class Solid:
     """A body in its own frame, standing at `origin` and turned by `yaw` about z. Points are [3, P], metres."""
 
     name: str
-    """The object it belongs to; solids that share a name are one instance."""
+    """Name of its object; solids with the same name are one instance."""
     category: str
     lower: tuple[float, float, float]
-    """Least corner of a box in the own frame that holds the whole body."""
+    """Least corner of a box in its own frame that holds the whole body."""
     upper: tuple[float, float, float]
     distance: Callable[[Tensor], Tensor]
     """A lower bound of the distance to the surface, tight near it: [3, P] to [P]."""
     paint: Callable[[Tensor], Tensor]
-    """Linear albedo [3, P] of surface points [3, P], both in the own frame."""
+    """Linear albedo [3, P] of surface points [3, P], both in its own frame."""
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     yaw: float = 0.0
     gloss: float = 0.0
-    """How much of a mirror the surface is at a steep angle: 0.04 is glazed china."""
+    """Share of light that is mirrored at normal incidence: 0.04 is glazed china."""
     glow: float = 0.0
     """Light given off, as a multiple of the albedo."""
 
     def to_local(self, points: Tensor) -> Tensor:
-        """World points in the own frame."""
+        """Converts world points to its own frame."""
         return sdf.turned(points - torch.tensor(self.origin)[:, None], self.yaw)
 
     def normals(self, points: Tensor) -> Tensor:
@@ -62,13 +62,13 @@ class Wall:
     axis: int
     offset: float
     inward: float
-    """+1 where the room lies on the larger side of the plane, -1 where it lies on the smaller."""
+    """+1 if the room lies on the larger side of the plane, -1 if on the smaller."""
     paint: Callable[[Tensor], Tensor]
     gloss: float = 0.0
     glow: float = 0.0
 
     def to_local(self, points: Tensor) -> Tensor:
-        """World points: a wall has no frame of its own."""
+        """Returns the world points: a wall has no frame of its own."""
         return points
 
     def normals(self, points: Tensor) -> Tensor:
@@ -79,8 +79,8 @@ class Wall:
 
 
 @dataclass(frozen=True)
-class Pose:
-    """Where a modelling function puts its object: on the table at (x, y), or `z` above the floor."""
+class Placement:
+    """Position of an object in the room, metres, and its rotation about z."""
 
     x: float
     y: float
@@ -88,6 +88,6 @@ class Pose:
     degrees: float = 0.0
 
     @property
-    def place(self) -> dict:
-        """The two arguments of `Solid` it stands for."""
+    def kwargs(self) -> dict:
+        """The arguments `origin` and `yaw` of `Solid`."""
         return {"origin": (self.x, self.y, self.z), "yaw": math.radians(self.degrees)}

@@ -3,7 +3,7 @@
 import math
 
 from gsdff.data.demo.crockery import bottle, bowl, clock, cup, lamp, plate, teapot
-from gsdff.data.demo.solids import Pose, Solid
+from gsdff.data.demo.solids import Placement, Solid
 from gsdff.data.demo.things import (
     APPLE_HEIGHT,
     ORANGE_RADIUS,
@@ -18,10 +18,10 @@ from gsdff.data.demo.things import (
 
 
 def still_life(table_top: float) -> list[Solid]:
-    """Everything on the table, whose top is at this height."""
+    """All objects on the table, whose top is at this height."""
 
-    def at(x: float, y: float, degrees: float = 0.0, lift: float = 0.0) -> Pose:
-        return Pose(x, y, table_top + lift, degrees)
+    def at(x: float, y: float, degrees: float = 0.0, lift: float = 0.0) -> Placement:
+        return Placement(x, y, table_top + lift, degrees)
 
     bx, by = -0.18, -0.08
     ring = [(bx + 0.088 * math.cos(a), by + 0.088 * math.sin(a)) for a in (0.4, 1.97, 3.54, 5.11)]

@@ -17,7 +17,7 @@ def rgb(code: str) -> Tensor:
 
 
 def mix(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
-    """`a` where the weight is 0, `b` where it is 1."""
+    """Linear blend: `a` at weight 0, `b` at weight 1."""
     return a + (b - a) * weight
 
 
@@ -28,7 +28,7 @@ def step(edge0: float, edge1: float, x: Tensor) -> Tensor:
 
 
 def inside(condition: Tensor) -> Tensor:
-    """A condition as a mask."""
+    """Converts a condition to a mask."""
     return condition.float()
 
 
@@ -39,7 +39,7 @@ def _lattice() -> Tensor:
 
 
 def noise(x: Tensor, y: Tensor, z: Tensor | float = 0.0) -> Tensor:
-    """Value noise in [0, 1], one cell a unit."""
+    """Value noise in [0, 1], one cell per unit."""
     cell = torch.stack([x, y, torch.as_tensor(z).expand_as(x)])
     floor = cell.floor()
     fade = cell - floor
@@ -61,7 +61,7 @@ def cells(index_x: Tensor, index_y: Tensor | float, salt: float = 0.0) -> Tensor
 
 
 def stripes(x: Tensor, period: float, share: float = 0.5) -> Tensor:
-    """Ones over this share of every period."""
+    """Stripes: ones over this share of every period."""
     return inside((x / period) % 1.0 < share)
 
 

@@ -4,15 +4,15 @@ import torch
 from torch import Tensor
 
 from gsdff.data.demo import sdf
-from gsdff.data.demo.solids import Pose, Solid
+from gsdff.data.demo.solids import Placement, Solid
 from gsdff.data.demo.textures import checker, dots, fractal, inside, mix, noise, rgb, step, stripes
 
 ORANGE_RADIUS = 0.041
 APPLE_HEIGHT = 0.031
-"""From an apple's lowest point to its frame's origin, at its middle."""
+"""Height of an apple's middle, the origin of its frame, over its lowest point."""
 
 
-def apple(name: str, pose: Pose, skin: str, blush: str) -> Solid:
+def apple(name: str, place: Placement, skin: str, blush: str) -> Solid:
     """An apple about its frame's origin, dimpled on top, with a stem."""
 
     def distance(p: Tensor) -> Tensor:
@@ -36,10 +36,10 @@ def apple(name: str, pose: Pose, skin: str, blush: str) -> Solid:
         return mix(colour, rgb("#4a2d17"), inside((z > 0.024) & (rho < 0.0075)))
 
     low, high = (-0.052, -0.052, -0.0315), (0.052, 0.052, 0.0465)
-    return Solid(name, "apple", low, high, distance, paint, **pose.place, gloss=0.045)
+    return Solid(name, "apple", low, high, distance, paint, **place.kwargs, gloss=0.045)
 
 
-def orange(name: str, pose: Pose) -> Solid:
+def orange(name: str, place: Placement) -> Solid:
     """An orange: an exact ball about its frame's origin."""
 
     def distance(p: Tensor) -> Tensor:
@@ -53,10 +53,10 @@ def orange(name: str, pose: Pose) -> Solid:
         return mix(rgb("#5c6b22"), peel, step(0.005, 0.0075, torch.hypot(x, torch.hypot(y, z - ORANGE_RADIUS))))
 
     r = ORANGE_RADIUS
-    return Solid(name, "orange", (-r, -r, -r), (r, r, r), distance, paint, **pose.place, gloss=0.03)
+    return Solid(name, "orange", (-r, -r, -r), (r, r, r), distance, paint, **place.kwargs, gloss=0.03)
 
 
-def banana(name: str, pose: Pose) -> Solid:
+def banana(name: str, place: Placement) -> Solid:
     """A banana lying in the xy plane, its bend towards +y."""
 
     def distance(p: Tensor) -> Tensor:
@@ -75,10 +75,10 @@ def banana(name: str, pose: Pose) -> Solid:
         return mix(peel, rgb("#3b2a18"), step(0.8, 0.86, along.abs()))
 
     low, high = (-0.1, -0.05, -0.001), (0.1, 0.02, 0.038)
-    return Solid(name, "banana", low, high, distance, paint, **pose.place, gloss=0.02)
+    return Solid(name, "banana", low, high, distance, paint, **place.kwargs, gloss=0.02)
 
 
-def donut(name: str, pose: Pose, icing: str) -> Solid:
+def donut(name: str, place: Placement, icing: str) -> Solid:
     """A doughnut lying flat, iced and sprinkled."""
 
     def distance(p: Tensor) -> Tensor:
@@ -96,10 +96,10 @@ def donut(name: str, pose: Pose, icing: str) -> Solid:
         return mix(dough, mix(rgb(icing), sprinkle, sprinkled), inside(z > edge))
 
     low, high = (-0.056, -0.056, 0), (0.056, 0.056, 0.043)
-    return Solid(name, "donut", low, high, distance, paint, **pose.place, gloss=0.035)
+    return Solid(name, "donut", low, high, distance, paint, **place.kwargs, gloss=0.035)
 
 
-def book(name: str, pose: Pose, size: tuple[float, float, float], cloth: str, ink: str, style: int) -> Solid:
+def book(name: str, place: Placement, size: tuple[float, float, float], cloth: str, ink: str, style: int) -> Solid:
     """A book lying flat, spine towards -x; `size` is its half width, half length and thickness."""
     half_x, half_y, height = size
     cover = 0.0035
@@ -131,10 +131,10 @@ def book(name: str, pose: Pose, size: tuple[float, float, float], cloth: str, in
         return mix(leaves, boards, inside(is_cover))
 
     low, high = (-half_x, -half_y, 0), (half_x, half_y, height)
-    return Solid(name, "book", low, high, distance, paint, **pose.place, gloss=0.02)
+    return Solid(name, "book", low, high, distance, paint, **place.kwargs, gloss=0.02)
 
 
-def toy_block(name: str, pose: Pose, colour: str, symbol: int) -> Solid:
+def toy_block(name: str, place: Placement, colour: str, symbol: int) -> Solid:
     """A wooden cube with coloured borders and a sign on its faces."""
     half = 0.029
 
@@ -157,14 +157,14 @@ def toy_block(name: str, pose: Pose, colour: str, symbol: int) -> Solid:
         return mix(plain, rgb(colour), torch.maximum(sign, frame))
 
     low, high = (-half, -half, 0), (half, half, 2 * half)
-    return Solid(name, "toy block", low, high, distance, paint, **pose.place, gloss=0.025)
+    return Solid(name, "toy block", low, high, distance, paint, **place.kwargs, gloss=0.025)
 
 
 _LEAF_RINGS = ((6, 0.0, 0.075, 0.19, 0.35), (6, 0.5, 0.062, 0.235, 0.75), (5, 0.2, 0.034, 0.275, 1.15))
 """Leaves, turn, distance from the axis, height and steepness of each ring of the plant, metres and radians."""
 
 
-def potted_plant(name: str, pose: Pose) -> list[Solid]:
+def potted_plant(name: str, place: Placement) -> list[Solid]:
     """A broad-leaved plant in a clay pot."""
     profile = ((0.0, 0.0), (0.046, 0.0), (0.06, 0.088), (0.067, 0.088), (0.067, 0.112), (0.058, 0.112),
                (0.057, 0.1), (0.0, 0.1))  # fmt: skip
@@ -211,9 +211,9 @@ def potted_plant(name: str, pose: Pose) -> list[Solid]:
         return colour
 
     return [
-        Solid(name, "potted plant", (-0.068, -0.068, 0), (0.068, 0.068, 0.113), pot, paint_pot, **pose.place),
+        Solid(name, "potted plant", (-0.068, -0.068, 0), (0.068, 0.068, 0.113), pot, paint_pot, **place.kwargs),
         Solid(
-            name, "potted plant", (-0.17, -0.17, 0.09), (0.17, 0.17, 0.38), foliage, paint_foliage, **pose.place,
+            name, "potted plant", (-0.17, -0.17, 0.09), (0.17, 0.17, 0.38), foliage, paint_foliage, **place.kwargs,
             gloss=0.02,
         ),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rays against the scene: which surface each one meets first, and where."""
+"""Ray tracing of the demo scene: the first surface on each ray, and its distance."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from gsdff.data.demo.solids import Solid, Wall
 SURFACE = 1e-4
 """A ray has arrived when it is this near a surface, metres; a pixel sees about 5 mm."""
 _NEARLY = 2e-4
-"""After `_PATIENCE` steps a ray creeps along a surface, and this is near enough."""
+"""Distance that is near enough after `_PATIENCE` steps, when a ray runs along a surface, metres."""
 _PATIENCE = 96
 _MAX_STEPS = 160
 _STEPS_PER_ROUND = 4
@@ -18,16 +18,16 @@ _STEPS_PER_ROUND = 4
 
 @dataclass(frozen=True)
 class Hits:
-    """First surfaces met by P rays."""
+    """First surfaces hit by P rays."""
 
     distances: Tensor
-    """[P], along the unit directions."""
+    """Distances along the unit directions, [P]."""
     surface_ids: Tensor
-    """[P] int64, indices into walls + solids."""
+    """Indices into walls + solids, [P] int64."""
 
 
 def trace(origin: Tensor, directions: Tensor, walls: list[Wall], solids: list[Solid]) -> Hits:
-    """The first surface each ray meets. `origin` [3] lies inside the walls, `directions` [3, P] have unit length."""
+    """Finds the first surface on each ray. `origin` [3] lies inside the walls, `directions` [3, P] have unit length."""
     distances = torch.full_like(directions[0], float("inf"))
     surface_ids = torch.zeros(directions.shape[1], dtype=torch.int64)
     for index, wall in enumerate(walls):
@@ -39,7 +39,7 @@ def trace(origin: Tensor, directions: Tensor, walls: list[Wall], solids: list[So
     balls = [solid.ball for solid in solids]
     to_centres = torch.stack([centre for centre, _ in balls]) - origin
     radii = torch.tensor([radius for _, radius in balls])
-    for index in to_centres.norm(dim=1).argsort().tolist():  # near ones first: they spare the far ones work
+    for index in to_centres.norm(dim=1).argsort().tolist():  # near ones first, which leave fewer rays to the far ones
         along = to_centres[index] @ directions
         misses_by = (to_centres[index] ** 2).sum() - along * along
         candidates = ((misses_by < radii[index] ** 2) & (along > 0)).nonzero()[:, 0]
@@ -51,7 +51,7 @@ def trace(origin: Tensor, directions: Tensor, walls: list[Wall], solids: list[So
 
 
 def _march(solid: Solid, origin: Tensor, directions: Tensor, limits: Tensor) -> Tensor:
-    """How far along each ray the solid lies, infinity where it is missed or lies beyond the limit (sphere tracing)."""
+    """Distance to the solid along each ray by sphere tracing, infinity if it is missed or beyond the limit."""
     start = solid.to_local(origin[:, None])
     directions = solid.to_local(directions + torch.tensor(solid.origin)[:, None])
     lower, upper = torch.tensor(solid.lower)[:, None], torch.tensor(solid.upper)[:, None]
@@ -72,5 +72,5 @@ def _march(solid: Solid, origin: Tensor, directions: Tensor, limits: Tensor) -> 
         reach[active[arrived]] = t[arrived]
         going = ~arrived & (t < leaves)
         active, t, leaves, directions = active[going], t[going], leaves[going], directions[:, going]
-    reach[active] = t  # rays that glide along a face to the last step, well within a millimetre of it
+    reach[active] = t  # rays still running along a face after the last step are well within a millimetre of it
     return reach

@@ -1,4 +1,4 @@
-"""The demo scene put together: its classes, its objects and its viewpoints."""
+"""The complete demo scene: its classes, its objects and its viewpoints."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gsdff.data.demo.furniture import furniture
 from gsdff.data.demo.light import Lighting
-from gsdff.data.demo.photo import Stage, Viewpoint
+from gsdff.data.demo.photo import LitRoom, Viewpoint
 from gsdff.data.demo.room import TABLE_TOP, rug, table, walls, window
 from gsdff.data.demo.still_life import still_life
 
@@ -53,44 +53,44 @@ CATEGORIES = (
     Category("potted plant", "potted plant", (60, 150, 50)),
     Category("toy block", "toy", (120, 40, 220)),
 )
-"""In the order of label ids."""
+"""All classes, in the order of label ids."""
 
 
 @dataclass(frozen=True)
-class World:
-    """What can be photographed, and what each of its surfaces is called."""
+class DemoWorld:
+    """The demo scene, with the object and the class of each of its surfaces."""
 
-    stage: Stage
+    room: LitRoom
     instance_names: tuple[str, ...]
-    """Objects in the order of instance ids, which start at 1."""
+    """Names of the objects in the order of instance ids, which start at 1."""
     instance_ids: Tensor
-    """[S] int64, of every surface"""
+    """Instance id of every surface, [S] int64."""
     category_ids: Tensor
-    """[S] uint8, of every surface"""
+    """Class id of every surface, [S] uint8."""
 
     def category_of(self, instance_id: int) -> str:
-        """The class of an object."""
+        """Name of an object's class."""
         surface = (self.instance_ids == instance_id).nonzero()[0, 0]
         return CATEGORIES[self.category_ids[surface]].name
 
 
-def build_world() -> World:
+def build_world() -> DemoWorld:
     """Models the scene and bakes its light."""
     on_table = [*table(), *still_life(TABLE_TOP)]
     around = [rug(), *window(), *furniture()]
-    stage = Stage(walls(), [*on_table, *around], Lighting.of(on_table, around, TABLE_TOP))
-    names = tuple(dict.fromkeys(surface.name for surface in stage.surfaces))
+    room = LitRoom(walls(), [*on_table, *around], Lighting.of(on_table, around, TABLE_TOP))
+    names = tuple(dict.fromkeys(surface.name for surface in room.surfaces))
     categories = [category.name for category in CATEGORIES]
-    return World(
-        stage,
+    return DemoWorld(
+        room,
         names,
-        torch.tensor([names.index(surface.name) + 1 for surface in stage.surfaces]),
-        torch.tensor([categories.index(surface.category) for surface in stage.surfaces], dtype=torch.uint8),
+        torch.tensor([names.index(surface.name) + 1 for surface in room.surfaces]),
+        torch.tensor([categories.index(surface.category) for surface in room.surfaces], dtype=torch.uint8),
     )
 
 
 def viewpoints(views: int, width: int, height: int, generator: torch.Generator) -> list[Viewpoint]:
-    """Cameras once round the table, alternating between three heights, each a little off its place."""
+    """Cameras once around the table, alternating between three heights, each slightly displaced at random."""
     places = []
     for index in range(views):
         stand, distance = _RINGS[index % len(_RINGS)]

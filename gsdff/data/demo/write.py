@@ -16,19 +16,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.data.demo.model import sample_points, write_model
-from gsdff.data.demo.photo import Photo
-from gsdff.data.demo.world import CATEGORIES, World, build_world, viewpoints
+from gsdff.data.demo.photo import TracedPhoto
+from gsdff.data.demo.world import CATEGORIES, DemoWorld, build_world, viewpoints
 from gsdff.errors import UserError
 from gsdff.scene import HOLD_OUT_EVERY
 
 log = logging.getLogger("gsdff")
 
 _VERSION = 1
-"""Goes up with every change of what is rendered."""
+"""Increased with every change of the rendered scene."""
 _SETTINGS_FILE = "demo.json"
 _NUM_POINTS = 6000
 _POINT_NOISE = 0.003
-"""Spread of the points, per axis, over their distance to the camera that saw them."""
+"""Standard deviation of the points' noise, per axis, over their distance to the camera that saw them."""
 _README = (
     "The built-in demo scene of gsdff: a table in a room, ray-traced, with exact labels (labels/, classes.json) and "
     "objects (instances/, objects.json).\nMetres, z up, floor at z = 0. demo.json holds the settings.\n"
@@ -38,9 +38,9 @@ _README = (
 def write_demo_scene(folder: Path, *, views: int = 40, width: int = 256, height: int = 192, seed: int = 0) -> None:
     """Writes the built-in scene: images/, sparse/0/, labels/, instances/, classes.json, objects.json, README.txt.
 
-    A folder that holds the scene with these settings already is left alone; one with other settings is replaced. The
-    folder appears whole or not at all. `seed` moves the cameras a little and draws the points; all else is fixed.
-    Raises `UserError` where the folder holds something else.
+    A folder that already holds the scene with these settings is left unchanged; one with other settings is replaced.
+    The folder is written atomically. `seed` displaces the cameras slightly and draws the points; all else is fixed.
+    Raises `UserError` if the folder holds something else.
     """
     settings = {"version": _VERSION, "views": views, "width": width, "height": height, "seed": seed}
     names = [f"view_{index:03d}.png" for index in range(views)]
@@ -61,7 +61,7 @@ def write_demo_scene(folder: Path, *, views: int = 40, width: int = 256, height:
 
 
 def _settings_of(folder: Path) -> dict | None:
-    """What the folder's scene was made with; None where the folder holds no demo scene."""
+    """Settings of the folder's demo scene; None if it holds no demo scene."""
     try:
         return json.loads((folder / _SETTINGS_FILE).read_text())
     except (OSError, ValueError):
@@ -80,11 +80,11 @@ def _write(folder: Path, settings: dict, names: list[str]) -> None:
         (folder / kind).mkdir(parents=True)
     places = viewpoints(settings["views"], settings["width"], settings["height"], generator)
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
-    with _one_thread_a_photo() as num_workers, ThreadPoolExecutor(num_workers) as workers:
+    with _single_threaded_torch() as num_workers, ThreadPoolExecutor(num_workers) as workers:
         bar = tqdm(total=len(places), desc="demo scene", unit="view")
         bar.refresh()
         world = build_world()
-        for index, photo in enumerate(workers.map(world.stage.photograph, places)):
+        for index, photo in enumerate(workers.map(world.room.photograph, places)):
             _write_images(folder, names[index], photo, world)
             if index % HOLD_OUT_EVERY:
                 seen.append((photo.points, photo.image, places[index].centre))
@@ -96,7 +96,7 @@ def _write(folder: Path, settings: dict, names: list[str]) -> None:
     (folder / _SETTINGS_FILE).write_text(json.dumps(settings) + "\n")
 
 
-def _write_images(folder: Path, name: str, photo: Photo, world: World) -> None:
+def _write_images(folder: Path, name: str, photo: TracedPhoto, world: DemoWorld) -> None:
     labels = world.category_ids[photo.surface_ids]
     instances = world.instance_ids[photo.surface_ids]
     Image.fromarray(photo.image.numpy()).save(folder / "images" / name)
@@ -104,7 +104,7 @@ def _write_images(folder: Path, name: str, photo: Photo, world: World) -> None:
     Image.fromarray(instances.numpy().astype(np.uint16)).save(folder / "instances" / name)
 
 
-def _write_names(folder: Path, world: World) -> None:
+def _write_names(folder: Path, world: DemoWorld) -> None:
     """classes.json, objects.json and README.txt."""
     classes = [
         {"id": index, "name": category.name, "text_query": category.text_query, "color": list(category.color)}
@@ -120,17 +120,17 @@ def _write_names(folder: Path, world: World) -> None:
 
 
 def _rows(key: str, rows: list[dict], **others: int) -> str:
-    """JSON with one row a line."""
+    """Formats JSON with one row per line."""
     head = "".join(f" {json.dumps(name)}: {value},\n" for name, value in others.items())
     body = ",\n".join("  " + json.dumps(row) for row in rows)
     return f"{{\n{head} {json.dumps(key)}: [\n{body}\n ]\n}}\n"
 
 
 @contextmanager
-def _one_thread_a_photo() -> Iterator[int]:
-    """Gives torch's number of threads, and until the block ends makes every operation run in one of them.
+def _single_threaded_torch() -> Iterator[int]:
+    """Yields torch's number of threads, and limits every operation to one thread until the block ends.
 
-    The operations are small: photos side by side keep the cores busy where threads inside an operation would wait.
+    The operations are small: rendering several photos at once keeps the cores busy, threads in an operation would not.
     """
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsdff.errors import UserError
-from gsdff.teachers.basis import Basis, fit_basis
+from gsdff.latents import Basis, fit_basis
 
 
 def random_moment(channels: int, rank: int, seed: int = 0) -> torch.Tensor:

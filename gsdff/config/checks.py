@@ -1,0 +1,46 @@
+"""Checks of option values. Every class of options checks its own fields in `__post_init__`, one field at a time:
+rules between several fields wait until all files and the command line have been read (`TrainConfig.check`)."""
+
+from math import inf
+
+from gsdff.errors import UserError
+
+
+class OptionError(UserError):
+    """A value that an option cannot have."""
+
+    def __init__(self, options: object, key: str, expected: str):
+        self.owner = type(options)
+        self.key = key
+        self.complaint = f"expected {expected}, got {getattr(options, key)}"
+        super().__init__(f"`{self.owner.__name__}.{key}`: {self.complaint}")
+
+
+def check(options: object, key: str, is_valid: bool, expected: str) -> None:
+    """Raises `OptionError` for this field unless its value is valid."""
+    if not is_valid:
+        raise OptionError(options, key, expected)
+
+
+def check_at_least(least: int, options: object, *keys: str) -> None:
+    """Raises `OptionError` for the first of these fields whose value is below `least`, or NaN."""
+    for key in keys:
+        check(options, key, getattr(options, key) >= least, f"at least {least}")
+
+
+def check_share(options: object, *keys: str) -> None:
+    """Raises `OptionError` for the first of these fields whose value is not in [0, 1]."""
+    for key in keys:
+        check(options, key, 0 <= getattr(options, key) <= 1, "0 to 1")
+
+
+def check_positive(options: object, *keys: str) -> None:
+    """Raises `OptionError` for the first of these fields whose value is not above 0 and finite."""
+    for key in keys:
+        check(options, key, 0 < getattr(options, key) < inf, "more than 0 and finite")
+
+
+def check_window(options: object, key: str) -> None:
+    """Raises `OptionError` if this field is not an odd number of pixels."""
+    window = getattr(options, key)
+    check(options, key, window >= 1 and window % 2 == 1, "an odd number of pixels")
