@@ -43,8 +43,9 @@ def option_tables(arguments: type) -> Iterator[str]:
         for entry in own:
             kind, marks = _unpack(hints[entry.name])
             option = "" if Positional in marks else flags[f"{prefix}{entry.name}"]
-            words = [_docstring(owner, entry.name), _choices(kind)]
-            yield f"| `{f'{option} {_metavar(kind, marks)}'.strip()}` | {_default(entry)} | {_cell(words)} |"
+            help_text = _help_text(owner, entry.name, marks)
+            meaning = _cell(f"{help_text} {_choices(kind, help_text)}")
+            yield f"| `{f'{option} {_metavar(kind, marks)}'.strip()}` | {_default(entry)} | {meaning} |"
 
 
 def _tables(owner: type, prefix: str) -> Iterator[tuple[str, type]]:
@@ -72,8 +73,10 @@ def _metavar(kind: Any, marks: tuple[Any, ...]) -> str:
     return METAVARS.get(kind, "")
 
 
-def _choices(kind: Any) -> str:
-    return f"One of {', '.join(f'`{name}`' for name in get_args(kind))}." if get_origin(kind) is Literal else ""
+def _choices(kind: Any, help_text: str) -> str:
+    """Sentence with the choices, unless the help text names them all."""
+    names = [f"`{name}`" for name in get_args(kind)] if get_origin(kind) is Literal else []
+    return "" if all(name in help_text for name in names) else f"One of {', '.join(names)}."
 
 
 def _default(entry: Field) -> str:
@@ -87,21 +90,21 @@ def _default(entry: Field) -> str:
     return f"`{value}`"
 
 
-def _docstring(owner: type, field: str) -> str:
-    """Docstring under a field, of the class itself or of the one that declares it."""
-    for kind in owner.__mro__:
-        docs = ModuleAnalyzer.for_module(kind.__module__).find_attr_docs()
-        if found := docs.get((kind.__qualname__, field)):
-            return " ".join(found)
-    return ""
+def _help_text(owner: type, field: str, marks: tuple[Any, ...]) -> str:
+    """Help text of a field: its mark's, or the docstring under it in the class that declares it."""
+    if given := [mark.help for mark in marks if getattr(mark, "help", None)]:
+        return given[0]
+    declaring = next(kind for kind in owner.__mro__ if field in kind.__annotations__)
+    docs = ModuleAnalyzer.for_module(declaring.__module__).find_attr_docs()
+    return " ".join(docs.get((declaring.__qualname__, field), ()))
 
 
 def _first_paragraph(text: str) -> str:
     return " ".join(text.partition("\n\n")[0].split())
 
 
-def _cell(texts: list[str]) -> str:
-    return " ".join(" ".join(texts).split()).replace("|", "\\|")
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 class NotebookParser(MystParser):
