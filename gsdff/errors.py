@@ -1,5 +1,6 @@
 """The exception for mistakes that a user can mend, and what helps to mend them."""
 
+import shlex
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
@@ -15,3 +16,8 @@ class UserError(Exception):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Which of the valid names is most like this one, for the complaint about it."""
     return max(valid, key=lambda other: SequenceMatcher(None, name, other).ratio())
+
+
+def command(door: str, *arguments: object) -> str:
+    """Command line of a door to paste into a shell: gsdff train --out 'my runs/demo'."""
+    return shlex.join(["gsdff", door, *map(str, arguments)])

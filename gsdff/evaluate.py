@@ -1,4 +1,4 @@
-"""`python -m gsdff.evaluate RUN`: scores of a run's held-out views, or by the protocol of a benchmark."""
+"""`gsdff evaluate RUN`: scores of a run's held-out views, or by the protocol of a benchmark."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,36 +6,40 @@ from typing import Annotated
 
 import tyro
 
-from gsdff.cli import choose_device, run_door
+from gsdff.cli import choose_device, flags_of, read_options, run_door
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.options import OvsOptions, OvsProtocol
+from gsdff.files import check_paths
+from gsdff.vocabulary import check_classes
 
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Scores a run's held-out views: PSNR, SSIM, LPIPS, and features where it has them; writes RUN/evaluation/."""
+    """Scores a run's held-out views: PSNR, SSIM, LPIPS, and its features if it has any; writes RUN/evaluation/."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run's folder, as `python -m gsdff.train` made it."""
+    """Folder of a run, made by `gsdff train`."""
     labels: Path | None = None
-    """Folder of label images `<stem>.png` and classes.json to score features on; by default the data's `labels`.
-    With --protocol, the benchmark's labels."""
+    """Folder of label images `<stem>.png` and classes.json to score features on; by default `labels` in the folder of
+    photos. With --protocol, the benchmark's labels."""
     classes: tuple[str, ...] = ()
-    """Texts that compete for every pixel (`--classes dog cat background`); of labelled scenes, the classes to score."""
+    """Words that compete for every pixel (`--classes dog cat background`); of a labelled scene, those to score."""
     download: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Fetch AlexNet's weights for LPIPS (233 MB) where they are missing; without them it is left out."""
+    """Fetch AlexNet's weights for LPIPS (233 MB) if they are missing; without them there is no LPIPS."""
     protocol: OvsProtocol | None = None
-    """Score answers to texts on --labels instead, as published: lerf-ovs (frame_00041.json, ...), 3d-ovs
+    """Score segmentation by words on --labels instead, as published: lerf-ovs (frame_00041.json, ...), 3d-ovs
     (classes.txt, 00/<class>.png, ...); writes RUN/evaluation/<protocol>.json. RUN may be an exported PLY."""
     data: Path | None = None
-    """With --protocol, the folder of photos, where it is not the run's; a PLY has none of its own."""
+    """With --protocol, folder of photos in place of the run's; needed for a PLY."""
     ovs: OvsOptions = field(default_factory=OvsOptions)
-    """With --protocol."""
+    """Settings of --protocol."""
 
 
 def main() -> None:
-    """Evaluates the run named on the command line."""
-    arguments = tyro.cli(EvaluateArguments, prog="python -m gsdff.evaluate")
+    """Evaluates the run that the command line names."""
+    arguments = read_options(EvaluateArguments, "evaluate")
+    check_paths({"run": arguments.run, "labels": arguments.labels, "data": arguments.data})
+    check_classes(arguments.run, arguments.classes, labels=arguments.labels)
     check_protocol(arguments)
     if arguments.protocol is not None:
         from gsdff.evaluation.ovs.protocols import evaluate_ovs
@@ -56,7 +60,7 @@ def main() -> None:
 
 
 def check_protocol(arguments: EvaluateArguments) -> None:
-    """Raises `UserError` for options that do not go together."""
+    """Raises `UserError` for options that exclude each other."""
     if arguments.protocol is None:
         if arguments.data is not None or arguments.ovs != OvsOptions():
             raise UserError("--data and --ovs go with --protocol, lerf-ovs or 3d-ovs; name one")
@@ -67,4 +71,4 @@ def check_protocol(arguments: EvaluateArguments) -> None:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_door(main, flags_of(EvaluateArguments))
