@@ -1,17 +1,23 @@
-"""What every door shares: a user's mistake becomes one line and a non-zero exit, never a traceback."""
+"""Command line of all doors: options, help, and errors in one line instead of a traceback."""
 
 import errno
 import logging
+import os
 import re
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import TypeVar
 
-from tqdm import tqdm
+import tyro
 
+from gsdff.doors import DOORS, NEEDLESS_OPTIONS, find_own_names
 from gsdff.errors import UserError
+from gsdff.help import options_of, print_help
+
+HELP_OPTIONS = ("-h", "--help", "--help-all")
+
+T = TypeVar("T")
 
 
 class _LogHandler(logging.Handler):
@@ -22,6 +28,8 @@ class _LogHandler(logging.Handler):
         self.flags = flags
 
     def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm  # here, as an error before the first log line is to come at once
+
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
         tqdm.write(prefix + name_flags(self.format(record), self.flags), file=sys.stderr)
 
@@ -29,7 +37,7 @@ class _LogHandler(logging.Handler):
 def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyType({})) -> None:
     """Runs `main`; exits 1 with one line on stderr for a `UserError` or a failing file operation, 130 on Ctrl-C.
 
-    `flags` are the door's options by the names of the parameters they set: messages of the library speak of those.
+    `flags` are the door's options by the names of their parameters (`flags_of`), which the library's messages use.
     """
     logging.basicConfig(handlers=[_LogHandler(flags)], format="%(message)s")
     logging.getLogger("gsdff").setLevel(logging.INFO)
@@ -37,6 +45,9 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
         main()
     except UserError as error:
         sys.exit(f"error: {name_flags(str(error), flags)}")
+    except BrokenPipeError:  # what reads our output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         full = "disk full, nothing already written is lost" if error.errno == errno.ENOSPC else error.strerror or error
@@ -47,38 +58,53 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
 
 
 def name_flags(message: str, flags: Mapping[str, str]) -> str:
-    """A message of the library with its parameters, which stand in backquotes, as the options of a door."""
+    """A message of the library with its parameters, which are in backquotes, replaced by a door's options."""
     return re.sub(r"`([\w.]+)`", lambda match: flags.get(match[1], match[0]), message)
 
 
 def flags_of(arguments: type) -> dict[str, str]:
     """The option of every field of a door's dataclass, by the field's dotted name: stage1.steps, "--stage1.steps"."""
-    return {name: f"--{option.replace('_', '-')}" for name, option in _options(arguments, "", "")}
+    return {option.name: option.flag for option in options_of(arguments)}
 
 
-def _options(kind: type, name_prefix: str, option_prefix: str) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for name, hint in get_type_hints(kind, include_extras=True).items():
-        settings: list[Any] = [extra for extra in getattr(hint, "__metadata__", ()) if hasattr(extra, "prefix_name")]
-        given = settings[0].name if settings else None
-        inner = getattr(hint, "__origin__", hint)
-        prefix = option_prefix if not settings or settings[0].prefix_name is not False else ""
-        option = prefix + (name if given is None else given)
-        if is_dataclass(inner) and isinstance(inner, type):
-            if given == "":  # the fields of this table are the door's own
-                found += _options(inner, name_prefix, option_prefix)
-            else:
-                found += _options(inner, f"{name_prefix}{name}.", f"{option}.")
-        else:
-            found.append((name_prefix + name, option))
-    return found
+def read_options(kind: type[T], door: str, argv: Sequence[str] | None = None, *, defaults: T | None = None) -> T:
+    """Options of a door from its command line, over `defaults`.
+
+    Prints the help and exits if the command line has `--help` or `--help-all`. An option that does not exist, or a
+    value that cannot be read, exits 2 with the nearest right name. Loads neither torch nor numpy.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    if asks_for_help(words):
+        print_help(kind, DOORS[door], is_full="--help-all" in words, defaults=defaults)
+        sys.exit(0)
+    refuse_foreign_options(words, door, flags_of(kind))
+    over = {} if defaults is None else {"default": defaults}
+    return tyro.cli(kind, args=words, prog=f"gsdff {door}", **over)
+
+
+def asks_for_help(words: Sequence[str]) -> bool:
+    """Whether a command line has one of `HELP_OPTIONS`."""
+    return not set(HELP_OPTIONS).isdisjoint(words)
+
+
+def refuse_foreign_options(words: Sequence[str], door: str, flags: Mapping[str, str]) -> None:
+    """Exits 2 if the command line has an option of another program whose name here is known, and prints that name."""
+    for word in words:
+        option = word.partition("=")[0].replace("_", "-")
+        if not option.startswith("-") or option in flags.values():
+            continue
+        own = [flags[name] for name in find_own_names(option, flags)]
+        reason = f"use {' and '.join(own)}" if own else NEEDLESS_OPTIONS.get(option, "")
+        if reason:
+            print(f"error: {word.partition('=')[0]}: no option of `gsdff {door}`; {reason}", file=sys.stderr)
+            sys.exit(2)
 
 
 def choose_device(name: str) -> str:
-    """`cpu` or `cuda`; `UserError` where CUDA is asked for and there is none."""
+    """`cpu` or `cuda`; `auto` is CUDA if there is a card. Raises `UserError` for `cuda` without a card."""
     import torch
 
     has_cuda = torch.cuda.is_available()
     if name == "cuda" and not has_cuda:
-        raise UserError("--device cuda: torch finds no CUDA card here; leave --device away to use the CPU")
+        raise UserError("`device` cuda: torch finds no CUDA card here; leave `device` away to use the CPU")
     return "cuda" if has_cuda and name != "cpu" else "cpu"

@@ -1,4 +1,4 @@
-"""`python -m gsdff.edit RUN --delete chair`: changes what answers to a text, and writes the scene that is left."""
+"""`gsdff edit RUN --delete chair`: edits what words select in a scene, and writes the edited scene."""
 
 import math
 import sys
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
-from gsdff.cli import choose_device, flags_of, run_door
+from gsdff.cli import choose_device, flags_of, read_options, run_door
 from gsdff.errors import UserError
+from gsdff.files import check_paths
+from gsdff.vocabulary import check_words
 
 if TYPE_CHECKING:
     from gsdff.cameras import Camera
@@ -23,15 +25,15 @@ Flag: TypeAlias = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendActi
 
 @dataclass(frozen=True)
 class EditArguments:
-    """Edits what answers to texts in a run, or in an exported PLY: a new PLY that can be asked and edited again.
+    """Edits what words select in a run, or in an exported PLY; writes a new PLY that can be queried and edited again.
 
     Edits of a file come first, then the options', in the order of the command line. TEXT may be A+B: either of them.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run's folder, or a PLY of `python -m gsdff.export` or of this, its .basis.safetensors beside it."""
+    """Folder of a run, or a PLY written by `gsdff export` or `gsdff edit` with its .basis.safetensors beside it."""
     edits: Path | None = None
-    """A list of edits, .toml or .yaml (`gsdff.editing.toml_file` describes it)."""
+    """File with a list of edits, .toml or .yaml (`gsdff.editing.toml_file` describes it)."""
     extract: Annotated[Flag, tyro.conf.arg(metavar="TEXT ...")] = ()
     """Take everything else out."""
     delete: Annotated[Flag, tyro.conf.arg(metavar="TEXT ...")] = ()
@@ -51,37 +53,37 @@ class EditArguments:
     stylize: Annotated[Flag, tyro.conf.arg(metavar="TEXT:PROMPT ...")] = ()
     """Colours that CLIP reads as the prompt, by the training views: "chair:a wooden chair"."""
     clip_model: str | None = None
-    """For --stylize, an open_clip model; by default a clip teacher's own, otherwise ViT-B-16-quickgelu."""
+    """For --stylize, an open_clip model; by default that of a clip teacher, otherwise ViT-B-16-quickgelu."""
     clip_pretrained: str | None = None
-    """Its weights: a file, or a tag that open_clip downloads (openai)."""
+    """Weights of --clip-model: a file, or a tag that open_clip downloads (openai)."""
     negative: tuple[str, ...] = ()
-    """What these texts are not, besides object, things, ..., or all other names of a teacher with a class list."""
+    """Words to compare with, besides object, things, ..., or all other names of a closed vocabulary."""
     threshold: float | None = None
-    """Select scores of at least this; by default one is suggested by the scores of all Gaussians, and said."""
+    """Least score to be selected; by default suggested by the scores of all Gaussians, and printed."""
     rim: bool = True
-    """Delete and extract with the rim: what has 4 of its 32 nearest selected and 1 % of the threshold, too."""
+    """Delete and extract with the rim: Gaussians with 4 of their 32 nearest selected and 1 % of the threshold, too."""
     keep_largest: int = 0
-    """Only so many connected parts of what is selected, those with the most opacity."""
+    """Keep this many connected parts of the selection, those with the most opacity; 0 keeps all."""
     grow: int = 0
-    """So many rounds that take neighbours of what is selected in, after --keep-largest."""
+    """Rounds of adding the neighbours of the selection to it, after --keep-largest."""
     background: str | None = None
-    """Colour behind the pictures of --views, by default the file's, then that of the run."""
+    """Colour behind the pictures of --views; by default that of --edits, otherwise the run's."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Say what every edit would take, and write nothing."""
+    """Print what every edit would select, and write nothing."""
     out: Path | None = None
-    """The PLY to write, and beside it the edits made, as .toml; by default RUN/edited.ply, or beside a PLY."""
+    """PLY to write, and the edits beside it as .toml; by default RUN/edited.ply, or <stem of a PLY>_edited.ply."""
     views: tuple[str, ...] = ()
-    """Photos, by name or by index in name order, to draw before | after into `<stem of --out>_<view>.png`."""
+    """Photos, by name or by index in name order, to render before | after into `<stem of --out>_<view>.png`."""
     all_held_out: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """All that training did not see, instead of --views."""
+    """Render all held-out photos instead of --views."""
     turntable: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Write `<stem of --out>_turntable.mp4`, before | after: a turn about the scene, or along the photos' path."""
+    """Write `<stem of --out>_turntable.mp4`, before | after: an orbit of the scene, or the path of the photos."""
     turntable_seconds: float = 8.0
-    """How long it is."""
+    """Length of the turntable."""
     data: Path | None = None
-    """The folder of photos, where it is not the run's; a PLY has none."""
+    """Folder of photos in place of the run's; needed for pictures of a PLY."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes CUDA where there is a card."""
+    """`auto` uses CUDA if there is a card."""
 
 
 FLAGS = flags_of(EditArguments) | {"negatives": "--negative", "view": "--views"}
@@ -89,8 +91,14 @@ FLAGS = flags_of(EditArguments) | {"negatives": "--negative", "view": "--views"}
 
 def main() -> None:
     """Edits as the command line says."""
-    arguments = tyro.cli(EditArguments, prog="gsdff edit")
+    arguments = read_options(EditArguments, "edit")
+    check_paths({"run": arguments.run, "edits": arguments.edits, "data": arguments.data})
     edits = collect_edits(arguments, sys.argv[1:])
+    words = {
+        f"edit {number} ({step})": (*step.selector.positives, *(step.selector.negatives or ()))
+        for number, step in enumerate(edits.steps, 1)
+    }
+    check_words(arguments.run, words, data=arguments.data)
     out = choose_out(arguments)
     record = choose_record(arguments, edits, out)
     stylizes = any(step.name == "stylize" for step in edits.steps)

@@ -1,5 +1,6 @@
 """The exception for mistakes that a user can mend, and what helps to mend them."""
 
+import shlex
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
@@ -29,3 +30,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 def _similarity(a: str, b: str) -> float:
     return SequenceMatcher(None, a, b).ratio()
+
+
+def command(door: str, *arguments: object) -> str:
+    """Command line of a door to paste into a shell: gsdff train --out 'my runs/demo'."""
+    return shlex.join(["gsdff", door, *map(str, arguments)])

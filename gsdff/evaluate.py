@@ -1,4 +1,4 @@
-"""`python -m gsdff.evaluate RUN`: scores of a run's held-out views, or by the protocol of a benchmark."""
+"""`gsdff evaluate RUN`: scores of a run's held-out views, or by the protocol of a benchmark."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,33 +6,35 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import choose_device, flags_of, run_door
+from gsdff.cli import choose_device, flags_of, read_options, run_door
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
+from gsdff.files import check_paths
+from gsdff.vocabulary import check_classes
 
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Scores a run's held-out views: PSNR, SSIM, LPIPS, and features where it has them; writes RUN/evaluation/."""
+    """Scores a run's held-out views: PSNR, SSIM, LPIPS, and its features if it has any; writes RUN/evaluation/."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run's folder, as `python -m gsdff.train` made it."""
+    """Folder of a run made by `gsdff train`, or a PLY."""
     labels: Path | None = None
-    """Folder of label images `<stem>.png` and classes.json to score features on; by default the data's `labels`.
-    With --benchmark, the benchmark's labels."""
+    """Folder of label images `<stem>.png` and classes.json to score features on; by default `labels` in the folder of
+    photos. With --benchmark, the benchmark's labels."""
     classes: tuple[str, ...] = ()
-    """Texts that compete for every pixel (`--classes dog cat background`); of labelled scenes, the classes to score."""
+    """Words that compete for every pixel (`--classes dog cat background`); of a labelled scene, those to score."""
     download: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Fetch AlexNet's weights for LPIPS (233 MB) where they are missing; without them it is left out."""
+    """Fetch AlexNet's weights for LPIPS (233 MB) if they are missing; without them there is no LPIPS."""
     benchmark: OvsBenchmark | None = None
-    """Score answers to texts on --labels instead, as published: lerf-ovs (frame_00041.json, ...), 3d-ovs
+    """Score segmentation by words on --labels instead, as published: lerf-ovs (frame_00041.json, ...), 3d-ovs
     (classes.txt, 00/<class>.png, ...); writes RUN/evaluation/<benchmark>.json."""
     data: Path | None = None
-    """The folder of photos, if it is not the run's; a PLY has none of its own."""
+    """Folder of photos in place of the run's; needed for a PLY."""
     ovs: OvsOptions = field(default_factory=OvsOptions)
-    """With --benchmark."""
+    """Settings of --benchmark."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes CUDA if there is a card."""
+    """`auto` uses CUDA if there is a card."""
 
 
 FLAGS = flags_of(EvaluateArguments)
@@ -40,7 +42,9 @@ FLAGS = flags_of(EvaluateArguments)
 
 def main() -> None:
     """Evaluates the run named on the command line."""
-    arguments = tyro.cli(EvaluateArguments, prog="gsdff evaluate")
+    arguments = read_options(EvaluateArguments, "evaluate")
+    check_paths({"run": arguments.run, "labels": arguments.labels, "data": arguments.data})
+    check_classes(arguments.run, arguments.classes, labels=arguments.labels)
     check_options(arguments)
 
     from gsdff.field.field import load

@@ -1,4 +1,4 @@
-"""`python -m gsdff.export RUN`: a run's scene, or any 3DGS PLY, as a file other programs open."""
+"""`gsdff export RUN`: a run's scene, or any 3DGS PLY, as a file that other programs open."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,25 +6,26 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import flags_of, run_door
+from gsdff.cli import flags_of, read_options, run_door
 from gsdff.errors import UserError
+from gsdff.files import check_paths
 
 ENDINGS = {"ply": ".ply", "splat": ".splat", "compressed": ".compressed.ply"}
 
 
 @dataclass(frozen=True)
 class ExportArguments:
-    """Writes a run's Gaussians in the world frame of the photos' poses, or those of a PLY in another format."""
+    """Writes the Gaussians of a run, in the world frame of the photos' poses, or those of a PLY in another format."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run's folder, as `python -m gsdff.train` made it, or a 3DGS PLY from anywhere."""
+    """Folder of a run, made by `gsdff train`, or a 3DGS PLY from anywhere."""
     format: Literal["ply", "splat", "compressed"] = "ply"
-    """`ply`: 3DGS's, exact; `splat`: 32 bytes a Gaussian, one colour from all sides; `compressed`: SuperSplat's PLY."""
+    """`ply`: 3DGS's, exact; `splat`: 32 bytes a Gaussian, one colour for all directions; `compressed`: SuperSplat's."""
     out: Path | None = None
-    """The file to write; by default RUN/scene.ply, .splat or .compressed.ply, beside a PLY under its own name."""
+    """File to write; by default RUN/scene.ply, .splat or .compressed.ply, for a PLY beside it under its own name."""
     features: Literal["latent", "decoded", "none"] = "latent"
-    """`latent` adds K `semantic_*` properties to a `ply`, and a file beside it with their basis and what text queries
-    need; `decoded` writes all T channels as Feature 3DGS does; `none` suits strict viewers."""
+    """`latent` adds K `semantic_*` properties to a `ply`, and a file beside it with their basis and the data of text
+    queries; `decoded` writes all T channels as Feature 3DGS does; `none` suits strict viewers."""
 
 
 FLAGS = flags_of(ExportArguments) | {"path": "--out"}
@@ -32,7 +33,9 @@ FLAGS = flags_of(ExportArguments) | {"path": "--out"}
 
 def main() -> None:
     """Exports the run named on the command line."""
-    path = export_run(tyro.cli(ExportArguments, prog="gsdff export"))
+    arguments = read_options(ExportArguments, "export")
+    check_paths({"run": arguments.run})
+    path = export_run(arguments)
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
 
 

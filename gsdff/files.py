@@ -5,8 +5,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gsdff.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,6 +55,35 @@ def hash_file(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def check_paths(paths: Mapping[str, Path | None]) -> None:
+    """Raises `UserError` if nothing is at one of the paths, with the most similar name beside it.
+
+    The keys are the names of the parameters, which the message starts with.
+    """
+    for parameter, path in paths.items():
+        if path is not None and not path.exists():
+            similar = _similar_path(path)
+            hint = f"; did you mean {similar}?" if similar is not None else ""
+            raise UserError(f"`{parameter}` {path}: no such file or folder{hint}")
+
+
+def _similar_path(path: Path) -> Path | None:
+    """The path with its first missing part replaced by the most similar name there is; None if none is similar."""
+    missing = path
+    while not missing.parent.exists():
+        missing = missing.parent
+    try:
+        names = [other.name for other in missing.parent.iterdir()]
+    except OSError:  # a file, or a folder that may not be listed
+        return None
+    found = get_close_matches(missing.name, names, n=1)
+    if not found:
+        return None
+    similar = missing.with_name(found[0])
+    whole = similar / path.relative_to(missing)
+    return whole if whole.exists() else similar
 
 
 def _sync(path: Path) -> None:

@@ -4,6 +4,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from tqdm import tqdm
+
+QUERIES_AT_A_TIME = 1 << 16
+"""Points between two moves of the progress bar."""
 
 
 def nearest_neighbours(
@@ -28,7 +32,13 @@ def nearest_neighbours(
     queries = np.arange(num) if of is None else of.cpu().numpy().nonzero()[0]
     num_others = min(count, max(num - 1, 0))
     ranks = list(range(1, num_others + 2))  # given a list, scipy returns a table even for one column
-    distances, ids = cKDTree(places).query(places[queries], k=ranks, workers=-1)
+    tree, found = cKDTree(places), []
+    with tqdm(total=len(queries), desc="neighbours", unit="point", leave=False, delay=1) as bar:
+        for start in range(0, max(len(queries), 1), QUERIES_AT_A_TIME):
+            some = queries[start : start + QUERIES_AT_A_TIME]
+            found.append(tree.query(places[some], k=ranks, workers=-1))
+            bar.update(len(some))
+    distances, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
     is_self = ids == queries[:, None]
     # among many points at one place a point may not find itself; all it found are equally near then
     is_self[~is_self.any(axis=1), -1] = True

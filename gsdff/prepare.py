@@ -1,59 +1,56 @@
-"""`python -m gsdff.prepare --images DIR`: photos become a scene with poses, ready for `python -m gsdff.train`."""
+"""`gsdff prepare --images DIR`: finds the poses of photos, as a scene that `gsdff train` reads."""
 
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
-from gsdff.cli import run_door
-from gsdff.errors import UserError
+from gsdff.cli import flags_of, read_options, run_door
+from gsdff.errors import UserError, command
+from gsdff.files import check_paths
 
 SHOWN_NAMES = 10
 
 
 @dataclass(frozen=True)
-class PrepareConfig:
+class PrepareArguments:
     """Finds the poses of a folder of photos (structure from motion, on the CPU) and writes a COLMAP folder."""
 
     images: Path
-    """The folder of photos, of one still scene."""
+    """Folder of photos of one still scene."""
     out: Path | None = None
-    """The scene's folder, which gets `sparse/0` and `images`; beside the photos where not given."""
+    """Folder of the scene, which gets `sparse/0` and `images`; by default beside the photos."""
     matcher: Literal["exhaustive", "sequential"] = "exhaustive"
-    """`exhaustive` compares every pair; `sequential` only neighbours in name order, for frames of a video."""
+    """`exhaustive` matches every pair; `sequential` only neighbours in name order, for frames of a video."""
     max_size: int = 1600
-    """Features are found at no more than this many pixels a side."""
+    """Longest side, in pixels, of the photos in which features are detected."""
     camera_model: Literal[
         "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV",
         "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE", "THIN_PRISM_FISHEYE",
     ] = "OPENCV"  # fmt: skip
-    """COLMAP's name of the lens model that all photos of one size share."""
+    """COLMAP's name of the camera model that all photos of one size share."""
 
 
 def main() -> None:
-    """Prepares the photos named on the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = tyro.cli(PrepareConfig, prog="python -m gsdff.prepare", description=PrepareConfig.__doc__)
-    prepare(config)
+    """Prepares the photos that the command line names."""
+    prepare(read_options(PrepareArguments, "prepare"))
 
 
-def prepare(config: PrepareConfig) -> Path:
-    """Writes `sparse/0` and links `images`, says what was found, and gives the scene's folder."""
+def prepare(config: PrepareArguments) -> Path:
+    """Writes `sparse/0` and links `images`, prints what was found, and returns the folder of the scene."""
+    check_paths({"images": config.images})
     if not config.images.is_dir():
-        raise UserError(f"{config.images}: no such folder; --images takes the folder of the photos")
+        raise UserError(f"`images` {config.images}: expected the folder of the photos")
     if config.max_size < 1:
-        raise UserError(f"--max-size must be 1 or more, got {config.max_size}")
+        raise UserError(f"`max_size`: expected at least 1, got {config.max_size}")
     images = Path(os.path.abspath(config.images))
     default = images.parent if images.name == "images" else images.with_name(f"{images.name}_scene")
     out = Path(os.path.abspath(config.out or default))
     model, link = out / "sparse" / "0", out / "images"
     if model.exists():
-        raise UserError(f"{model}: there is a model already; remove it, or choose another folder with --out")
+        raise UserError(f"{model}: there is a model already; remove it, or choose another folder with `out`")
     if link.exists() and not link.samefile(images):
-        raise UserError(f"{link}: holds other photos than {images}; choose another folder with --out")
+        raise UserError(f"{link}: holds other photos than {images}; choose another folder with `out`")
 
     from gsdff.data.sfm import reconstruct
 
@@ -64,12 +61,12 @@ def prepare(config: PrepareConfig) -> Path:
         link.symlink_to(images, target_is_directory=True)
     report(found.photos, found.registered)
     print(f"{found.num_points} points, mean reprojection error {found.reprojection_error:.3f} px")
-    print(f"{out}: ready for `python -m gsdff.train --data {out}`")
+    print(f"{out}: ready for `{command('train', '--data', out)}`")
     return out
 
 
 def report(photos: list[str], registered: list[str]) -> None:
-    """Says how many photos have poses, and names the first of those that have none."""
+    """Prints how many photos have poses, and the names of the first that have none."""
     print(f"{len(registered)} of {len(photos)} photos have poses")
     if missing := sorted(set(photos) - set(registered)):
         more = f" and {len(missing) - SHOWN_NAMES} more" if len(missing) > SHOWN_NAMES else ""
@@ -77,4 +74,4 @@ def report(photos: list[str], registered: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_door(main, flags_of(PrepareArguments))

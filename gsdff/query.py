@@ -1,4 +1,4 @@
-"""`python -m gsdff.query RUN --text mug`: asks a field, and shows what answers."""
+"""`gsdff query RUN --text mug`: scores a scene for words or examples, and writes pictures and selections."""
 
 import logging
 from dataclasses import dataclass
@@ -7,61 +7,63 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import choose_device, flags_of, run_door
+from gsdff.cli import choose_device, flags_of, read_options, run_door
 from gsdff.errors import UserError
 from gsdff.field.query import Box, OneGaussian, PictureFile, Pixel, Query, Space
+from gsdff.files import check_paths
+from gsdff.vocabulary import check_words
 
 log = logging.getLogger("gsdff")
 
 
 @dataclass(frozen=True)
 class QueryArguments:
-    """Asks the features of a run, or of an exported PLY, for words or for what is seen somewhere.
+    """Queries the features of a run, or of an exported PLY, by words or by an example.
 
-    Says how many Gaussians are selected and, given a view, how many of its pixels; writes pictures and the selection.
+    Prints how many Gaussians are selected and, given a view, how many of its pixels; writes pictures and the selection.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run's folder, or a PLY written by `python -m gsdff.export` with its .basis.safetensors beside it."""
+    """Folder of a run, or a PLY written by `gsdff export` with its .basis.safetensors beside it."""
     text: tuple[str, ...] = ()
-    """What to look for; several words are alternatives (`--text mug "red plate"`)."""
+    """Words to look for; several are alternatives (`--text mug "red plate"`)."""
     negative: tuple[str, ...] = ()
-    """What it is not, besides object, things, stuff, texture, or all other names of a teacher with a class list."""
+    """Words to compare with, besides object, things, stuff and texture, or all other names of a closed vocabulary."""
     only_negatives: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Nothing besides."""
+    """Compare with --negative alone."""
     classes: tuple[str, ...] = ()
-    """Every pixel and Gaussian becomes the best of these; with --text, those of them are selected."""
+    """Classes that compete for every pixel and Gaussian; with --text, those of them are selected."""
     pixel: Annotated[tuple[str, int, int] | None, tyro.conf.arg(metavar="VIEW X Y")] = None
-    """What this photo shows at column X, row Y (from 0, top left)."""
+    """Query by the pixel of a photo at column X, row Y (from 0 at the top left)."""
     box: Annotated[tuple[str, int, int, int, int] | None, tyro.conf.arg(metavar="VIEW X0 Y0 X1 Y1")] = None
-    """What this photo shows there on average, without column X1 and row Y1."""
+    """Query by the mean over a box in a photo, which excludes column X1 and row Y1."""
     gaussian: int | None = None
-    """What the Gaussian of this index is."""
+    """Query by the Gaussian of this index."""
     image: Path | None = None
-    """What this picture shows on average (teachers lseg, clip and dino)."""
+    """Query by the mean over a picture from anywhere (teachers lseg, clip and dino)."""
     prompt: tuple[str, ...] = ()
-    """Sentences to put words in, averaged: "a photo of a {}"; by default the teacher's own way."""
+    """Sentences around a word, such as "a photo of a {}", whose vectors are averaged; by default the teacher's own."""
     method: Literal["relevancy", "lerf", "cosine", "argmax"] | None = None
-    """relevancy: share of a softmax with the negatives; lerf: against the nearest of them; cosine: without any;
-    argmax: the best class. By default relevancy for words, cosine for examples, argmax for classes."""
+    """relevancy: softmax over words and negatives; lerf: softmax against the nearest negative; cosine: no negatives;
+    argmax: best class. By default relevancy for words, cosine for examples, argmax for classes."""
     temperature: float = 0.1
-    """Of relevancy and lerf; less is more decided."""
+    """Temperature of the softmax of relevancy and lerf; lower is sharper."""
     threshold: float | None = None
-    """Select scores of at least this; by default one is suggested by the scores of all Gaussians (Otsu's method, of
-    examples what is clearly nearer than the rest)."""
+    """Least score to be selected; by default suggested by the scores of all Gaussians (Otsu's method; for examples, a
+    score clearly above the rest)."""
     space: Space = "2d"
-    """Scores that pictures show: 2d scores the rendered features of every pixel, 3d renders the scores of Gaussians."""
+    """Scores in pictures: 2d renders features and scores every pixel, 3d scores Gaussians and renders the scores."""
     view: str | None = None
-    """A photo's name, or its index in name order; by default that of --pixel or --box, or the first held-out one."""
+    """Photo to show, by name or by index in name order; by default that of --pixel or --box, or the first held out."""
     data: Path | None = None
-    """The folder of photos, where it is not the run's; a PLY has none of its own."""
+    """Folder of photos in place of the run's; needed for pictures of a PLY."""
     out: Path | None = None
-    """A PNG of the view's scores with a colour bar, or of its classes with a legend; for `heat.png` also
-    `heat_mask.png`, white where selected, and `heat_overlay.png`, the photo, dark where not."""
+    """PNG to write: the view's scores with a colour bar, or its classes with a legend. Beside `heat.png` are written
+    `heat_mask.png`, white if selected, and `heat_overlay.png`, the photo, dark if not selected."""
     selection: Path | None = None
-    """Write the Gaussians selected to this .safetensors file."""
+    """File to write the selected Gaussians to (.safetensors)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes CUDA where there is a card."""
+    """`auto` uses CUDA if there is a card."""
 
 
 FLAGS = flags_of(QueryArguments) | {"positives": "--text", "negatives": "--negative", "prompts": "--prompt"}
@@ -69,7 +71,10 @@ FLAGS = flags_of(QueryArguments) | {"positives": "--text", "negatives": "--negat
 
 def main() -> None:
     """Searches as the command line says."""
-    arguments = tyro.cli(QueryArguments, prog="gsdff query")
+    arguments = read_options(QueryArguments, "query")
+    check_paths({"run": arguments.run, "data": arguments.data, "image": arguments.image})
+    words = {"`text`": arguments.text, "`negative`": arguments.negative, "`classes`": arguments.classes}
+    check_words(arguments.run, words, data=arguments.data)
     query = read_query(arguments)
     check_files(arguments)
 

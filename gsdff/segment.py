@@ -1,4 +1,4 @@
-"""`python -m gsdff.segment RUN --classes road tree car`: takes a scene apart by classes, into files others read."""
+"""`gsdff segment RUN --classes road tree car`: segments photos and Gaussians by classes, for other programs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,42 +6,44 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import choose_device, flags_of, run_door
+from gsdff.cli import choose_device, flags_of, read_options, run_door
 from gsdff.errors import UserError
 from gsdff.field.query import Query, Space
+from gsdff.files import check_paths
+from gsdff.vocabulary import check_words
 
 
 @dataclass(frozen=True)
 class SegmentArguments:
-    """Gives every pixel and every Gaussian of a run, or of an exported PLY, the best of some classes.
+    """Labels every pixel and every Gaussian of a run, or of an exported PLY, with the best of some classes.
 
     Writes a folder: labels/ (label maps and classes.json, for `evaluate --labels` and the labels teacher), scene.ply
     and points.ply with a `label` property, coco.json, and pictures in preview/.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run's folder, or a PLY written by `python -m gsdff.export` with its .basis.safetensors beside it."""
+    """Folder of a run, or a PLY written by `gsdff export` with its .basis.safetensors beside it."""
     classes: tuple[str, ...] = ()
-    """What to tell apart, two texts or more; everything becomes the best of them, so name what surrounds things, too.
-    Labels are their indices, from 0, and 255 where there is nothing."""
+    """Two classes or more, by words; everything gets the best of them, so name the surroundings too. Labels are their
+    indices from 0, and 255 for nothing."""
     out: Path | None = None
-    """The folder to write; by default RUN/segmentation, or <stem of a PLY>_segmentation beside it."""
+    """Folder to write; by default RUN/segmentation, or <stem of a PLY>_segmentation beside it."""
     views: tuple[str, ...] = ()
-    """Photos, by name or by index in name order; by default all."""
+    """Photos to label, by name or by index in name order; by default all."""
     all_held_out: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """All that training did not see, instead of --views."""
+    """Label all held-out photos instead of --views."""
     prompt: tuple[str, ...] = ()
-    """Sentences to put words in, averaged: "a photo of a {}"; by default the teacher's own way."""
+    """Sentences around a word, such as "a photo of a {}", whose vectors are averaged; by default the teacher's own."""
     space: Space = "2d"
-    """Scores that label maps show: 2d scores the rendered features of every pixel, 3d renders those of Gaussians."""
+    """Label maps: 2d renders features and labels every pixel, 3d labels Gaussians and renders the labels."""
     min_area: int = 50
-    """Pixels that a connected part needs to be in coco.json; the label maps keep all."""
+    """Least number of pixels of a connected part in coco.json; label maps keep all parts."""
     min_opacity: float = 0.5
-    """Opacity that a Gaussian needs to be in points.ply, from 0 to 1."""
+    """Least opacity of a Gaussian in points.ply, from 0 to 1."""
     data: Path | None = None
-    """The folder of photos, where it is not the run's; a PLY has none of its own."""
+    """Folder of photos in place of the run's; needed for a PLY."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes CUDA where there is a card."""
+    """`auto` uses CUDA if there is a card."""
 
 
 FLAGS = flags_of(SegmentArguments) | {"folder": "--out", "prompts": "--prompt", "view": "--views"}
@@ -49,7 +51,9 @@ FLAGS = flags_of(SegmentArguments) | {"folder": "--out", "prompts": "--prompt", 
 
 def main() -> None:
     """Segments as the command line says."""
-    arguments = tyro.cli(SegmentArguments, prog="gsdff segment")
+    arguments = read_options(SegmentArguments, "segment")
+    check_paths({"run": arguments.run, "data": arguments.data})
+    check_words(arguments.run, {"`classes`": arguments.classes}, data=arguments.data)
     check_options(arguments)
 
     from gsdff.field.field import load

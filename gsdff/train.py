@@ -1,9 +1,10 @@
-"""`python -m gsdff.train --data PATH`: posed photos become a scene of Gaussians with a teacher's features."""
+"""`gsdff train --data PATH`: trains 3D Gaussians on photos with poses, and distils a teacher's features into them."""
 
 import logging
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from gsdff.cli import choose_device, flags_of, run_door
+from gsdff.cli import HELP_OPTIONS, asks_for_help, choose_device, flags_of, read_options, run_door
 from gsdff.config.checks import OptionError
 from gsdff.config.file import absolute, find_preset, flatten, locate, read_config, to_table, write_config
 from gsdff.config.options import DEMO, TrainConfig
-from gsdff.errors import UserError
+from gsdff.doors import DOORS
+from gsdff.errors import UserError, command
+from gsdff.files import check_paths
+from gsdff.help import print_help
+from gsdff.vocabulary import RUN_CONFIG
 
 if TYPE_CHECKING:
     from gsdff.io.runs import RunFolder
@@ -26,30 +31,29 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gsdff")
 
-PROG = "python -m gsdff.train"
 FREE_KEYS = {"device", "log_every", "picture_every", "checkpoint_every"}
 """Options that a resumed run may change."""
 
 
 @dataclass(frozen=True)
 class TrainArguments:
-    """Trains a scene of 3D Gaussians on posed photos, and features with it where --teacher is given."""
+    """Trains a scene of 3D Gaussians on photos with poses, and features if there is a teacher."""
 
     config: tuple[str, ...] = ()
-    """TOML files or names of presets, later ones over earlier ones, all over the preset for the device."""
+    """TOML files or names of presets; later ones override earlier ones, and all override the preset of the device."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Continue the run in --out from its newest checkpoint, with that run's options."""
+    """Continue the run in --out from its newest checkpoint, with its own options."""
     viewer: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Show the scene in the browser as it trains, and when it is finished, until Ctrl-C."""
+    """Show the scene in the browser during training and after it, until Ctrl-C."""
     viewer_port: int = 8080
-    """The next free one is taken where this is not."""
+    """Port of the viewer; the next free one if it is taken."""
     viewer_host: str = "127.0.0.1"
-    """Who may open the page: 127.0.0.1 this machine alone, 0.0.0.0 everyone who can reach it, without a password."""
+    """Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for all who can reach it, without a password."""
     options: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
 
 
 def main() -> None:
-    """Trains as the command line says."""
+    """Trains the scene that the command line names."""
     arguments = read_arguments(sys.argv[1:])
     config = arguments.options
     config.check()
@@ -62,7 +66,7 @@ def main() -> None:
 
     folder = RunFolder(run_folder(config))
     config = replace(config, out=None)  # a run does not depend on where it is kept
-    check_folder(folder, arguments.resume)
+    check_folder(folder.path, arguments.resume)
     checkpoints = list_checkpoints(folder.checkpoints)
     state = load_checkpoint(checkpoints[-1]) if checkpoints else None
     if state is not None:
@@ -78,7 +82,7 @@ def main() -> None:
         error.filename = error.filename or str(folder.path)  # a write that fails does not know its file's name
         raise
     except KeyboardInterrupt:
-        log.info("stopped; continue with: python -m gsdff.train --out %s --resume", folder.path)
+        log.info("stopped; continue with: %s", command("train", "--out", folder.path, "--resume"))
         raise
 
 
@@ -89,8 +93,8 @@ def run(
     state: dict[str, Any] | None,
     address: "Address | None" = None,
 ) -> None:
-    """Trains from the start or from a checkpoint's state, writes scene.ply and says how it went; shows it at an
-    address, where there is one."""
+    """Trains from the start or from a checkpoint's state, writes scene.ply and prints the result; shows the scene at
+    `address`, if there is one."""
     import torch
 
     from gsdff.training.report import Report
@@ -119,7 +123,7 @@ def run(
 
 
 def finish(trainer: "Trainer", scene: "Scene", folder: "RunFolder") -> None:
-    """Writes scene.ply and says how it went."""
+    """Writes scene.ply and prints the result."""
     import torch
 
     from gsdff.io.ply import write_ply
@@ -132,12 +136,13 @@ def finish(trainer: "Trainer", scene: "Scene", folder: "RunFolder") -> None:
     print(f"{folder.ply}: {len(gaussians):,} Gaussians after {trainer.step:,} steps in {last['seconds']:.0f} s")
     print(f"held-out views: PSNR {last['heldout_psnr']:.2f} dB, pictures in {folder.pictures}")
     if gaussians.features is None:
-        print(f"no features yet: python -m gsdff.train --stage1-from {folder.path} --teacher clip (or lseg, dino, ...)")
-    print(f"next: python -m gsdff.evaluate {folder.path}")
+        next_stage = command("train", "--stage1-from", folder.path, "--teacher", "clip")
+        print(f"no features yet: {next_stage} (or lseg, dino, ...)")
+    print(f"next: {command('evaluate', folder.path)}")
 
 
 def find_page(arguments: TrainArguments) -> "Address | None":
-    """Where the page is to be; None where none is wanted."""
+    """Address of the viewer's page; None without --viewer."""
     if not arguments.viewer:
         return None
     if not 1 <= arguments.viewer_port <= 65535:
@@ -151,19 +156,24 @@ def find_page(arguments: TrainArguments) -> "Address | None":
 
 
 def open_page(address: "Address", trainer: "Trainer", folder: "RunFolder") -> "Live":
-    """The page of a run, which whoever trains without one does not load."""
+    """The viewer of a run that trains, loaded only if there is to be one."""
     from gsdff.viewer.live import Live
 
     return Live(address, trainer, folder)
 
 
 def read_arguments(argv: list[str]) -> TrainArguments:
-    """The command line over a TOML file over the defaults; paths are absolute, so that they hold from anywhere."""
+    """Options of the command line over those of TOML files over the defaults; paths are made absolute.
+
+    Mistakes in the command line are found first, as the preset depends on the device, and finding a card loads torch.
+    """
+    if asks_for_help(argv):
+        show_help(argv)
+        sys.exit(0)
     try:
-        # first only what decides which file lies below; the second reading sees everything else
-        first, _ = tyro.cli(TrainArguments, args=argv, prog=PROG, add_help=False, return_unknown_args=True)
-        below = options_below(first)
-        arguments = tyro.cli(TrainArguments, args=argv, prog=PROG, default=TrainArguments(options=below))
+        first = read_options(TrainArguments, "train", argv)
+        check_places(read_over(argv, read_files(TrainConfig(), first.config)) if first.config else first)
+        arguments = read_over(argv, read_files(options_below_files(first), first.config))
     except OptionError as error:
         raise locate(error) from error
     options = replace(absolute(arguments.options), out=arguments.options.out)
@@ -176,16 +186,55 @@ def read_arguments(argv: list[str]) -> TrainArguments:
     return replace(arguments, options=replace(options, teacher=teacher, masks=masks))
 
 
-def options_below(first: TrainArguments) -> TrainConfig:
-    """What the command line is laid over: the files of `--config` over what is below them."""
-    config = options_below_files(first)
-    for name in first.config:
-        config = read_config(find_preset(name), config)
-    return config
+def read_over(argv: list[str], below: TrainConfig) -> TrainArguments:
+    """Options of the command line over others."""
+    return read_options(TrainArguments, "train", argv, defaults=TrainArguments(options=below))
+
+
+def read_files(below: TrainConfig, names: Sequence[str]) -> TrainConfig:
+    """Options of TOML files or presets, later ones over earlier ones, over others."""
+    for name in names:
+        below = read_config(find_preset(name), below)
+    return below
+
+
+def show_help(argv: list[str]) -> None:
+    """Prints the help; defaults are those of the device's preset, with the files of --config over it."""
+    words = [word for word in argv if word not in HELP_OPTIONS]
+    first, _ = tyro.cli(TrainArguments, args=words, add_help=False, return_unknown_args=True)
+    presets = {name: read_files(read_config(find_preset(name)), first.config) for name in ("cpu", "cuda")}
+    cpu, cuda = (dict(flatten(to_table(presets[name]))) for name in ("cpu", "cuda"))
+    differing = {
+        name: f"(default: {cpu[name]} on the CPU, {cuda[name]} with CUDA)" for name in cpu if cpu[name] != cuda[name]
+    }
+    device = "cuda" if first.options.device == "cuda" else "cpu"
+    defaults = TrainArguments(options=presets[device])
+    is_full = "--help-all" in argv
+    print_help(TrainArguments, DOORS["train"], is_full=is_full, defaults=defaults, hints=differing)
+    if is_full:
+        print(f"\nDefaults are those of the preset {device}; with --device cpu or cuda, of that preset.")
+
+
+def check_places(given: TrainArguments) -> None:
+    """Raises `UserError` for paths that do not exist, and if there is no run to resume."""
+    options = given.options
+    paths = {
+        "stage1_from": options.stage1_from,
+        "teacher.maps": options.teacher.maps,
+        "teacher.checkpoint": options.teacher.checkpoint,
+        "teacher.labels": options.teacher.labels,
+        "masks.folder": options.masks.folder,
+        "masks.checkpoint": options.masks.checkpoint,
+    }
+    if given.resume:
+        check_folder(run_folder(options), resume=True)
+    else:
+        check_paths({"data": None if options.data == DEMO else options.data})
+    check_paths(paths)
 
 
 def options_below_files(first: TrainArguments) -> TrainConfig:
-    """The options of the run that is resumed or started from, or the preset for the device."""
+    """Options of the run that is resumed or started from, or the preset of the device."""
     from gsdff.io.runs import RunFolder, data_folder
 
     resumed, source = RunFolder(run_folder(first.options)), first.options.stage1_from
@@ -197,7 +246,7 @@ def options_below_files(first: TrainArguments) -> TrainConfig:
         teacher = TrainConfig().teacher if config.teacher.name == "none" else config.teacher
         return replace(config, data=data_folder(config, begun), teacher=teacher)
     if source is not None and not source.is_file():
-        raise UserError(f"--stage1-from {source}: expected a run's folder or a 3DGS PLY, there is none")
+        raise UserError(f"`stage1_from` {source}: expected a run's folder or a 3DGS PLY")
     device = choose_device(first.options.device)
     preset = find_preset(device)
     log.info("device %s: taking the preset %s (--config lays others over it)", device, preset.name)
@@ -205,7 +254,7 @@ def options_below_files(first: TrainArguments) -> TrainConfig:
 
 
 def choose_teacher(config: TrainConfig) -> str:
-    """The teacher's name, and what `auto` stands for: whatever is at hand."""
+    """Name of the teacher; `auto` becomes the one whose maps or weights there are."""
     from gsdff.weights import is_fetched
 
     teacher = config.teacher
@@ -225,7 +274,7 @@ def choose_teacher(config: TrainConfig) -> str:
 
 
 def choose_masks(config: TrainConfig) -> str:
-    """The segmenter's name, and what `auto` stands for where masks are needed."""
+    """Name of the segmenter; `auto` becomes the one that there is, if masks are needed."""
     from gsdff.masks import choose_segmenter
     from gsdff.training.smoothing_losses import needs_segments
 
@@ -233,7 +282,7 @@ def choose_masks(config: TrainConfig) -> str:
 
 
 def run_folder(config: TrainConfig) -> Path:
-    """`--out`, or `runs/` and the name of the data's folder (of its parent for a file), or of the splat begun with."""
+    """Folder of the run: `--out`, or in `runs/` the name of the data's folder, or of the scene that it starts from."""
     if config.out is not None:
         return config.out
     if config.stage1_from is not None:
@@ -242,17 +291,18 @@ def run_folder(config: TrainConfig) -> Path:
     return Path("runs") / (place.parent if place.is_file() else place).name
 
 
-def check_folder(folder: "RunFolder", resume: bool) -> None:
-    """Raises `UserError` where a run would overwrite another, or where there is none to resume."""
-    holds_run = folder.config.is_file()
+def check_folder(folder: Path, resume: bool) -> None:
+    """Raises `UserError` if a run would overwrite another, or if there is none to resume."""
+    holds_run = (folder / RUN_CONFIG).is_file()
     if holds_run and not resume:
-        raise UserError(f"{folder.path}: holds a run already; continue it with --resume, or choose another --out")
+        raise UserError(f"{folder}: holds a run already; continue it with --resume, or choose another --out")
     if resume and not holds_run:
-        raise UserError(f"{folder.path}: no run to resume here (no config.toml); name its folder with --out")
+        check_paths({"out": folder})
+        raise UserError(f"{folder}: no run to resume here (no {RUN_CONFIG}); name its folder with --out")
 
 
 def check_same_config(config: TrainConfig, saved: dict[str, Any], folder: "RunFolder") -> None:
-    """Raises `UserError` naming the options in which a resumed run differs from how it was started."""
+    """Raises `UserError` that names the options in which a resumed run differs from its start."""
     now, before = (dict(flatten(table)) for table in (to_table(config), saved))
     changed = [key for key in sorted(now.keys() | before.keys()) if now.get(key) != before.get(key)]
     changed = [f"{key} was {before.get(key)}, now {now.get(key)}" for key in changed if key not in FREE_KEYS]
@@ -264,14 +314,13 @@ def check_same_config(config: TrainConfig, saved: dict[str, Any], folder: "RunFo
 
 
 def make_demo_scene(config: TrainConfig, folder: "RunFolder") -> None:
-    """Writes the built-in scene into the run's folder, where it is asked for and not there yet."""
+    """Copies the built-in scene into the run's folder, if it is to be trained and is not there yet."""
     if config.data == DEMO and not folder.demo_data.exists():
-        from gsdff.data.demo import write_demo_scene
+        from gsdff.data.demo import copy_demo_scene
 
-        log.info("making the built-in scene in %s", folder.demo_data)
         partial = folder.demo_data.with_name("data.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        write_demo_scene(partial)
+        copy_demo_scene(partial)
         os.replace(partial, folder.demo_data)
 
 

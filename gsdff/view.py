@@ -1,4 +1,4 @@
-"""`python -m gsdff.view RUN`: a scene in the browser, to look at, ask and edit."""
+"""`gsdff view RUN`: a scene in the browser, to look at, query and edit."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,24 +6,25 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import choose_device, flags_of, run_door
+from gsdff.cli import choose_device, flags_of, read_options, run_door
 from gsdff.errors import UserError
+from gsdff.files import check_paths
 
 
 @dataclass(frozen=True)
 class ViewArguments:
-    """Shows a run, or any 3DGS PLY, in the browser: colours, depth, features, answers to texts; selects and edits."""
+    """Shows a run, or any 3DGS PLY, in the browser: colours, depth, features, queries; selects and edits."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run's folder, or a PLY, with its .basis.safetensors beside it where it is to be asked."""
+    """Folder of a run, or a PLY, which needs its .basis.safetensors beside it for queries."""
     data: Path | None = None
-    """The folder of photos, where it is not the run's; a PLY has none of its own."""
+    """Folder of photos in place of the run's, or for a PLY."""
     host: str = "127.0.0.1"
-    """Who may open the page: 127.0.0.1 this machine alone, 0.0.0.0 everyone who can reach it, without a password."""
+    """Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for all who can reach it, without a password."""
     port: int = 8080
-    """The next free one is taken where this is not."""
+    """Port of the page; the next free one if it is taken."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes CUDA where there is a card."""
+    """`auto` uses CUDA if there is a card."""
 
 
 FLAGS = flags_of(ViewArguments)
@@ -31,7 +32,8 @@ FLAGS = flags_of(ViewArguments)
 
 def main() -> None:
     """Serves the scene until Ctrl-C."""
-    arguments = tyro.cli(ViewArguments, prog="gsdff view")
+    arguments = read_options(ViewArguments, "view")
+    check_paths({"run": arguments.run, "data": arguments.data})
     if not 1 <= arguments.port <= 65535:
         raise UserError(f"--port: expected 1 to 65535, got {arguments.port}")
 

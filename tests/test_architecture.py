@@ -30,7 +30,7 @@ RANKS = (
 )
 """Packages from the bottom up. Those of one rank do not import one another; a file that lies directly in `gsdff` is of
 `nouns` unless it is a door."""
-DOORS = {"view", "train", "evaluate", "export", "prepare", "query", "edit", "segment", "cli"}
+DOORS = {"__main__", "view", "train", "evaluate", "export", "prepare", "query", "edit", "segment", "cli"}
 HEAVY = {
     "gsplat", "gsplat.exporter", "gsplat.strategy", "imageio_ffmpeg", "kornia", "lpips", "numba", "numba.core",
     "numba.extending", "numba.types", "open_clip", "plyfile", "pycolmap", "scipy", "scipy.ndimage", "segment_anything",
@@ -425,7 +425,7 @@ def test_every_door_of_the_list_can_be_run():
 HELP = """
 import json, runpy, sys
 door, heavy = sys.argv[1], json.loads(sys.argv[2])
-sys.argv = [door, "--help"]
+sys.argv, status = [door, "--help"], 0
 try:
     runpy.run_module(door, run_name="__main__")
 except SystemExit as stop:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from gsdff.data.capture import Capture, Lens, Shot, pick_file, report_missing
 from gsdff.errors import UserError
@@ -179,7 +180,7 @@ def poses_bin(path: Path) -> list[Pose]:
 def points_bin(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Reads positions [P, 3] float64 and colours [P, 3] uint8."""
     cursor, positions, colors = Cursor(path), [], []
-    for _ in range(cursor.take("Q")[0]):
+    for _ in tqdm(range(cursor.take("Q")[0]), desc="points", unit="point", leave=False, delay=1):
         _, x, y, z, red, green, blue, _, track = cursor.take("Q3d3BdQ")
         positions.append((x, y, z))
         colors.append((red, green, blue))

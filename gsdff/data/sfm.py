@@ -47,9 +47,7 @@ def reconstruct(images: Path, model: Path, *, matcher: str, max_size: int, camer
     if len(photos) < FEWEST_PHOTOS:
         raise UserError(f"{images}: {len(photos)} photos, expected {FEWEST_PHOTOS} or more of one scene")
     if matcher == "exhaustive" and len(photos) > MANY_PHOTOS:
-        logger.info(
-            "matching every pair of %d photos takes long; the sequential matcher suits video frames", len(photos)
-        )
+        logger.info("matching every pair of %d photos takes long; `matcher` sequential suits video frames", len(photos))
     groups: dict[tuple[int, int], list[str]] = {}
     for photo in photos:
         groups.setdefault(photo_size(photo), []).append(photo.relative_to(images).as_posix())
@@ -60,6 +58,7 @@ def reconstruct(images: Path, model: Path, *, matcher: str, max_size: int, camer
     model.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".prepare-", dir=model.parent) as folder:
         with closing(ColmapProgress(len(photos))) as progress:
+            progress.show("features", 0)
             answer = run_worker("reconstruct", request, Path(folder), progress.read)
         if answer["model"] is None:
             raise UserError(

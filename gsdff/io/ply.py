@@ -7,12 +7,18 @@ import numpy as np
 import torch
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
+from tqdm import tqdm
 
 from gsdff.errors import UserError
 from gsdff.files import whole_file
 from gsdff.gaussians import Gaussians
 
 log = logging.getLogger("gsdff")
+
+ROWS_AT_A_TIME = 1 << 14
+"""Vertices written between two moves of the progress bar."""
+MANY = 20_000
+"""From so many Gaussians on a compressed PLY takes seconds."""
 
 SH_REST_COUNTS = (0, 9, 24, 45)
 """Numbers of f_rest properties, by degree: 3 ((degree + 1)^2 - 1)."""
@@ -134,6 +140,8 @@ def write_compressed_ply(path: Path, gaussians: Gaussians) -> None:
     if not len(g):
         raise UserError(f"{path}: nothing to write, no Gaussian has an opacity above 1/255")
     rest = _rows(g.shN.transpose(1, 2))
+    if len(g) > MANY:
+        log.info("compressing %s Gaussians; gsplat takes about two minutes for a million", f"{len(g):,}")
     data = splat2ply_bytes_compressed(g.means, g.log_scales, g.quats, g.logit_opacities, g.sh0[:, 0], rest)
     if not rest.shape[1]:  # the exporter declares the element even when it has no property
         data = data.replace(f"element sh {len(g)}\n".encode(), b"", 1)
@@ -147,7 +155,9 @@ def _write_vertices(path: Path, table: np.ndarray) -> None:
 
     ply = PlyData([PlyElement.describe(table, "vertex")], byte_order="<")
     with whole_file(path) as partial, partial.open("wb") as stream:
-        ply.write(stream)
+        stream.write(f"{ply.header}\n".encode("ascii"))
+        for start in tqdm(range(0, len(table), ROWS_AT_A_TIME), desc=f"writing {path.name}", leave=False, delay=1):
+            table[start : start + ROWS_AT_A_TIME].tofile(stream)
 
 
 def _read_vertices(path: Path) -> np.ndarray:
@@ -202,7 +212,7 @@ def _floats(path: Path, data: np.ndarray, names: list[str]) -> Float[Tensor, "N 
     """Reads some properties as one float32 tensor; doubles too large for it become infinite."""
     columns = torch.empty(len(data), len(names))
     with np.errstate(over="ignore"):
-        for i, name in enumerate(names):
+        for i, name in enumerate(tqdm(names, desc=f"reading {path.name}", unit="property", leave=False, delay=1)):
             columns[:, i] = torch.from_numpy(_column(path, data, name).astype(np.float32))
     return columns
 

@@ -230,7 +230,7 @@ def test_a_saved_selection_edits_what_cannot_be_asked(door, tmp_path, generator,
         (("--delete", "chair", "--out", "a.splat"), "--out a.splat: expected a name ending in .ply"),
         (("--delete", "chair", "--views", 0, "--all-held-out"), "--views and --all-held-out: expected one of them"),
         (("--delete", "chair", "--turntable-seconds", 0), "--turntable-seconds: expected a time above 0, got 0"),
-        (("--edits", "nowhere.toml"), "nowhere.toml: expected a file of edits, there is no such file"),
+        (("--edits", "nowhere.toml"), "--edits nowhere.toml: no such file or folder"),
         (("--edits", "{malformed}"), "malformed.toml: edit 1: operation: expected one of"),
         (("--edits", "{fine}", "--threshold", 0.5), "--no-rim, --keep-largest, --grow: no option edits"),
         (("--edits", "{fine}", "--no-rim"), "--negative, --threshold, --no-rim, --keep-largest, --grow: no option"),
@@ -241,7 +241,7 @@ def test_bad_options_are_refused_before_the_run_is_read(door, tmp_path, options,
     (tmp_path / "fine.toml").write_text('[[edit]]\noperation = "delete"\npositives = "chair"\n')
     places = {"malformed": tmp_path / "malformed.toml", "fine": tmp_path / "fine.toml"}
     with pytest.raises(UserError, match=message):
-        door(tmp_path / "nowhere", *(str(option).format(**places) for option in options))
+        door(tmp_path, *(str(option).format(**places) for option in options))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 from gsdff.config.options import DataConfig
 from gsdff.data import load_scene, sfm
 from gsdff.errors import UserError
-from gsdff.prepare import PrepareConfig, prepare, report
+from gsdff.prepare import PrepareArguments, prepare, report
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_fox_photos_become_a_scene_that_loads(tmp_path, shared, capsys):
             photo.resize((270, 480), Image.Resampling.BOX).save(folder / name, quality=95)
     Image.new("RGB", (270, 480)).save(folder / "zz_black.jpg")
 
-    out = prepare(PrepareConfig(images=folder))
+    out = prepare(PrepareArguments(images=folder))
 
     said = capsys.readouterr().out
     assert out == tmp_path / "photos_scene" and sorted(p.name for p in out.iterdir()) == ["images", "sparse"]
@@ -45,7 +45,7 @@ def test_fox_photos_become_a_scene_that_loads(tmp_path, shared, capsys):
     assert [view.name for view in scene.views] == names and len(scene.points) > 500
     assert_same_motion(scene, load_scene(shared / "assets/scenes/fox", DataConfig(downscale=8)))
     with pytest.raises(UserError, match="there is a model already"):
-        prepare(PrepareConfig(images=folder))
+        prepare(PrepareArguments(images=folder))
 
 
 def assert_same_motion(scene, truth):
@@ -61,7 +61,7 @@ def assert_same_motion(scene, truth):
 
 def test_photos_that_do_not_connect_are_said_and_leave_nothing(tmp_path, photos):
     with pytest.raises(UserError, match=r"photos: no two of the 3 photos could be posed"):
-        prepare(PrepareConfig(images=photos, out=tmp_path / "out", matcher="sequential"))
+        prepare(PrepareArguments(images=photos, out=tmp_path / "out", matcher="sequential"))
     assert not (tmp_path / "out/images").exists() and not list((tmp_path / "out/sparse").iterdir())
 
 
@@ -69,26 +69,26 @@ def test_fewer_than_three_photos_are_refused(photos):
     (photos / "0.jpg").unlink()
     (photos / "notes.txt").write_text("not a photo")
     with pytest.raises(UserError, match="photos: 2 photos, expected 3 or more"):
-        prepare(PrepareConfig(images=photos))
+        prepare(PrepareArguments(images=photos))
 
 
 def test_a_damaged_photo_is_named_before_the_long_work(photos):
     (photos / "1.jpg").write_bytes(b"no photo")
     with pytest.raises(UserError, match=r"1\.jpg: cannot be read as a photo"):
-        prepare(PrepareConfig(images=photos))
+        prepare(PrepareArguments(images=photos))
 
 
 def test_bad_options_are_refused(photos):
-    with pytest.raises(UserError, match="nowhere: no such folder"):
-        prepare(PrepareConfig(images=photos / "nowhere"))
-    with pytest.raises(UserError, match="--max-size must be 1 or more, got 0"):
-        prepare(PrepareConfig(images=photos, max_size=0))
+    with pytest.raises(UserError, match=r"`images` .*nowhere: no such file or folder"):
+        prepare(PrepareArguments(images=photos / "nowhere"))
+    with pytest.raises(UserError, match="`max_size`: expected at least 1, got 0"):
+        prepare(PrepareArguments(images=photos, max_size=0))
 
 
 def test_photos_of_another_scene_are_not_mixed_in(tmp_path, photos):
     shutil.copytree(photos, tmp_path / "out/images")
     with pytest.raises(UserError, match="holds other photos"):
-        prepare(PrepareConfig(images=photos, out=tmp_path / "out"))
+        prepare(PrepareArguments(images=photos, out=tmp_path / "out"))
 
 
 def test_names_without_a_pose_are_listed_up_to_ten(capsys):
@@ -126,4 +126,4 @@ def test_the_door_ends_in_one_line_and_status_1(tmp_path):
     command = [sys.executable, "-m", "gsdff.prepare", "--images", str(tmp_path / "nowhere")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: ") and "nowhere: no such folder" in done.stderr
+    assert done.stderr.startswith("error: --images ") and "nowhere: no such file or folder" in done.stderr

@@ -111,7 +111,7 @@ def test_a_view_is_chosen_where_pictures_are_asked_for_without_one(door, run, tm
 )
 def test_bad_options_are_refused_before_the_run_is_read(door, tmp_path, options, message):
     with pytest.raises(UserError, match=message):
-        door(tmp_path / "nowhere", *options)
+        door(tmp_path, *options)
 
 
 def test_pictures_of_a_ply_need_its_photos(door, run):

@@ -279,7 +279,7 @@ def test_a_ply_needs_its_photos(door, run):
 )
 def test_bad_options_are_refused_before_the_run_is_read(door, tmp_path, options, message):
     with pytest.raises(UserError, match=message):
-        door(tmp_path / "nowhere", *options)
+        door(tmp_path, *options)
 
 
 def test_a_run_without_features_is_refused_in_one_line(tmp_path, generator):

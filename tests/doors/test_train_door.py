@@ -63,6 +63,7 @@ def options(*arguments):
 
 
 def test_the_flags_of_the_readme_are_understood(tmp_path):
+    (tmp_path / "maps").mkdir()
     config = options(
         "--data", tmp_path, "--out", "x", "--downscale", 2, "--stage1.steps", 7, "--stage1.max-gaussians", 99,
         "--teacher", "precomputed", "--teacher.maps", tmp_path / "maps", "--dataset.background", "white",
@@ -125,6 +126,9 @@ def with_toy(config):
 
 def test_auto_takes_the_teacher_that_is_at_hand(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "c").touch()
     cache = tmp_path / "gsdff"
     assert options().teacher.name == "toy"
     assert options("--data", tmp_path).teacher.name == "none"
@@ -159,7 +163,10 @@ def test_stage_2_on_a_finished_run_takes_its_data_and_options_and_skips_stage_1(
 
 @pytest.mark.parametrize(
     ("source", "complaint"),
-    [("nothing", "nothing: expected a run's folder or a 3DGS PLY"), ("photos", "photos: expected a run's folder")],
+    [
+        ("nothing", "`stage1_from` nothing: no such file or folder"),
+        ("photos", "photos: expected a run's folder or a 3DGS"),
+    ],
 )
 def test_a_splat_that_is_none_is_an_error(tmp_path, monkeypatch, source, complaint):
     monkeypatch.chdir(tmp_path)
@@ -182,7 +189,7 @@ def test_without_a_file_the_devices_preset_is_taken_and_said_once(caplog, monkey
 def test_cuda_that_is_not_there_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == choose_device("cpu") == "cpu"
-    with pytest.raises(UserError, match="--device cuda: torch finds no CUDA card"):
+    with pytest.raises(UserError, match="`device` cuda: torch finds no CUDA card"):
         read_arguments(["--device", "cuda"])
 
 
@@ -194,6 +201,8 @@ def test_an_unknown_flag_stops_with_the_nearest_one(capsys):
 
 def test_paths_are_made_absolute_but_the_built_in_scene_stays_a_word(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "maps").mkdir()
     assert options("--data", "photos").data == tmp_path / "photos"
     assert options("--teacher.maps", "maps").teacher.maps == tmp_path / "maps"
     assert options().data == Path("demo")
@@ -240,12 +249,14 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(dataset, short, tmp_path, 
 
 
 def test_resuming_where_there_is_no_run_is_an_error(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=f"{tmp_path}/x: no run to resume here"):
+    with pytest.raises(UserError, match=r"`out` .*/x: no such file or folder"):
         run_main(monkeypatch, "--out", tmp_path / "x", "--resume")
+    with pytest.raises(UserError, match=f"{tmp_path}: no run to resume here"):
+        run_main(monkeypatch, "--out", tmp_path, "--resume")
 
 
 def test_data_that_is_not_there_leaves_no_run_behind(short, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=f"{tmp_path}/photos: no such"):
+    with pytest.raises(UserError, match=f"`data` {tmp_path}/photos: no such"):
         run_main(monkeypatch, "--data", tmp_path / "photos", "--config", short, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -299,20 +310,20 @@ def test_an_interrupted_run_says_how_to_go_on(dataset, short, tmp_path, monkeypa
 
     monkeypatch.setattr(trainer.Trainer, "advance", interrupt)
     with pytest.raises(KeyboardInterrupt), caplog.at_level(logging.INFO, "gsdff"):
-        run_main(monkeypatch, "--data", dataset, "--config", short, "--out", tmp_path / "run", "--device", "cpu")
-    assert caplog.messages[-1] == f"stopped; continue with: python -m gsdff.train --out {tmp_path / 'run'} --resume"
+        run_main(monkeypatch, "--data", dataset, "--config", short, "--out", tmp_path / "a run", "--device", "cpu")
+    assert caplog.messages[-1] == f"stopped; continue with: gsdff train --out '{tmp_path / 'a run'}' --resume"
 
 
 def test_the_built_in_scene_is_written_once_into_the_runs_folder(short, tmp_path, monkeypatch):
     written = []
 
-    def write_demo_scene(folder):
+    def copy_demo_scene(folder):
         TinyDataset.write(folder)
         written.append(folder)
         if len(written) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules, "gsdff.data.demo", SimpleNamespace(write_demo_scene=write_demo_scene))
+    monkeypatch.setitem(sys.modules, "gsdff.data.demo", SimpleNamespace(copy_demo_scene=copy_demo_scene))
     monkeypatch.chdir(tmp_path)
     begin = ("--config", short, "--device", "cpu", "--teacher", "none")
     with pytest.raises(KeyboardInterrupt):  # a scene that is not finished does not count
@@ -407,8 +418,7 @@ def test_mistakes_are_one_line_and_a_non_zero_exit(tmp_path):
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1 and done.stdout == ""
-    preset, mistake = done.stderr.splitlines()
-    assert preset.startswith("device ") and mistake.startswith(f"error: {tmp_path}/none: no such")
+    assert done.stderr == f"error: --data {tmp_path}/none: no such file or folder\n"
 
 
 def start(arguments, log):

@@ -1,5 +1,6 @@
 """Renders the built-in scene and writes it as an ordinary COLMAP folder."""
 
+import hashlib
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from gsdff.data.demo.photo import TracedPhoto
 from gsdff.data.demo.world import CATEGORIES, DemoWorld, build_world, viewpoints
 from gsdff.errors import UserError
 from gsdff.scene import HOLD_OUT_EVERY
+from gsdff.weights import weights_folder
 
 log = logging.getLogger("gsdff")
 
@@ -60,6 +62,30 @@ def write_demo_scene(folder: Path, *, views: int = 40, width: int = 256, height:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def copy_demo_scene(folder: Path) -> None:
+    """Copies the built-in scene to the new folder `folder`.
+
+    It is rendered once and kept with the downloaded weights (`gsdff.weights`) until the code that renders it changes.
+    """
+    kept = weights_folder() / f"demo-{_source_key()}"
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_demo_scene(kept)
+    except OSError as error:  # a full disk, or a home that cannot be written to
+        log.warning("%s: cannot keep the demo scene for the next run (%s)", kept, error.strerror)
+        write_demo_scene(folder)
+        return
+    shutil.copytree(kept, folder)
+
+
+def _source_key() -> str:
+    """Fingerprint of the code that renders the scene."""
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def _settings_of(folder: Path) -> dict | None:
     """Settings of the folder's demo scene; None if it holds no demo scene."""
     try:
@@ -81,7 +107,7 @@ def _write(folder: Path, settings: dict, names: list[str]) -> None:
     places = viewpoints(settings["views"], settings["width"], settings["height"], generator)
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
     with _single_threaded_torch() as num_workers, ThreadPoolExecutor(num_workers) as workers:
-        bar = tqdm(total=len(places), desc="demo scene", unit="view")
+        bar = tqdm(total=len(places), desc="rendering the demo scene", unit="view", leave=False)
         bar.refresh()
         world = build_world()
         for index, photo in enumerate(workers.map(world.room.photograph, places)):

@@ -1,0 +1,80 @@
+"""`gsdff DOOR ...`, or `python -m gsdff DOOR ...`: runs one of the doors, or lists them."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any, Union
+
+import gsdff
+from gsdff.doors import DOORS, Door
+from gsdff.errors import nearest
+
+SHELLS = {
+    "bash": "~/.local/share/bash-completion/completions/gsdff",
+    "zsh": "~/.zfunc/_gsdff",
+    "fish": "~/.config/fish/completions/gsdff.fish",
+}
+"""Shells that can complete our options, and the files in which they look for how."""
+
+
+def main() -> None:
+    """Runs the door that the command line names; lists all doors if it names none."""
+    match sys.argv[1:]:
+        case [] | ["-h" | "--help" | "--help-all", *_]:
+            print(list_doors())
+        case ["--version", *_]:
+            print(f"gsdff {gsdff.__version__}")
+        case ["completion", *shells]:
+            print_completion(shells)
+        case [name, *words] if name in DOORS:
+            sys.argv = [f"gsdff {name}", *words]
+            run(DOORS[name])
+        case [name, *_]:
+            names = ", ".join(DOORS)
+            hint = f"expected one of {names} first" if name.startswith("-") else f"did you mean {nearest(name, DOORS)}?"
+            print(f"error: {name}: no command of gsdff; {hint}", file=sys.stderr)
+            sys.exit(2)
+
+
+def run(door: Door) -> None:
+    """Runs a door on the command line."""
+    from gsdff.cli import flags_of, run_door
+
+    module = import_module(f"gsdff.{door.name}")
+    run_door(module.main, flags_of(getattr(module, door.arguments)))
+
+
+def list_doors() -> str:
+    """Help of the command itself: its doors with a line each."""
+    rows = {name: door.line for name, door in DOORS.items()}
+    rows["completion"] = f"Print a script that completes commands and options in a shell: {', '.join(SHELLS)}."
+    lines = [f"  {name:10}  {line}" for name, line in rows.items()]
+    return "\n".join(
+        [
+            "usage: gsdff COMMAND [OPTIONS]",
+            "       gsdff COMMAND --help    options of a command, with examples",
+            "       gsdff --version",
+            "",
+            "3D Gaussian scenes with features that can be queried by words.",
+            "",
+            *lines,
+        ]
+    )
+
+
+def print_completion(shells: Sequence[str]) -> None:
+    """Prints the script that makes a shell complete our commands; without a shell, how to install such scripts."""
+    if len(shells) != 1 or shells[0] not in SHELLS:
+        print("usage:", *(f"  gsdff completion {shell} > {path}" for shell, path in SHELLS.items()), sep="\n")
+        sys.exit(2 if shells and shells[0] not in ("-h", "--help") else 0)
+    import tyro
+
+    kinds: list[Any] = []
+    for door in DOORS.values():
+        arguments = getattr(import_module(f"gsdff.{door.name}"), door.arguments)
+        kinds.append(Annotated[arguments, tyro.conf.subcommand(door.name, description=door.line)])
+    tyro.cli(Union[tuple(kinds)], prog="gsdff", args=["--tyro-write-completion", shells[0], "-"])  # noqa: UP007
+
+
+if __name__ == "__main__":
+    main()

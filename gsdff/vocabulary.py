@@ -1,0 +1,129 @@
+"""Names that a run or an exported PLY can be queried for, read without torch to refuse a misspelt word at once.
+
+Only closed vocabularies are known here: those of the teachers precomputed, labels and toy, and that in a PLY's sidecar.
+If anything is unclear no word is refused, and the teacher itself decides later.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gsdff.errors import UserError, nearest
+from gsdff.words import fold
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RUN_CONFIG = "config.toml"
+"""In a run's folder: its options."""
+DEMO, DEMO_FOLDER = "demo", "data"
+"""Value of the option `data` that stands for the built-in scene, and that scene's folder in a run's."""
+LISTED = 30
+"""Most names that a message lists."""
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)
+"""Raised here by what is missing or damaged; what opens it later explains that."""
+
+
+def check_words(source: Path, words: Mapping[str, Iterable[str]], *, data: Path | None = None) -> None:
+    """Raises `UserError` for the first word that is outside the closed vocabulary of `source`, with the nearest name.
+
+    `words` come by what the message starts with, such as a parameter in backquotes; `data` as `known_names` takes it.
+    """
+    names = known_names(source, data) if any(words.values()) else None
+    if names:
+        _refuse_others(source, words, names)
+
+
+def check_classes(source: Path, classes: Sequence[str], *, labels: Path | None) -> None:
+    """`check_words` for the classes of an evaluation, which may go by the names in a folder of label images too."""
+    names = known_names(source) if classes else None
+    try:
+        folder = labels or _scene_folder(source, _table(source / RUN_CONFIG), None) / "labels"
+        labelled = _class_names(folder) or []
+    except _UNREADABLE:
+        return
+    if names:
+        _refuse_others(source, {"`classes`": classes}, [*names, *labelled])
+
+
+def known_names(source: Path, data: Path | None = None) -> list[str] | None:
+    """Names, in lower case, that a run's folder or an exported PLY can be queried for.
+
+    None if it can be queried for any words, or if its names cannot be found out here. `data` is the folder of photos in
+    place of the run's own.
+    """
+    try:
+        return _names_of_ply(source) if source.is_file() else _names_of_run(source, data)
+    except _UNREADABLE:
+        return None
+
+
+def _refuse_others(source: Path, words: Mapping[str, Iterable[str]], names: Sequence[str]) -> None:
+    names = list(dict.fromkeys(names))
+    for prefix, some in words.items():
+        for word in some:
+            if fold(word) not in names:
+                more = f", ... ({len(names)} names)" if len(names) > LISTED else ""
+                raise UserError(
+                    f"{prefix}: {source} knows no {word!r} but {', '.join(names[:LISTED])}{more}; "
+                    f"did you mean {nearest(fold(word), names)!r}?"
+                )
+
+
+def _names_of_ply(path: Path) -> list[str] | None:
+    """The names in the header of the sidecar, JSON after its length in 8 bytes."""
+    with path.with_suffix(".basis.safetensors").open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    texts = header["__metadata__"].get("texts")
+    return None if texts is None else [str(name) for name in json.loads(texts)]
+
+
+def _names_of_run(folder: Path, data: Path | None) -> list[str] | None:
+    config = _table(folder / RUN_CONFIG)
+    teacher = config["teacher"]
+    if teacher["name"] == "precomputed":
+        return _names_of_texts(Path(teacher["maps"]) / "text_features.npz")
+    if teacher["name"] not in ("labels", "toy"):
+        return None
+    given = teacher.get("labels")
+    labels = _scene_folder(folder, config, data) / "labels" if given is None else Path(given)
+    # a file of text vectors beside the label images may leave classes out
+    return None if (labels / "text_features.npz").is_file() else _class_names(labels)
+
+
+def _scene_folder(run: Path, config: dict[str, Any], data: Path | None) -> Path:
+    """The dataset's folder; ValueError if `data` is something inside it."""
+    folder = data or (run / DEMO_FOLDER if config["data"] == DEMO else Path(config["data"]))
+    if not any((folder / name).exists() for name in ("images", "transforms.json", "transforms_train.json")):
+        raise ValueError(f"{folder} is not the folder of a dataset")
+    return folder
+
+
+def _table(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return tomllib.load(file)
+
+
+def _names_of_texts(path: Path) -> list[str]:
+    """Names of an .npz of text vectors."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as arrays:
+        return [fold(str(name)) for name in arrays["names"]]
+
+
+def _class_names(labels: Path) -> list[str] | None:
+    """Names and text queries of the classes.json in a folder of label images, or beside it; None without one."""
+    places = [folder / "classes.json" for folder in (labels, labels.parent)]
+    path = next(filter(Path.is_file, places), None)
+    if path is None:
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rows = content["classes"] if isinstance(content, dict) else content
+    names = [row if isinstance(row, str) else row["name"] for row in rows]
+    queries = [row["text_query"] for row in rows if isinstance(row, dict) and row.get("text_query") is not None]
+    return [fold(name) for name in [*queries, *names]]
