@@ -16,18 +16,17 @@ from tiny_answers import write_asked_run
 
 import gsdff
 from gsdff.cli import flags_of
+from gsdff.doors import DOORS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
-OPTIONS_OF = dict(re.findall(r"```\{options\} gsdff\.(\w+)\.(\w+)", "".join(path.read_text() for path in TEXTS)))
-"""Name of each command's dataclass, by the command's name, from the directives of the command pages."""
-COMMON_FLAGS = {"--help", "--help-all", "--version", "--tyro-print-completion"}
+COMMON_FLAGS = {"--help", "--help-all", "--version"}
 
 
 def flags(command: str) -> set[str]:
     """Options of a command."""
-    return set(flags_of(getattr(import_module(f"gsdff.{command}"), OPTIONS_OF[command])).values())
+    return set(flags_of(getattr(import_module(f"gsdff.{command}"), DOORS[command].arguments)).values())
 
 
 # --- the site
@@ -53,9 +52,9 @@ def test_every_public_name_is_on_the_page_of_the_python_api(site):
 
 @pytest.mark.slow
 def test_every_option_is_on_its_commands_page(site):
-    for command in OPTIONS_OF:
+    for command in DOORS:
         page = (site / "commands" / f"{command}.html").read_text()
-        shown = set(re.findall(r"--[\w.-]+", re.sub(r"<[^>]*>", "", page)))
+        shown = set(re.findall(r"RUN|--[\w.-]+", re.sub(r"<[^>]*>", "", page)))
         assert sorted(flags(command) - shown) == [], command
 
 
@@ -105,7 +104,8 @@ def test_commands_in_the_texts_exist(path):
             words = ["gsdff", words[2].removeprefix("gsdff."), *words[3:]]
         if words[:1] == ["gsdff"]:
             command = next((word for word in words[1:] if not word.startswith("--")), "")
-            known = COMMON_FLAGS | (flags(command) if command in OPTIONS_OF else set())
+            assert command in {*DOORS, "completion", ""}, line
+            known = COMMON_FLAGS | (flags(command) if command in DOORS else set())
             known |= {flag.replace("--", "--no-", 1) for flag in known}
             used = {word.partition("=")[0] for word in words if word.startswith("--")}
             assert sorted(used - known) == [], line
