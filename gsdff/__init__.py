@@ -33,7 +33,7 @@ __version__ = "0.1.0"
 PUBLIC = {
     "load": "field.field",
     "fit": "training.fit",
-    "reconstruct": "data.prepare",
+    "reconstruct": "data.poses",
     "serve": "viewer.serve",
     "score": "evaluation.run",
     "Field": "field.field",

@@ -98,13 +98,3 @@ def refuse_foreign_options(words: Sequence[str], door: str, flags: Mapping[str, 
         if reason:
             print(f"error: {word.partition('=')[0]}: no option of `gsdff {door}`; {reason}", file=sys.stderr)
             sys.exit(2)
-
-
-def choose_device(name: str) -> str:
-    """`cpu` or `cuda`; `auto` is CUDA if there is a card. Raises `UserError` for `cuda` without a card."""
-    import torch
-
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise UserError("`device` cuda: torch finds no CUDA card here; leave `device` away to use the CPU")
-    return "cuda" if has_cuda and name != "cpu" else "cpu"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
-from gsdff.cli import choose_device, flags_of, read_options, run_door
+from gsdff.cli import flags_of, read_options, run_door
 from gsdff.errors import UserError
 from gsdff.files import check_paths
 from gsdff.vocabulary import check_words
@@ -114,7 +114,7 @@ def main() -> None:
     from gsdff.io.video import FPS, save_video
     from gsdff.scene import picture_name
 
-    field = load(arguments.run, data=arguments.data, device=choose_device(arguments.device))
+    field = load(arguments.run, data=arguments.data, device=arguments.device)
     if any(step.selector.selection is None for step in edits.steps):
         field.require_features()
     wants_pictures = arguments.views or arguments.all_held_out

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gsdff.errors import UserError, nearest
+from gsdff.run_folder import DEMO, RunFolder
 from gsdff.words import fold
 
 if sys.version_info >= (3, 11):
@@ -18,10 +19,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-RUN_CONFIG = "config.toml"
-"""In a run's folder: its options."""
-DEMO, DEMO_FOLDER = "demo", "data"
-"""Value of the option `data` that stands for the built-in scene, and that scene's folder in a run's."""
 LISTED = 30
 """Most names that a message lists."""
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)
@@ -42,7 +39,7 @@ def check_classes(source: Path, classes: Sequence[str], *, labels: Path | None) 
     """`check_words` for the classes of an evaluation, which may go by the names in a folder of label images too."""
     names = known_names(source) if classes else None
     try:
-        folder = labels or _scene_folder(source, _table(source / RUN_CONFIG), None) / "labels"
+        folder = labels or _scene_folder(source, _table(RunFolder(source).config), None) / "labels"
         labelled = _class_names(folder) or []
     except _UNREADABLE:
         return
@@ -83,7 +80,7 @@ def _names_of_ply(path: Path) -> list[str] | None:
 
 
 def _names_of_run(folder: Path, data: Path | None) -> list[str] | None:
-    config = _table(folder / RUN_CONFIG)
+    config = _table(RunFolder(folder).config)
     teacher = config["teacher"]
     if teacher["name"] == "precomputed":
         return _names_of_texts(Path(teacher["maps"]) / "text_features.npz")
@@ -97,7 +94,7 @@ def _names_of_run(folder: Path, data: Path | None) -> list[str] | None:
 
 def _scene_folder(run: Path, config: dict[str, Any], data: Path | None) -> Path:
     """The dataset's folder; ValueError if `data` is something inside it."""
-    folder = data or (run / DEMO_FOLDER if config["data"] == DEMO else Path(config["data"]))
+    folder = data or (RunFolder(run).demo_data if Path(config["data"]) == DEMO else Path(config["data"]))
     if not any((folder / name).exists() for name in ("images", "transforms.json", "transforms_train.json")):
         raise ValueError(f"{folder} is not the folder of a dataset")
     return folder

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import gsdff
 from gsdff.config.options import DataConfig
+from gsdff.device import choose_device
 from gsdff.editing.apply import Edited, apply_edits
 from gsdff.editing.operations import EditStep, Selector
 from gsdff.editing.stylize import Judge, open_judge, stylize
@@ -266,7 +267,7 @@ def load(source: str | Path, *, data: str | Path | None = None, device: torch.de
     """
     source = Path(source)
     data = None if data is None else Path(data)
-    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    chosen = choose_device(device)
     if source.is_file():
         return _load_ply(source, chosen, data)
     if not source.exists():
