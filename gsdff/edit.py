@@ -1,92 +1,93 @@
-"""`python -m gsdff.edit RUN --delete chair`: changes what answers to a text, and writes the scene that is left."""
+"""`python -m gsdff.edit RUN --delete chair`: edits the Gaussians that match a text, and writes the edited scene."""
 
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
-from gsdff.cli import choose_device, run_door
+from gsdff.cli import choose_device, flags_of, run_door
+from gsdff.editing.edit import Edit, EditList
+from gsdff.editing.operations import OPERATIONS
+from gsdff.editing.values import parse_color
 from gsdff.errors import UserError
 
 if TYPE_CHECKING:
     from gsdff.cameras import Camera
-    from gsdff.editing.apply import Restyle
-    from gsdff.editing.operations import EditList, EditStep
+    from gsdff.editing.context import EditContext
     from gsdff.field.subject import Subject
     from gsdff.gaussians import Gaussians
     from gsdff.io.pictures import Picture
     from gsdff.scene import View
 
-Flag: TypeAlias = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
-"""What one option says: the values of each time that it was given."""
+Uses: TypeAlias = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
+"""Values of an option, for each time that it is given."""
 
 
 @dataclass(frozen=True)
-class EditArguments:
-    """Edits what answers to texts in a run, or in an exported PLY: a new PLY that can be asked and edited again.
-
-    Edits of a file come first, then the options', in the order of the command line. TEXT may be A+B: either of them.
-    """
+class SourceArguments:
+    """The arguments before the options of the operations."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run's folder, or a PLY of `python -m gsdff.export` or of this, its .basis.safetensors beside it."""
     edits: Path | None = None
-    """A list of edits, .toml or .yaml (`gsdff.editing.toml_file` describes it)."""
-    extract: Annotated[Flag, tyro.conf.arg(metavar="TEXT ...")] = ()
-    """Take everything else out."""
-    delete: Annotated[Flag, tyro.conf.arg(metavar="TEXT ...")] = ()
-    """Take it out."""
-    recolor: Annotated[Flag, tyro.conf.arg(metavar="TEXT:COLOR ...")] = ()
-    """Another hue, as bright as before: "table:#2a6fdb"."""
-    move: Annotated[Flag, tyro.conf.arg(metavar="TEXT:X,Y,Z ...")] = ()
-    """By so much, in the units and axes of the photos' poses."""
-    rotate: Annotated[Flag, tyro.conf.arg(metavar="TEXT:X,Y,Z ...")] = ()
-    """By degrees about x, y and z through its centre, or "TEXT:AXIS_X,AXIS_Y,AXIS_Z,DEGREES"."""
-    scale: Annotated[Flag, tyro.conf.arg(metavar="TEXT:FACTOR ...")] = ()
-    """About its centre."""
-    duplicate: Annotated[Flag, tyro.conf.arg(metavar="TEXT:X,Y,Z[,COPIES] ...")] = ()
-    """A copy so far away, or more of them in a row."""
-    opacity: Annotated[Flag, tyro.conf.arg(metavar="TEXT:OPACITY ...")] = ()
-    """From above 0 to 1."""
-    stylize: Annotated[Flag, tyro.conf.arg(metavar="TEXT:PROMPT ...")] = ()
-    """Colours that CLIP reads as the prompt, by the training views: "chair:a wooden chair"."""
+    """A file of edits, .toml or .yaml (`gsdff.editing.toml_file` describes it)."""
+
+
+OperationArguments: type[SourceArguments] = make_dataclass(
+    "OperationArguments",
+    [
+        (name, Annotated[Uses, tyro.conf.arg(metavar=f"{kind.form} ...", help=kind.help)], ())
+        for name, kind in OPERATIONS.items()
+    ],
+    bases=(SourceArguments,),
+    frozen=True,
+)
+"""With one option per operation."""
+
+
+@dataclass(frozen=True)
+class EditArguments(OperationArguments):
+    """Edits what matches texts in a run or an exported PLY; writes a new PLY that can be queried and edited again.
+
+    Edits of a file come first, then those of options, in the order of the command line. TEXT may be A+B: one of them.
+    """
+
     clip_model: str | None = None
-    """For --stylize, an open_clip model; by default a clip teacher's own, otherwise ViT-B-16-quickgelu."""
+    """open_clip model for --stylize; by default that of the run's clip teacher, otherwise ViT-B-16-quickgelu."""
     clip_pretrained: str | None = None
-    """Its weights: a file, or a tag that open_clip downloads (openai)."""
-    negative: tuple[str, ...] = ()
-    """What these texts are not, besides object, things, ..., or all other names of a teacher with a class list."""
+    """Weights of that model: a file, or a tag that open_clip downloads (openai)."""
+    negatives: Annotated[tuple[str, ...], tyro.conf.arg(name="negative")] = ()
+    """Texts that compete with TEXT, besides object, things, ..., or all other names of a teacher with a class list."""
     threshold: float | None = None
-    """Select scores of at least this; by default one is suggested by the scores of all Gaussians, and said."""
+    """Lowest score that is selected; by default suggested from the scores of all Gaussians, and logged."""
     rim: bool = True
-    """Delete and extract with the rim: what has 4 of its 32 nearest selected and 1 % of the threshold, too."""
+    """Delete and extract with the rim: scores of at least 1 % of the threshold, and 4 of the 32 nearest selected."""
     keep_largest: int = 0
-    """Only so many connected parts of what is selected, those with the most opacity."""
+    """Keep only this many connected parts of the selection, those with the most opacity; 0 keeps all."""
     grow: int = 0
-    """So many rounds that take neighbours of what is selected in, after --keep-largest."""
+    """Rounds of adding neighbours to the selection, after --keep-largest."""
     background: str | None = None
-    """Colour behind the pictures of --views, by default the file's, then that of the run."""
+    """Background colour of pictures and videos; by default that of the file of edits, then that of the run."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Say what every edit would take, and write nothing."""
+    """Report the selection of every edit, and write nothing."""
     out: Path | None = None
-    """The PLY to write, and beside it the edits made, as .toml; by default RUN/edited.ply, or beside a PLY."""
+    """PLY to write, and beside it the edits made, as .toml; by default RUN/edited.ply, or beside a PLY."""
     views: tuple[str, ...] = ()
     """Photos, by name or by index in name order, to draw before | after into `<stem of --out>_<view>.png`."""
     all_held_out: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """All that training did not see, instead of --views."""
+    """Draw all photos that were held out from training, instead of --views."""
     turntable: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Write `<stem of --out>_turntable.mp4`, before | after: a turn about the scene, or along the photos' path."""
     turntable_seconds: float = 8.0
-    """How long it is."""
+    """Length of the turntable video."""
     data: Path | None = None
-    """The folder of photos, where it is not the run's; a PLY has none."""
+    """Folder of photos, if it is not the run's; a PLY has none."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes CUDA where there is a card."""
+    """`auto` uses CUDA if there is a card."""
 
 
 def main() -> None:
@@ -100,12 +101,12 @@ def main() -> None:
     from gsdff.editing.toml_file import write_edits
     from gsdff.field.subject import open_subject
 
-    asks = any(step.selector.selection is None for step in edits.steps)
+    asks = any(edit.selection is None for edit in edits.edits)
     subject = open_subject(arguments.run, choose_device(arguments.device), data=arguments.data, asks=asks)
     views = find_views(arguments, subject)
     flight = find_flight(arguments, subject)
-    restyle = choose_restyle(arguments, subject, edits)
-    edited = apply_edits(subject.gaussians, edits.steps, subject.select, restyle=restyle, dry_run=arguments.dry_run)
+    context = find_context(arguments, subject, edits)
+    edited = apply_edits(subject.gaussians, edits.edits, subject.select, context=context, dry_run=arguments.dry_run)
     print(*edited.reports, sep="\n")
     if arguments.dry_run:
         return
@@ -120,53 +121,57 @@ def main() -> None:
         print(f"video: {save_turntable(out, flight, subject, edited.gaussians, edits)}")
 
 
-def collect_edits(arguments: EditArguments, argv: Sequence[str]) -> "EditList":
-    """Those of the file, then those of the options, in the order that `argv` has them in."""
-    from gsdff.editing.flags import PARSERS
-    from gsdff.editing.operations import EditList, parse_color
+def collect_edits(arguments: EditArguments, argv: Sequence[str]) -> EditList:
+    """The edits of the file, then those of the options, in their order in `argv`."""
     from gsdff.editing.toml_file import read_edits
 
     if arguments.views and arguments.all_held_out:
         raise UserError("--views and --all-held-out: expected one of them")
     if not 0 < arguments.turntable_seconds < math.inf:
         raise UserError(f"--turntable-seconds: expected a time above 0, got {arguments.turntable_seconds:g}")
-    edits = EditList(()) if arguments.edits is None else read_edits(arguments.edits)
-    if arguments.background is not None:
-        try:
-            edits = replace(edits, background=parse_color(arguments.background))
-        except ValueError as error:
-            raise UserError(f"--background: {error}") from error
-    added = read_flags(arguments, argv)
-    if not (edits.steps or added):
-        raise UserError(f"expected something to do: --edits FILE or {', '.join(f'--{name}' for name in PARSERS)}")
-    return replace(edits, steps=(*edits.steps, *added))
+    edits = EditList() if arguments.edits is None else read_edits(arguments.edits)
+    added = read_options(arguments, argv)
+    if not (edits.edits or added):
+        raise UserError(f"expected something to do: --edits FILE or {', '.join(f'--{name}' for name in OPERATIONS)}")
+    edits = replace(edits, edits=(*edits.edits, *added))
+    if arguments.background is None:
+        return edits
+    try:
+        return replace(edits, background=parse_color(arguments.background))
+    except ValueError as error:
+        raise UserError(f"--background: {error}") from error
 
 
-def read_flags(arguments: EditArguments, argv: Sequence[str]) -> list["EditStep"]:
+def read_options(arguments: EditArguments, argv: Sequence[str]) -> list[Edit]:
     """The edits of the options."""
-    from gsdff.editing.flags import PARSERS
-    from gsdff.editing.operations import Cleanup
-
     # tyro keeps the order of one option's values, argv that of the options
-    given = {f"--{name}": iter(getattr(arguments, name)) for name in PARSERS}
-    steps = []
+    given = {f"--{name}": iter(getattr(arguments, name)) for name in OPERATIONS}
+    edits: list[Edit] = []
     for option in (token.partition("=")[0] for token in argv):
         if option in given:
             values = next(given[option])
             if not values:
                 raise UserError(f"{option}: expected a text, got nothing")
-            steps += map(PARSERS[option.removeprefix("--")], values)
-    limits = {"negatives": arguments.negative or None, "threshold": arguments.threshold, "rim": arguments.rim}
-    cleaning = {"keep_largest": arguments.keep_largest, "grow": arguments.grow}
-    if not steps and (limits != {"negatives": None, "threshold": None, "rim": True} or any(cleaning.values())):
+            edits += [read_option(option, value) for value in values]
+    shared = {"negatives": arguments.negatives or None, "threshold": arguments.threshold, "rim": arguments.rim}
+    shared |= {"keep_largest": arguments.keep_largest, "grow": arguments.grow}
+    if not edits and any(value != getattr(Edit, name) for name, value in shared.items()):
         raise UserError(
-            "--negative, --threshold, --no-rim, --keep-largest, --grow: no option edits; of a file's, say them there"
+            "--negative, --threshold, --no-rim, --keep-largest, --grow: no option edits; set them in the file instead"
         )
     try:
-        cleanup = Cleanup(**cleaning)
-        return [replace(step, selector=replace(step.selector, **limits), cleanup=cleanup) for step in steps]
-    except ValueError as error:  # names the key, as the option is called
-        raise UserError(f"--{error}".replace("_", "-", 1)) from error
+        return [replace(edit, **shared) for edit in edits]
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def read_option(option: str, value: str) -> Edit:
+    """The edit of one value of an operation's option."""
+    try:
+        return OPERATIONS[option.removeprefix("--")].from_text(value)
+    except ValueError as error:
+        message = str(error).replace("`", "")  # its fields are no options
+        raise UserError(f"{option} {value!r}: {message}") from error
 
 
 def choose_out(arguments: EditArguments) -> Path:
@@ -182,7 +187,7 @@ def choose_out(arguments: EditArguments) -> Path:
     return out
 
 
-def choose_record(arguments: EditArguments, edits: "EditList", out: Path) -> Path | None:
+def choose_record(arguments: EditArguments, edits: EditList, out: Path) -> Path | None:
     """Where to write the edits made; None where that is the file they are from, and it says the same."""
     from gsdff.editing.toml_file import read_edits
 
@@ -203,19 +208,19 @@ def find_views(arguments: EditArguments, subject: "Subject") -> list["View"]:
     return [find_view(subject.scene, name) for name in names]
 
 
-def choose_restyle(arguments: EditArguments, subject: "Subject", edits: "EditList") -> "Restyle | None":
-    """What stylizes, with CLIP loaded but for a dry run; None where no edit does."""
-    if not any(step.name == "stylize" for step in edits.steps):
+def find_context(arguments: EditArguments, subject: "Subject", edits: EditList) -> "EditContext | None":
+    """Photos, and CLIP but for a dry run, if an edit needs them."""
+    if not any(edit.needs_photos for edit in edits.edits):
         if arguments.clip_model is not None or arguments.clip_pretrained is not None:
             raise UserError("--clip-model, --clip-pretrained: no edit stylizes; add --stylize TEXT:PROMPT")
         return None
-    _ = subject.scene  # of a PLY without photos there is none, which is known sooner than whether there is a CLIP
+    _ = subject.scene  # a PLY without photos is refused before CLIP is looked for
     judge = None if arguments.dry_run else subject.open_judge(arguments.clip_model, arguments.clip_pretrained)
-    return partial(subject.restyle, judge=judge)
+    return subject.edit_context(judge)
 
 
 def save_pictures(
-    out: Path, views: Sequence["View"], subject: "Subject", edited: "Gaussians", edits: "EditList"
+    out: Path, views: Sequence["View"], subject: "Subject", edited: "Gaussians", edits: EditList
 ) -> Iterator[Path]:
     """Before | after of every view."""
     from gsdff.evaluation.run import picture_name
@@ -242,7 +247,7 @@ def find_flight(arguments: EditArguments, subject: "Subject") -> list["Camera"]:
 
 
 def save_turntable(
-    out: Path, flight: Sequence["Camera"], subject: "Subject", edited: "Gaussians", edits: "EditList"
+    out: Path, flight: Sequence["Camera"], subject: "Subject", edited: "Gaussians", edits: EditList
 ) -> Path:
     """Before | after from every camera, as a video."""
     from tqdm import tqdm
@@ -260,4 +265,4 @@ def save_turntable(
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_door(main, flags_of(EditArguments))

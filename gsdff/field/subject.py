@@ -7,14 +7,15 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.config.options import DataConfig
 from gsdff.data import load_scene
-from gsdff.editing.operations import EditStep, Selector
-from gsdff.editing.stylize import Judge, open_judge, stylize
+from gsdff.editing.context import EditContext, Judge
+from gsdff.editing.selector import Selector
+from gsdff.editing.stylize import open_judge
 from gsdff.errors import UserError
 from gsdff.field.examples import Pixel
 from gsdff.field.field import Field, describe_field, describe_run, open_field
@@ -76,7 +77,7 @@ class Subject:
         click = selector.click
         query = Query(
             positives=selector.positives,
-            negatives=selector.negatives or (),
+            negatives=tuple(selector.negatives or ()),
             only_negatives=selector.only_negatives,
             like=click and Pixel(click.view, click.x, click.y),
             method="cosine" if selector.negatives == () else None,
@@ -95,14 +96,9 @@ class Subject:
             model, pretrained = described.teacher.model, pretrained or described.teacher.pretrained
         return open_judge(model, pretrained, self.gaussians.means.device)
 
-    def restyle(
-        self, gaussians: Gaussians, mask: Bool[Tensor, "N"], step: EditStep, *, judge: Judge | None
-    ) -> tuple[Gaussians, str]:
-        """Gaussians of the input's frame stylized by the training views; without a judge only what would be done."""
-        working = gaussians.to_working_frame(self.scene.frame)
-        cameras = [self.scene.views[i].camera for i in self.scene.train_ids]
-        styled, account = stylize(working, mask, cameras, judge, step)
-        return replace(gaussians, sh0=styled.sh0, shN=styled.shN), account
+    def edit_context(self, judge: Judge | None) -> EditContext:
+        """Training views, for edits that need photos; raises `UserError` if there are no photos."""
+        return EditContext(self.scene.frame, [self.scene.views[i].camera for i in self.scene.train_ids], judge)
 
     def draw(
         self, gaussians: Gaussians, camera: Camera, background: Sequence[float] | None = None

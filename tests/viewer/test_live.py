@@ -289,7 +289,7 @@ def test_pages_get_features_and_questions_with_stage_2_and_edits_at_the_end(open
     assert panel.tab.document.asked is asked and panel.tab.mode == "relevancy"
     assert np.array_equal(panel.tab.client.camera.position, camera)
     assert live.world.names == NAMES and live.world.pca is not pca
-    panel.tab.do(lambda: panel.tab.document.edit(Delete()))
+    panel.tab.do(lambda: panel.tab.document.edit(Delete))
     assert len(panel.tab.document.edits) == 1 and not panel.tab.client.notes
 
 
