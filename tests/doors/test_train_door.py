@@ -182,8 +182,8 @@ def test_without_a_file_the_devices_preset_is_taken_and_said_once(caplog, monkey
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         assert read_arguments([]).options == with_toy(read_config(Path("configs/cuda.toml")))
     assert [record.message for record in caplog.records] == [
-        "device cpu: taking the preset cpu.toml (--config lays others over it)",
-        "device cuda: taking the preset cuda.toml (--config lays others over it)",
+        "device cpu: taking the preset cpu.toml (`config` lays others over it)",
+        "device cuda: taking the preset cuda.toml (`config` lays others over it)",
     ]
 
 
@@ -245,7 +245,7 @@ def test_the_saved_config_makes_the_same_run_again(dataset, short, tmp_path, mon
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(dataset, short, tmp_path, monkeypatch):
     (tmp_path / "config.toml").touch()
-    with pytest.raises(UserError, match=f"{tmp_path}: holds a run already; continue it with --resume, or .*--out"):
+    with pytest.raises(UserError, match=f"{tmp_path}: holds a run already; continue it with `resume`, or .*`out`"):
         run_main(monkeypatch, "--data", dataset, "--config", short, "--out", tmp_path)
 
 
