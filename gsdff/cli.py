@@ -74,8 +74,10 @@ def read_options(kind: type[T], door: str, argv: Sequence[str] | None = None, *,
         print_help(kind, DOORS[door], is_full="--help-all" in words, defaults=defaults)
         sys.exit(0)
     refuse_foreign_options(words, door, flags_of(kind))
-    over = {} if defaults is None else {"default": defaults}
-    return tyro.cli(kind, args=words, prog=f"gsdff {door}", **over)
+    prog = f"gsdff {door}"
+    if defaults is None:
+        return tyro.cli(kind, args=words, prog=prog)
+    return tyro.cli(kind, args=words, prog=prog, default=defaults)
 
 
 def asks_for_help(words: Sequence[str]) -> bool:
