@@ -21,21 +21,26 @@ T = TypeVar("T")
 
 
 class _LogHandler(logging.Handler):
-    """Log lines on stderr, above a progress bar if there is one."""
+    """Log lines on stderr, above a progress bar if there is one; parameters are printed as options."""
+
+    def __init__(self, flags: Mapping[str, str]):
+        super().__init__()
+        self.flags = flags
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm  # here, as an error before the first log line is to come at once
 
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        tqdm.write(prefix + self.format(record), file=sys.stderr)
+        tqdm.write(prefix + name_flags(self.format(record), self.flags), file=sys.stderr)
 
 
 def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyType({})) -> None:
     """Runs `main`; exits 1 with one line on stderr for a `UserError` or a failing file operation, 130 on Ctrl-C.
 
-    `flags` are the door's options by the names of their parameters (`flags_of`), which the library's messages use.
+    `flags` are the door's options by the names of their parameters (`flags_of`), which the library's messages and log
+    lines use.
     """
-    logging.basicConfig(handlers=[_LogHandler()], format="%(message)s")
+    logging.basicConfig(handlers=[_LogHandler(flags)], format="%(message)s")
     logging.getLogger("gsdff").setLevel(logging.INFO)
     try:
         main()
