@@ -33,7 +33,7 @@ __version__ = "0.1.0"
 PUBLIC = {
     "load": "field.field",
     "fit": "training.fit",
-    "reconstruct": "data.prepare",
+    "reconstruct": "data.poses",
     "serve": "viewer.serve",
     "score": "evaluation.run",
     "Field": "field.field",
@@ -44,6 +44,16 @@ PUBLIC = {
     "Box": "field.query",
     "OneGaussian": "field.query",
     "PictureFile": "field.query",
+    "Extract": "editing.operations.extract",
+    "Delete": "editing.operations.delete",
+    "Recolor": "editing.operations.recolor",
+    "Move": "editing.operations.transform",
+    "Rotate": "editing.operations.transform",
+    "Scale": "editing.operations.transform",
+    "Duplicate": "editing.operations.transform",
+    "Opacity": "editing.operations.opacity",
+    "Stylize": "editing.operations.stylize",
+    "Click": "editing.selector",
     "Selection": "selection",
     "Gaussians": "gaussians",
     "TrainConfig": "config.options",
@@ -57,7 +67,7 @@ __all__ = ["__version__", *PUBLIC]
 def __getattr__(name: str) -> Any:
     if name not in PUBLIC:
         raise AttributeError(f"module 'gsdff' has no attribute {name!r}")
-    value = getattr(import_module(f"gsdff.{PUBLIC[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{PUBLIC[name]}"), name)
     globals()[name] = value
     return value
 

@@ -73,7 +73,8 @@ def print_completion(shells: Sequence[str]) -> None:
     for door in DOORS.values():
         arguments = getattr(import_module(f"gsdff.{door.name}"), door.arguments)
         kinds.append(Annotated[arguments, tyro.conf.subcommand(door.name, description=door.line)])
-    tyro.cli(Union[tuple(kinds)], prog="gsdff", args=["--tyro-write-completion", shells[0], "-"])  # noqa: UP007
+    doors: Any = Union[tuple(kinds)]  # noqa: UP007
+    tyro.cli(doors, prog="gsdff", args=["--tyro-write-completion", shells[0], "-"])
 
 
 if __name__ == "__main__":

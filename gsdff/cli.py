@@ -21,7 +21,11 @@ T = TypeVar("T")
 
 
 class _LogHandler(logging.Handler):
-    """Log lines on stderr, above a progress bar if there is one."""
+    """Log lines on stderr, above a progress bar if there is one; parameters are printed as options."""
+
+    def __init__(self, flags: Mapping[str, str]):
+        super().__init__()
+        self.flags = flags
 
     def __init__(self, flags: Mapping[str, str]):
         super().__init__()
@@ -37,7 +41,8 @@ class _LogHandler(logging.Handler):
 def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyType({})) -> None:
     """Runs `main`; exits 1 with one line on stderr for a `UserError` or a failing file operation, 130 on Ctrl-C.
 
-    `flags` are the door's options by the names of their parameters (`flags_of`), which the library's messages use.
+    `flags` are the door's options by the names of their parameters (`flags_of`), which the library's messages and log
+    lines use.
     """
     logging.basicConfig(handlers=[_LogHandler(flags)], format="%(message)s")
     logging.getLogger("gsdff").setLevel(logging.INFO)
@@ -78,8 +83,10 @@ def read_options(kind: type[T], door: str, argv: Sequence[str] | None = None, *,
         print_help(kind, DOORS[door], is_full="--help-all" in words, defaults=defaults)
         sys.exit(0)
     refuse_foreign_options(words, door, flags_of(kind))
-    over = {} if defaults is None else {"default": defaults}
-    return tyro.cli(kind, args=words, prog=f"gsdff {door}", **over)
+    prog = f"gsdff {door}"
+    if defaults is None:
+        return tyro.cli(kind, args=words, prog=prog)
+    return tyro.cli(kind, args=words, prog=prog, default=defaults)
 
 
 def asks_for_help(words: Sequence[str]) -> bool:
@@ -98,13 +105,3 @@ def refuse_foreign_options(words: Sequence[str], door: str, flags: Mapping[str, 
         if reason:
             print(f"error: {word.partition('=')[0]}: no option of `gsdff {door}`; {reason}", file=sys.stderr)
             sys.exit(2)
-
-
-def choose_device(name: str) -> str:
-    """`cpu` or `cuda`; `auto` is CUDA if there is a card. Raises `UserError` for `cuda` without a card."""
-    import torch
-
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise UserError("`device` cuda: torch finds no CUDA card here; leave `device` away to use the CPU")
-    return "cuda" if has_cuda and name != "cpu" else "cpu"

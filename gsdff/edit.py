@@ -1,108 +1,107 @@
-"""`gsdff edit RUN --delete chair`: edits what words select in a scene, and writes the edited scene."""
+"""`gsdff edit RUN --delete chair`: edits the Gaussians that match a text, and writes the edited scene."""
 
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
-from gsdff.cli import choose_device, flags_of, read_options, run_door
+from gsdff.cli import flags_of, read_options, run_door
+from gsdff.editing.table import OPERATIONS, split_text
+from gsdff.editing.values import parse_color
 from gsdff.errors import UserError
 from gsdff.files import check_paths
 from gsdff.vocabulary import check_words
 
 if TYPE_CHECKING:
     from gsdff.cameras import Camera
-    from gsdff.editing.operations import EditList, EditStep
+    from gsdff.editing.edit import Edit, EditList
     from gsdff.io.pictures import Picture
 
-Flag: TypeAlias = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
-"""What one option says: the values of each time that it was given."""
+Uses: TypeAlias = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
+"""Values of an option, for each time that it is given."""
 
 
 @dataclass(frozen=True)
-class EditArguments:
-    """Edits what words select in a run, or in an exported PLY; writes a new PLY that can be queried and edited again.
-
-    Edits of a file come first, then the options', in the order of the command line. TEXT may be A+B: either of them.
-    """
+class SourceArguments:
+    """The arguments before the options of the operations."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Folder of a run, or a PLY written by `gsdff export` or `gsdff edit` with its .basis.safetensors beside it."""
+    """The run's folder, or a PLY of `gsdff export` or `gsdff edit`, its .basis.safetensors beside it."""
     edits: Path | None = None
-    """File with a list of edits, .toml or .yaml (`gsdff.editing.toml_file` describes it)."""
-    extract: Annotated[Flag, tyro.conf.arg(metavar="TEXT ...")] = ()
-    """Take everything else out."""
-    delete: Annotated[Flag, tyro.conf.arg(metavar="TEXT ...")] = ()
-    """Take it out."""
-    recolor: Annotated[Flag, tyro.conf.arg(metavar="TEXT:COLOR ...")] = ()
-    """Another hue, as bright as before: "table:#2a6fdb"."""
-    move: Annotated[Flag, tyro.conf.arg(metavar="TEXT:X,Y,Z ...")] = ()
-    """By so much, in the units and axes of the photos' poses."""
-    rotate: Annotated[Flag, tyro.conf.arg(metavar="TEXT:X,Y,Z ...")] = ()
-    """By degrees about x, y and z through its centre, or "TEXT:AXIS_X,AXIS_Y,AXIS_Z,DEGREES"."""
-    scale: Annotated[Flag, tyro.conf.arg(metavar="TEXT:FACTOR ...")] = ()
-    """About its centre."""
-    duplicate: Annotated[Flag, tyro.conf.arg(metavar="TEXT:X,Y,Z[,COPIES] ...")] = ()
-    """A copy so far away, or more of them in a row."""
-    opacity: Annotated[Flag, tyro.conf.arg(metavar="TEXT:OPACITY ...")] = ()
-    """From above 0 to 1."""
-    stylize: Annotated[Flag, tyro.conf.arg(metavar="TEXT:PROMPT ...")] = ()
-    """Colours that CLIP reads as the prompt, by the training views: "chair:a wooden chair"."""
+    """A file of edits, .toml or .yaml (`gsdff.editing.toml_file` describes it)."""
+
+
+OperationArguments: type[SourceArguments] = make_dataclass(
+    "OperationArguments",
+    [
+        (name, Annotated[Uses, tyro.conf.arg(metavar=f"{kind.form} ...", help=kind.help)], ())
+        for name, kind in OPERATIONS.items()
+    ],
+    bases=(SourceArguments,),
+    frozen=True,
+)
+"""With one option per operation."""
+
+
+@dataclass(frozen=True)
+class EditArguments(OperationArguments):
+    """Edits what matches texts in a run or an exported PLY; writes a new PLY that can be queried and edited again.
+
+    Edits of a file come first, then those of options, in the order of the command line. TEXT may be A+B: one of them.
+    """
+
     clip_model: str | None = None
-    """For --stylize, an open_clip model; by default that of a clip teacher, otherwise ViT-B-16-quickgelu."""
+    """open_clip model for --stylize; by default that of the run's clip teacher, otherwise ViT-B-16-quickgelu."""
     clip_pretrained: str | None = None
-    """Weights of --clip-model: a file, or a tag that open_clip downloads (openai)."""
-    negative: tuple[str, ...] = ()
-    """Words to compare with, besides object, things, ..., or all other names of a closed vocabulary."""
+    """Weights of that model: a file, or a tag that open_clip downloads (openai)."""
+    negatives: Annotated[tuple[str, ...], tyro.conf.arg(name="negative")] = ()
+    """Texts that compete with TEXT, besides object, things, ..., or all other names of a teacher with a class list."""
     threshold: float | None = None
-    """Least score to be selected; by default suggested by the scores of all Gaussians, and printed."""
+    """Lowest score that is selected; by default suggested from the scores of all Gaussians, and logged."""
     rim: bool = True
-    """Delete and extract with the rim: Gaussians with 4 of their 32 nearest selected and 1 % of the threshold, too."""
+    """Delete and extract with the rim: scores of at least 1 % of the threshold, and 4 of the 32 nearest selected."""
     keep_largest: int = 0
-    """Keep this many connected parts of the selection, those with the most opacity; 0 keeps all."""
+    """Keep only this many connected parts of the selection, those with the most opacity; 0 keeps all."""
     grow: int = 0
-    """Rounds of adding the neighbours of the selection to it, after --keep-largest."""
+    """Rounds of adding neighbours to the selection, after --keep-largest."""
     background: str | None = None
-    """Colour behind the pictures of --views; by default that of --edits, otherwise the run's."""
+    """Background colour of pictures and videos; by default that of the file of edits, then that of the run."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print what every edit would select, and write nothing."""
+    """Report the selection of every edit, and write nothing."""
     out: Path | None = None
-    """PLY to write, and the edits beside it as .toml; by default RUN/edited.ply, or <stem of a PLY>_edited.ply."""
+    """PLY to write, and beside it the edits made, as .toml; by default RUN/edited.ply, or beside a PLY."""
     views: tuple[str, ...] = ()
-    """Photos, by name or by index in name order, to render before | after into `<stem of --out>_<view>.png`."""
+    """Photos, by name or by index in name order, to draw before | after into `<stem of --out>_<view>.png`."""
     all_held_out: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Render all held-out photos instead of --views."""
+    """Draw all photos that were held out from training, instead of --views."""
     turntable: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Write `<stem of --out>_turntable.mp4`, before | after: an orbit of the scene, or the path of the photos."""
+    """Write `<stem of --out>_turntable.mp4`, before | after: a turn about the scene, or along the photos' path."""
     turntable_seconds: float = 8.0
-    """Length of the turntable."""
+    """Length of the turntable video."""
     data: Path | None = None
-    """Folder of photos in place of the run's; needed for pictures of a PLY."""
+    """Folder of photos, if it is not the run's; a PLY has none."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses CUDA if there is a card."""
 
 
-FLAGS = flags_of(EditArguments) | {"negatives": "--negative", "view": "--views"}
+FLAGS = flags_of(EditArguments) | {"view": "--views"}
 
 
 def main() -> None:
-    """Edits as the command line says."""
+    """Edits the scene that the command line names."""
     arguments = read_options(EditArguments, "edit")
     check_paths({"run": arguments.run, "edits": arguments.edits, "data": arguments.data})
-    edits = collect_edits(arguments, sys.argv[1:])
-    words = {
-        f"edit {number} ({step})": (*step.selector.positives, *(step.selector.negatives or ()))
-        for number, step in enumerate(edits.steps, 1)
-    }
-    check_words(arguments.run, words, data=arguments.data)
+    check_options(arguments)
+    check_words(arguments.run, list_words(arguments), data=arguments.data)
     out = choose_out(arguments)
+    edits = collect_edits(arguments, sys.argv[1:])
     record = choose_record(arguments, edits, out)
-    stylizes = any(step.name == "stylize" for step in edits.steps)
-    if not stylizes and (arguments.clip_model is not None or arguments.clip_pretrained is not None):
+    needs_clip = any(edit.needs_photos for edit in edits.edits)
+    if not needs_clip and (arguments.clip_model is not None or arguments.clip_pretrained is not None):
         raise UserError("--clip-model, --clip-pretrained: no edit stylizes; add --stylize TEXT:PROMPT")
 
     from tqdm import tqdm
@@ -114,18 +113,14 @@ def main() -> None:
     from gsdff.io.video import FPS, save_video
     from gsdff.scene import picture_name
 
-    field = load(arguments.run, data=arguments.data, device=choose_device(arguments.device))
-    if any(step.selector.selection is None for step in edits.steps):
+    field = load(arguments.run, data=arguments.data, device=arguments.device)
+    if any(edit.selection is None for edit in edits.edits):
         field.require_features()
     wants_pictures = arguments.views or arguments.all_held_out
     views = field.choose_views(arguments.views, all_held_out=arguments.all_held_out) if wants_pictures else []
     cameras = [view.camera for view in field.scene.views] if arguments.turntable else []
-    edited = field.edit(
-        *edits.steps,
-        dry_run=arguments.dry_run,
-        clip_model=arguments.clip_model,
-        clip_pretrained=arguments.clip_pretrained,
-    )
+    clip = {"clip_model": arguments.clip_model, "clip_pretrained": arguments.clip_pretrained}
+    edited = field.edit(*edits.edits, dry_run=arguments.dry_run, **clip)
     print(*edited.edits, sep="\n")
     if arguments.dry_run:
         return
@@ -149,53 +144,78 @@ def main() -> None:
         print(f"video: {path}")
 
 
-def collect_edits(arguments: EditArguments, argv: Sequence[str]) -> "EditList":
-    """Those of the file, then those of the options, in the order that `argv` has them in."""
-    from gsdff.editing.flags import PARSERS
-    from gsdff.editing.operations import EditList, parse_color
-    from gsdff.editing.toml_file import read_edits
-
+def check_options(arguments: EditArguments) -> None:
+    """Raises `UserError` for options that make no sense together, before anything is loaded."""
     if arguments.views and arguments.all_held_out:
         raise UserError("--views and --all-held-out: expected one of them")
     if not 0 < arguments.turntable_seconds < math.inf:
         raise UserError(f"--turntable-seconds: expected a time above 0, got {arguments.turntable_seconds:g}")
-    edits = EditList(()) if arguments.edits is None else read_edits(arguments.edits)
     if arguments.background is not None:
         try:
-            edits = replace(edits, background=parse_color(arguments.background))
+            parse_color(arguments.background)
         except ValueError as error:
             raise UserError(f"--background: {error}") from error
-    added = read_flags(arguments, argv)
-    if not (edits.steps or added):
-        raise UserError(f"expected something to do: --edits FILE or {', '.join(f'--{name}' for name in PARSERS)}")
-    return replace(edits, steps=(*edits.steps, *added))
+    if arguments.edits is None and not any(getattr(arguments, name) for name in OPERATIONS):
+        raise UserError(f"expected something to do: --edits FILE or {', '.join(f'--{name}' for name in OPERATIONS)}")
 
 
-def read_flags(arguments: EditArguments, argv: Sequence[str]) -> list["EditStep"]:
+def list_words(arguments: EditArguments) -> dict[str, tuple[str, ...]]:
+    """Texts of the options, by the option they are given to; raises `UserError` for a value of another form."""
+    words = {"`negatives`": tuple(arguments.negatives)}
+    for name in OPERATIONS:
+        for values in getattr(arguments, name):
+            if not values:
+                raise UserError(f"--{name}: expected a text, got nothing")
+            for value in values:
+                try:
+                    texts, _ = split_text(name, value)
+                except ValueError as error:
+                    raise UserError(f"--{name} {value!r}: {error}") from error
+                words[f"--{name}"] = (*words.get(f"--{name}", ()), *texts)
+    return words
+
+
+def collect_edits(arguments: EditArguments, argv: Sequence[str]) -> "EditList":
+    """The edits of the file, then those of the options, in their order in `argv`."""
+    from gsdff.editing.edit import EditList
+    from gsdff.editing.toml_file import read_edits
+
+    edits = EditList() if arguments.edits is None else read_edits(arguments.edits)
+    edits = replace(edits, edits=(*edits.edits, *read_operations(arguments, argv)))
+    return edits if arguments.background is None else replace(edits, background=parse_color(arguments.background))
+
+
+def read_operations(arguments: EditArguments, argv: Sequence[str]) -> "list[Edit]":
     """The edits of the options."""
-    from gsdff.editing.flags import PARSERS
-    from gsdff.editing.operations import Cleanup
+    from gsdff.editing.edit import Edit
 
     # tyro keeps the order of one option's values, argv that of the options
-    given = {f"--{name}": iter(getattr(arguments, name)) for name in PARSERS}
-    steps = []
+    given = {f"--{name}": iter(getattr(arguments, name)) for name in OPERATIONS}
+    edits: list[Edit] = []
     for option in (token.partition("=")[0] for token in argv):
         if option in given:
-            values = next(given[option])
-            if not values:
-                raise UserError(f"{option}: expected a text, got nothing")
-            steps += map(PARSERS[option.removeprefix("--")], values)
-    limits = {"negatives": arguments.negative or None, "threshold": arguments.threshold, "rim": arguments.rim}
-    cleaning = {"keep_largest": arguments.keep_largest, "grow": arguments.grow}
-    if not steps and (limits != {"negatives": None, "threshold": None, "rim": True} or any(cleaning.values())):
+            edits += [read_operation(option, value) for value in next(given[option])]
+    shared = {"negatives": arguments.negatives or None, "threshold": arguments.threshold, "rim": arguments.rim}
+    shared |= {"keep_largest": arguments.keep_largest, "grow": arguments.grow}
+    if not edits and any(value != getattr(Edit, name) for name, value in shared.items()):
         raise UserError(
-            "--negative, --threshold, --no-rim, --keep-largest, --grow: no option edits; of a file's, say them there"
+            "--negative, --threshold, --no-rim, --keep-largest, --grow: no option edits; set them in the file instead"
         )
     try:
-        cleanup = Cleanup(**cleaning)
-        return [replace(step, selector=replace(step.selector, **limits), cleanup=cleanup) for step in steps]
-    except ValueError as error:  # names the key, as the option is called
-        raise UserError(f"--{error}".replace("_", "-", 1)) from error
+        return [replace(edit, **shared) for edit in edits]
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def read_operation(option: str, value: str) -> "Edit":
+    """The edit of one value of an operation's option."""
+    from gsdff.editing.operations import operation
+
+    try:
+        return operation(option.removeprefix("--")).from_text(value)
+    except ValueError as error:
+        message = str(error).replace("`", "")  # its fields are no options
+        raise UserError(f"{option} {value!r}: {message}") from error
 
 
 def choose_out(arguments: EditArguments) -> Path:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import choose_device, flags_of, read_options, run_door
+from gsdff.cli import flags_of, read_options, run_door
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
 from gsdff.files import check_paths
@@ -49,7 +49,7 @@ def main() -> None:
 
     from gsdff.field.field import load
 
-    scene = load(arguments.run, data=arguments.data, device=choose_device(arguments.device))
+    scene = load(arguments.run, data=arguments.data, device=arguments.device)
     if arguments.benchmark is not None:
         from gsdff.evaluation.ovs.protocols import score_ovs
         from gsdff.evaluation.ovs.report import format_ovs

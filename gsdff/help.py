@@ -89,7 +89,7 @@ def _side_by_side(options: Sequence[Option], hints: Mapping[str, str]) -> type:
     rows = []
     for option in options:
         inner, extras = _unwrap(option.hint)
-        settings = next((extra for extra in extras if hasattr(extra, "prefix_name")), tyro.conf.arg())
+        settings: Any = next((extra for extra in extras if hasattr(extra, "prefix_name")), tyro.conf.arg())
         is_plain = option.default in (None, ()) or tyro.conf.FlagCreatePairsOff in extras
         settings = replace(
             settings,

@@ -1,12 +1,11 @@
 """`gsdff prepare --images DIR`: finds the poses of photos, as a scene that `gsdff train` reads."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from gsdff.cli import flags_of, read_options, run_door
-from gsdff.errors import UserError, command
+from gsdff.errors import command
 from gsdff.files import check_paths
 
 SHOWN_NAMES = 10
@@ -31,38 +30,31 @@ class PrepareArguments:
     """COLMAP's name of the camera model that all photos of one size share."""
 
 
+FLAGS = flags_of(PrepareArguments)
+
+
 def main() -> None:
     """Prepares the photos that the command line names."""
     prepare(read_options(PrepareArguments, "prepare"))
 
 
-def prepare(config: PrepareArguments) -> Path:
-    """Writes `sparse/0` and links `images`, prints what was found, and returns the folder of the scene."""
-    check_paths({"images": config.images})
-    if not config.images.is_dir():
-        raise UserError(f"`images` {config.images}: expected the folder of the photos")
-    if config.max_size < 1:
-        raise UserError(f"`max_size`: expected at least 1, got {config.max_size}")
-    images = Path(os.path.abspath(config.images))
-    default = images.parent if images.name == "images" else images.with_name(f"{images.name}_scene")
-    out = Path(os.path.abspath(config.out or default))
-    model, link = out / "sparse" / "0", out / "images"
-    if model.exists():
-        raise UserError(f"{model}: there is a model already; remove it, or choose another folder with `out`")
-    if link.exists() and not link.samefile(images):
-        raise UserError(f"{link}: holds other photos than {images}; choose another folder with `out`")
+def prepare(arguments: PrepareArguments) -> Path:
+    """Finds the poses, prints the result, and returns the folder of the scene."""
+    check_paths({"images": arguments.images})
 
-    from gsdff.data.sfm import reconstruct
+    from gsdff.data.poses import reconstruct
 
     found = reconstruct(
-        images, model, matcher=config.matcher, max_size=config.max_size, camera_model=config.camera_model
+        arguments.images,
+        arguments.out,
+        matcher=arguments.matcher,
+        max_size=arguments.max_size,
+        camera_model=arguments.camera_model,
     )
-    if not link.exists():
-        link.symlink_to(images, target_is_directory=True)
     report(found.photos, found.registered)
     print(f"{found.num_points} points, mean reprojection error {found.reprojection_error:.3f} px")
-    print(f"{out}: ready for `{command('train', '--data', out)}`")
-    return out
+    print(f"{found.folder}: ready for `{command('train', '--data', found.folder)}`")
+    return found.folder
 
 
 def report(photos: list[str], registered: list[str]) -> None:
@@ -74,4 +66,4 @@ def report(photos: list[str], registered: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_door(main, flags_of(PrepareArguments))
+    run_door(main, FLAGS)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import choose_device, flags_of, read_options, run_door
+from gsdff.cli import flags_of, read_options, run_door
 from gsdff.errors import UserError
 from gsdff.field.query import Box, OneGaussian, PictureFile, Pixel, Query, Space
 from gsdff.files import check_paths
@@ -81,7 +81,7 @@ def main() -> None:
     from gsdff.field.field import load
     from gsdff.field.hit import default_view
 
-    field = load(arguments.run, data=arguments.data, device=choose_device(arguments.device))
+    field = load(arguments.run, data=arguments.data, device=arguments.device)
     hit = field.query(query)
     print(f"3D: {hit.describe('Gaussians')}")
     if arguments.selection is not None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import choose_device, flags_of, read_options, run_door
+from gsdff.cli import flags_of, read_options, run_door
 from gsdff.errors import UserError
 from gsdff.field.query import Query, Space
 from gsdff.files import check_paths
@@ -60,7 +60,7 @@ def main() -> None:
     from gsdff.field.segmentation import SegmentationFolder, format_segmentation
 
     SegmentationFolder.choose(arguments.run, arguments.out)  # refused before anything is loaded
-    field = load(arguments.run, data=arguments.data, device=choose_device(arguments.device))
+    field = load(arguments.run, data=arguments.data, device=arguments.device)
     result = field.save_segmentation(
         arguments.classes,
         arguments.out,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gsdff.cli import choose_device, flags_of, read_options, run_door
+from gsdff.cli import flags_of, read_options, run_door
 from gsdff.errors import UserError
 from gsdff.files import check_paths
 
@@ -42,7 +42,7 @@ def main() -> None:
     from gsdff.viewer.server import find_address
 
     find_address(arguments.host, arguments.port)  # refused before anything is loaded
-    field = load(arguments.run, data=arguments.data, device=choose_device(arguments.device))
+    field = load(arguments.run, data=arguments.data, device=arguments.device)
     if arguments.data is not None:
         _ = field.scene  # photos that are named must be there
     serve(field, host=arguments.host, port=arguments.port)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gsdff.errors import UserError, nearest
+from gsdff.run_folder import DEMO, RunFolder
 from gsdff.words import fold
 
 if sys.version_info >= (3, 11):
@@ -18,12 +19,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-RUN_CONFIG = "config.toml"
-"""In a run's folder: its options."""
-DEMO, DEMO_FOLDER = "demo", "data"
-"""Value of the option `data` that stands for the built-in scene, and that scene's folder in a run's."""
 LISTED = 30
 """Most names that a message lists."""
+LONGEST_HEADER = 100_000_000
+"""Bytes; the limit of the safetensors library."""
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)
 """Raised here by what is missing or damaged; what opens it later explains that."""
 
@@ -42,7 +41,7 @@ def check_classes(source: Path, classes: Sequence[str], *, labels: Path | None) 
     """`check_words` for the classes of an evaluation, which may go by the names in a folder of label images too."""
     names = known_names(source) if classes else None
     try:
-        folder = labels or _scene_folder(source, _table(source / RUN_CONFIG), None) / "labels"
+        folder = labels or _scene_folder(source, _table(RunFolder(source).config), None) / "labels"
         labelled = _class_names(folder) or []
     except _UNREADABLE:
         return
@@ -63,7 +62,6 @@ def known_names(source: Path, data: Path | None = None) -> list[str] | None:
 
 
 def _refuse_others(source: Path, words: Mapping[str, Iterable[str]], names: Sequence[str]) -> None:
-    names = list(dict.fromkeys(names))
     for prefix, some in words.items():
         for word in some:
             if fold(word) not in names:
@@ -77,13 +75,13 @@ def _refuse_others(source: Path, words: Mapping[str, Iterable[str]], names: Sequ
 def _names_of_ply(path: Path) -> list[str] | None:
     """The names in the header of the sidecar, JSON after its length in 8 bytes."""
     with path.with_suffix(".basis.safetensors").open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), LONGEST_HEADER)))
     texts = header["__metadata__"].get("texts")
     return None if texts is None else [str(name) for name in json.loads(texts)]
 
 
 def _names_of_run(folder: Path, data: Path | None) -> list[str] | None:
-    config = _table(folder / RUN_CONFIG)
+    config = _table(RunFolder(folder).config)
     teacher = config["teacher"]
     if teacher["name"] == "precomputed":
         return _names_of_texts(Path(teacher["maps"]) / "text_features.npz")
@@ -91,13 +89,14 @@ def _names_of_run(folder: Path, data: Path | None) -> list[str] | None:
         return None
     given = teacher.get("labels")
     labels = _scene_folder(folder, config, data) / "labels" if given is None else Path(given)
-    # a file of text vectors beside the label images may leave classes out
-    return None if (labels / "text_features.npz").is_file() else _class_names(labels)
+    if teacher["name"] == "labels" and (labels / "text_features.npz").is_file():  # which may leave classes out
+        return None
+    return _class_names(labels)
 
 
 def _scene_folder(run: Path, config: dict[str, Any], data: Path | None) -> Path:
     """The dataset's folder; ValueError if `data` is something inside it."""
-    folder = data or (run / DEMO_FOLDER if config["data"] == DEMO else Path(config["data"]))
+    folder = data or (RunFolder(run).demo_data if Path(config["data"]) == DEMO else Path(config["data"]))
     if not any((folder / name).exists() for name in ("images", "transforms.json", "transforms_train.json")):
         raise ValueError(f"{folder} is not the folder of a dataset")
     return folder
@@ -113,7 +112,7 @@ def _names_of_texts(path: Path) -> list[str]:
     import numpy as np
 
     with np.load(path, allow_pickle=False) as arrays:
-        return [fold(str(name)) for name in arrays["names"]]
+        return list(dict.fromkeys(fold(str(name)) for name in arrays["names"]))
 
 
 def _class_names(labels: Path) -> list[str] | None:
@@ -126,4 +125,4 @@ def _class_names(labels: Path) -> list[str] | None:
     rows = content["classes"] if isinstance(content, dict) else content
     names = [row if isinstance(row, str) else row["name"] for row in rows]
     queries = [row["text_query"] for row in rows if isinstance(row, dict) and row.get("text_query") is not None]
-    return [fold(name) for name in [*queries, *names]]
+    return list(dict.fromkeys(fold(name) for name in [*queries, *names]))

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from gsdff.cli import run_door
 from gsdff.config.file import to_table
-from gsdff.config.options import DEMO, TeacherConfig, TrainConfig
+from gsdff.config.options import TeacherConfig, TrainConfig
 from gsdff.data import load_scene
 from gsdff.errors import UserError
 from gsdff.evaluation.classes import find_questions
@@ -39,6 +39,7 @@ from gsdff.evaluation.run import score_images
 from gsdff.field.field import field_of_run
 from gsdff.files import whole_file
 from gsdff.io.runs import LoadedRun, RunFolder, load_run
+from gsdff.run_folder import DEMO
 from gsdff.scene import Scene
 from gsdff.teachers import open_teacher
 from gsdff.training.start import first_gaussians

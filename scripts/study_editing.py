@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from gsdff.cli import run_door
 from gsdff.editing.functional import delete, extract
-from gsdff.editing.operations import Selector
+from gsdff.editing.selector import Selector
 from gsdff.errors import UserError
 from gsdff.field.field import load
 from gsdff.gaussians import Gaussians
@@ -136,7 +136,7 @@ class Measured:
 
     def ways(self, class_id: int) -> dict[str, Bool[Tensor, "N"]]:
         """What each way selects."""
-        whole = Selector((self.names[class_id],))
+        whole = Selector(self.names[class_id])
         bare = self.subject.select(self.subject.gaussians, replace(whole, rim=False))
         share = self.weights[:, class_id] / self.weights.sum(1).clamp_min(1e-6)
         return {

@@ -2,12 +2,14 @@
 
 import hashlib
 import stat
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 
-from gsdff.files import hash_file, save_tensors, whole_file
+from gsdff.errors import UserError
+from gsdff.files import check_paths, hash_file, save_tensors, whole_file
 
 
 def test_a_block_that_ends_well_replaces_the_file(tmp_path):
@@ -53,3 +55,33 @@ def test_tensors_are_the_same_bytes_each_time_and_anyone_may_read_them(tmp_path,
         assert file.metadata() == metadata and set(file.keys()) == tensors.keys()
         for name, tensor in tensors.items():
             assert torch.equal(file.get_tensor(name), tensor)
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    for name in ("runs/street", "runs/garden/pictures"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "scene.ply").touch()
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("runs/stret", "; did you mean runs/street?"),
+        ("rums/street", "; did you mean runs/street?"),
+        ("runs/gardn/pictures", "; did you mean runs/garden/pictures?"),
+        ("runs/gardn/labels", "; did you mean runs/garden?"),
+        ("scene.pyl", "; did you mean scene.ply?"),
+        ("photos", ""),
+        ("scene.ply/x", ""),
+    ],
+)
+def test_a_missing_path_is_refused_with_the_most_similar_one(places, path, hint):
+    with pytest.raises(UserError) as error:
+        check_paths({"out": None, "run": Path("runs/street"), "data": Path(path)})
+    assert str(error.value) == f"`data` {path}: no such file or folder{hint}"
+
+
+def test_paths_that_exist_are_accepted(places):
+    check_paths({"run": Path("runs/street"), "data": Path("scene.ply"), "labels": None})

@@ -11,9 +11,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import tomli_w
 
 from gsdff.config.checks import OptionError
-from gsdff.config.options import DEMO, TrainConfig
+from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError, nearest
 from gsdff.files import whole_file
+from gsdff.run_folder import DEMO
 
 if sys.version_info >= (3, 11):
     import tomllib

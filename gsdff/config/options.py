@@ -4,6 +4,7 @@ Values come from three places, later ones winning: the defaults here, TOML files
 The tables of a TOML file are the dataclasses (`[stage1]`), its keys their fields (`steps = 2000`).
 """
 
+import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,9 +15,7 @@ from gsdff.config.checks import check, check_at_least, check_share
 from gsdff.config.choices import TEACHERS, TeacherName, describe
 from gsdff.config.smoothing import MaskConfig, SmoothingConfig
 from gsdff.errors import UserError
-
-DEMO = Path("demo")
-"""Value of `data` that stands for the built-in scene."""
+from gsdff.run_folder import DEMO
 
 
 @dataclass(frozen=True)
@@ -200,9 +199,9 @@ class FeatureConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Options of `python -m gsdff.train`."""
+    """Options of a training run, of `gsdff train` and `gsdff.fit`."""
 
-    data: Path = Path("demo")
+    data: Path = DEMO
     """COLMAP folder, folder with transforms.json, or `demo` for the built-in scene."""
     out: Path | None = None
     """Folder of the run; by default `runs/` and the name of the data."""
@@ -226,6 +225,16 @@ class TrainConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     masks: MaskConfig = field(default_factory=MaskConfig)
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+
+    @property
+    def run_folder(self) -> Path:
+        """Folder of the run: `out`, or in `runs/` the name of the data's folder, or of the scene it starts from."""
+        if self.out is not None:
+            return self.out
+        if self.stage1_from is not None:
+            return Path("runs") / f"{self.stage1_from.absolute().stem}_features"
+        place = Path(os.path.abspath(self.data))
+        return Path("runs") / (place.parent if place.is_file() else place).name
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "log_every", "picture_every", "checkpoint_every")

@@ -77,7 +77,7 @@ def well_behaved(grid: np.ndarray, width: int, height: int) -> bool:
 
 
 def reconstruct(request: dict, folder: Path) -> dict:
-    """Runs structure from motion and writes the largest model to `folder/model`. See `gsdff.data.sfm.reconstruct`.
+    """Runs structure from motion and writes the largest model to `folder/model`. See `gsdff.data.sfm.run_colmap`.
 
     The answer is {"model": None} if no model could be made.
     """

@@ -26,7 +26,7 @@ class Reconstruction:
     """Result of structure from motion."""
 
     model: Path
-    """Folder of cameras.bin, images.bin and points3D.bin."""
+    """Folder of cameras.bin, images.bin and points3D.bin, `sparse/0` in the scene's folder."""
     photos: list[str]
     """Names of all photos, below the images folder."""
     registered: list[str]
@@ -35,8 +35,13 @@ class Reconstruction:
     reprojection_error: float
     """Mean over the points' observations, in pixels."""
 
+    @property
+    def folder(self) -> Path:
+        """Folder of the scene, to train on."""
+        return self.model.parents[1]
 
-def reconstruct(images: Path, model: Path, *, matcher: str, max_size: int, camera_model: str) -> Reconstruction:
+
+def run_colmap(images: Path, model: Path, *, matcher: str, max_size: int, camera_model: str) -> Reconstruction:
     """Writes the largest COLMAP model of the photos below `images` to the new folder `model`.
 
     Photos of one size share one camera of COLMAP's model `camera_model`. `matcher` is exhaustive (every pair) or

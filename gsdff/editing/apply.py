@@ -1,4 +1,4 @@
-"""Edits made one after the other, each on what the one before it left, with an account of what each one took."""
+"""Edits made one after the other, each on the result of the one before, with a report of each."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,252 +7,163 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 from torch import Tensor
 
-from gsdff.editing.functional import delete, duplicate, extract, recolor, set_opacity, transform
-from gsdff.editing.operations import (
-    Cleanup,
-    Delete,
-    Duplicate,
-    EditStep,
-    Extract,
-    Move,
-    Opacity,
-    Operation,
-    Recolor,
-    Rotate,
-    Scale,
-    Selector,
-    Stylize,
-    Vector,
-)
+from gsdff.editing.context import EditContext
+from gsdff.editing.edit import Edit
+from gsdff.editing.selector import Selector
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
-from gsdff.rotation import axis_angle_to_matrix, euler_to_matrix
 from gsdff.selection import Selection
 
 Select = Callable[[Gaussians, Selector], Selection]
-"""Which of these Gaussians a selector of texts or a click means. Saved selections never get there."""
-Restyle = Callable[[Gaussians, Bool[Tensor, "N"], EditStep], tuple[Gaussians, str]]
-"""Other colours for what is selected, by a step that stylizes, and what was done to them."""
+"""Selects from these Gaussians by the texts or the click of a selector; selections made before never get there."""
 OUTSIDE = 0.01
 """Share of a selection, by number, that its size leaves out at either end of every axis: strays."""
 
 
 @dataclass(frozen=True)
-class StepReport:
-    """What one edit took."""
+class EditReport:
+    """Selection of one edit, and the Gaussians before and after."""
 
     title: str
     """edit 2 (delete "chair")"""
     num_selected: int
     num_before: int
-    """Gaussians that it found."""
     num_after: int
-    """Gaussians that it left."""
     opacity_share: float
-    """The selected ones' part of the sum of all opacities."""
-    centre: Vector
-    """Mean of the selected, weighted by opacity; in scene units as `size`."""
-    size: Vector
-    """Along x, y and z, of the box that holds the means of all but the outermost `OUTSIDE`."""
-    account: str = ""
-    """What else there is to say."""
+    """Part of the sum of all opacities that is selected."""
+    centre: tuple[float, float, float]
+    """Mean of the selected Gaussians, weighted by opacity; in scene units, as `size`."""
+    size: tuple[float, float, float]
+    """Sides along x, y and z of the box that holds the means of all but the outermost `OUTSIDE`."""
+    remark: str = ""
+    """Remark of `Edit.perform`."""
 
     def __str__(self) -> str:
         centre, size = (", ".join(f"{value:.3g}" for value in vector) for vector in (self.centre, self.size))
         change = "" if self.num_after == self.num_before else f", leaves {self.num_after}"
-        account = f"; {self.account}" if self.account else ""
+        remark = f"; {self.remark}" if self.remark else ""
         return (
             f"{self.title}: {self.num_selected} of {self.num_before} Gaussians, {self.opacity_share:.1%} of the "
-            f"opacity, centre ({centre}), size ({size}){change}{account}"
+            f"opacity, centre ({centre}), size ({size}){change}{remark}"
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Edited:
-    """The edited Gaussians, or after a dry run those that were given; and a report for every step."""
+    """The edited Gaussians, or after a dry run those that were given; and a report of every edit."""
 
     gaussians: Gaussians
-    reports: tuple[StepReport, ...]
+    reports: tuple[EditReport, ...]
 
 
 def apply_edits(
     gaussians: Gaussians,
-    steps: Sequence[EditStep],
+    edits: Sequence[Edit],
     select: Select,
     *,
-    restyle: Restyle | None = None,
+    context: EditContext | None = None,
     dry_run: bool = False,
 ) -> Edited:
-    """The Gaussians after all steps, in order; nothing given is changed.
+    """The Gaussians after all edits, in order; nothing given is changed.
 
-    `select` is asked at every step, of the Gaussians as they are by then. A saved selection is of the Gaussians given
-    here: those of it that are left are meant, wherever they are by now, but no copies of them. Steps that stylize are
-    left to `restyle`. A dry run does the same and gives back the Gaussians it was given. `UserError` names the step
-    for a selection file that does not fit (before any edit is made), for what `select` and `restyle` refuse, for an
-    empty selection, and for an edit that leaves nothing.
+    `select` is called for every edit with the Gaussians as they are by then. A selection made before, saved or in
+    memory, is of the Gaussians given here: an edit gets those of it that are left, wherever they are by then, but no
+    copies of them. `context` is needed if an edit `needs_photos`. A dry run does the same and returns the Gaussians it
+    was given. Raises `UserError`, with the edit's title, for a selection of another number of Gaussians (before any
+    edit is made), for whatever `select` or an edit refuses, for an empty selection, and for an edit that leaves
+    nothing.
     """
-    titles = [f"edit {number} ({step})" for number, step in enumerate(steps, 1)]
-    saved = _load_selections(steps, titles, len(gaussians))
+    titles = [f"edit {number} ({edit})" for number, edit in enumerate(edits, 1)]
+    given = [_given_selection(edit, title, len(gaussians)) for edit, title in zip(edits, titles, strict=True)]
     current = gaussians.map(torch.detach)
-    origins = torch.arange(len(gaussians), device=gaussians.means.device)
+    origins = torch.arange(len(gaussians), device=gaussians.means.device)  # indices before the first edit, -1 of copies
     reports = []
-    for step, title in zip(steps, titles, strict=True):
-        if step.selector.selection is None:
-            with _named(title):
-                selection = select(current, _without_idle_rim(step))
-        else:
-            mask = saved[step.selector.selection].mask.to(origins.device)
-            selection = Selection((origins >= 0) & mask[origins])  # -1, a copy, reads the last, to no effect
-        assert selection.total == len(current), f"{selection.total} selected from, but {len(current)} there"
-        mask = _clean(selection, current, step, title).mask
-        account = ""
-        if isinstance(step.operation, Stylize):
-            assert restyle is not None, "a judge is opened where an edit stylizes"
-            with _named(title):
-                after, account = restyle(current, mask, step)
-        else:
-            after = apply_operation(current, mask, step.operation)
-        if not len(after):
-            raise UserError(f"{title}: selects all that is left, so that nothing would be; raise its threshold")
-        reports.append(replace(_report(title, current, mask, len(after)), account=account))
-        origins = _origins_after(origins, mask, step.operation, len(after))
+    for edit, title, selection in zip(edits, titles, given, strict=True):
+        with _titled(title):
+            if selection is None:
+                selection = select(current, edit if edit.takes_apart else replace(edit, rim=False))
+            else:
+                mask = selection.mask.to(origins.device)
+                selection = Selection((origins >= 0) & mask[origins])  # -1 reads the last, to no effect
+            assert selection.total == len(current), f"{selection.total} selected from, but {len(current)} there"
+            mask = _cleaned(selection, current, edit).mask
+            after, remark = edit.perform(current, mask, context)
+            if not len(after):
+                raise UserError("selects all that is left, so that nothing would be; raise its threshold")
+        reports.append(_report(title, current, mask, len(after), remark))
+        kept = edit.kept(mask)
+        origins = F.pad(origins[kept], (0, len(after) - int(kept.sum())), value=-1)
         current = after
     return Edited(gaussians if dry_run else current, tuple(reports))
 
 
-def _load_selections(steps: Sequence[EditStep], titles: Sequence[str], expected: int) -> dict[Path, Selection]:
-    """All saved selections, by path."""
-    saved = {}
-    for step, title in zip(steps, titles, strict=True):
-        if (path := step.selector.selection) is not None:
-            with _named(title):
-                saved[path] = Selection.load(path, expected=expected)
-    return saved
+def _given_selection(edit: Edit, title: str, expected: int) -> Selection | None:
+    """The edit's selection if it was made before; None for texts and clicks."""
+    match edit.selection:
+        case Path() as path:
+            with _titled(title):
+                return Selection.load(path, expected=expected)
+        case Selection() as selection if selection.total != expected:
+            raise UserError(f"{title}: expected a selection of {expected} Gaussians, got one of {selection.total}")
+        case selection:
+            return selection
 
 
 @contextmanager
-def _named(title: str) -> Iterator[None]:
-    """Puts the step's title before what a `UserError` says."""
+def _titled(title: str) -> Iterator[None]:
+    """Puts the edit's title before the message of a `UserError`."""
     try:
         yield
     except UserError as error:
         raise UserError(f"{title}: {error}") from error
 
 
-def takes_apart(operation: Operation) -> bool:
-    """Whether a rim not taken along would be left behind, or missed.
-
-    Of other edits it has no part: it is in part its neighbours', and in another colour it is seen on them.
-    """
-    return isinstance(operation, Delete | Extract)
-
-
-def _without_idle_rim(step: EditStep) -> Selector:
-    """The step's selector, which takes a rim in only where the operation takes apart."""
-    return step.selector if takes_apart(step.operation) else replace(step.selector, rim=False)
-
-
-def _clean(selection: Selection, gaussians: Gaussians, step: EditStep, title: str) -> Selection:
-    """The selection after its clean-up; `UserError` where nothing is in it, before or after."""
+def _cleaned(selection: Selection, gaussians: Gaussians, edit: Edit) -> Selection:
+    """The selection after its clean-up; raises `UserError` if it is empty, before or after."""
     if not selection:
-        if step.selector.selection is not None:
-            raise UserError(f"{title}: selects nothing; edits before it took all of it out, or it was saved empty")
-        given = step.selector.threshold
-        advice = f"lower its threshold of {given:g}" if given is not None else "set a threshold"
-        raise UserError(f"{title}: selects nothing; {advice}, or ask for something else")
-    cleaned = _tidy(selection, gaussians, step.cleanup)
+        if edit.selection is not None:
+            raise UserError("selects nothing; edits before it removed all of it, or it was empty from the start")
+        advice = "set a threshold" if edit.threshold is None else f"lower its threshold of {edit.threshold:g}"
+        raise UserError(f"selects nothing; {advice}, or select by something else")
+    cleaned = _clean(selection, gaussians, edit)
     if not cleaned:
-        raise UserError(
-            f"{title}: selects nothing; its clean-up takes out all {len(selection)} Gaussians; ask for less"
-        )
+        raise UserError(f"selects nothing; its clean-up removes all {len(selection)} Gaussians; clean up less")
     return cleaned
 
 
-def _tidy(selection: Selection, gaussians: Gaussians, cleanup: Cleanup) -> Selection:
-    """The clean-up in its order; parts are compared by their opacity, as many may be next to invisible."""
+def _clean(selection: Selection, gaussians: Gaussians, edit: Edit) -> Selection:
+    """Clean-up in its order; parts are compared by their opacity, as many may be next to invisible."""
     means = gaussians.means
-    if cleanup.majority:
-        selection = selection.majority(means, steps=cleanup.majority)
-    if cleanup.drop_floaters:
+    if edit.majority:
+        selection = selection.majority(means, steps=edit.majority)
+    if edit.drop_floaters:
         selection = selection.drop_floaters(means)
-    if cleanup.keep_largest:
-        selection = selection.keep_largest(means, cleanup.keep_largest, weights=gaussians.opacities)
-    if cleanup.grow:
-        selection = selection.grow(means, steps=cleanup.grow)
-    if cleanup.shrink:
-        selection = selection.shrink(means, steps=cleanup.shrink)
+    if edit.keep_largest:
+        selection = selection.keep_largest(means, edit.keep_largest, weights=gaussians.opacities)
+    if edit.grow:
+        selection = selection.grow(means, steps=edit.grow)
+    if edit.shrink:
+        selection = selection.shrink(means, steps=edit.shrink)
     return selection
 
 
-def apply_operation(gaussians: Gaussians, mask: Bool[Tensor, "N"], operation: Operation) -> Gaussians:
-    """The Gaussians with one operation done to the selected ones; of all kinds but Stylize."""
-    match operation:
-        case Extract():
-            return extract(gaussians, mask)
-        case Delete():
-            return delete(gaussians, mask)
-        case Recolor(color, mode):
-            return recolor(gaussians, mask, color, mode)
-        case Move(translation):
-            return transform(gaussians, mask, translation=translation)
-        case Rotate(centre=centre):
-            return transform(gaussians, mask, rotation=_rotation(operation), centre=centre)
-        case Scale(factor, centre):
-            return transform(gaussians, mask, scale=factor, centre=centre)
-        case Duplicate():
-            return _copied(gaussians, mask, operation)
-        case Opacity(opacity, factor):
-            return set_opacity(gaussians, mask, opacity=opacity, factor=factor)
-
-
-def _copied(gaussians: Gaussians, mask: Bool[Tensor, "N"], operation: Duplicate) -> Gaussians:
-    """The scene and the copies, the i-th moved, turned and scaled i times about the centre of the originals."""
-    rotation = _rotation(operation)
-    result = gaussians
-    for i in range(1, operation.copies + 1):
-        result = duplicate(
-            result,
-            F.pad(mask, (0, len(result) - len(mask))),
-            rotation=None if rotation is None else torch.linalg.matrix_power(rotation, i),
-            translation=[i * value for value in operation.translation],
-            scale=operation.factor**i,
-        )
-    return result
-
-
-def _rotation(operation: Rotate | Duplicate) -> Float[Tensor, "3 3"] | None:
-    if operation.axis is not None:
-        return axis_angle_to_matrix(operation.axis, operation.degrees)
-    return None if operation.euler is None else euler_to_matrix(operation.euler)
-
-
-def _origins_after(
-    origins: Int[Tensor, "N"], mask: Bool[Tensor, "N"], operation: Operation, count: int
-) -> Int[Tensor, "M"]:
-    """Which Gaussian each was at the beginning; -1 for a copy."""
-    match operation:
-        case Extract():
-            return origins[mask]
-        case Delete():
-            return origins[~mask]
-        case _:
-            return F.pad(origins, (0, count - len(origins)), value=-1)
-
-
-def _report(title: str, gaussians: Gaussians, mask: Bool[Tensor, "N"], num_after: int) -> StepReport:
+def _report(title: str, gaussians: Gaussians, mask: Bool[Tensor, "N"], num_after: int, remark: str) -> EditReport:
     opacities, means = gaussians.opacities.double(), gaussians.means[mask].double()
     weights = opacities[mask].clamp_min(1e-12)  # of all but invisible ones there is a centre too
     ordered = means.sort(0).values
     outside = int(OUTSIDE * len(means))
-    return StepReport(
+    x, y, z = (weights @ means / weights.sum()).tolist()
+    width, height, depth = (ordered[len(means) - 1 - outside] - ordered[outside]).tolist()
+    return EditReport(
         title,
         num_selected=len(means),
         num_before=len(gaussians),
         num_after=num_after,
         opacity_share=float(opacities[mask].sum() / opacities.sum().clamp_min(1e-12)),
-        centre=tuple((weights @ means / weights.sum()).tolist()),
-        size=tuple((ordered[len(means) - 1 - outside] - ordered[outside]).tolist()),
+        centre=(x, y, z),
+        size=(width, height, depth),
+        remark=remark,
     )

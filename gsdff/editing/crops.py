@@ -1,6 +1,6 @@
-"""Pictures around a selection, in which only its colours change: the views that see it, a window of each, crops.
+"""Pictures of a selection of which only the colours change: the views that see it, a window of each, crops.
 
-Geometry and opacities hold still, so all that is not selected is drawn once a window.
+Geometry and opacities are fixed, so everything that is not selected is rendered once per window.
 """
 
 from collections.abc import Sequence
@@ -17,35 +17,35 @@ from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.render import render_features, render_rgb
 
 CROPS = 4
-"""Of one view in a step, of which the second and the fourth show the selection alone."""
+"""Crops of one view in a step; the second and the fourth show the selection alone."""
 SMALLEST_CROP = 0.6
-"""Side of a crop, as a share of the window's longer one; the largest takes all of it."""
+"""Smallest side of a crop, as a share of the longer side of the window; the largest is all of it."""
 TILT = 0.1
-"""How far a corner of a crop may be from its place, as a share of the crop's side."""
+"""Largest shift of a corner of a crop, as a share of the crop's side."""
 MARGIN = 0.15
-"""What a window shows around the selection on each side, as a share of the longer side of its box."""
+"""Margin of a window around the selection on each side, as a share of the longer side of its box."""
 STRAYS = 0.01
-"""Share of what is seen of a selection that its box leaves out at each side."""
+"""Share of the visible selection that its box leaves out at each side."""
 LEAST_SHARE = 5e-4
-"""Of a photo's pixels, that the selection must fill for the view to count: CLIP can tell nothing by less."""
+"""Least share of a photo's pixels that the selection has to fill for the view to count: CLIP sees nothing in less."""
 LEAST_OF_BEST = 0.2
-"""Of the largest share that any view has, for a view to count: one that shows scraps only is of no use."""
+"""Least share of a view that counts, relative to the largest share of any view: scraps are of no use."""
 SURVEY_SIDE = 256
-"""Pixels of the longer side of the pictures by which views are chosen."""
+"""Pixels along the longer side of the pictures by which views are chosen."""
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
-    """A camera that sees the selection, and where."""
+class VisibleView:
+    """A camera that sees the selection, and the box that holds it."""
 
     camera: Camera
     box: tuple[float, float, float, float]
     """Left, top, right and bottom in pixels of the camera."""
     share: float
-    """Of the camera's pixels, that the selection fills."""
+    """Share of the camera's pixels that the selection fills."""
 
     def window(self, side: int) -> Camera:
-        """The camera taking only the box and its margin, no finer than photos and with at most `side` pixels a side."""
+        """The camera cropped to the box and its margin, no finer than the photo, with at most `side` pixels a side."""
         left, top, right, bottom = self.box
         margin = MARGIN * max(right - left, bottom - top)
         left, top = max(0, int(left - margin)), max(0, int(top - margin))
@@ -57,10 +57,10 @@ class Sight:
 
 
 @torch.no_grad()
-def find_sights(gaussians: Gaussians, mask: Bool[Tensor, "N"], cameras: Sequence[Camera]) -> list[Sight]:
-    """Those of the cameras that see enough of the selection, past what stands before it."""
+def find_visible_views(gaussians: Gaussians, mask: Bool[Tensor, "N"], cameras: Sequence[Camera]) -> list[VisibleView]:
+    """The cameras that see enough of the selection, less the parts that something else hides."""
     selected = mask[:, None].float()
-    sights = []
+    views = []
     for camera in cameras:
         scale = min(1.0, SURVEY_SIDE / max(camera.width, camera.height))
         small = camera.resized(max(1, round(scale * camera.width)), max(1, round(scale * camera.height)))
@@ -69,34 +69,34 @@ def find_sights(gaussians: Gaussians, mask: Bool[Tensor, "N"], cameras: Sequence
         if share >= LEAST_SHARE:
             (left, right), (top, bottom) = (_span(shown.sum(axis)) for axis in (0, 1))
             x, y = camera.width / small.width, camera.height / small.height
-            sights.append(Sight(camera, (x * left, y * top, x * right, y * bottom), share))
-    best = max((sight.share for sight in sights), default=0.0)
-    return [sight for sight in sights if sight.share >= LEAST_OF_BEST * best]
+            views.append(VisibleView(camera, (x * left, y * top, x * right, y * bottom), share))
+    best = max((view.share for view in views), default=0.0)
+    return [view for view in views if view.share >= LEAST_OF_BEST * best]
 
 
 def _span(weights: Float[Tensor, "P"]) -> tuple[int, int]:
-    """The pixels between which all but `STRAYS` at either end lies: the first, and the one after the last."""
+    """First pixel, and the one after the last, of the span that holds all but `STRAYS` at either end."""
     sums = weights.cumsum(0) / weights.sum()
     return int((sums <= STRAYS).sum()), int((sums < 1 - STRAYS).sum()) + 1
 
 
 @dataclass(frozen=True, eq=False)
-class Backdrop:
-    """What of a window's picture no step changes."""
+class FixedLayers:
+    """Parts of a window's picture that no step changes."""
 
     ids: Int[Tensor, "M"]
-    """The Gaussians it sees."""
+    """Indices of the Gaussians that the window sees."""
     others: Float[Tensor, "h w 3"]
-    """Light of all that is not selected, over black."""
+    """Light of everything that is not selected, over black."""
     coverage: Float[Tensor, "h w 2"]
-    """By all Gaussians; by the selected ones, where they are seen."""
+    """Coverage by all Gaussians, and by the selected ones that are visible."""
     first: Float[Tensor, "h w 3"]
-    """As it was before the first step, over black."""
+    """The picture before the first step, over black."""
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
-    """The scene that is stylized, from its windows; geometry and opacities hold still."""
+class WindowRenderer:
+    """Renders the windows of a scene with other colours of the selection; geometry and opacities are fixed."""
 
     gaussians: Gaussians
     mask: Bool[Tensor, "N"]
@@ -104,12 +104,12 @@ class Stage:
 
     @cached_property
     def slots(self) -> Int[Tensor, "N"]:
-        """Where among the selected a Gaussian is; of others, no matter what."""
+        """Row of each selected Gaussian among the selected ones; without meaning for the others."""
         return self.mask.cumsum(0) - 1
 
     @torch.no_grad()
-    def backdrop(self, index: int) -> Backdrop:
-        """What stays of the window's picture."""
+    def fixed_layers(self, index: int) -> FixedLayers:
+        """Parts of the picture of window `index` that no step changes."""
         everything, camera = self.gaussians, self.windows[index].to(self.mask.device)
         rendered = render_rgb(everything, camera)
         ids = (rendered.meta["radii"][0] > 0).all(-1).nonzero()[:, 0]
@@ -119,13 +119,13 @@ class Stage:
         dark = replace(here, sh0=black, shN=here.shN * ~chosen[:, None, None])
         others = render_rgb(dark, camera).image
         shown = render_features(here, camera, features=chosen[:, None].float()).image
-        return Backdrop(ids, others, torch.cat([rendered.alpha, shown], -1), rendered.image)
+        return FixedLayers(ids, others, torch.cat([rendered.alpha, shown], -1), rendered.image)
 
-    def draw(self, index: int, backdrop: Backdrop, sh: Float[Tensor, "S A 3"]) -> Float[Tensor, "h w 3"]:
-        """The window over black with the harmonics of the selected, differentiable in them."""
-        here = self.gaussians.map(lambda tensor: tensor[backdrop.ids])
-        chosen = self.mask[backdrop.ids]
-        rows = sh[self.slots[backdrop.ids][chosen]]
+    def render(self, index: int, layers: FixedLayers, sh: Float[Tensor, "S A 3"]) -> Float[Tensor, "h w 3"]:
+        """Window `index` over black with these harmonics of the selected Gaussians, differentiable in them."""
+        here = self.gaussians.map(lambda tensor: tensor[layers.ids])
+        chosen = self.mask[layers.ids]
+        rows = sh[self.slots[layers.ids][chosen]]
         colored = replace(
             here,
             sh0=here.sh0.index_put((chosen,), rows[:, :1]),
@@ -137,15 +137,15 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """Where crops are cut and what is behind them, so that two pictures can be cut alike."""
+    """Places and backgrounds of random crops, so that two pictures can be cropped alike."""
 
     grid: Float[Tensor, "B S S 2"]
-    """Points of the window, -1 to 1 from edge to edge."""
+    """Points of the window that each pixel shows, -1 to 1 from edge to edge."""
     colors: Float[Tensor, "B 3"]
 
     @staticmethod
     def sample(window: Camera, side: int, generator: torch.Generator, device: torch.device) -> "Crops":
-        """Tilted squares within the square around the window; what lies outside it shows the colour."""
+        """Tilted squares within the square around the window; outside the window they show the colour."""
         sizes = SMALLEST_CROP + (1 - SMALLEST_CROP) * torch.rand(CROPS, 1, 1, 1, generator=generator)
         centres = (1 - sizes) * (2 * torch.rand(CROPS, 2, 1, 1, generator=generator) - 1)
         tilts = TILT * 2 * sizes * (2 * torch.rand(CROPS, 2, 2, 2, generator=generator) - 1)
@@ -158,10 +158,10 @@ class Crops:
         grid = points * torch.tensor([longer / window.width, longer / window.height])
         return Crops(grid.to(device), colors.to(device))
 
-    def cut(self, image: Float[Tensor, "h w 3"], backdrop: Backdrop) -> Float[Tensor, "B 3 S S"]:
-        """The crops of a window's picture, in [0, 1] as pictures are shown."""
-        whole = torch.cat([image, backdrop.coverage[..., :1]], -1)
-        alone = torch.cat([image - backdrop.others, backdrop.coverage[..., 1:]], -1)
-        layers = torch.stack([whole, alone]).permute(0, 3, 1, 2).repeat(CROPS // 2, 1, 1, 1)
-        sampled = F.grid_sample(layers, self.grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    def cut(self, image: Float[Tensor, "h w 3"], layers: FixedLayers) -> Float[Tensor, "B 3 S S"]:
+        """The crops of a window's picture, clamped to [0, 1]."""
+        whole = torch.cat([image, layers.coverage[..., :1]], -1)
+        alone = torch.cat([image - layers.others, layers.coverage[..., 1:]], -1)
+        pictures = torch.stack([whole, alone]).permute(0, 3, 1, 2).repeat(CROPS // 2, 1, 1, 1)
+        sampled = F.grid_sample(pictures, self.grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         return (sampled[:, :3] + (1 - sampled[:, 3:]) * self.colors[:, :, None, None]).clamp(0, 1)

@@ -7,15 +7,16 @@ results carry no gradient; attributes that an edit leaves alone are shared with 
 from collections.abc import Sequence
 from dataclasses import replace
 from math import inf, log
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gsdff.editing.operations import RecolorMode
 from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.rotation import check_rotation, matrices_to_quats, multiply_quats, quats_to_matrices, rotate_sh
 
+RecolorMode = Literal["hue", "tint", "grey"]
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Weights of Rec. 709, applied to the colours as they are stored (of photos: gamma-encoded)."""
 MAX_OPACITY = 1 - 1e-6
@@ -126,14 +127,17 @@ def set_opacity(
     Raises ValueError unless exactly one of opacity, in (0, 1], and factor, finite and above 0, is given.
     """
     fixed = _checked(gaussians, mask)
-    if (opacity is None) == (factor is None):
-        raise ValueError("expected either an opacity or a factor, got " + ("neither" if factor is None else "both"))
-    if opacity is not None and not 0 < opacity <= 1:
-        raise ValueError(f"an opacity must be above 0 and at most 1, got {opacity}")
-    if factor is not None and not 0 < factor < inf:
-        raise ValueError(f"a factor of opacities must be finite and above 0, got {factor}")
     old = fixed.logit_opacities[mask].double().sigmoid()
-    new = old * factor if opacity is None else torch.full_like(old, opacity)
+    if opacity is not None and factor is None:
+        if not 0 < opacity <= 1:
+            raise ValueError(f"`opacity`: expected above 0 and at most 1, got {opacity}")
+        new = torch.full_like(old, opacity)
+    elif factor is not None and opacity is None:
+        if not 0 < factor < inf:
+            raise ValueError(f"`factor`: expected more than 0 and finite, got {factor}")
+        new = old * factor
+    else:
+        raise ValueError(f"`opacity`, `factor`: expected one of them, got {'neither' if factor is None else 'both'}")
     logits = new.clamp(max=MAX_OPACITY).logit()
     return replace(fixed, logit_opacities=_put(fixed.logit_opacities, mask, logits))
 

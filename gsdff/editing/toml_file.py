@@ -1,21 +1,20 @@
 """Edit lists in files: TOML read and written, YAML read.
 
-    background = "white"            # optional: what pictures of the result are drawn over
+    background = "white"            # optional: background of pictures of the result
 
-    [[edit]]                        # in the order they are made in
-    operation = "recolor"           # extract, delete, recolor, move, rotate, scale, duplicate, opacity, stylize
+    [[edit]]                        # in the order they are made
+    operation = "recolor"           # a name of `gsdff.editing.table.OPERATIONS`
     positives = ["table", "desk"]   # or selection = "table.safetensors", or click = { view = "a.png", x = 5, y = 9 }
     negatives = ["floor"]
     threshold = 0.6
     color = "#2a6fdb"
     keep_largest = 1
 
-The keys of an edit are the fields of `Selector`, of the operation and of `Cleanup` (`gsdff.editing.operations`), side
-by side. A saved selection is looked for beside the edit file. YAML may say the same, or be of DFF's or Feature 3DGS's
-kind (`gsdff.editing.yaml_file`). Nothing in a file is ever run.
+The keys of an edit are the fields of its class, but for the target, which has one of three keys: positives, selection
+or click. The path of a selection is relative to the folder of the file. YAML may have the same keys, or those of DFF or
+Feature 3DGS (`gsdff.editing.yaml_file`). Nothing in a file is ever run.
 """
 
-from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
 from os.path import abspath
 from pathlib import Path
@@ -24,14 +23,21 @@ from typing import Any
 import tomli_w
 
 from gsdff.config.file import read_table
-from gsdff.editing.operations import Cleanup, Click, Color, EditList, EditStep, Selector, Vector, parse_color
+from gsdff.editing.edit import Edit, EditList
+from gsdff.editing.operations import operation
+from gsdff.editing.selector import Click, Selector, Target
+from gsdff.editing.table import OPERATIONS
+from gsdff.editing.values import read_text, read_texts, write_field
 from gsdff.editing.yaml_file import read_yaml_table
 from gsdff.errors import UserError, nearest
 from gsdff.files import whole_file
+from gsdff.selection import Selection
+
+TARGET_KEYS = ("positives", "selection", "click")
 
 
 def read_edits(path: Path) -> EditList:
-    """The edits of a .toml, .yaml or .yml file; `UserError` names file, edit and key where something is wrong."""
+    """The edits of a .toml, .yaml or .yml file; raises `UserError` with file, edit and key if something is wrong."""
     readers = {".toml": read_table, ".yaml": read_yaml_table, ".yml": read_yaml_table}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: expected a file of edits that ends in {', '.join(readers)}")
@@ -44,162 +50,107 @@ def read_edits(path: Path) -> EditList:
     entries = table.get("edit", [])
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{path}: edit: expected at least one [[edit]] table, got {entries!r}")
+    edits = [_read_edit(entry, path.parent, f"{path}: edit {number}") for number, entry in enumerate(entries, 1)]
     try:
-        background = parse_color(table["background"]) if "background" in table else None
+        return EditList(edits, table.get("background"))
     except ValueError as error:
-        raise UserError(f"{path}: background: {error}") from error
-    steps = [_read_step(entry, f"{path}: edit {number}") for number, entry in enumerate(entries, 1)]
-    return EditList(tuple(_looked_for_in(path.parent, step) for step in steps), background)
+        raise UserError(f"{path}: {_bare(error)}") from error
 
 
 def write_edits(path: Path, edits: EditList) -> None:
-    """Writes a .toml that `read_edits` reads back to equal edits, but for paths, which become absolute; atomically."""
-    table = {} if edits.background is None else {"background": _color_value(edits.background)}
-    table["edit"] = [_to_table(step) for step in edits.steps]
+    """Writes a .toml that `read_edits` reads back to equal edits, but for paths, which become absolute; atomically.
+
+    A selection in memory is saved beside it, as `<stem>_<number of the edit>.safetensors`.
+    """
+    table: dict[str, Any] = {} if edits.background is None else {"background": write_field(edits, "background")}
+    table["edit"] = [_to_table(_saved(edit, number, path)) for number, edit in enumerate(edits.edits, 1)]
     with whole_file(path) as partial:
         partial.write_text(tomli_w.dumps(table), encoding="utf-8")
 
 
-def _read_step(table: object, where: str) -> EditStep:
+def _read_edit(table: object, folder: Path, where: str) -> Edit:
     """One [[edit]] table."""
     if not isinstance(table, dict):
         raise UserError(f"{where}: expected a table of keys and values, got {table!r}")
-    names = ", ".join(EditStep.OPERATIONS)
     name = table.get("operation")
-    if not isinstance(name, str) or name not in EditStep.OPERATIONS:
-        meant = f"; did you mean {nearest(name, EditStep.OPERATIONS)}?" if isinstance(name, str) else ""
-        raise UserError(f"{where}: operation: expected one of {names}, got {'none' if name is None else name!r}{meant}")
-    kinds = Selector, EditStep.OPERATIONS[name], Cleanup
-    valid = [key for kind in kinds for key in _keys(kind)]
-    values = {}
-    for key, value in table.items():
-        if key == "operation":
-            continue
-        if key not in valid:
-            owners = [other for other, kind in EditStep.OPERATIONS.items() if key in _keys(kind)]
+    if not isinstance(name, str) or name not in OPERATIONS:
+        meant = f"; did you mean {nearest(name, OPERATIONS)}?" if isinstance(name, str) else ""
+        got = "none" if name is None else repr(name)
+        raise UserError(f"{where}: operation: expected one of {', '.join(OPERATIONS)}, got {got}{meant}")
+    kind = operation(name)
+    values = {key: value for key, value in table.items() if key not in ("operation", *TARGET_KEYS)}
+    for key in values:
+        if key not in (valid := _keys(kind)):
+            owners = [other for other in OPERATIONS if key in _keys(operation(other))]
             hint = f"it belongs to {' and '.join(owners)}" if owners else f"did you mean {nearest(str(key), valid)}?"
             raise UserError(f"{where}: unknown key {key} of {name}; {hint}")
-        try:
-            values[key] = _READERS[key](value)
-        except ValueError as error:
-            raise UserError(f"{where}: {key}: {error}") from error
-    for entry in fields(kinds[1]):
-        if entry.default is MISSING and entry.name not in values:
+    for entry in fields(kind):
+        if entry.default is MISSING and entry.name not in ("target", *values):
             raise UserError(f"{where}: {entry.name}: expected one, as {name} needs it, got none")
     try:
-        selector, operation, cleanup = (
-            kind(**{key: values[key] for key in _keys(kind) if key in values}) for kind in kinds
-        )
+        return kind(_read_target(table, folder), **values)
     except ValueError as error:
-        raise UserError(f"{where}: {error}") from error
-    return EditStep(operation, selector, cleanup)
+        raise UserError(f"{where}: {_bare(error)}") from error
 
 
-def _looked_for_in(folder: Path, step: EditStep) -> EditStep:
-    """The step with its saved selection relative to the folder."""
-    if step.selector.selection is None:
-        return step
-    return replace(step, selector=replace(step.selector, selection=folder / step.selector.selection))
+def _read_target(table: dict[Any, Any], folder: Path) -> Target:
+    """The target of an edit; ValueError names the key."""
+    given = [key for key in TARGET_KEYS if table.get(key, []) != []]
+    if len(given) != 1:
+        raise ValueError(f"expected one of {', '.join(TARGET_KEYS)}, got {' and '.join(given) or 'none'}")
+    key = given[0]
+    value = table[key]
+    try:
+        if key == "positives":
+            return read_texts(value)
+        if key == "selection":
+            return folder / read_text(value)
+        if not isinstance(value, dict) or value.keys() != {"view", "x", "y"}:
+            raise ValueError(f'expected {{ view = "PHOTO", x = PIXELS, y = PIXELS }}, got {value!r}')
+        return Click(**value)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
 
 
-def _to_table(step: EditStep) -> dict[str, Any]:
-    """What `_read_step` makes the step of; defaults are left out."""
-    table: dict[str, Any] = {"operation": step.name}
-    for part in (step.selector, step.operation, step.cleanup):
-        for entry in fields(part):
-            value = getattr(part, entry.name)
-            if value != entry.default:
-                table[entry.name] = _plain(entry.name, value)
+def _saved(edit: Edit, number: int, path: Path) -> Edit:
+    """The edit with its selection in a file beside `path` if it has been in memory."""
+    if not isinstance(edit.target, Selection):
+        return edit
+    file = path.with_name(f"{path.stem}_{number}.safetensors")
+    edit.target.save(file, source=f"edit {number} of {path.name}")
+    return replace(edit, target=file)
+
+
+def _to_table(edit: Edit) -> dict[str, Any]:
+    """The table that `_read_edit` reads as the edit; defaults are left out."""
+    table: dict[str, Any] = {"operation": edit.name}
+    match edit.target:
+        case Click(view, x, y):
+            table["click"] = {"view": view, "x": x, "y": y}
+        case Path() as path:
+            table["selection"] = abspath(path)
+        case _:
+            table["positives"] = edit.positives
+    num_selecting, num_shared = len(fields(Selector)), len(fields(Edit))
+    selecting, shared, own = fields(Selector)[1:], fields(Edit)[num_selecting:], fields(edit)[num_shared:]
+    for entry in (*selecting, *own, *shared):
+        if getattr(edit, entry.name) != entry.default:
+            table[entry.name] = write_field(edit, entry.name)
     return table
 
 
-def _plain(key: str, value: Any) -> Any:
-    if isinstance(value, Click):
-        return {"view": value.view, "x": value.x, "y": value.y}
-    if isinstance(value, Path):
-        return abspath(value)
-    if key == "color":
-        return _color_value(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _color_value(color: Color) -> str | list[float]:
-    """As "#rrggbb" where that is exact."""
-    text = "#" + "".join(f"{round(255 * channel):02x}" for channel in color)
-    return text if parse_color(text) == color else list(color)
-
-
-def _keys(kind: type) -> list[str]:
-    return [entry.name for entry in fields(kind)]
+def _keys(kind: type[Edit]) -> list[str]:
+    """All keys of an operation but its name."""
+    return [*TARGET_KEYS, *(entry.name for entry in fields(kind) if entry.name != "target")]
 
 
 def _nearest_key(key: str) -> str:
-    """What a key at the top of a file was meant to be; a key of an edit belongs under [[edit]]."""
-    parts = [Selector, Cleanup, *EditStep.OPERATIONS.values()]
-    inner = {name: f"{name} under an [[edit]]" for name in ("operation", *(k for part in parts for k in _keys(part)))}
-    names = {"edit": "[[edit]]", "background": "background"} | inner
+    """The key at the top of a file that is most like this one; a key of an edit belongs under [[edit]]."""
+    inner = ["operation", *(name for other in OPERATIONS for name in _keys(operation(other)))]
+    names = {"edit": "[[edit]]", "background": "background"} | {name: f"{name} under an [[edit]]" for name in inner}
     return names[nearest(key, names)]
 
 
-# --- values of keys; ValueError says what was expected and what came
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"expected a text in quotes, got {value!r}")
-    return value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(text, str) for text in values):
-        raise ValueError(f"expected a text in quotes or a list of them, got {value!r}")
-    return tuple(text.strip() for text in values)
-
-
-def _number(value: object) -> float:
-    if type(value) not in (int, float):
-        raise ValueError(f"expected a number, got {value!r}")
-    return float(value)
-
-
-def _count(value: object) -> int:
-    if type(value) is not int:
-        raise ValueError(f"expected a whole number, got {value!r}")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, got {value!r}")
-    return value
-
-
-def _vector(value: object) -> Vector:
-    if not isinstance(value, list) or len(value) != 3 or not all(type(number) in (int, float) for number in value):
-        raise ValueError(f"expected three numbers [x, y, z], got {value!r}")
-    return tuple(float(number) for number in value)
-
-
-def _path(value: object) -> Path:
-    return Path(_text(value))
-
-
-def _click(value: object) -> Click:
-    if not isinstance(value, dict) or value.keys() != {"view", "x", "y"}:
-        raise ValueError(f'expected {{ view = "PHOTO", x = PIXELS, y = PIXELS }}, got {value!r}')
-    return Click(_text(value["view"]), _count(value["x"]), _count(value["y"]))
-
-
-_READERS: dict[str, Callable[[object], Any]] = {
-    **dict.fromkeys(("positives", "negatives"), _texts),
-    **dict.fromkeys(("threshold", "temperature", "degrees", "factor", "opacity", "rate"), _number),
-    **dict.fromkeys(("translation", "axis", "euler", "centre"), _vector),
-    **dict.fromkeys(("copies", "majority", "keep_largest", "grow", "shrink", "steps", "seed"), _count),
-    **dict.fromkeys(("only_negatives", "rim", "drop_floaters"), _flag),
-    "selection": _path,
-    "click": _click,
-    "color": parse_color,
-    **dict.fromkeys(("mode", "prompt", "source"), _text),
-}
-"""By the key, whichever operation has it."""
+def _bare(error: ValueError) -> str:
+    """Message with its keys as they stand in files, without backquotes."""
+    return str(error).replace("`", "")

@@ -18,7 +18,7 @@ from gsdff.cameras import Camera, WorldFrame
 from gsdff.config.choices import TEACHERS
 from gsdff.config.options import DataConfig, TeacherConfig
 from gsdff.data import load_scene
-from gsdff.editing.apply import StepReport
+from gsdff.editing.apply import EditReport
 from gsdff.errors import UserError
 from gsdff.field.query import NAME_PLACE
 from gsdff.gaussians import Gaussians
@@ -58,7 +58,7 @@ class FieldBase:
     """The run as read from its checkpoint; None for a PLY."""
     sidecar: Sidecar | None = None
     """The file beside a PLY; None for a run, and for a PLY without one."""
-    edits: tuple[StepReport, ...] = ()
+    edits: tuple[EditReport, ...] = ()
     """Reports of the edits that made this field of the one that was loaded."""
     read: dict[str, Any] = field(default_factory=dict, repr=False)
     """Photos, teacher and words read so far; shared with the fields that edits make of this one."""

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 import gsdff
 from gsdff.config.options import DataConfig
+from gsdff.device import choose_device
 from gsdff.editing.apply import Edited, apply_edits
-from gsdff.editing.operations import EditStep, Selector
-from gsdff.editing.stylize import Judge, open_judge, stylize
+from gsdff.editing.context import EditContext, Judge
+from gsdff.editing.edit import Edit
+from gsdff.editing.selector import Selector
+from gsdff.editing.stylize import open_judge
 from gsdff.errors import UserError
 from gsdff.field.base import FieldBase
 from gsdff.field.hit import Hit, default_view
@@ -116,7 +117,7 @@ class Field(FieldBase):
         click = selector.click
         query = Query(
             positives=selector.positives,
-            negatives=selector.negatives or (),
+            negatives=tuple(selector.negatives or ()),
             only_negatives=selector.only_negatives,
             like=None if click is None else Pixel(click.view, click.x, click.y),
             method="cosine" if selector.negatives == () else None,
@@ -132,7 +133,7 @@ class Field(FieldBase):
 
     def edit(
         self,
-        *edits: EditStep,
+        *edits: Edit,
         dry_run: bool = False,
         clip_model: str | None = None,
         clip_pretrained: str | None = None,
@@ -143,15 +144,11 @@ class Field(FieldBase):
         the CLIP that stylizes, by default the teacher's if that is one. Raises `UserError` for an edit that selects
         nothing, or leaves nothing.
         """
-        judge = None
-        if any(step.name == "stylize" for step in edits):
+        context = None
+        if any(edit.needs_photos for edit in edits):
             _ = self.scene  # without photos there is nothing to stylize by: known sooner than whether there is a CLIP
-            judge = None if dry_run else self.open_judge(clip_model, clip_pretrained)
-
-        def restyle(gaussians: Gaussians, mask: Bool[Tensor, "N"], step: EditStep) -> tuple[Gaussians, str]:
-            return self.restyle(gaussians, mask, step, judge=judge)
-
-        edited: Edited = apply_edits(self.gaussians, edits, self.select, restyle=restyle, dry_run=dry_run)
+            context = self.edit_context(None if dry_run else self.open_judge(clip_model, clip_pretrained))
+        edited: Edited = apply_edits(self.gaussians, edits, self.select, context=context, dry_run=dry_run)
         return replace(self, gaussians=edited.gaussians, edits=(*self.edits, *edited.reports))
 
     def open_judge(self, model: str | None = None, pretrained: str | None = None) -> Judge:
@@ -161,14 +158,9 @@ class Field(FieldBase):
             model, pretrained = teacher.model, pretrained or teacher.pretrained
         return open_judge(model, pretrained, self.device)
 
-    def restyle(
-        self, gaussians: Gaussians, mask: Bool[Tensor, "N"], step: EditStep, *, judge: Judge | None
-    ) -> tuple[Gaussians, str]:
-        """Gaussians of the input's frame stylized by the training views; without a judge only the plan."""
-        working = gaussians.to_working_frame(self.scene.frame)
-        cameras = [self.scene.views[i].camera for i in self.scene.train_ids]
-        styled, account = stylize(working, mask, cameras, judge, step)
-        return replace(gaussians, sh0=styled.sh0, shN=styled.shN), account
+    def edit_context(self, judge: Judge | None) -> EditContext:
+        """Training views, for edits that need photos; raises `UserError` without photos."""
+        return EditContext(self.scene.frame, [self.scene.views[i].camera for i in self.scene.train_ids], judge)
 
     # --- files
 
@@ -266,7 +258,7 @@ def load(source: str | Path, *, data: str | Path | None = None, device: torch.de
     """
     source = Path(source)
     data = None if data is None else Path(data)
-    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    chosen = choose_device(device)
     if source.is_file():
         return _load_ply(source, chosen, data)
     if not source.exists():

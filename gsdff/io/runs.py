@@ -1,4 +1,4 @@
-"""Folders of training runs: paths of their files, and loading a run."""
+"""Runs read from their folders."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,73 +6,12 @@ from pathlib import Path
 
 from gsdff.cameras import WorldFrame
 from gsdff.config.file import read_config
-from gsdff.config.options import DEMO, TrainConfig
+from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
 from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
+from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """Paths of the files in `runs/NAME/`."""
-
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        """File of all options of the run, for `--config`; a folder with this file holds a run."""
-        return self.path / "config.toml"
-
-    @property
-    def metrics(self) -> Path:
-        """Training metrics, one JSON object per line."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def events(self) -> Path:
-        """Folder of TensorBoard's event files."""
-        return self.path / "events"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints `step_000500.pt`."""
-        return self.path / "checkpoints"
-
-    @property
-    def pictures(self) -> Path:
-        """Folder of held-out views during training, photo | rendering."""
-        return self.path / "pictures"
-
-    @property
-    def ply(self) -> Path:
-        """PLY of the finished scene, in the input's world frame."""
-        return self.path / "scene.ply"
-
-    @property
-    def basis(self) -> Path:
-        """Basis of the scene's latent features."""
-        return self.path / "basis.safetensors"
-
-    @property
-    def masks(self) -> Path:
-        """Folder of the training views' segments, with pictures of them in `preview/`."""
-        return self.path / "masks"
-
-    @property
-    def filtered(self) -> Path:
-        """Folder of the teacher's maps after filtering; recomputed whenever stage 2 starts."""
-        return self.path / "filtered"
-
-    @property
-    def graph(self) -> Path:
-        """Neighbour graph of the Gaussians, made by the lift."""
-        return self.path / "graph.pt"
-
-    @property
-    def demo_data(self) -> Path:
-        """Folder of the photos of a run on the built-in scene."""
-        return self.path / "data"
 
 
 @dataclass(frozen=True)

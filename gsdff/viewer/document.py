@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from gsdff.cameras import WorldFrame
-from gsdff.editing.apply import apply_operation, takes_apart
-from gsdff.editing.operations import Delete, Extract, Operation, Selector
+from gsdff.editing.edit import Edit
+from gsdff.editing.selector import Selector
 from gsdff.errors import UserError
 from gsdff.field.base import FieldBase
 from gsdff.field.query import Query
@@ -25,14 +25,13 @@ NOTHING_SELECTED = "nothing is selected; ask for a text, click or draw a box fir
 
 
 @dataclass(frozen=True)
-class Edit:
-    """One edit made."""
+class MadeEdit:
+    """An edit made, and the Gaussians that it edited."""
 
-    operation: Operation
+    edit: Edit
+    """Of texts that select the same, or of a selection if clicks, boxes or several questions made it."""
     mask: Bool[Tensor, "N"]
-    """Of the Gaussians as they were before the first edit."""
-    selector: Selector | None
-    """Texts that select the same; None where clicks, boxes or several questions did."""
+    """The Gaussians edited, as they were before the first edit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +79,8 @@ class Document:
         """In the input's world frame, with all edits, the deleted ones among them."""
         nothing = torch.zeros(len(gaussians), dtype=torch.bool, device=gaussians.means.device)
         self.alive, self.hidden, self.selected = ~nothing, nothing, nothing
-        self.edits: list[Edit] = []
-        self.undone: list[Edit] = []
+        self.edits: list[MadeEdit] = []
+        self.undone: list[MadeEdit] = []
         self.asked: PreparedQuery | None = None
         self.scores: Float[Tensor, "N"] | None = None
         self.threshold: float | None = None
@@ -130,8 +129,8 @@ class Document:
         if self._combine == "replace" and query.positives and self._all_shown:
             self._selector = Selector(
                 query.positives,
-                query.negatives or None,
-                query.only_negatives,
+                negatives=query.negatives or None,
+                only_negatives=query.only_negatives,
                 threshold=threshold,
                 temperature=query.temperature,
             )
@@ -190,13 +189,15 @@ class Document:
 
     # --- edits
 
-    def edit(self, operation: Operation) -> None:
-        """Does this to the selection; `UserError` where nothing is selected, or nothing would be left.
+    def edit(self, make: Callable[..., Edit]) -> None:
+        """Edits the selection; `make`, such as `Delete`, makes the edit of a target.
+
+        Raises `UserError` if nothing is selected, or nothing would be left.
 
         What texts alone select is what they select in `python -m gsdff.edit`, which takes apart with the rim.
         """
         self._require_selection()
-        edit = self._edit_of(operation)
+        edit = self._edit_of(make)
         self._apply(edit)
         self.edits.append(edit)
         self.undone.clear()
@@ -270,31 +271,28 @@ class Document:
     def _all_shown(self) -> bool:
         return not (self.hidden & self.alive).any()
 
-    def _edit_of(self, operation: Operation) -> Edit:
+    def _edit_of(self, make: Callable[..., Edit]) -> MadeEdit:
         if self._selector is None or not self._all_shown:
-            return Edit(operation, self.selected & self.alive, None)
+            return MadeEdit(make(self.selection), self.selection.mask)
+        edit = make(**vars(self._selector))
         # of what is left, as when it is replayed: to the bit, and with a rim that is among what is left
         left = self.alive.nonzero()[:, 0]
         gaussians = self.gaussians.map(lambda tensor: tensor[left])
         asked = replace(self.asked, threshold=self.threshold)
-        found = find_with_rim(self.field, gaussians, asked, rim=takes_apart(operation))
+        found = find_with_rim(self.field, gaussians, asked, rim=edit.takes_apart)
         mask = torch.zeros_like(self.alive)
         mask[left] = found.mask
-        return Edit(operation, mask, self._selector)
+        return MadeEdit(edit, mask)
 
     def _require_selection(self) -> None:
         if not self.selection:
             raise UserError(NOTHING_SELECTED)
 
-    def _apply(self, edit: Edit) -> None:
-        match edit.operation:
-            case Delete():
-                alive = self.alive & ~edit.mask
-            case Extract():
-                alive = self.alive & edit.mask
-            case _:
-                alive = self.alive
-                self.gaussians = apply_operation(self.gaussians, edit.mask, edit.operation)
+    def _apply(self, made: MadeEdit) -> None:
+        kept = made.edit.kept(made.mask)
+        alive = self.alive & kept
         if not alive.any():
             raise UserError("nothing would be left; select less")
+        if kept.all():
+            self.gaussians = made.edit.apply(self.gaussians, made.mask)
         self.alive, self._drawn, self._shown = alive, None, None

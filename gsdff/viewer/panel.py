@@ -4,9 +4,9 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-from gsdff.editing.operations import Delete
+from gsdff.editing.operations.delete import Delete
 from gsdff.field.search import PreparedQuery
-from gsdff.viewer.document import Shown
+from gsdff.viewer.document import MadeEdit, Shown
 from gsdff.viewer.markup import color_bar, legend, line, small
 from gsdff.viewer.screen import Screen
 from gsdff.viewer.tab import Tab
@@ -118,7 +118,7 @@ class Panel:
         actions |= {"undo": document.undo, "redo": document.redo}
         for group in (sight, back):
             group.on_click(lambda event: tab.do(actions[event.target.value]))
-        delete.on_click(lambda _: tab.do(lambda: document.edit(Delete())))
+        delete.on_click(lambda _: tab.do(lambda: document.edit(Delete)))
         recolor.on_click(lambda _: tab.do(lambda: tab.recolor(self.color.value)))
         move.on_click(lambda _: tab.do(tab.toggle_gizmo))
 
@@ -211,7 +211,7 @@ class Panel:
         words = f"<b>{count:,}</b> of {len(shown.gaussians):,} Gaussians selected"
         self.count.content = line(words + (f", {hidden:,} hidden" if hidden else ""))
         self.keyframes.content = line(f"{len(tab.film.keyframes)} views kept")
-        self.edits.content = line("<br>".join(escape(_name(edit)) for edit in document.edits) or "no edits yet")
+        self.edits.content = line("<br>".join(escape(_name(made)) for made in document.edits) or "no edits yet")
 
     def _show_question(self, shown: Shown) -> None:
         options = (NO_SPLIT, *map(_said, self.history))
@@ -256,10 +256,9 @@ def _said(past: tuple[str, str]) -> str:
     return past[0] + (f" (not {past[1]})" if past[1] else "")
 
 
-def _name(edit: Any) -> str:
-    name = type(edit.operation).__name__.lower()
-    count = f"{int(edit.mask.sum()):,} Gaussians"
-    return f"{name} {count}" if edit.selector is None else f"{name} {edit.selector} ({count})"
+def _name(made: MadeEdit) -> str:
+    count = f"{int(made.mask.sum()):,} Gaussians"
+    return f"{made.edit.name} {count}" if made.edit.selection is not None else f"{made.edit} ({count})"
 
 
 def _hint(names: tuple[str, ...]) -> str:

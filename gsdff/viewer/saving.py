@@ -7,11 +7,10 @@ from pathlib import Path
 from jaxtyping import UInt8
 from torch import Tensor
 
-from gsdff.editing.operations import EditList, EditStep, Selector
+from gsdff.editing.edit import EditList
 from gsdff.editing.toml_file import write_edits
 from gsdff.errors import UserError
 from gsdff.io.pictures import save_png
-from gsdff.selection import Selection
 from gsdff.viewer.document import Document
 from gsdff.viewer.world import World
 
@@ -26,15 +25,7 @@ def save_edits(world: World, document: Document) -> Path:
     if not document.edits:
         raise UserError("no edits to save")
     path = free_path(world, "edits", ".toml")
-    steps = []
-    for number, edit in enumerate(document.edits, 1):
-        selector = edit.selector
-        if selector is None:
-            file = path.with_name(f"{path.stem}_{number}.safetensors")
-            Selection(edit.mask).save(file, source=f"edit {number} of {path.name}")
-            selector = Selector(selection=file)
-        steps.append(EditStep(edit.operation, selector))
-    write_edits(path, EditList(tuple(steps)))
+    write_edits(path, EditList([made.edit for made in document.edits]))
     return path
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 
 from gsdff.cameras import Camera
-from gsdff.editing.operations import Move, Recolor
+from gsdff.editing.operations.recolor import Recolor
+from gsdff.editing.operations.transform import Move
 from gsdff.errors import UserError
 from gsdff.field.examples import Seen
 from gsdff.field.query import Query
@@ -226,10 +228,10 @@ class Tab:
 
     def recolor(self, rgb: tuple[int, int, int]) -> None:
         """Gives the selection another hue."""
-        color = tuple(channel / 255 for channel in rgb)
-        if not any(color):
+        red, green, blue = (channel / 255 for channel in rgb)
+        if not any(rgb):
             raise UserError("black has no hue to give; choose another colour")
-        self.document.edit(Recolor(color))
+        self.document.edit(partial(Recolor, color=(red, green, blue)))
 
     def toggle_gizmo(self) -> None:
         """Shows handles to drag the selection by, or takes them away."""
@@ -238,8 +240,8 @@ class Tab:
 
     def move(self, offset: np.ndarray) -> None:
         """Moves the selection, by so much in the working frame."""
-        scale = self.world.frame.scale
-        self.document.edit(Move(tuple(float(value) * scale for value in offset)))
+        x, y, z = (float(value) * self.world.frame.scale for value in offset)
+        self.document.edit(partial(Move, translation=(x, y, z)))
 
     # --- filming
 

@@ -1,12 +1,13 @@
 """The built-in scene as a folder: written once, the same every time, atomically, never over other files."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from gsdff.data.demo import write, write_demo_scene
+from gsdff.data.demo import copy_demo_scene, write, write_demo_scene
 from gsdff.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,3 +71,56 @@ def test_an_interrupted_run_leaves_the_old_scene_and_no_scraps(tmp_path, world, 
         tiny(tmp_path / "scene", seed=3)
     assert contents(tmp_path / "scene") == before and torch.get_num_threads() == num_threads
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scene"]
+
+
+@pytest.fixture
+def rendered(tmp_path, monkeypatch):
+    """Folders that were rendered, by a stand-in that is quick; the cache folder is an empty one."""
+    folders = []
+
+    def render(folder, settings, names):
+        folders.append(folder)
+        for kind in ("images", "labels", "instances", "sparse/0"):
+            (folder / kind).mkdir(parents=True)
+        files = [f"{kind}/{name}" for kind in ("images", "labels", "instances") for name in names]
+        files += [f"sparse/0/{stem}.bin" for stem in ("cameras", "images", "points3D")]
+        for file in [*files, "classes.json", "objects.json"]:
+            (folder / file).write_text(file)
+        (folder / "demo.json").write_text(json.dumps(settings))
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(write, "_write", render)
+    return folders
+
+
+def test_the_scene_is_rendered_once_and_copied_from_then_on(tmp_path, rendered, monkeypatch):
+    copy_demo_scene(tmp_path / "a")
+    (tmp_path / "a" / "classes.json").write_text("changed by its owner")
+    copy_demo_scene(tmp_path / "b")
+    assert len(rendered) == 1 and (tmp_path / "b" / "classes.json").read_text() == "classes.json"
+    assert len(list((tmp_path / "cache" / "gsdff").iterdir())) == 1
+    monkeypatch.setattr(write, "_source_key", lambda: "other code")
+    copy_demo_scene(tmp_path / "c")
+    assert len(rendered) == 2 and contents(tmp_path / "c") == contents(tmp_path / "b")
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, rendered, caplog):
+    (tmp_path / "cache").touch()
+    copy_demo_scene(tmp_path / "a")
+    assert len(rendered) == 1 and (tmp_path / "a" / "demo.json").is_file()
+    assert "cannot keep the demo scene for the next run" in caplog.text
+
+
+def test_the_scene_of_a_faster_process_is_not_replaced(tmp_path, rendered, monkeypatch):
+    slowly = write._write
+
+    def render(folder, settings, names):
+        slowly(folder, settings, names)
+        if not (tmp_path / "scene").exists():
+            slowly(tmp_path / "scene", settings, names)
+            (tmp_path / "scene" / "mark").touch()
+
+    monkeypatch.setattr(write, "_write", render)
+    tiny(tmp_path / "scene")
+    assert (tmp_path / "scene" / "mark").exists()
+    assert not list(tmp_path.glob(".scene*"))

@@ -60,14 +60,14 @@ def test_log_lines_go_to_stderr_and_warnings_say_so(capsys, monkeypatch):
     def main():
         log = logging.getLogger("gsdff")
         log.info("said %s", "once")
-        log.warning("odd")
+        log.warning("odd `view`")
         logging.getLogger("other").info("not ours")
         print("result")
 
-    run_door(main)
+    run_door(main, {"view": "--view"})
     out, err = capsys.readouterr()
     assert out == "result\n"
-    assert err == "said once\nwarning: odd\n"
+    assert err == "said once\nwarning: odd --view\n"
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def test_the_options_of_a_door_are_known_by_the_parameters_they_set():
 
 def test_the_librarys_parameters_are_printed_as_the_doors_options():
     flags = {"view": "--view", "teacher.maps": "--teacher.maps"}
-    message = "`view` 7: expected `teacher.maps`, or run `python -m gsdff.view`; `other` stays"
-    expected = "--view 7: expected --teacher.maps, or run `python -m gsdff.view`; `other` stays"
+    message = "`view` 7: expected `teacher.maps`, or run `gsdff view`; `other` stays"
+    expected = "--view 7: expected --teacher.maps, or run `gsdff view`; `other` stays"
     assert name_flags(message, flags) == expected
     with pytest.raises(SystemExit) as stop:
         run_door(fail_with(UserError("`view` 7: no such photo")), flags)

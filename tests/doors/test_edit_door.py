@@ -1,8 +1,8 @@
-"""`python -m gsdff.edit`: what it prints, what it writes, what it refuses."""
+"""`gsdff edit`: what it prints, what it writes, what it refuses."""
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -12,10 +12,11 @@ from read_video import read_video
 from tiny_answers import NAMES, NUM_CHAIR, write_asked_run
 from tiny_run import make_gaussians, write_run
 
-from gsdff import edit, query
+from gsdff import Delete, Move, Recolor, edit, query
 from gsdff.edit import EditArguments
-from gsdff.editing.flags import PARSERS
-from gsdff.editing.operations import Click, Delete, EditList, EditStep, Selector
+from gsdff.editing.edit import EditList
+from gsdff.editing.selector import Click
+from gsdff.editing.table import OPERATIONS
 from gsdff.editing.toml_file import read_edits, write_edits
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
@@ -108,9 +109,12 @@ def test_the_edits_written_make_the_same_bytes_again(door, run, tmp_path):
     door(run.folder, "--edits", tmp_path / "a.toml", "--out", tmp_path / "b.ply")
     for ending in (".ply", ".toml"):
         assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
-    step = read_edits(tmp_path / "a.toml").steps[1]
-    assert step.selector == Selector(("chair", "lamp"), ("wall",), threshold=0.6)
-    assert (step.cleanup.keep_largest, step.cleanup.grow) == (3, 1)
+    limits = {"negatives": ["wall"], "threshold": 0.6, "keep_largest": 3, "grow": 1}
+    assert read_edits(tmp_path / "a.toml").edits == (
+        Move("lamp", (0.1, 0.7, 1e-3), **limits),
+        Recolor(["chair", "lamp"], "#2a6fdb", **limits),
+        Recolor("lamp", (0.1, 0.2, 0.3), **limits),
+    )
 
 
 def test_a_rim_goes_with_what_is_deleted_or_extracted_unless_it_is_told_not_to(door, run, tmp_path):
@@ -132,7 +136,7 @@ def test_a_rim_goes_with_what_is_deleted_or_extracted_unless_it_is_told_not_to(d
 
 
 def test_edits_are_made_in_the_order_of_the_command_line_after_those_of_the_file(door, run, tmp_path):
-    write_edits(tmp_path / "first.toml", EditList((EditStep(Delete(), Selector(("lamp",))),)))
+    write_edits(tmp_path / "first.toml", EditList([Delete("lamp")]))
     flags = ("--opacity", "chair:0.5", "--duplicate", "chair:1,0,0", "--opacity=chair:0.25", "chair:0.3")
     lines = door(run.folder, *flags, "--scale", "chair:2", "--edits", tmp_path / "first.toml", "--dry-run")
     titles = ["delete", "opacity", "duplicate", "opacity", "opacity", "scale"]
@@ -178,8 +182,7 @@ def test_an_exported_ply_is_edited_as_its_run_is(door, run, tmp_path):
 
 
 def test_a_click_means_what_the_photo_showed_before_any_edit(door, run, tmp_path):
-    click = EditStep(Delete(), Selector(click=Click("a/v0.png", 8, 11)))
-    write_edits(tmp_path / "a.toml", EditList((click,)))
+    write_edits(tmp_path / "a.toml", EditList([Delete(Click("a/v0.png", 8, 11))]))
     report = door(run.folder, "--edits", tmp_path / "a.toml", "--dry-run")[0]
     assert f"{NUM_CHAIR} of 60 Gaussians" in report
     ply = export_run(ExportArguments(run.folder))
@@ -188,8 +191,7 @@ def test_a_click_means_what_the_photo_showed_before_any_edit(door, run, tmp_path
 
 
 def test_no_negatives_in_a_file_ask_by_the_plain_cosine(door, run, tmp_path, caplog):
-    step = EditStep(Delete(), Selector(("chair",), negatives=()))
-    write_edits(tmp_path / "a.toml", EditList((step,)))
+    write_edits(tmp_path / "a.toml", EditList([Delete("chair", negatives=())]))
     with caplog.at_level("INFO", logger="gsdff"):
         door(run.folder, "--edits", tmp_path / "a.toml", "--dry-run")
         door(run.folder, "--delete", "chair", "--dry-run")
@@ -205,8 +207,7 @@ def test_a_saved_selection_edits_what_cannot_be_asked(door, tmp_path, generator,
         write_ply(source, replace(original(run), features=torch.rand(60, 2, generator=generator)))
     mask = torch.arange(60) < 7
     Selection(mask).save(tmp_path / "seven.safetensors", source="a test")
-    step = EditStep(Delete(), Selector(selection=tmp_path / "seven.safetensors"))
-    write_edits(tmp_path / "a.toml", EditList((step,)))
+    write_edits(tmp_path / "a.toml", EditList([Delete(tmp_path / "seven.safetensors")]))
     options = ("--edits", tmp_path / "a.toml", "--out", tmp_path / "b.ply", "--views", 0, "--data", run.data)
     assert door(source, *options)[-1] == f"picture: {tmp_path / 'b_a_v0.png'}"
     whole = original(run) if kind == "run" else read_ply(source)
@@ -247,7 +248,7 @@ def test_bad_options_are_refused_before_the_run_is_read(door, tmp_path, options,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--delete", "sofa"), r'edit 1 \(delete "sofa"\): .*knows no .sofa. but chair, lamp, wall'),
+        (("--delete", "sofa"), r"--delete: .*knows no .sofa. but chair, lamp, wall; did you mean"),
         (("--delete", "chair", "--negative", "chair"), r"edit 1 .*cannot be positive and negative at once"),
         (("--delete", "chair", "--threshold", 1), r"edit 1 .*selects nothing; lower its threshold of 1"),
         (("--delete", "chair", "--delete", "chair"), r"edit 2 .*selects nothing; set a threshold"),
@@ -296,9 +297,23 @@ def test_a_file_of_edits_named_as_the_result_is_left_alone(door, run):
 def test_an_error_is_one_line_and_a_non_zero_exit(run):
     command = [sys.executable, "-m", "gsdff.edit", str(run.folder), "--delete", "sofa"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1 and 'error: edit 1 (delete "sofa"): ' in done.stderr
+    assert done.returncode == 1 and "error: --delete: " in done.stderr
     assert "Traceback" not in done.stderr and done.stdout == ""
 
 
-def test_every_operation_has_an_option():
-    assert PARSERS.keys() <= EditArguments.__dataclass_fields__.keys()
+def test_a_parameter_of_the_library_is_named_as_its_option(run):
+    for option, value in (("--threshold", "2"), ("--keep-largest", "-1")):
+        command = [sys.executable, "-m", "gsdff.edit", str(run.folder), "--delete", "chair", option, value]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1 and done.stderr.startswith(f"error: {option}: expected ")
+
+
+def test_every_operation_has_an_option_and_every_limit_the_name_that_edits_have_for_it(call, capsys):
+    names = {entry.name for entry in fields(EditArguments)}
+    assert OPERATIONS.keys() <= names
+    assert {"negatives", "threshold", "rim", "keep_largest", "grow"} <= names & {entry.name for entry in fields(Delete)}
+    with pytest.raises(SystemExit):
+        call(edit, "--help")
+    lines = capsys.readouterr().out.splitlines()
+    for name, kind in OPERATIONS.items():
+        assert any(f"--{name} {kind.form} ..." in line for line in lines)

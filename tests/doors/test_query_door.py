@@ -1,4 +1,4 @@
-"""`python -m gsdff.query`: what it prints, what it writes, what it refuses."""
+"""`gsdff query`: what it prints, what it writes, what it refuses."""
 
 import subprocess
 import sys

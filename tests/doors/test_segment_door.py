@@ -1,4 +1,4 @@
-"""`python -m gsdff.segment`: what it prints, what it writes, that others read it, what it refuses."""
+"""`gsdff segment`: what it prints, what it writes, that others read it, what it refuses."""
 
 import json
 import subprocess

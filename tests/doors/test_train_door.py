@@ -17,11 +17,12 @@ from tiny_scene import TinyDataset
 from gsdff import train
 from gsdff.config.file import read_config, write_config
 from gsdff.config.options import TrainConfig
+from gsdff.device import choose_device
 from gsdff.errors import UserError
 from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
 from gsdff.io.ply import read_ply
 from gsdff.io.runs import load_run
-from gsdff.train import choose_device, read_arguments, run_folder
+from gsdff.train import read_arguments
 from gsdff.training import report, trainer
 
 SHORT = """
@@ -181,14 +182,14 @@ def test_without_a_file_the_devices_preset_is_taken_and_said_once(caplog, monkey
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         assert read_arguments([]).options == with_toy(read_config(Path("configs/cuda.toml")))
     assert [record.message for record in caplog.records] == [
-        "device cpu: taking the preset cpu.toml (--config lays others over it)",
-        "device cuda: taking the preset cuda.toml (--config lays others over it)",
+        "device cpu: taking the preset cpu.toml (`config` lays others over it)",
+        "device cuda: taking the preset cuda.toml (`config` lays others over it)",
     ]
 
 
 def test_cuda_that_is_not_there_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device("auto") == choose_device("cpu") == "cpu"
+    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
     with pytest.raises(UserError, match="`device` cuda: torch finds no CUDA card"):
         read_arguments(["--device", "cuda"])
 
@@ -212,11 +213,11 @@ def test_a_run_is_named_after_its_data(tmp_path, monkeypatch):
     (tmp_path / "fox").mkdir()
     (tmp_path / "fox" / "transforms.json").touch()
     for data in (tmp_path / "fox", tmp_path / "fox" / "transforms.json"):
-        assert run_folder(TrainConfig(data=data)) == Path("runs/fox")
+        assert TrainConfig(data=data).run_folder == Path("runs/fox")
     monkeypatch.chdir(tmp_path / "fox")
-    assert run_folder(TrainConfig(data=Path("."))) == run_folder(TrainConfig(data=Path("../fox/"))) == Path("runs/fox")
-    assert run_folder(TrainConfig()) == Path("runs/demo")
-    assert run_folder(TrainConfig(out=Path("here"))) == Path("here")
+    assert TrainConfig(data=Path(".")).run_folder == TrainConfig(data=Path("../fox/")).run_folder == Path("runs/fox")
+    assert TrainConfig().run_folder == Path("runs/demo")
+    assert TrainConfig(out=Path("here")).run_folder == Path("here")
 
 
 def test_a_run_leaves_a_folder_with_everything_in_it(dataset, short, tmp_path, monkeypatch, capsys):
@@ -244,7 +245,7 @@ def test_the_saved_config_makes_the_same_run_again(dataset, short, tmp_path, mon
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(dataset, short, tmp_path, monkeypatch):
     (tmp_path / "config.toml").touch()
-    with pytest.raises(UserError, match=f"{tmp_path}: holds a run already; continue it with --resume, or .*--out"):
+    with pytest.raises(UserError, match=f"{tmp_path}: holds a run already; continue it with `resume`, or .*`out`"):
         run_main(monkeypatch, "--data", dataset, "--config", short, "--out", tmp_path)
 
 

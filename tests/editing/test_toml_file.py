@@ -1,49 +1,31 @@
 """Edit lists read, written, and refused with the file and the key."""
 
-from dataclasses import fields
-from pathlib import Path
-
 import pytest
+import torch
 
-from gsdff.editing.operations import (
-    COLOR_NAMES,
-    Cleanup,
-    Click,
-    Delete,
-    Duplicate,
-    EditList,
-    EditStep,
-    Extract,
-    Move,
-    Opacity,
-    Recolor,
-    Rotate,
-    Scale,
-    Selector,
-    Stylize,
-    parse_color,
-)
-from gsdff.editing.toml_file import _READERS, read_edits, write_edits
+from gsdff import Delete, Duplicate, Extract, Move, Opacity, Recolor, Rotate, Scale, Stylize
+from gsdff.editing.edit import Edit, EditList
+from gsdff.editing.selector import Click
+from gsdff.editing.toml_file import read_edits, write_edits
 from gsdff.errors import UserError
+from gsdff.selection import Selection
 
-CHAIR = Selector(("chair",))
-BLUE = parse_color("#2a6fdb")
-STEPS = [
-    EditStep(Extract(), Selector(("a red chair", "stool"), ("table",), True, threshold=0.25, temperature=0.5)),
-    EditStep(Delete(), Selector(("lamp",), negatives=(), rim=False, threshold=-0.5), Cleanup(2, True, 3, 1, 4)),
-    EditStep(Recolor(BLUE), CHAIR, Cleanup(keep_largest=1)),
-    EditStep(Recolor((0.1, 0.2, 0.3), "tint"), CHAIR),
-    EditStep(Recolor(mode="grey"), Selector(click=Click("a photo.jpg", 10, 20), threshold=0.9)),
-    EditStep(Move((0.5, -1, 0)), CHAIR),
-    EditStep(Rotate(axis=(0, 1, 0), degrees=90, centre=(1, 2, 3)), CHAIR),
-    EditStep(Rotate(euler=(10, 20, 30)), CHAIR),
-    EditStep(Scale(2, (0, 0, 1)), CHAIR),
-    EditStep(Duplicate((1, 0, 0), 3, (0, 0, 1), 30, None, 0.5), CHAIR),
-    EditStep(Duplicate(), CHAIR),
-    EditStep(Opacity(0.5), CHAIR),
-    EditStep(Opacity(factor=2.0), CHAIR),
-    EditStep(Stylize("a wooden chair, carved"), CHAIR),
-    EditStep(Stylize("a: b", "", 30, 0.5, 2**63 - 1), Selector(click=Click("a.jpg", 1, 2)), Cleanup(grow=1)),
+EDITS: list[Edit] = [
+    Extract(("a red chair", "stool"), negatives="table", only_negatives=True, threshold=0.25, temperature=0.5),
+    Delete("lamp", negatives=(), rim=False, threshold=-0.5, majority=2, drop_floaters=True, keep_largest=3, shrink=4),
+    Recolor("chair", "#2a6fdb", keep_largest=1),
+    Recolor("chair", (0.1, 0.2, 0.3), "tint"),
+    Recolor(Click("a photo.jpg", 10, 20), mode="grey", threshold=0.9),
+    Move("chair", (0.5, -1, 0)),
+    Rotate("chair", axis=(0, 1, 0), degrees=90, centre=(1, 2, 3)),
+    Rotate("chair", euler=(10, 20, 30)),
+    Scale("chair", 2, (0, 0, 1)),
+    Duplicate("chair", (1, 0, 0), 3, (0, 0, 1), 30, None, 0.5),
+    Duplicate("chair"),
+    Opacity("chair", 0.5),
+    Opacity("chair", factor=2.0),
+    Stylize("chair", "a wooden chair, carved"),
+    Stylize(Click("a.jpg", 1, 2), "a: b", "", 30, 0.5, 2**63 - 1, grow=1),
 ]
 
 
@@ -55,10 +37,26 @@ def write(folder, text, name="edits.toml"):
 
 @pytest.mark.parametrize("background", [None, (1.0, 1.0, 1.0), (0.123, 0.5, 0)])
 def test_what_is_written_is_read_back(tmp_path, background):
-    saved = Selector(selection=tmp_path / "sub" / "chair.safetensors")
-    edits = EditList((*STEPS, EditStep(Delete(), saved)), background)
+    edits = EditList((*EDITS, Delete(tmp_path / "sub" / "chair.safetensors")), background)
     write_edits(tmp_path / "edits.toml", edits)
     assert read_edits(tmp_path / "edits.toml") == edits
+
+
+def test_the_keys_written_are_target_and_limits_then_the_operations_own_then_the_clean_up(tmp_path):
+    edit = Recolor("lamp", "#2a6fdb", "tint", keep_largest=1, negatives=["wall"], threshold=0.5)
+    write_edits(tmp_path / "edits.toml", EditList([edit], "white"))
+    assert (tmp_path / "edits.toml").read_text() == (
+        'background = "#ffffff"\n\n[[edit]]\noperation = "recolor"\npositives = [\n    "lamp",\n]\n'
+        'negatives = [\n    "wall",\n]\nthreshold = 0.5\ncolor = "#2a6fdb"\nmode = "tint"\nkeep_largest = 1\n'
+    )
+
+
+def test_a_selection_in_memory_is_saved_beside_the_file(tmp_path):
+    mask = torch.arange(10) < 3
+    write_edits(tmp_path / "mine.toml", EditList([Delete("chair"), Move(Selection(mask), (1, 0, 0), grow=1)]))
+    _, moved = read_edits(tmp_path / "mine.toml").edits
+    assert moved == Move(tmp_path / "mine_2.safetensors", (1, 0, 0), grow=1)
+    assert torch.equal(Selection.load(tmp_path / "mine_2.safetensors", expected=10).mask, mask)
 
 
 def test_a_file_by_hand(tmp_path):
@@ -78,8 +76,8 @@ def test_a_file_by_hand(tmp_path):
         translation = [1, 0, -2.5]
         """,
     )
-    recolored = EditStep(Recolor(parse_color("#2266dd")), Selector(("table", "desk"), threshold=1.0), Cleanup(0, 0, 2))
-    moved = EditStep(Move((1.0, 0.0, -2.5)), Selector(selection=tmp_path / "lamp.safetensors"))
+    recolored = Recolor(("table", "desk"), "#2266dd", threshold=1.0, keep_largest=2)
+    moved = Move(tmp_path / "lamp.safetensors", (1.0, 0.0, -2.5))
     assert read_edits(path) == EditList((recolored, moved), (1.0, 1.0, 1.0))
 
 
@@ -93,52 +91,11 @@ def test_yaml_says_the_same_as_toml(tmp_path, suffix):
     """
     assert read_edits(write(tmp_path, text, f"edits{suffix}")) == EditList(
         (
-            EditStep(Rotate(euler=(0.0, 90.0, 0.0)), Selector(("lamp",)), Cleanup(drop_floaters=True)),
-            EditStep(Delete(), Selector(click=Click("a.png", 3, 4))),
+            Rotate("lamp", euler=(0.0, 90.0, 0.0), drop_floaters=True),
+            Delete(Click("a.png", 3, 4)),
         ),
         (0.0, 0.0, 0.0),
     )
-
-
-def test_a_step_says_what_it_does_to_what():
-    assert str(EditStep(Delete(), Selector(("chair", "stool")))) == 'delete "chair" or "stool"'
-    assert str(EditStep(Extract(), Selector(selection=Path("a.safetensors")))) == "extract the selection a.safetensors"
-    assert str(EditStep(Delete(), Selector(click=Click("v.png", 3, 4)))) == "delete what is at (3, 4) in v.png"
-
-
-def test_every_key_can_be_read_and_no_two_parts_of_an_edit_share_one():
-    for kind in EditStep.OPERATIONS.values():
-        keys = [entry.name for part in (Selector, kind, Cleanup) for entry in fields(part)]
-        assert len(keys) == len(set(keys)) and set(keys) <= _READERS.keys()
-
-
-def test_the_operations_are_called_so_in_files_and_flags():
-    names = ["extract", "delete", "recolor", "move", "rotate", "scale", "duplicate", "opacity", "stylize"]
-    assert list(EditStep.OPERATIONS) == names
-
-
-@pytest.mark.parametrize(
-    ("value", "color"),
-    [
-        ("#2a6fdb", (42 / 255, 111 / 255, 219 / 255)),
-        (" #FFF ", (1, 1, 1)),
-        ("Navy", (0, 0, 128 / 255)),
-        ([0, 0.5, 1], (0, 0.5, 1)),
-        ((0.25, 0.5, 1.0), (0.25, 0.5, 1)),
-    ],
-)
-def test_colours(value, color):
-    assert parse_color(value) == color
-
-
-def test_every_colour_name_is_a_colour():
-    assert all(parse_color(name) == parse_color(value) for name, value in COLOR_NAMES.items())
-
-
-@pytest.mark.parametrize("value", ["#12345", "blu", "", 5, None, [1, 2, 3], [0.1, 0.2], [True, 0, 0], ["1", "0", "0"]])
-def test_what_is_no_colour_is_refused(value):
-    with pytest.raises(ValueError, match="expected a colour"):
-        parse_color(value)
 
 
 DELETE = '[[edit]]\noperation = "delete"\npositives = "chair"\n'
@@ -175,35 +132,35 @@ EXTRACT_NOTHING = '[[edit]]\noperation = "extract"\n'
         (DELETE + "threshold = 30", "threshold: expected a score in -1..1, got 30"),
         (DELETE + "threshold = nan", "threshold: expected a score in -1..1, got nan"),
         (DELETE + "temperature = 0", "temperature: expected more than 0 and finite, got 0"),
-        (DELETE + "only_negatives = true", "only_negatives needs negatives to compare with"),
-        (DELETE + "temperature = 1\nnegatives = []", "temperature belongs to negatives"),
-        (DELETE + "negatives = [1]", "negatives: expected a text in quotes or a list of them, got [1]"),
-        (DELETE + 'negatives = [" "]', "negatives: expected no empty text, got ('',)"),
+        (DELETE + "only_negatives = true", "only_negatives: expected negatives to compare with, got none"),
+        (DELETE + "temperature = 1\nnegatives = []", "temperature: expected only with negatives"),
+        (DELETE + "negatives = [1]", "negatives: expected a text or a list of texts, got [1]"),
+        (DELETE + 'negatives = [" "]', "negatives: expected no empty text, got [' ']"),
         (DELETE + "grow = -1", "edit 1: grow: expected 0 or more, got -1"),
         (DELETE + "shrink = 1.5", "shrink: expected a whole number, got 1.5"),
         (DELETE + "keep_largest = true", "keep_largest: expected a whole number, got True"),
         (DELETE + "drop_floaters = 1", "drop_floaters: expected true or false, got 1"),
-        (DELETE + 'selection = "a"', "edit 1: expected one of positives, selection and click, got positives and sel"),
-        (EXTRACT_NOTHING, "expected one of positives, selection and click, got none"),
-        (EXTRACT_NOTHING + "positives = []", "expected one of positives, selection and click, got none"),
-        (EXTRACT_NOTHING + 'selection = "a"\nthreshold = 0.5', "threshold belongs to positives or a click"),
-        (EXTRACT_NOTHING + 'selection = "a"\nnegatives = "b"', "negatives and temperature belong to positives"),
-        (EXTRACT_NOTHING + "selection = 3", "selection: expected a text in quotes, got 3"),
+        (DELETE + 'selection = "a"', "edit 1: expected one of positives, selection, click, got positives and sel"),
+        (EXTRACT_NOTHING, "expected one of positives, selection, click, got none"),
+        (EXTRACT_NOTHING + "positives = []", "expected one of positives, selection, click, got none"),
+        (EXTRACT_NOTHING + 'selection = "a"\nthreshold = 0.5', "threshold: expected only with texts or a click"),
+        (EXTRACT_NOTHING + 'selection = "a"\nnegatives = "b"', "negatives and temperature: expected only with texts"),
+        (EXTRACT_NOTHING + "selection = 3", "selection: expected a text, got 3"),
         (EXTRACT_NOTHING + 'click = "a"', "click: expected { view ="),
         (EXTRACT_NOTHING + 'click = { view = "a", x = 1 }', "click: expected { view ="),
-        (EXTRACT_NOTHING + 'click = { view = "a", x = 1, y = -1 }', "click: expected x and y in pixels"),
-        (EXTRACT_NOTHING + 'click = { view = "a", x = 1, y = 1.5 }', "click: expected a whole number, got 1.5"),
+        (EXTRACT_NOTHING + 'click = { view = "a", x = 1, y = -1 }', "click: expected x and y in pixels, at least 0"),
+        (EXTRACT_NOTHING + 'click = { view = "a", x = 1, y = 1.5 }', "click: y: expected a whole number, got 1.5"),
         (MOVE, "edit 1: translation: expected one, as move needs it, got none"),
         (MOVE + "translation = [1, 2]", "translation: expected three numbers [x, y, z], got [1, 2]"),
         (MOVE + "translation = [1, 2, inf]", "translation: expected three finite numbers"),
         (RECOLOR, "color: expected one for mode hue, got none"),
         (RECOLOR + 'color = "red"\nmode = "grey"', "color: expected none with mode grey"),
-        (RECOLOR + 'color = "red"\nmode = "paint"', 'mode: expected "hue", "tint" or "grey", got \'paint\''),
+        (RECOLOR + 'color = "red"\nmode = "paint"', "mode: expected one of hue, tint, grey, got 'paint'"),
         (RECOLOR + 'color = "black"', "black has no hue"),
         (RECOLOR + "color = [255, 0, 0]", "color: expected a colour"),
-        (ROTATE, "expected axis and degrees, or euler, got neither"),
-        (ROTATE + "axis = [0, 0, 1]", "axis and degrees go together, got only axis"),
-        (ROTATE + "degrees = 3", "axis and degrees go together, got only degrees"),
+        (ROTATE, "axis: expected axis and degrees, or euler, got neither"),
+        (ROTATE + "axis = [0, 0, 1]", "axis, degrees: expected both, got only axis"),
+        (ROTATE + "degrees = 3", "axis, degrees: expected both, got only degrees"),
         (ROTATE + "axis = [0, 0, 0]\ndegrees = 3", "axis: expected a direction"),
         (ROTATE + "axis = [0, 0, 1]\ndegrees = nan", "degrees: expected a finite number"),
         (ROTATE + "axis = [0, 0, 1]\ndegrees = 3\neuler = [0, 0, 1]", "got both"),
@@ -213,8 +170,8 @@ EXTRACT_NOTHING = '[[edit]]\noperation = "extract"\n'
         (SCALE + "factor = 0", "factor: expected more than 0 and finite, got 0"),
         (COPY + "copies = 0", "copies: expected 1 to 100, got 0"),
         (COPY + "factor = 1000", "factor: expected 0.01 to 100"),
-        (OPACITY, "expected opacity or factor, got neither"),
-        (OPACITY + "opacity = 1\nfactor = 1", "expected opacity or factor, got both"),
+        (OPACITY, "opacity, factor: expected one of them, got neither"),
+        (OPACITY + "opacity = 1\nfactor = 1", "opacity, factor: expected one of them, got both"),
         (OPACITY + "opacity = 0", "opacity: expected above 0 and at most 1"),
         (OPACITY + "factor = inf", "factor: expected more than 0 and finite"),
         (STYLIZE, "edit 1: prompt: expected one, as stylize needs it, got none"),

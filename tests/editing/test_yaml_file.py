@@ -2,7 +2,7 @@
 
 import pytest
 
-from gsdff.editing.operations import Delete, EditStep, Extract, Selector
+from gsdff import Delete, Extract
 from gsdff.editing.toml_file import read_edits
 from gsdff.errors import UserError
 
@@ -45,29 +45,31 @@ def read(folder, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "step"),
+    ("text", "edit"),
     [
         (
             FEATURE_3DGS,
-            EditStep(Extract(), Selector(("apple", "a wooden table"), ("wall",), True, threshold=0.4, temperature=1.0)),
+            Extract(
+                ("apple", "a wooden table"), negatives=["wall"], only_negatives=True, threshold=0.4, temperature=1.0
+            ),
         ),
-        (DFF, EditStep(Delete(), Selector(("flower",), ("other",), True, threshold=0.75, temperature=1.0))),
-        (DFF_LAYOUT, EditStep(Delete(), Selector(("plate",), ("cup", "table"), True))),
-        (NESTED, EditStep(Delete(), Selector(("leaf",), ("flower", "pot"), True))),
+        (DFF, Delete("flower", negatives=["other"], only_negatives=True, threshold=0.75, temperature=1.0)),
+        (DFF_LAYOUT, Delete("plate", negatives=["cup", "table"], only_negatives=True)),
+        (NESTED, Delete("leaf", negatives=["flower", "pot"], only_negatives=True)),
         (
             "query: {texts: [flower], score_threshold: 0.3}\nedit: {operations: deletion}",
-            EditStep(Delete(), Selector(("flower",), (), threshold=0.3)),
+            Delete("flower", negatives=(), threshold=0.3),
         ),
         (
             "texts: [a_b, c]\noperations: [extraction]\ncolor_func: 'lambda c: boom()'",
-            EditStep(Extract(), Selector(("a_b",), ("c",), True)),
+            Extract("a_b", negatives="c", only_negatives=True),
         ),
     ],
     ids=["feature 3dgs", "dff", "dff's own layout", "nested", "one text", "code that is not asked for"],
 )
-def test_the_keys_of_other_programs_are_understood(tmp_path, text, step):
+def test_the_keys_of_other_programs_are_understood(tmp_path, text, edit):
     edits = read(tmp_path, text)
-    assert edits.steps == (step,) and edits.background is None
+    assert edits.edits == (edit,) and edits.background is None
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from tiny_answers import NUM_CHAIR, write_asked_run
 from tiny_clip import TINY, cut_network, tiny_clip
 from tiny_run import TinyRun, make_gaussians, open_field, write_run
 
-from gsdff import edit
+from gsdff import Stylize, edit
 from gsdff.config.file import read_config, write_config
 from gsdff.config.options import TeacherConfig
-from gsdff.editing.operations import EditList, EditStep, Selector, Stylize
-from gsdff.editing.stylize import open_judge, stylize
+from gsdff.editing.edit import EditList
+from gsdff.editing.stylize import open_judge
 from gsdff.editing.toml_file import read_edits, write_edits
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
@@ -49,9 +49,8 @@ def door(monkeypatch, capsys):
     return start
 
 
-def write_step(path: Path, **options: object) -> Path:
-    step = EditStep(Stylize("a wooden chair, carved", **{"steps": 6, **options}), Selector(("chair",)))
-    write_edits(path, EditList((step,)))
+def write_edit(path: Path) -> Path:
+    write_edits(path, EditList([Stylize("chair", "a wooden chair, carved", steps=6)]))
     return path
 
 
@@ -63,10 +62,10 @@ def files_below(folder: Path) -> dict[Path, bytes]:
 def test_the_loss_of_a_clip_falls(run, weights, source):
     subject = open_field(run.folder)
     judge = open_judge(TINY, str(weights), "cpu")
-    operation = Stylize("a wooden chair", source, steps=100, rate=0.02)
-    _, account = subject.restyle(subject.gaussians, CHAIR, EditStep(operation, Selector(("chair",))), judge=judge)
-    first, last = map(float, account.split("CLIP loss ")[1].split(" -> "))
-    assert last < first - 0.02, account
+    edit = Stylize("chair", "a wooden chair", source, steps=100, rate=0.02)
+    _, remark = edit.perform(subject.gaussians, CHAIR, subject.edit_context(judge))
+    first, last = map(float, remark.split("CLIP loss ")[1].split(" -> "))
+    assert last < first - 0.02, remark
 
 
 def test_a_flag_stylizes_what_answers_and_its_record_makes_the_same_bytes_again(door, run, weights, tmp_path):
@@ -74,7 +73,7 @@ def test_a_flag_stylizes_what_answers_and_its_record_makes_the_same_bytes_again(
     lines = door(run.folder, "--stylize", "chair:a wooden chair, carved", *clip, "--out", tmp_path / "a.ply")
     assert lines[0].startswith(f'edit 1 (stylize "chair"): {NUM_CHAIR} of 60 Gaussians, ')
     assert "; towards 'a wooden chair, carved', away from 'a chair', 200 steps, by " in lines[0]
-    assert read_edits(tmp_path / "a.toml").steps[0].operation == Stylize("a wooden chair, carved")
+    assert read_edits(tmp_path / "a.toml").edits == (Stylize("chair", "a wooden chair, carved"),)
     door(run.folder, "--edits", tmp_path / "a.toml", *clip, "--out", tmp_path / "b.ply")
     for ending in (".ply", ".toml"):
         assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
@@ -85,17 +84,11 @@ def test_a_flag_stylizes_what_answers_and_its_record_makes_the_same_bytes_again(
         assert torch.equal(before[~CHAIR], after[~CHAIR]) and torch.equal(before[CHAIR], after[CHAIR]) != changes, name
 
 
-def test_held_out_photos_are_not_looked_at(run, weights, monkeypatch):
-    subject, seen = open_field(run.folder), []
-
-    def spy(gaussians, mask, cameras, *rest, **options):
-        seen.extend(cameras)
-        return stylize(gaussians, mask, cameras, *rest, **options)
-
-    monkeypatch.setattr("gsdff.field.field.stylize", spy)
-    subject.restyle(subject.gaussians, CHAIR, EditStep(Stylize("red"), Selector(("chair",))), judge=None)
-    assert list(map(id, seen)) == [id(subject.scene.views[i].camera) for i in subject.scene.train_ids]
-    assert len(seen) == 8
+def test_held_out_photos_are_not_looked_at(run):
+    subject = open_field(run.folder)
+    cameras = subject.edit_context(None).cameras
+    assert list(map(id, cameras)) == [id(subject.scene.views[i].camera) for i in subject.scene.train_ids]
+    assert len(cameras) == 8
 
 
 def test_a_dry_run_needs_no_clip_and_says_what_it_would_do(door, run, tmp_path, monkeypatch):
@@ -145,7 +138,7 @@ def test_a_selection_that_no_view_sees_names_the_edit(door, run, weights, tmp_pa
 
 def test_a_ply_needs_its_photos(door, run, weights, tmp_path):
     ply = export_run(ExportArguments(run.folder))
-    options = ("--edits", write_step(tmp_path / "e.toml"), "--clip-model", TINY, "--clip-pretrained", weights)
+    options = ("--edits", write_edit(tmp_path / "e.toml"), "--clip-model", TINY, "--clip-pretrained", weights)
     with pytest.raises(UserError, match="holds no photos to look from; give their folder as `data`"):
         door(ply, *options)
     door(ply, *options, "--data", run.data, "--out", tmp_path / "a.ply")

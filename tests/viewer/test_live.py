@@ -18,12 +18,12 @@ import torch
 import viser
 from tiny_scene import TinyDataset
 
+from gsdff import Delete
 from gsdff import train as door
 from gsdff.cameras import WorldFrame
 from gsdff.config.file import write_config
 from gsdff.config.options import DataConfig, FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
 from gsdff.data import load_scene
-from gsdff.editing.operations import Delete
 from gsdff.errors import UserError
 from gsdff.field.field import Field, field_of_run
 from gsdff.field.query import Query
@@ -288,7 +288,7 @@ def test_pages_get_features_and_questions_with_stage_2_and_edits_at_the_end(open
     assert panel.tab.document.asked is asked and panel.tab.mode == "relevancy"
     assert np.array_equal(panel.tab.client.camera.position, camera)
     assert live.world.names == NAMES and live.world.pca is not pca
-    panel.tab.do(lambda: panel.tab.document.edit(Delete()))
+    panel.tab.do(lambda: panel.tab.document.edit(Delete))
     assert len(panel.tab.document.edits) == 1 and not panel.tab.client.notes
 
 

@@ -14,8 +14,8 @@ from read_video import read_video
 from tiny_answers import NUM_CHAIR
 from tiny_run import make_gaussians, open_field
 
+from gsdff import Delete, Move, Recolor
 from gsdff.cameras import Camera
-from gsdff.editing.operations import Delete, Move, Recolor
 from gsdff.editing.toml_file import read_edits
 from gsdff.field.query import Query
 from gsdff.io.ply import write_ply
@@ -401,7 +401,8 @@ def test_a_colour_is_given_but_black(page):
     assert "black" in page.notes[-1][1] and page.tab.document.edits == []
     page["Colour"].value = (51, 102, 255)
     page["Recolour"].press()
-    assert page.tab.document.edits[0].operation == Recolor((0.2, 0.4, 1.0))
+    (made,) = page.tab.document.edits
+    assert isinstance(made.edit, Recolor) and made.edit.color == (0.2, 0.4, 1.0)
 
 
 def test_handles_move_the_selection_when_they_are_let_go(page, tiny):
@@ -415,9 +416,9 @@ def test_handles_move_the_selection_when_they_are_let_go(page, tiny):
     assert np.allclose(start, means.median(0).values)
     handles.drag(start + np.array([0.5, 0.0, 0.0]))
     handles.drag(start + np.array([0.5, 0.25, 0.0]))
-    moved = [edit.operation for edit in page.tab.document.edits]
+    moved = [made.edit for made in page.tab.document.edits]
     scale = tiny.world.frame.scale
-    assert [type(operation) for operation in moved] == [Move, Move]
+    assert [type(edit) for edit in moved] == [Move, Move]
     assert np.allclose(moved[0].translation, [0.5 * scale, 0, 0], atol=1e-6)
     assert np.allclose(moved[1].translation, [0, 0.25 * scale, 0], atol=1e-6)
     now = page.tab.document.shown.gaussians.means[:NUM_CHAIR]
@@ -489,7 +490,7 @@ def test_what_is_saved_is_said_with_what_replays_it(page, tiny):
         page[label].press()
     folder = tiny.world.folder
     assert f"python -m gsdff.edit {tiny.run.folder} --edits {folder / 'edits_001.toml'}" in page.notes[3][1]
-    assert [step.operation for step in read_edits(folder / "edits_001.toml").steps] == [Delete()]
+    assert [type(edit) for edit in read_edits(folder / "edits_001.toml").edits] == [Delete]
     assert {path.name for path in folder.iterdir()} >= {
         "edits_001.toml", "scene_001.ply", "selection_001.ply", "screenshot_001.png",
     }  # fmt: skip

@@ -1,11 +1,13 @@
 """What leaves the page: into one folder, under names of ours."""
 
+from functools import partial
+
 import torch
 from tiny_answers import NUM_CHAIR
 from tiny_run import open_field
 from tiny_world import look_at
 
-from gsdff.editing.operations import Delete, Recolor, Selector
+from gsdff import Delete, Recolor
 from gsdff.editing.toml_file import read_edits
 from gsdff.field.query import Query
 from gsdff.field.search import search
@@ -35,9 +37,9 @@ def test_all_that_is_saved_is_in_the_viewers_folder(tiny, tmp_path):
     picture = paint(tiny.world, document.shown, "colour", look_at(tiny.world), marks=False)
     for _ in range(2):
         document.select(torch.arange(60) == 3)
-        document.edit(Recolor((1.0, 0.0, 0.0)))
+        document.edit(partial(Recolor, color=(1.0, 0.0, 0.0)))
         document.ask(Query(positives=("lamp",)))
-        document.edit(Recolor((0.0, 1.0, 0.0)))
+        document.edit(partial(Recolor, color=(0.0, 1.0, 0.0)))
         save_edits(tiny.world, document)
         save_scene(tiny.world, document, only_selected=False)
         save_scene(tiny.world, document, only_selected=True)
@@ -57,21 +59,21 @@ def test_all_that_is_saved_is_in_the_viewers_folder(tiny, tmp_path):
 def test_edits_say_what_was_asked_and_keep_what_no_text_says(tiny):
     document = tiny.document()
     document.select(torch.arange(60) < 2)
-    document.edit(Delete())
+    document.edit(Delete)
     document.ask(Query(positives=("lamp",), negatives=("wall",)))
-    document.edit(Recolor((0.0, 1.0, 0.0)))
+    document.edit(partial(Recolor, color=(0.0, 1.0, 0.0)))
     path = save_edits(tiny.world, document)
-    first, second = read_edits(path).steps
-    assert Selection.load(first.selector.selection, expected=60).mask.nonzero()[:, 0].tolist() == [0, 1]
-    assert second.selector == Selector(("lamp",), ("wall",), threshold=document.threshold, temperature=0.1)
-    assert (first.operation, second.operation) == (Delete(), Recolor((0.0, 1.0, 0.0)))
+    first, second = read_edits(path).edits
+    assert Selection.load(first.selection, expected=60).mask.nonzero()[:, 0].tolist() == [0, 1]
+    limits = {"negatives": ["wall"], "threshold": document.threshold, "temperature": 0.1}
+    assert (first, second) == (Delete(first.selection), Recolor("lamp", (0.0, 1.0, 0.0), **limits))
 
 
 def test_a_saved_scene_can_be_asked(tiny):
     document = tiny.document()
     document.ask(Query(positives=("chair",)))
     part = save_scene(tiny.world, document, only_selected=True)
-    document.edit(Delete())
+    document.edit(Delete)
     rest = save_scene(tiny.world, document, only_selected=False)
     assert torch.equal(read_ply(part).means, tiny.world.gaussians.means[:NUM_CHAIR])
     assert len(search(open_field(rest), Query(positives=("lamp",), threshold=0.5)).selection) == 30

@@ -158,12 +158,12 @@ def door(monkeypatch):
 @pytest.mark.parametrize("port", [0, -1, 65536])
 def test_a_port_that_is_none_is_refused_before_anything_is_read(door, tmp_path, port):
     with pytest.raises(UserError, match=f"--port: expected 1 to 65535, got {port}"):
-        door(tmp_path / "nowhere", "--port", port)
+        door(tmp_path, "--port", port)
 
 
 def test_a_host_that_is_not_ours_is_refused_before_anything_is_read(door, tmp_path):
     with pytest.raises(UserError, match=r"--host 192\.0\.2\.1"):
-        door(tmp_path / "nowhere", "--host", "192.0.2.1")
+        door(tmp_path, "--host", "192.0.2.1")
 
 
 def test_what_is_not_there_is_refused(door, tmp_path):

@@ -54,6 +54,8 @@ def write_demo_scene(folder: Path, *, views: int = 40, width: int = 256, height:
     partial, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{part}") for part in ("partial", "old"))
     try:
         _write(partial, settings, names)
+        if _holds(folder, settings, names):  # another process was faster, and may be read already
+            return
         if folder.exists():
             os.replace(folder, old)
         os.replace(partial, folder)

@@ -1,0 +1,19 @@
+"""The device that tensors are on."""
+
+import torch
+
+from gsdff.errors import UserError
+
+
+def choose_device(name: str | torch.device) -> torch.device:
+    """The device of a name; `auto` is CUDA if there is a card, otherwise the CPU.
+
+    Raises `UserError` for CUDA without a card.
+    """
+    has_cuda = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if has_cuda else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not has_cuda:
+        raise UserError("`device` cuda: torch finds no CUDA card here; leave `device` out to use the CPU")
+    return device

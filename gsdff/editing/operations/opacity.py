@@ -1,0 +1,41 @@
+"""Changes the opacity of the selection."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from gsdff.editing import functional
+from gsdff.editing.edit import Edit
+from gsdff.editing.values import check, parse_numbers
+from gsdff.gaussians import Gaussians
+
+
+@dataclass(frozen=True)
+class Opacity(Edit):
+    """Sets the selection's opacities, or multiplies them by a factor."""
+
+    opacity: float | None = None
+    factor: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.opacity is None) == (self.factor is None):
+            got = "neither" if self.factor is None else "both"
+            raise ValueError(f"`opacity`, `factor`: expected one of them, got {got}")
+        if self.opacity is not None:
+            check(0 < self.opacity <= 1, "opacity", "above 0 and at most 1 (delete removes)", self.opacity)
+        if self.factor is not None:
+            check(0 < self.factor < inf, "factor", "more than 0 and finite", self.factor)
+
+    def apply(self, gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Gaussians:
+        """The scene with other opacities of the selected Gaussians."""
+        return functional.set_opacity(gaussians, mask, opacity=self.opacity, factor=self.factor)
+
+    @classmethod
+    def parse_value(cls, value: str) -> Mapping[str, Any]:
+        """An opacity: "0.3"."""
+        return {"opacity": parse_numbers(value, 1)[0]}

@@ -1,0 +1,180 @@
+"""Fields of edits by their types: how a value is read, checked, and written to a file.
+
+`read_fields` reads every field of a dataclass by its annotation, so that Python, TOML and YAML share one reader per
+type. Every reader raises ValueError with the value that was expected and the one that came.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from math import isfinite
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeAlias, TypeGuard, Union, get_args, get_origin, get_type_hints
+
+COLOR_NAMES = {
+    "black": "#000000", "silver": "#c0c0c0", "gray": "#808080", "grey": "#808080", "white": "#ffffff",
+    "maroon": "#800000", "red": "#ff0000", "purple": "#800080", "fuchsia": "#ff00ff", "green": "#008000",
+    "lime": "#00ff00", "olive": "#808000", "yellow": "#ffff00", "navy": "#000080", "blue": "#0000ff",
+    "teal": "#008080", "aqua": "#00ffff", "orange": "#ffa500",
+}  # fmt: skip
+"""CSS's basic colours, with "grey" and "orange"."""
+RGB: TypeAlias = tuple[float, float, float]
+"""Red, green, blue in 0..1, gamma-encoded as in photos."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """Reader and writer of one type of field, given in its annotation."""
+
+    read: Callable[[Any], Any]
+    write: Callable[[Any], Any] = lambda value: value
+    """The value as TOML has it."""
+
+
+def parse_color(value: object) -> RGB:
+    """Colour of "#rrggbb", "#rgb", a name of `COLOR_NAMES` or three numbers in 0..1; ValueError for others."""
+    text = COLOR_NAMES.get(value.strip().lower(), value.strip()) if isinstance(value, str) else ""
+    if re.fullmatch("#([0-9a-fA-F]{3}){1,2}", text):
+        digits = text[1:] if len(text) == 7 else "".join(2 * digit for digit in text[1:])
+        red, green, blue = (int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
+        return red, green, blue
+    if _is_triple(value) and all(0 <= number <= 1 for number in value):
+        return _as_triple(value)
+    names = ", ".join(COLOR_NAMES)
+    raise ValueError(f'expected a colour: "#rrggbb", three numbers in 0..1 or one of {names}; got {value!r}')
+
+
+def write_color(color: RGB) -> str | RGB:
+    """The colour as "#rrggbb" if that is exact."""
+    text = "#" + "".join(f"{round(255 * channel):02x}" for channel in color)
+    return text if parse_color(text) == color else color
+
+
+def read_texts(value: object) -> tuple[str, ...]:
+    """One text or several, without white space around them; one text is one word, not its letters."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"expected a text or a list of texts, got {value!r}")
+    if not all(text.strip() for text in texts):
+        raise ValueError(f"expected no empty text, got {value!r}")
+    return tuple(text.strip() for text in texts)
+
+
+def read_text(value: object) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, got {value!r}")
+    return value
+
+
+def parse_numbers(value: str, *counts: int) -> list[float]:
+    """Numbers with commas between them, as many as one of the counts."""
+    try:
+        numbers = [float(part) for part in value.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in counts:
+        raise ValueError(f"expected {' or '.join(map(str, counts))} numbers with commas between them, got {value!r}")
+    return numbers
+
+
+def _read_vector(value: object) -> tuple[float, float, float]:
+    if not _is_triple(value):
+        raise ValueError(f"expected three numbers [x, y, z], got {value!r}")
+    if not all(map(isfinite, value)):
+        raise ValueError(f"expected three finite numbers, got {value!r}")
+    return _as_triple(value)
+
+
+def _read_number(value: object) -> float:
+    if not _is_number(value):
+        raise ValueError(f"expected a number, got {value!r}")
+    return float(value)
+
+
+def _read_count(value: object) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise ValueError(f"expected a whole number, got {value!r}")
+    return int(value)
+
+
+def _read_flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {value!r}")
+    return value
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_triple(value: object) -> TypeGuard[Sequence[float]]:
+    return isinstance(value, Sequence) and len(value) == 3 and all(map(_is_number, value))
+
+
+def _as_triple(value: Sequence[float]) -> tuple[float, float, float]:
+    x, y, z = map(float, value)
+    return x, y, z
+
+
+Vector: TypeAlias = Annotated[tuple[float, float, float], Format(_read_vector)]
+"""x, y and z, finite."""
+COLOR = Format(parse_color, write_color)
+Color: TypeAlias = Annotated[RGB | str, COLOR]
+"""An `RGB` once it is read; `parse_color` lists what else may be given."""
+Texts: TypeAlias = Annotated[Sequence[str], Format(read_texts)]
+"""A tuple once it is read; a single string is one text."""
+FORMATS = {bool: Format(_read_flag), int: Format(_read_count), float: Format(_read_number), str: Format(read_text)}
+"""By type, for annotations that do not bring their own `Format`."""
+
+
+def read_fields(record: Any) -> None:
+    """Reads every field of a dataclass by its annotation, in place; ValueError names the field in backquotes.
+
+    For `__post_init__`, of frozen classes too. None stays None if the field may be None.
+    """
+    for name, (format_, may_be_none) in _formats(type(record)).items():
+        value = getattr(record, name)
+        if value is None and may_be_none:
+            continue
+        try:
+            object.__setattr__(record, name, format_.read(value))
+        except ValueError as error:
+            raise ValueError(f"`{name}`: {error}") from error
+
+
+def write_field(record: Any, name: str) -> Any:
+    """The value of a field, which is not None, as TOML has it."""
+    return _formats(type(record))[name][0].write(getattr(record, name))
+
+
+def check(is_fine: bool, name: str, expected: str, got: object) -> None:
+    """Raises ValueError, which names the field in backquotes, unless `is_fine`."""
+    if not is_fine:
+        raise ValueError(f"`{name}`: expected {expected}, got {got!r}")
+
+
+@cache
+def _formats(kind: type) -> dict[str, tuple[Format, bool]]:
+    """Format of every field, and whether it may be None."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {entry.name: _format_of(hints[entry.name]) for entry in fields(kind)}
+
+
+def _format_of(hint: Any) -> tuple[Format, bool]:
+    is_union = get_origin(hint) in (Union, UnionType)
+    choices = [part for part in get_args(hint) if part is not NoneType] if is_union else [hint]
+    (kind,) = choices  # other unions bring their own Format
+    if get_origin(kind) is Annotated:
+        return next(extra for extra in get_args(kind) if isinstance(extra, Format)), choices != [hint]
+    if get_origin(kind) is Literal:
+        return Format(lambda value: _read_choice(value, get_args(kind))), choices != [hint]
+    return FORMATS[kind], choices != [hint]
+
+
+def _read_choice(value: object, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(f"expected one of {', '.join(choices)}, got {value!r}")
+    return read_text(value)

@@ -1,0 +1,197 @@
+"""Runs: their options completed, their folder kept, both stages trained, and the finished scene written."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from gsdff.config.file import absolute, find_preset, flatten, read_config, to_table, write_config
+from gsdff.config.options import TrainConfig
+from gsdff.data import load_scene
+from gsdff.device import choose_device
+from gsdff.errors import UserError, command
+from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
+from gsdff.io.ply import write_ply
+from gsdff.io.runs import data_folder
+from gsdff.masks import choose_segmenter
+from gsdff.run_folder import DEMO, RunFolder
+from gsdff.scene import Scene
+from gsdff.training.feature_loss import check_features
+from gsdff.training.report import Report, last_line
+from gsdff.training.smoothing_losses import needs_segments
+from gsdff.training.start import first_gaussians
+from gsdff.training.trainer import Trainer, train
+from gsdff.weights import is_fetched
+
+log = logging.getLogger("gsdff")
+
+FREE_KEYS = {"device", "log_every", "picture_every", "checkpoint_every"}
+"""Options that a resumed run may change."""
+
+
+class Watcher(Protocol):
+    """A viewer of a run that trains (`gsdff.viewer.live`)."""
+
+    def advance(self, trainer: Trainer) -> dict[str, Tensor]:
+        """Does one step of the training, when it is not paused."""
+        ...
+
+    def stay(self) -> None:
+        """Shows the finished scene until it is interrupted."""
+        ...
+
+
+Watch: TypeAlias = Callable[[Trainer, RunFolder], AbstractContextManager[Watcher]]
+
+
+def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None = None) -> RunFolder:
+    """Trains a run from its start or from its newest checkpoint, and writes its scene.ply; prints the result.
+
+    The options are complete (`complete`). `watch` opens a viewer, which also shows the finished scene. Raises
+    `UserError` for options that contradict one another, for data that cannot be read, and if a run would overwrite
+    another or resume with other options.
+    """
+    config.check()
+    folder = RunFolder(config.run_folder)
+    config = replace(config, out=None)  # a run does not depend on where it is kept
+    folder.check(resume=resume)
+    checkpoints = list_checkpoints(folder.checkpoints)
+    state = load_checkpoint(checkpoints[-1]) if checkpoints else None
+    if state is not None:
+        _check_same_config(config, state["config"], folder)
+    _make_demo_scene(config, folder)
+    scene = load_scene(data_folder(config, folder), config.dataset)
+    check_features(config, scene)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_config(folder.config, config)
+    try:
+        _run(config, scene, folder, state, watch)
+    except OSError as error:
+        error.filename = error.filename or str(folder.path)  # a write that fails does not know its file's name
+        raise
+    except KeyboardInterrupt:
+        log.info("stopped; continue with: %s", command("train", "--out", folder.path, "--resume"))
+        raise
+    return folder
+
+
+def options_below(given: TrainConfig, *, resume: bool, presets: Sequence[str] = ()) -> TrainConfig:
+    """Options that those given are laid over: of TOML files or presets, over those of the run resumed or started from,
+    or over the preset of the device."""
+    below = _options_below_files(given, resume=resume)
+    for name in presets:
+        below = read_config(find_preset(name), below)
+    return below
+
+
+def complete(options: TrainConfig) -> TrainConfig:
+    """Options with absolute paths, and with names in place of `auto` for teacher and masks."""
+    options = replace(absolute(options), out=options.out)
+    if options.stage1_from is not None:
+        options = replace(options, stage1=replace(options.stage1, steps=0))
+    teacher = replace(options.teacher, name=_choose_teacher(options))
+    if teacher.pretrained is not None and Path(teacher.pretrained).is_file():  # otherwise a tag
+        teacher = replace(teacher, pretrained=os.path.abspath(teacher.pretrained))
+    masks = options.masks
+    if needs_segments(options.smoothing):
+        masks = replace(masks, name=choose_segmenter(masks))
+    return replace(options, teacher=teacher, masks=masks)
+
+
+def _run(
+    config: TrainConfig, scene: Scene, folder: RunFolder, state: dict[str, Any] | None, watch: Watch | None
+) -> None:
+    device = choose_device(config.device)
+    size = f"{scene.views[0].camera.width}x{scene.views[0].camera.height}"
+    log.info(
+        "%s: %d training views and %d held out, %s pixels, %d points; teacher %s; training on %s into %s",
+        scene.root, len(scene.train_ids), len(scene.test_ids), size, len(scene.points), config.teacher.name,
+        device.type, folder.path,
+    )  # fmt: skip
+    trainer = Trainer(config, scene, device, first_gaussians(config, scene))
+    with ExitStack() as page:
+        with Report(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as report:
+            if state is not None:
+                trainer.load_state_dict(state["step"], state)
+                report.load_state_dict(state["report"], device)
+                log.info("continuing after step %d of %d", trainer.step, trainer.total_steps)
+            watcher = None if watch is None else page.enter_context(watch(trainer, folder))
+            train(trainer, report, folder, Trainer.advance if watcher is None else watcher.advance)
+        _finish(trainer, scene, folder)
+        if watcher is not None:
+            watcher.stay()
+
+
+def _finish(trainer: Trainer, scene: Scene, folder: RunFolder) -> None:
+    """Writes scene.ply and prints the result."""
+    shutil.rmtree(folder.filtered, ignore_errors=True)  # large, and made anew whenever stage 2 starts
+    gaussians = trainer.gaussians.map(torch.detach).to("cpu")
+    write_ply(folder.ply, gaussians.to_input_frame(scene.frame))
+    last = last_line(folder.metrics)
+    print(f"{folder.ply}: {len(gaussians):,} Gaussians after {trainer.step:,} steps in {last['seconds']:.0f} s")
+    print(f"held-out views: PSNR {last['heldout_psnr']:.2f} dB, pictures in {folder.pictures}")
+    if gaussians.features is None:
+        next_stage = command("train", "--stage1-from", folder.path, "--teacher", "clip")
+        print(f"no features yet: {next_stage} (or lseg, dino, ...)")
+    print(f"next: {command('evaluate', folder.path)}")
+
+
+def _options_below_files(given: TrainConfig, *, resume: bool) -> TrainConfig:
+    resumed, source = RunFolder(given.run_folder), given.stage1_from
+    if resume and resumed.config.is_file():
+        return read_config(resumed.config)
+    if source is not None and (begun := RunFolder(source)).config.is_file():
+        log.info("%s: taking its options", source)
+        config = read_config(begun.config)
+        teacher = TrainConfig().teacher if config.teacher.name == "none" else config.teacher
+        return replace(config, data=data_folder(config, begun), teacher=teacher)
+    if source is not None and not source.is_file():
+        raise UserError(f"`stage1_from` {source}: expected a run's folder or a 3DGS PLY")
+    device = choose_device(given.device).type
+    preset = find_preset(device)
+    log.info("device %s: taking the preset %s (`config` lays others over it)", device, preset.name)
+    return read_config(preset)
+
+
+def _choose_teacher(config: TrainConfig) -> str:
+    """Name of the teacher; `auto` becomes the one whose maps or weights there are."""
+    teacher = config.teacher
+    if teacher.name != "auto":
+        return teacher.name
+    if teacher.maps is not None:
+        return "precomputed"
+    if teacher.checkpoint is not None:
+        return "lseg"
+    if config.data == DEMO or (config.data / "demo.json").is_file():
+        return "toy"
+    return "lseg" if is_fetched("lseg") else "none"
+
+
+def _check_same_config(config: TrainConfig, saved: dict[str, Any], folder: RunFolder) -> None:
+    """Raises `UserError` that names the options in which a resumed run differs from its start."""
+    now, before = (dict(flatten(table)) for table in (to_table(config), saved))
+    changed = [key for key in sorted(now.keys() | before.keys()) if now.get(key) != before.get(key)]
+    changed = [f"{key} was {before.get(key)}, now {now.get(key)}" for key in changed if key not in FREE_KEYS]
+    if changed:
+        raise UserError(
+            f"{folder.path}: a run resumes with the options it was started with ({'; '.join(changed)}); "
+            "leave these away, or start another run with another `out`"
+        )
+
+
+def _make_demo_scene(config: TrainConfig, folder: RunFolder) -> None:
+    """Copies the built-in scene into the run's folder, if it is to be trained and is not there yet."""
+    if config.data == DEMO and not folder.demo_data.exists():
+        from gsdff.data.demo import copy_demo_scene
+
+        partial = folder.demo_data.with_name("data.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        copy_demo_scene(partial)
+        os.replace(partial, folder.demo_data)
