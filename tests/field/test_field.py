@@ -86,7 +86,7 @@ def test_a_ply_without_features_is_refused(run, tmp_path):
 
 def test_a_ply_without_its_sidecar_is_refused(ply):
     sidecar_path(ply).unlink()
-    with pytest.raises(UserError, match=r"scene\.basis\.safetensors: missing; .* `python -m gsdff.export RUN` writes"):
+    with pytest.raises(UserError, match=r"scene\.basis\.safetensors: missing; .* `gsdff export RUN` writes"):
         _ = open_field(ply).latents
 
 
