@@ -27,7 +27,7 @@ def read_points(path: Path) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarra
         table = read_vertices(path.read_bytes())
     except (ValueError, KeyError, IndexError) as error:
         raise UserError(f"{path}: not a readable point cloud in PLY format ({error}); export it again") from error
-    names = table.dtype.names
+    names = table.dtype.names or ()
     if not {"x", "y", "z"} <= set(names):
         raise UserError(f"{path}: a point cloud needs the properties x, y and z, this one has {', '.join(names)}")
     points = np.stack([table[axis].astype(np.float64) for axis in "xyz"], axis=1)

@@ -114,13 +114,15 @@ def render_features(gaussians: Gaussians, camera: Camera, *, features: Float[Ten
 
     Geometry and opacity are detached, so that a teacher that is inconsistent between views cannot damage the scene.
     """
+    features = gaussians.features if features is None else features
+    assert features is not None, "these Gaussians have no features"
     fixed = gaussians.map(torch.detach)
     renders, alphas, meta = rasterization(
         fixed.means,
         fixed.quats,
         fixed.scales,
         fixed.opacities,
-        gaussians.features if features is None else features,
+        features,
         camera.viewmat[None],
         camera.K[None],
         camera.width,
