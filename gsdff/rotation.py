@@ -15,7 +15,7 @@ _C3A, _C3B, _C3C = sqrt(35 / (32 * pi)), sqrt(105 / (4 * pi)), sqrt(21 / (32 * p
 _C3D, _C3E = sqrt(7 / (16 * pi)), sqrt(105 / (16 * pi))
 
 
-def multiply_quats(left: Float[Tensor, "*B 4"], right: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:
+def multiply_quats(left: Float[Tensor, "*#B 4"], right: Float[Tensor, "*#B 4"]) -> Float[Tensor, "*#B 4"]:
     """Hamilton product of quaternions wxyz: the rotation `right` followed by `left`. Norms multiply."""
     a, b, c, d = left.unbind(-1)
     w, x, y, z = right.unbind(-1)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Integer, UInt8
 
 from gsdff.errors import UserError
 
@@ -78,7 +78,7 @@ def random_in_view(
     num_points: int,
     viewmats: Float64[np.ndarray, "C 4 4"],
     Ks: Float64[np.ndarray, "C 3 3"],
-    sizes: Float64[np.ndarray, "C 2"],
+    sizes: Integer[np.ndarray, "C 2"],
     seed: int = 0,
 ) -> Float64[np.ndarray, "P 3"]:
     """Points along the rays of random pixels of random cameras, so that each is in view of at least one.

@@ -37,7 +37,7 @@ def rasterization(
     absgrad: bool = False,
     rasterize_mode: RasterizeMode = "classic",
     radius_clip: float = 0.0,
-) -> tuple[Float[Tensor, "C H W D"], Float[Tensor, "C H W 1"], dict]:
+) -> tuple[Float[Tensor, "C H W _"], Float[Tensor, "C H W 1"], dict]:
     """Returns renders, alphas and meta (means2d, radii, depths, conics, opacities, tile lists ...) of every camera.
 
     `colors` is [N, D] or [C, N, D], or with `sh_degree` the harmonics [N, A, 3] with A >= (sh_degree + 1)^2; D is any

@@ -169,7 +169,7 @@ def bounding_radii(
     return torch.where(keep[..., None], radii, 0).to(torch.int32)
 
 
-def evaluate_sh(degree: int, directions: Float[Tensor, "*B 3"], coefficients: Tensor) -> Float[Tensor, "*B 3"]:
+def evaluate_sh(degree: int, directions: Float[Tensor, "*B 3"], coefficients: Tensor) -> Float[Tensor, "*B D"]:
     """Real spherical harmonics up to a degree of 0 to 3, in 3DGS's order and signs, at directions of any length."""
     count = (degree + 1) ** 2
     basis = sh_basis(F.normalize(directions, dim=-1))[..., :count]
