@@ -52,7 +52,9 @@ def load_scene(path: Path, dataset: DataConfig) -> Scene:
     viewmats = np.stack([shot.viewmat for shot in shots])
     centres = -np.einsum("cji,cj->ci", viewmats[:, :3, :3], viewmats[:, :3, 3])
     frame = WorldFrame.around(torch.from_numpy(centres))
-    held_out = capture.held_out and tuple(i for i, shot in enumerate(shots) if shot.name in capture.held_out)
+    held_out = None
+    if capture.held_out is not None:
+        held_out = tuple(i for i, shot in enumerate(shots) if shot.name in capture.held_out)
     views = develop(shots, frame, dataset.background, capture.source)
     points, colors = capture.points, capture.point_colors
     if len(points) == 0:
