@@ -206,7 +206,7 @@ def options_below_files(first: TrainArguments) -> TrainConfig:
 
 def choose_teacher(config: TrainConfig) -> str:
     """The teacher's name, and what `auto` stands for: whatever is at hand."""
-    from gsdff.weights import is_fetched
+    from gsdff.weights import is_downloaded
 
     teacher = config.teacher
     if teacher.name != "auto":
@@ -217,7 +217,7 @@ def choose_teacher(config: TrainConfig) -> str:
         name = "lseg"
     elif config.data == DEMO or (config.data / "demo.json").is_file():
         name = "toy"
-    elif is_fetched("lseg"):
+    elif is_downloaded("lseg"):
         name = "lseg"
     else:
         name = "none"

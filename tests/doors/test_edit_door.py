@@ -247,7 +247,7 @@ def test_bad_options_are_refused_before_the_run_is_read(door, tmp_path, options,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--delete", "sofa"), r'edit 1 \(delete "sofa"\): .*knows no .sofa. but chair, lamp, wall'),
+        (("--delete", "sofa"), r'edit 1 \(delete "sofa"\): .*unknown name .sofa.; expected one of chair, lamp, wall'),
         (("--delete", "chair", "--negative", "chair"), r"edit 1 .*cannot be asked for and against at once"),
         (("--delete", "chair", "--threshold", 1), r"edit 1 .*selects nothing; lower its threshold of 1"),
         (("--delete", "chair", "--delete", "chair"), r"edit 2 .*selects nothing; set a threshold"),
