@@ -107,7 +107,7 @@ def test_a_query_scores_gaussians_or_with_a_view_pixels(field):
 def test_a_string_is_one_word_and_not_its_letters(field):
     assert torch.equal(field.query("chair").scores, field.query(["chair"]).scores)
     assert torch.equal(field.query("chair", negatives="lamp").scores, field.query("chair", negatives=["lamp"]).scores)
-    with pytest.raises(gsdff.UserError, match="knows no 'sofa'"):
+    with pytest.raises(gsdff.UserError, match="unknown name 'sofa'"):
         field.query("sofa")
 
 
