@@ -29,8 +29,9 @@ class Format:
     """Reader and writer of one type of field, given in its annotation."""
 
     read: Callable[[Any], Any]
+    """Returns the value to keep; raises ValueError if it cannot be read."""
     write: Callable[[Any], Any] = lambda value: value
-    """The value as TOML has it."""
+    """Returns the value for TOML."""
 
 
 def parse_color(value: object) -> RGB:
@@ -129,7 +130,7 @@ Color: TypeAlias = Annotated[Sequence[float | int] | str, COLOR]
 Texts: TypeAlias = Annotated[Sequence[str], Format(read_texts)]
 """A tuple once it is read; a single string is one text."""
 FORMATS = {bool: Format(_read_flag), int: Format(_read_count), str: Format(read_text)}
-"""By type, for annotations that do not bring their own `Format`."""
+"""By type, for annotations without a `Format` of their own."""
 
 
 def read_fields(record: Any) -> None:
@@ -150,7 +151,7 @@ def read_field(kind: type, name: str, value: object) -> Any:
 
 
 def write_field(record: Any, name: str) -> Any:
-    """The value of a field, which is not None, as TOML has it."""
+    """The value of a field for TOML; it may not be None."""
     return _formats(type(record))[name][0].write(getattr(record, name))
 
 
@@ -168,14 +169,13 @@ def _formats(kind: type) -> dict[str, tuple[Format, bool]]:
 
 
 def _format_of(hint: Any) -> tuple[Format, bool]:
-    is_union = get_origin(hint) in (Union, UnionType)
-    choices = [part for part in get_args(hint) if part is not NoneType] if is_union else [hint]
-    (kind,) = choices  # other unions bring their own Format
+    may_be_none = get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)
+    (kind,) = [part for part in get_args(hint) if part is not NoneType] if may_be_none else [hint]
     if get_origin(kind) is Annotated:
-        return next(extra for extra in get_args(kind) if isinstance(extra, Format)), choices != [hint]
+        return next(extra for extra in get_args(kind) if isinstance(extra, Format)), may_be_none
     if get_origin(kind) is Literal:
-        return Format(lambda value: _read_choice(value, get_args(kind))), choices != [hint]
-    return FORMATS[kind], choices != [hint]
+        return Format(lambda value: _read_choice(value, get_args(kind))), may_be_none
+    return FORMATS[kind], may_be_none
 
 
 def _read_choice(value: object, choices: tuple[str, ...]) -> str:
