@@ -66,7 +66,7 @@ def test_text_names_a_class_by_its_query_before_its_name(tmp_path: Path) -> None
 
 def test_an_unknown_name_is_refused_with_those_there_are(tmp_path: Path) -> None:
     teacher = LabelsTeacher(TeacherConfig("labels"), make_scene(tmp_path, {}))
-    with pytest.raises(UserError, match="unknown name 'sky'.* Known: road, rider, person, pedestrian, pole"):
+    with pytest.raises(UserError, match=r"unknown name 'sky'.* Known: road, rider, person, pedestrian, pole"):
         teacher.text(["sky"])
 
 

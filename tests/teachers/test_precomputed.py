@@ -73,9 +73,7 @@ def test_text_is_looked_up_by_name_whatever_its_case_and_has_unit_length(tmp_pat
 
 def test_an_unknown_name_is_refused_with_the_closest_ones(tmp_path: Path) -> None:
     write_text(tmp_path, ["building", "sky"], np.eye(2, dtype=np.float32))
-    with pytest.raises(
-        UserError, match=r"text_features.npz: unknown name 'bilding'; did you mean 'building'\? Known: building, sky"
-    ):
+    with pytest.raises(UserError, match=r"text_features.npz: unknown name 'bilding'; did you mean 'building'\? Known"):
         open_maps(tmp_path).text(["bilding"])
     write_text(tmp_path, ["building", *(f"thing {i}" for i in range(99))], np.ones((100, 2), np.float32))
     with pytest.raises(UserError, match=r"'bilding'; did you mean 'building'\? Known: building, .*\(100 names\)"):
