@@ -102,7 +102,7 @@ def test_a_view_without_labels_is_refused_before_anything_starts(tmp_path: Path)
 def test_labels_lie_in_the_scene_or_where_the_option_says(tmp_path: Path) -> None:
     scene = make_scene(tmp_path, {"a": [[3]]})
     (tmp_path / "labels").rename(tmp_path / "truth")
-    with pytest.raises(UserError, match=r"labels: no such folder of label images; `teacher.labels`"):
+    with pytest.raises(UserError, match=r"labels: no such folder of label images; `teacher\.labels`"):
         open_teacher(TeacherConfig("labels"), scene)
     teacher = open_teacher(TeacherConfig("labels", labels=tmp_path / "truth"), scene)
     teacher.check(scene.views[0])
