@@ -1,4 +1,4 @@
-"""The exception for mistakes that a user can mend, and what helps to mend them."""
+"""The exception for mistakes that a user can correct, and the suggestion of a valid name."""
 
 import shlex
 from collections.abc import Iterable

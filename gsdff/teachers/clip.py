@@ -128,7 +128,7 @@ def value_features(visual: Any, images: Float[Tensor, "B 3 H W"]) -> Float[Tenso
     return features.mT.unflatten(2, (height, width))
 
 
-def position_embedding(visual: Any, height: int, width: int) -> Float[Tensor, "1+h*w C"]:
+def position_embedding(visual: Any, height: int, width: int) -> Float[Tensor, "1+{height}*{width} C"]:
     """Position embedding of the class token and a grid, resized bicubically, as open_clip does, to another grid."""
     learned = visual.positional_embedding
     if (height, width) == tuple(visual.grid_size):

@@ -74,7 +74,7 @@ class LSegNetwork(nn.Module):
             coarser = self.fuse[name](level, coarser)
         return self.head(coarser)
 
-    def _tapped_tokens(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B 1+hw C"]]:
+    def _tapped_tokens(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B tokens C"]]:
         """Tokens after each of the tapped blocks, the class token first."""
         patches = self.vit.patch_embed.proj(images)
         place = resize_positions(self.vit.pos_embed, tuple(patches.shape[2:]))
@@ -87,7 +87,9 @@ class LSegNetwork(nn.Module):
         return tapped
 
 
-def resize_positions(positions: Float[Tensor, "1 1+n C"], grid: tuple[int, int]) -> Float[Tensor, "1 1+hw C"]:
+def resize_positions(
+    positions: Float[Tensor, "1 tokens C"], grid: tuple[int, int]
+) -> Float[Tensor, "1 1+{grid[0]}*{grid[1]} C"]:
     """Resizes a position embedding, learnt on a square grid, bilinearly to `grid` (h, w); the class token's stays."""
     learnt = positions[:, 1:].mT
     side = round(learnt.shape[2] ** 0.5)
@@ -107,7 +109,9 @@ class Reassemble(nn.Module):
         else:
             self.resize = nn.Identity() if scale == 1 else nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
-    def forward(self, tokens: Float[Tensor, "B 1+hw C"], grid: tuple[int, int]) -> Float[Tensor, "B c sh sw"]:
+    def forward(
+        self, tokens: Float[Tensor, "B 1+{grid[0]}*{grid[1]} C"], grid: tuple[int, int]
+    ) -> Float[Tensor, "B c sh sw"]:
         """Combines every patch's token with the class token and puts it in its place in the map."""
         patches = tokens[:, 1:]
         read = F.gelu(self.readout(torch.cat([patches, tokens[:, :1].expand_as(patches)], dim=2)))
@@ -125,7 +129,7 @@ class Fusion(nn.Module):
 
     def forward(
         self, level: Float[Tensor, "B C h w"], coarser: Float[Tensor, "B C h w"] | None
-    ) -> Float[Tensor, "B C 2h 2w"]:
+    ) -> Float[Tensor, "B C 2*h 2*w"]:
         """Map of this level; `coarser` is None at the coarsest level, the first of the head."""
         if coarser is not None:
             assert self.level_unit is not None, "only the first level has no coarser one"

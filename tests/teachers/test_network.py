@@ -18,7 +18,7 @@ class Colours(NetworkTeacher):
     name = "colours"
 
     def __init__(self, batch: int = 4):
-        super().__init__(TeacherConfig(batch=batch), torch.device("cpu"))
+        super().__init__(TeacherConfig(batch=batch))
         self.batches: list[int] = []
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
