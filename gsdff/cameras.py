@@ -79,7 +79,7 @@ class WorldFrame:
         centre = torch.tensor(self.centre, dtype=torch.float64, device=points.device)
         return (points.double() * self.scale + centre).float()
 
-    def viewmats_to_working(self, viewmats: Float[Tensor, "C 4 4"]) -> Float[Tensor, "C 4 4"]:
+    def viewmats_to_working(self, viewmats: Float[Tensor, "*C 4 4"]) -> Float[Tensor, "*C 4 4"]:
         """Converts world-to-camera matrices of the input's world to take points of the working frame; float32."""
         viewmats = viewmats.double().clone()
         centre = torch.tensor(self.centre, dtype=torch.float64)

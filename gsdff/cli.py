@@ -27,10 +27,6 @@ class _LogHandler(logging.Handler):
         super().__init__()
         self.flags = flags
 
-    def __init__(self, flags: Mapping[str, str]):
-        super().__init__()
-        self.flags = flags
-
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm  # here, as an error before the first log line is to come at once
 

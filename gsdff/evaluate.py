@@ -43,9 +43,9 @@ FLAGS = flags_of(EvaluateArguments)
 def main() -> None:
     """Evaluates the run named on the command line."""
     arguments = read_options(EvaluateArguments, "evaluate")
+    check_options(arguments)
     check_paths({"run": arguments.run, "labels": arguments.labels, "data": arguments.data})
     check_classes(arguments.run, arguments.classes, labels=arguments.labels)
-    check_options(arguments)
 
     from gsdff.field.field import load
 

@@ -8,6 +8,7 @@ from functools import cache
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from numba import njit
@@ -25,7 +26,7 @@ def kernel(function: Callable | None = None, **options) -> Callable:
     if function is None:
         return lambda function: kernel(function, **options)
     # numpy's error model: x / 0 is inf or NaN as in torch, and no division is preceded by a test
-    dispatcher = njit(nogil=True, cache=True, error_model="numpy", **options)(function)
+    dispatcher: Any = njit(nogil=True, cache=True, error_model="numpy", **options)(function)
     dispatcher._cache._cache_file._source_stamp = _source_stamp()
     return dispatcher
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -163,16 +164,17 @@ def write_label_image(path: Path, ids: UInt8[Tensor, "H W"]) -> None:
         Image.fromarray(ids.cpu().numpy()).save(partial, format="PNG")
 
 
-def _locate(scene: Scene, labels: Path | None) -> tuple[Path, Path | None]:
-    """The folder of label images, and its class list in it or beside it (None if there is none)."""
+def _locate(scene: Scene, labels: Path | None) -> tuple[Path, Path]:
+    """Paths of the folder of label images and of its class list, in it or beside it; either may not exist."""
     folder = labels or scene.root / "labels"
-    return folder, next((f for f in (folder / CLASSES_FILE, folder.parent / CLASSES_FILE) if f.is_file()), None)
+    inside, beside = folder / CLASSES_FILE, folder.parent / CLASSES_FILE
+    return folder, inside if inside.is_file() else beside
 
 
-def _find_problem(folder: Path, classes_file: Path | None) -> str | None:
+def _find_problem(folder: Path, classes_file: Path) -> str | None:
     if not folder.is_dir():
         return "no such folder of label images"
-    if classes_file is None:
+    if not classes_file.is_file():
         return f"no {CLASSES_FILE} in it or beside it names the ids of its images"
     return None
 
@@ -205,7 +207,7 @@ def _read_pixels(
         raise UserError(f"{path}: not a readable label image ({error})") from error
 
 
-def _read_class(row: object, index: int, path: Path) -> LabelClass:
+def _read_class(row: Any, index: int, path: Path) -> LabelClass:
     if isinstance(row, str):
         return LabelClass(index, row, row)
     try:

@@ -25,7 +25,7 @@ def nearest_neighbours(
         raise ValueError(f"the number of neighbours must be at least 1, got {count}")
     if not points.isfinite().all():
         raise ValueError(f"{int((~points.isfinite()).any(dim=1).sum())} of {len(points)} points are not finite")
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]  (compiled)
 
     places = points.detach().cpu().double().numpy()
     num = len(places)

@@ -15,7 +15,7 @@ _C3A, _C3B, _C3C = sqrt(35 / (32 * pi)), sqrt(105 / (4 * pi)), sqrt(21 / (32 * p
 _C3D, _C3E = sqrt(7 / (16 * pi)), sqrt(105 / (16 * pi))
 
 
-def multiply_quats(left: Float[Tensor, "*B 4"], right: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:
+def multiply_quats(left: Float[Tensor, "*#B 4"], right: Float[Tensor, "*#B 4"]) -> Float[Tensor, "*#B 4"]:
     """Hamilton product of quaternions wxyz: the rotation `right` followed by `left`. Norms multiply."""
     a, b, c, d = left.unbind(-1)
     w, x, y, z = right.unbind(-1)
@@ -46,10 +46,11 @@ def matrices_to_quats(matrices: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 4"
     """
     m = matrices
     diagonal = (m[..., 0, 0], m[..., 1, 1], m[..., 2, 2])
+    trace = diagonal[0] + diagonal[1] + diagonal[2]
     wx, wy, wz = (m[..., i, j] - m[..., j, i] for i, j in ((2, 1), (0, 2), (1, 0)))
     yz, xz, xy = (m[..., i, j] + m[..., j, i] for i, j in ((2, 1), (0, 2), (1, 0)))
-    xx, yy, zz = (1 + 2 * entry - sum(diagonal) for entry in diagonal)
-    rows = ((1 + sum(diagonal), wx, wy, wz), (wx, xx, xy, xz), (wy, xy, yy, yz), (wz, xz, yz, zz))
+    xx, yy, zz = (1 + 2 * entry - trace for entry in diagonal)
+    rows = ((1 + trace, wx, wy, wz), (wx, xx, xy, xz), (wy, xy, yy, yz), (wz, xz, yz, zz))
     outer = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)  # [*B, 4, 4]
     largest = outer.diagonal(dim1=-2, dim2=-1).argmax(-1)[..., None, None].expand(*outer.shape[:-2], 1, 4)
     quats = torch.nn.functional.normalize(outer.gather(-2, largest)[..., 0, :], dim=-1)
@@ -76,7 +77,8 @@ def euler_to_matrix(degrees: Sequence[float]) -> Float[Tensor, "3 3"]:
     """
     if len(degrees) != 3:
         raise ValueError(f"Euler angles must be three, about x, y and z, got {len(degrees)}")
-    x, y, z = (axis_angle_to_matrix(axis, angle) for axis, angle in zip(torch.eye(3), degrees, strict=True))
+    axes = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+    x, y, z = (axis_angle_to_matrix(axis, angle) for axis, angle in zip(axes, degrees, strict=True))
     return z @ y @ x
 
 

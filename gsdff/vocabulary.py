@@ -10,17 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gsdff.errors import UserError, nearest
+from gsdff.errors import UserError
 from gsdff.run_folder import DEMO, RunFolder
-from gsdff.words import fold
+from gsdff.words import describe_unknown, fold
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-LISTED = 30
-"""Most names that a message lists."""
 LONGEST_HEADER = 100_000_000
 """Bytes; the limit of the safetensors library."""
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)
@@ -62,14 +60,11 @@ def known_names(source: Path, data: Path | None = None) -> list[str] | None:
 
 
 def _refuse_others(source: Path, words: Mapping[str, Iterable[str]], names: Sequence[str]) -> None:
+    names = list(dict.fromkeys(names))
     for prefix, some in words.items():
         for word in some:
             if fold(word) not in names:
-                more = f", ... ({len(names)} names)" if len(names) > LISTED else ""
-                raise UserError(
-                    f"{prefix}: {source} knows no {word!r} but {', '.join(names[:LISTED])}{more}; "
-                    f"did you mean {nearest(fold(word), names)!r}?"
-                )
+                raise UserError(f"{prefix}: {source}: {describe_unknown(word, names)}")
 
 
 def _names_of_ply(path: Path) -> list[str] | None:

@@ -1,6 +1,11 @@
 """Words that scenes are searched for, as the user writes them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from gsdff.errors import nearest
+
+LISTED = 30
+"""Most names that a message lists."""
 
 
 def fold(name: str) -> str:
@@ -11,3 +16,13 @@ def fold(name: str) -> str:
 def as_words(words: str | Iterable[str]) -> tuple[str, ...]:
     """A tuple of words; a single string is one word, not its letters."""
     return (words,) if isinstance(words, str) else tuple(words)
+
+
+def describe_unknown(word: str, names: Sequence[str]) -> str:
+    """Message for a word that is none of the names of a vocabulary, with the nearest of them."""
+    if not names:
+        return f"unknown name {word!r}; there are none"
+    more = f", ... ({len(names)} names)" if len(names) > LISTED else ""
+    return (
+        f"unknown name {word!r}; did you mean {nearest(fold(word), names)!r}? Known: {', '.join(names[:LISTED])}{more}"
+    )

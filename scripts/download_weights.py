@@ -76,7 +76,7 @@ def download(weights: Weights, folder: Path) -> Path:
         os.replace(part, unverified)
         raise UserError(
             f"{unverified}: came whole from {weights.url} but has SHA-256 {found}, expected {weights.sha256}; remove "
-            f"it and try again, or, if you trust it, pass it with {weights.flag}"
+            f"it and try again, or, if you trust it, pass it with --{weights.option}"
         )
     os.replace(part, target)
     return target
@@ -152,7 +152,7 @@ def read_block(response: HTTPResponse, weights: Weights) -> bytes:
 
 def elsewhere(weights: Weights) -> str:
     """What to do without this server."""
-    return f"try later, or get the file by hand ({weights.page}) and pass it with {weights.flag}"
+    return f"try later, or get the file by hand ({weights.page}) and pass it with --{weights.option}"
 
 
 def sha256(path: Path) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 from gsdff.cli import run_door
 from gsdff.errors import UserError
-from gsdff.weights import WEIGHTS, Weights, find_weights, is_fetched, weights_folder
+from gsdff.weights import WEIGHTS, Weights, find_weights, is_downloaded, weights_folder
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "download_weights.py"
 CONTENT = bytes(range(256)) * 40
@@ -81,7 +81,7 @@ class Server:
 
     def weights(self, content: bytes = CONTENT, path: str = "weights.bin") -> Weights:
         digest = hashlib.sha256(content).hexdigest()
-        return Weights("tiny", "tiny.bin", f"{self.address}/{path}", len(content), digest, "PAGE", "--flag")
+        return Weights("tiny", "tiny.bin", f"{self.address}/{path}", len(content), digest, "PAGE", "flag")
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_part_that_is_whole_needs_no_server(server: Server, tmp_path: Path) ->
     assert not server.behaviour.ranges
 
 
-def test_a_part_that_is_too_long_is_fetched_from_the_start(server: Server, tmp_path: Path) -> None:
+def test_a_part_that_is_too_long_is_downloaded_from_the_start(server: Server, tmp_path: Path) -> None:
     (tmp_path / "tiny.bin.part").write_bytes(CONTENT + b"more")
     assert script.download(server.weights(), tmp_path).read_bytes() == CONTENT
     assert server.behaviour.ranges == [None]
@@ -173,7 +173,7 @@ def test_a_wrong_checksum_keeps_the_file_under_a_name_nobody_loads(server: Serve
     assert script.download(server.weights(), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_file_of_another_size_is_refused_before_it_is_fetched(server: Server, tmp_path: Path) -> None:
+def test_a_file_of_another_size_is_refused_before_it_is_downloaded(server: Server, tmp_path: Path) -> None:
     server.behaviour.content = CONTENT + b"more"
     with pytest.raises(UserError, match=r"offers 10244 bytes where tiny\.bin has 10240.*--flag"):
         script.download(server.weights(), tmp_path)
@@ -257,7 +257,7 @@ def test_weights_given_are_taken_before_those_fetched(monkeypatch: pytest.Monkey
     fetched.touch()
     given.touch()
     assert find_weights("lseg", given) == given and find_weights("lseg", None) == fetched
-    assert is_fetched("lseg") and not is_fetched("sam_vit_b")
+    assert is_downloaded("lseg") and not is_downloaded("sam_vit_b")
 
 
 def test_a_path_given_that_is_no_file_is_refused_even_where_there_are_fetched_ones(
@@ -266,7 +266,7 @@ def test_a_path_given_that_is_no_file_is_refused_even_where_there_are_fetched_on
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "gsdff").mkdir()
     (tmp_path / "gsdff" / "demo_e200.ckpt").touch()
-    with pytest.raises(UserError, match=r"typo\.ckpt: no such file; --teacher\.checkpoint takes demo_e200\.ckpt"):
+    with pytest.raises(UserError, match=r"typo\.ckpt: no such file; `teacher\.checkpoint` expects demo_e200\.ckpt"):
         find_weights("lseg", tmp_path / "typo.ckpt")
 
 
@@ -280,7 +280,7 @@ def test_missing_weights_are_named_in_one_line_with_both_ways_to_get_them(
     assert message.startswith(f"{tmp_path / 'gsdff' / 'demo_e200.ckpt'}: missing") and "\n" not in message
     for part in (
         "python scripts/download_weights.py lseg",
-        "--teacher.checkpoint",
+        "`teacher.checkpoint`",
         "https://github.com/isl-org/lang-seg",
     ):
         assert part in message
@@ -288,7 +288,9 @@ def test_missing_weights_are_named_in_one_line_with_both_ways_to_get_them(
 
 def test_every_row_of_the_table_is_of_the_right_kind() -> None:
     for name, weights in WEIGHTS.items():
-        assert weights.name == name and weights.size > 1e8 and weights.flag.startswith("--")
+        assert (
+            weights.name == name and weights.size > 1e8 and weights.option in ("teacher.checkpoint", "masks.checkpoint")
+        )
         assert re.fullmatch(r"[0-9a-f]{64}", weights.sha256)
         assert weights.url.startswith("https://") and weights.page.startswith("https://")
     assert len({weights.sha256 for weights in WEIGHTS.values()}) == len(WEIGHTS)

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -39,6 +40,8 @@ CAMERA_MODELS = {
 }
 PARAM_COUNTS = dict(CAMERA_MODELS.values())
 MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", ".")
+
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,9 @@ def read(model: Path, downscale: int) -> Capture:
     poses = parse(images_path, poses_bin if suffix == ".bin" else poses_txt)
     if not poses:
         raise UserError(f"{images_path}: the model is empty, no photo has a pose; run structure from motion again")
-    points = (np.zeros((0, 3)), np.zeros((0, 3), np.uint8))
+    points, colors = np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
     if points_path.is_file():
-        points = parse(points_path, points_bin if suffix == ".bin" else points_txt)
+        points, colors = parse(points_path, points_bin if suffix == ".bin" else points_txt)
     root, images = image_folder(model)
     shots, missing = [], []
     for pose in poses:
@@ -86,7 +89,7 @@ def read(model: Path, downscale: int) -> Capture:
         else:
             missing.append(str(images / pose.name))
     report_missing(missing, len(poses), images_path)
-    return Capture(images_path, root, shots, *points)
+    return Capture(images_path, root, shots, points, colors)
 
 
 def image_folder(model: Path) -> tuple[Path, Path]:
@@ -115,7 +118,7 @@ def pose_matrix(pose: Pose, source: Path) -> np.ndarray:
     return viewmat
 
 
-def parse(path: Path, reader: Callable):
+def parse(path: Path, reader: Callable[[Path], Parsed]) -> Parsed:
     """Returns `reader(path)`; raises `UserError` if the file is truncated or malformed."""
     try:
         return reader(path)

@@ -29,7 +29,7 @@ def develop(shots: list[Shot], frame: WorldFrame, background: str, source: Path)
     sized = [SizedLens(shot.lens, *stored_size(shot)) for shot in shots]
     plain = {lens: pinhole for lens in sized if (pinhole := pinhole_of(lens))}
     distorted = list(dict.fromkeys(lens for lens in sized if lens not in plain))
-    views: list[View | None] = [None] * len(shots)
+    views: dict[int, View] = {}
     num_threads = min(8, max(2, os.cpu_count() or 1))
     with tqdm(total=len(shots), desc="photos", unit="photo") as bar, ThreadPoolExecutor(num_threads) as pool:
 
@@ -47,7 +47,7 @@ def develop(shots: list[Shot], frame: WorldFrame, background: str, source: Path)
                 pinholes = rectify(distorted[start : start + LENSES_AT_A_TIME], Path(folder), source)
                 warned = warned or warn_undistorting(pinholes)
                 develop_with(pinholes)
-    return views
+    return [views[i] for i in range(len(shots))]
 
 
 def warn_undistorting(pinholes: dict[SizedLens, Pinhole]) -> bool:

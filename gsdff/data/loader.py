@@ -15,7 +15,7 @@ from gsdff.data import colmap, transforms
 from gsdff.data.capture import Capture, list_photos
 from gsdff.data.develop import develop
 from gsdff.data.points import UNKNOWN_COLOR, random_in_cube, random_in_view
-from gsdff.errors import UserError
+from gsdff.errors import UserError, command
 from gsdff.scene import Scene, View
 
 logger = logging.getLogger("gsdff")
@@ -52,7 +52,9 @@ def load_scene(path: Path, dataset: DataConfig) -> Scene:
     viewmats = np.stack([shot.viewmat for shot in shots])
     centres = -np.einsum("cji,cj->ci", viewmats[:, :3, :3], viewmats[:, :3, 3])
     frame = WorldFrame.around(torch.from_numpy(centres))
-    held_out = capture.held_out and tuple(i for i, shot in enumerate(shots) if shot.name in capture.held_out)
+    held_out = None
+    if capture.held_out is not None:
+        held_out = tuple(i for i, shot in enumerate(shots) if shot.name in capture.held_out)
     views = develop(shots, frame, dataset.background, capture.source)
     points, colors = capture.points, capture.point_colors
     if len(points) == 0:
@@ -79,7 +81,7 @@ def read_capture(path: Path, downscale: int) -> Capture:
         photos = next(list_photos(path), None) if path.is_dir() else None
         if photos:
             folder = path / "images" if (path / "images").is_dir() else path
-            raise UserError(f"{path}: photos without poses; run `python -m gsdff.prepare --images {folder}` first")
+            raise UserError(f"{path}: photos without poses; run `{command('prepare', '--images', folder)}` first")
         raise UserError(f"{path}: neither a COLMAP model (sparse/0/cameras.bin or .txt) nor transforms.json is there")
     (kind, place), *others = found
     logger.info("reading the %s %s", kind.name, place)

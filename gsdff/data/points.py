@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Integer, UInt8
 
 from gsdff.errors import UserError
 
@@ -27,7 +27,7 @@ def read_points(path: Path) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarra
         table = read_vertices(path.read_bytes())
     except (ValueError, KeyError, IndexError) as error:
         raise UserError(f"{path}: not a readable point cloud in PLY format ({error}); export it again") from error
-    names = table.dtype.names
+    names = table.dtype.names or ()
     if not {"x", "y", "z"} <= set(names):
         raise UserError(f"{path}: a point cloud needs the properties x, y and z, this one has {', '.join(names)}")
     points = np.stack([table[axis].astype(np.float64) for axis in "xyz"], axis=1)
@@ -78,7 +78,7 @@ def random_in_view(
     num_points: int,
     viewmats: Float64[np.ndarray, "C 4 4"],
     Ks: Float64[np.ndarray, "C 3 3"],
-    sizes: Float64[np.ndarray, "C 2"],
+    sizes: Integer[np.ndarray, "C 2"],
     seed: int = 0,
 ) -> Float64[np.ndarray, "P 3"]:
     """Points along the rays of random pixels of random cameras, so that each is in view of at least one.

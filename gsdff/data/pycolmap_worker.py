@@ -56,7 +56,9 @@ def positions_of(pixels: np.ndarray, pinhole: pycolmap.Camera, camera: pycolmap.
     """Positions in `camera`'s photo of the rays through `pixels` [..., 2] of `pinhole`; NaN if outside its model."""
     fx, fy, cx, cy = pinhole.params
     rays = np.concatenate([(pixels - [cx, cy]) / [fx, fy], np.ones((*pixels.shape[:-1], 1))], axis=-1)
-    return camera.img_from_cam(rays.reshape(-1, 3)).reshape(pixels.shape)
+    positions = camera.img_from_cam(rays.reshape(-1, 3))
+    assert positions is not None, "pycolmap returns None for a single ray only"
+    return positions.reshape(pixels.shape)
 
 
 def sampling_grid(camera: pycolmap.Camera, pinhole: pycolmap.Camera) -> np.ndarray:
@@ -71,7 +73,7 @@ def sampling_grid(camera: pycolmap.Camera, pinhole: pycolmap.Camera) -> np.ndarr
 
 def well_behaved(grid: np.ndarray, width: int, height: int) -> bool:
     """Whether the grid stays within the photo and does not fold over, except for a few pixels at the corners."""
-    inside = ((grid > -1) & (grid < [width + 1, height + 1])).all(-1)[:-1, :-1]
+    inside = np.all((grid > -1) & (grid < [width + 1, height + 1]), axis=-1)[:-1, :-1]
     right, down = grid[:-1, 1:] - grid[:-1, :-1], grid[1:, :-1] - grid[:-1, :-1]
     return bool((inside & (right[..., 0] * down[..., 1] > right[..., 1] * down[..., 0])).mean() >= GOOD_SHARE)
 

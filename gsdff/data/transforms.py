@@ -177,14 +177,14 @@ def optional(frame: Frame, key: str, default: float) -> float:
 def focal_lengths(frame: Frame, width: int, height: int) -> tuple[float, float]:
     """Focal lengths in pixels from `fl_x`/`fl_y` or the full angles of view, the frame's own before shared ones."""
     for source in (frame.entry, frame.shared):
-        focals = {}
+        focals: dict[str, float] = {}
         for axis, size in (("x", width), ("y", height)):
             if f"fl_{axis}" in source:
                 focals[axis] = number(frame, source, f"fl_{axis}")
             elif f"camera_angle_{axis}" in source and "fl_x" not in source:
                 focals[axis] = 0.5 * size / math.tan(0.5 * number(frame, source, f"camera_angle_{axis}"))
         if focals:
-            fx = focals.get("x", focals.get("y"))
+            fx = focals["x" if "x" in focals else "y"]
             fy = focals.get("y", fx)
             if not (fx > 0 and fy > 0):
                 raise UserError(f"{frame.where}: focal lengths must be positive, got {fx} and {fy}")

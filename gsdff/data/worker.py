@@ -27,6 +27,7 @@ def run_worker(task: str, request: dict, folder: Path, on_line: Callable[[str], 
     command = [sys.executable, str(SCRIPT), task, str(request_path), str(folder)]
     tail: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None, "it is a pipe"
         try:
             for line in process.stderr:
                 on_line(line)

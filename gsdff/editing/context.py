@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from gsdff.cameras import Camera, WorldFrame
 
 
+@runtime_checkable
 class Judge(Protocol):
     """A model that compares pictures with texts: CLIP, or a stand-in in tests."""
 

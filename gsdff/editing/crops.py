@@ -29,7 +29,7 @@ STRAYS = 0.01
 LEAST_SHARE = 5e-4
 """Least share of a photo's pixels that the selection has to fill for the view to count: CLIP sees nothing in less."""
 LEAST_OF_BEST = 0.2
-"""Least share of a view that counts, relative to the largest share of any view: scraps are of no use."""
+"""Lowest such share of a view that counts, relative to the largest of any view: scraps are of no use."""
 SURVEY_SIDE = 256
 """Pixels along the longer side of the pictures by which views are chosen."""
 
@@ -58,7 +58,7 @@ class VisibleView:
 
 @torch.no_grad()
 def find_visible_views(gaussians: Gaussians, mask: Bool[Tensor, "N"], cameras: Sequence[Camera]) -> list[VisibleView]:
-    """The cameras that see enough of the selection, less the parts that something else hides."""
+    """The cameras that see enough of the selection, without the parts that something else hides."""
     selected = mask[:, None].float()
     views = []
     for camera in cameras:
@@ -142,6 +142,7 @@ class Crops:
     grid: Float[Tensor, "B S S 2"]
     """Points of the window that each pixel shows, -1 to 1 from edge to edge."""
     colors: Float[Tensor, "B 3"]
+    """Background of each crop."""
 
     @staticmethod
     def sample(window: Camera, side: int, generator: torch.Generator, device: torch.device) -> "Crops":

@@ -64,7 +64,7 @@ class Edit(Selector):
     def perform(
         self, gaussians: Gaussians, mask: Bool[Tensor, "N"], context: EditContext | None
     ) -> tuple[Gaussians, str]:
-        """`apply`, with what an edit that `needs_photos` needs; and a remark for the report, if there is one."""
+        """The scene after `apply`, and a remark for the report, or ""; a context is needed if `needs_photos`."""
         return self.apply(gaussians, mask), ""
 
     def kept(self, mask: Bool[Tensor, "N"]) -> Bool[Tensor, "N"]:

@@ -1,51 +1,52 @@
 """Edits of selected Gaussians: pure functions from Gaussians and a mask to Gaussians.
 
 Every function raises ValueError for a mask that is not N booleans or selects nothing. Inputs are never modified, and
-results carry no gradient; attributes that an edit leaves alone are shared with the input, not copied.
+results have no gradient; attributes that an edit does not change are shared with the input, not copied.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from math import inf, log
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from gsdff.editing.values import Number
 from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.rotation import check_rotation, matrices_to_quats, multiply_quats, quats_to_matrices, rotate_sh
 
 RecolorMode = Literal["hue", "tint", "grey"]
+Triple: TypeAlias = Sequence[float | int] | Float[Tensor, "3"]
+"""x, y and z, or red, green and blue."""
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Weights of Rec. 709, applied to the colours as they are stored (of photos: gamma-encoded)."""
 MAX_OPACITY = 1 - 1e-6
-"""What an opacity of 1 is stored as: its logit is finite, and the rasteriser stops at 0.999 anyway."""
-_DARKEST = 1 / 255  # a mean colour darker than this has no hue to speak of
-_SMALLEST_SHARE = 0.1  # of the luminance, that a channel is taken to have: bounds what a tint multiplies noise with
+"""Stored value of an opacity of 1: its logit is finite, and the rasteriser stops at 0.999 anyway."""
+_DARKEST = 1 / 255  # a darker mean colour has no hue to speak of
+_SMALLEST_SHARE = 0.1  # of the luminance, for any channel: bounds the factor by which a tint multiplies noise
 
 
 def extract(gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Gaussians:
-    """The selected Gaussians alone, in their order."""
+    """The selected Gaussians, in their order."""
     return _checked(gaussians, mask).map(lambda tensor: tensor[mask])
 
 
 def delete(gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Gaussians:
-    """All but the selected Gaussians, in their order; none if all are selected."""
+    """All Gaussians but the selected ones, in their order; none if all are selected."""
     return _checked(gaussians, mask).map(lambda tensor: tensor[~mask])
 
 
-def recolor(
-    gaussians: Gaussians, mask: Bool[Tensor, "N"], color: Sequence[float] | None, mode: RecolorMode
-) -> Gaussians:
+def recolor(gaussians: Gaussians, mask: Bool[Tensor, "N"], color: Triple | None, mode: RecolorMode) -> Gaussians:
     """The scene with the selected colours c changed to A c, from every direction, A of `recolor_matrix`.
 
     A is linear, so it acts on the coefficients of every band: shN' = A shN, sh0' = A sh0 + (A 1 - 1) / 2C0, where the
-    last term is what the 0.5 in "colour = 0.5 + C0 sh0 + ..." asks for. The luminance of every selected Gaussian in
-    every direction is kept, and with it shading and order. Only where the rasteriser clamps a negative channel to 0
-    does a drawn luminance differ; grey and hue keep the order even there.
+    last term makes up for the 0.5 in "colour = 0.5 + C0 sh0 + ...". The luminance of every selected Gaussian in every
+    direction is kept, and with it shading and order. A rendered luminance differs only where the rasteriser clamps a
+    negative channel to 0; grey and hue keep the order even there.
 
-    `color` is RGB in 0..1; grey has no use for it. Raises ValueError for another colour, and for an unknown mode.
+    `color` is RGB in 0..1; grey ignores it. Raises ValueError for another colour, and for an unknown mode.
     """
     fixed = _checked(gaussians, mask)
     A = recolor_matrix(_mean_color(fixed, mask), color, mode).to(fixed.means.device)
@@ -54,8 +55,8 @@ def recolor(
     return replace(fixed, sh0=_put(fixed.sh0, mask, sh0), shN=_put(fixed.shN, mask, fixed.shN[mask].double() @ A.T))
 
 
-def recolor_matrix(mean: Float[Tensor, "3"], color: Sequence[float] | None, mode: RecolorMode) -> Float[Tensor, "3 3"]:
-    """The linear map A of RGB that recolours a selection of this mean colour and keeps luminance w.c; float64, CPU.
+def recolor_matrix(mean: Float[Tensor, "3"], color: Triple | None, mode: RecolorMode) -> Float[Tensor, "3 3"]:
+    """Linear map A of RGB that recolours a selection of this mean colour and keeps the luminance w.c; float64, CPU.
 
     - grey: A = 1 wᵀ, every channel becomes the luminance.
     - hue: A = p wᵀ, every colour becomes its luminance times p, a colour of luminance 1 and the target's hue:
@@ -69,7 +70,7 @@ def recolor_matrix(mean: Float[Tensor, "3"], color: Sequence[float] | None, mode
     if mode == "grey":
         return torch.outer(ones, w)
     if mode not in ("hue", "tint"):
-        raise ValueError(f'the mode must be "hue", "tint" or "grey", got {mode!r}')
+        raise ValueError(f'`mode`: expected "hue", "tint" or "grey", got {mode!r}')
     target = _checked_color(color, mode)
     mean = mean.detach().cpu().double().clamp(min=_DARKEST)
     luminance = w @ mean
@@ -87,15 +88,15 @@ def transform(
     mask: Bool[Tensor, "N"],
     *,
     rotation: Float[Tensor, "3 3"] | None = None,
-    translation: Sequence[float] | Tensor | None = None,
-    scale: float = 1.0,
-    centre: Sequence[float] | Tensor | None = None,
+    translation: Triple | None = None,
+    scale: Number = 1.0,
+    centre: Triple | None = None,
 ) -> Gaussians:
     """The scene with the selected Gaussians scaled, rotated and then moved: x' = scale R (x - centre) + centre + t.
 
-    `centre` None is their opacity-weighted mean. Their shapes and colours turn with them, in all bands. Computed in
-    float64. Raises ValueError for an R that is no rotation, a scale that is not above 0, and numbers that are not
-    finite.
+    `centre` None takes their opacity-weighted mean. Their shapes and their colours in all bands turn with them.
+    Computed in float64. Raises ValueError for an R that is no rotation, a scale that is not above 0, and numbers that
+    are not finite.
     """
     moved = _moved(extract(gaussians, mask), rotation, translation, scale, centre)
     fixed = gaussians.map(torch.detach)
@@ -108,9 +109,9 @@ def duplicate(
     mask: Bool[Tensor, "N"],
     *,
     rotation: Float[Tensor, "3 3"] | None = None,
-    translation: Sequence[float] | Tensor | None = None,
-    scale: float = 1.0,
-    centre: Sequence[float] | Tensor | None = None,
+    translation: Triple | None = None,
+    scale: Number = 1.0,
+    centre: Triple | None = None,
 ) -> Gaussians:
     """The scene followed by copies of the selected Gaussians, with features, transformed as by `transform`."""
     copies = _moved(extract(gaussians, mask), rotation, translation, scale, centre)
@@ -120,7 +121,7 @@ def duplicate(
 
 
 def set_opacity(
-    gaussians: Gaussians, mask: Bool[Tensor, "N"], *, opacity: float | None = None, factor: float | None = None
+    gaussians: Gaussians, mask: Bool[Tensor, "N"], *, opacity: Number | None = None, factor: Number | None = None
 ) -> Gaussians:
     """The scene with the selected opacities set, or multiplied and kept below 1.
 
@@ -149,16 +150,16 @@ _MOVABLE = ("means", "quats", "log_scales", "shN")
 def _moved(
     selected: Gaussians,
     rotation: Float[Tensor, "3 3"] | None,
-    translation: Sequence[float] | Tensor | None,
-    scale: float,
-    centre: Sequence[float] | Tensor | None,
+    translation: Triple | None,
+    scale: Number,
+    centre: Triple | None,
 ) -> Gaussians:
-    """All of these Gaussians transformed."""
+    """These Gaussians, all of them transformed."""
     if not 0 < scale < inf:
-        raise ValueError(f"a scale must be finite and above 0, got {scale}")
+        raise ValueError(f"`scale`: expected more than 0 and finite, got {scale}")
     means = selected.means.double()
-    shift = means.new_zeros(3) if translation is None else _checked_point(translation, "a translation", means)
-    pivot = _weighted(means, selected) if centre is None else _checked_point(centre, "a centre", means)
+    shift = means.new_zeros(3) if translation is None else _checked_point(translation, "translation", means)
+    pivot = _weighted(means, selected) if centre is None else _checked_point(centre, "centre", means)
     offsets, turned = means - pivot, selected
     if rotation is not None:
         check_rotation(rotation)
@@ -172,33 +173,33 @@ def _moved(
 
 
 def _checked(gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Gaussians:
-    """The Gaussians without gradient, if the mask fits them."""
-    expected = f"expected a mask of {len(gaussians)} booleans, one a Gaussian"
+    """The Gaussians without gradient; ValueError if the mask does not fit them or selects none."""
+    expected = f"`mask`: expected {len(gaussians)} booleans, one per Gaussian"
     if mask.dtype != torch.bool:
         raise ValueError(f"{expected}, got {mask.dtype}")
     if tuple(mask.shape) != (len(gaussians),):
         raise ValueError(f"{expected}, got shape {tuple(mask.shape)}")
     if not mask.any():
-        raise ValueError(f"the selection is empty: none of the {len(gaussians)} Gaussians is selected")
+        raise ValueError(f"`mask`: expected some of the {len(gaussians)} Gaussians to be selected, got none")
     return gaussians.map(torch.detach)
 
 
-def _checked_color(color: Sequence[float] | None, mode: str) -> Float[Tensor, "3"]:
-    """The target as float64; black has no hue."""
+def _checked_color(color: Triple | None, mode: str) -> Float[Tensor, "3"]:
+    """The target colour as float64; ValueError for black, which has no hue."""
     if color is None:
-        raise ValueError(f'mode "{mode}" needs a colour, got none')
+        raise ValueError(f'`color`: expected one for mode "{mode}", got none')
     target = torch.as_tensor(color, dtype=torch.float64).cpu()
     if target.shape != (3,) or not ((target >= 0) & (target <= 1)).all():
-        raise ValueError(f"a colour must be three numbers in 0..1 (red, green, blue), got {color}")
+        raise ValueError(f"`color`: expected three numbers in 0..1 (red, green, blue), got {color}")
     if not target.any():
-        raise ValueError('black has no hue to give; use mode "grey" or another colour')
+        raise ValueError('`color`: black has no hue to give; expected another colour, or mode "grey"')
     return target
 
 
-def _checked_point(point: Sequence[float] | Tensor, name: str, like: Tensor) -> Float[Tensor, "3"]:
+def _checked_point(point: Triple, name: str, like: Tensor) -> Float[Tensor, "3"]:
     values = torch.as_tensor(point).detach().to(like)
     if values.shape != (3,) or not values.isfinite().all():
-        raise ValueError(f"{name} must be three finite numbers, got {point}")
+        raise ValueError(f"`{name}`: expected three finite numbers, got {point}")
     return values
 
 
@@ -209,13 +210,13 @@ def _mean_color(gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Float[Tensor, 
 
 
 def _weighted(values: Float[Tensor, "N 3"], gaussians: Gaussians) -> Float[Tensor, "3"]:
-    """The mean weighted by opacity; a softmax of log opacities, as opacities that are all next to 0 must not divide."""
+    """Mean weighted by opacity; a softmax of log opacities, as opacities may all be next to 0."""
     log_opacities = torch.nn.functional.logsigmoid(gaussians.logit_opacities.double().clamp(min=-1e3))
     return log_opacities.softmax(0) @ values
 
 
 def _put(tensor: Tensor, mask: Bool[Tensor, "N"], rows: Tensor) -> Tensor:
-    """A copy with the selected rows exchanged."""
+    """A copy with other rows of the selected Gaussians."""
     result = tensor.clone()
     result[mask] = rows.to(tensor.dtype)
     return result

@@ -6,7 +6,7 @@ from math import inf
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from gsdff.editing.values import Format, Texts, check, read_fields, read_texts
+from gsdff.editing.values import Format, Number, Texts, check, read_fields, read_texts
 from gsdff.selection import Selection
 
 
@@ -49,12 +49,12 @@ class Selector:
     """Texts that the target's texts compete with besides the default ones; () compares with none, by plain cosine."""
     only_negatives: bool = False
     """Leave the default negatives out."""
-    threshold: float | None = None
+    threshold: Number | None = None
     """Lowest score that is selected: a relevancy in 0..1 for texts with negatives, a cosine otherwise. None takes a
     threshold suggested by the scores."""
     rim: bool = True
     """Include the rim of what texts select, if it is deleted or extracted: neighbours that may be part of it."""
-    temperature: float | None = None
+    temperature: Number | None = None
     """Temperature of the softmax over the target's texts and the negatives; None for the default."""
 
     def __post_init__(self) -> None:

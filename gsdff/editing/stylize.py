@@ -45,7 +45,7 @@ def open_judge(model: str | None, pretrained: str | None, device: torch.device |
     from gsdff.teachers.clip import ClipTeacher
 
     config = TeacherConfig("clip", model=model, pretrained=pretrained)
-    judge = ClipTeacher(config, device=device, options="--clip-")
+    judge = ClipTeacher(config, device=device, options="clip_")
     log.info("stylizing by CLIP %s, %d pixels a side", judge.source.model, judge.side)  # which loads it
     return judge
 

@@ -27,7 +27,7 @@ from gsdff.editing.edit import Edit, EditList
 from gsdff.editing.operations import operation
 from gsdff.editing.selector import Click, Selector, Target
 from gsdff.editing.table import OPERATIONS
-from gsdff.editing.values import read_text, read_texts, write_field
+from gsdff.editing.values import read_field, read_text, read_texts, write_field
 from gsdff.editing.yaml_file import read_yaml_table
 from gsdff.errors import UserError, nearest
 from gsdff.files import whole_file
@@ -52,7 +52,7 @@ def read_edits(path: Path) -> EditList:
         raise UserError(f"{path}: edit: expected at least one [[edit]] table, got {entries!r}")
     edits = [_read_edit(entry, path.parent, f"{path}: edit {number}") for number, entry in enumerate(entries, 1)]
     try:
-        return EditList(edits, table.get("background"))
+        return EditList(edits, read_field(EditList, "background", table.get("background")))
     except ValueError as error:
         raise UserError(f"{path}: {_bare(error)}") from error
 
@@ -88,6 +88,7 @@ def _read_edit(table: object, folder: Path, where: str) -> Edit:
         if entry.default is MISSING and entry.name not in ("target", *values):
             raise UserError(f"{where}: {entry.name}: expected one, as {name} needs it, got none")
     try:
+        values = {key: read_field(kind, key, value) for key, value in values.items()}
         return kind(_read_target(table, folder), **values)
     except ValueError as error:
         raise UserError(f"{where}: {_bare(error)}") from error
@@ -107,7 +108,7 @@ def _read_target(table: dict[Any, Any], folder: Path) -> Target:
             return folder / read_text(value)
         if not isinstance(value, dict) or value.keys() != {"view", "x", "y"}:
             raise ValueError(f'expected {{ view = "PHOTO", x = PIXELS, y = PIXELS }}, got {value!r}')
-        return Click(**value)
+        return Click(**{name: read_field(Click, name, part) for name, part in value.items()})
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from error
 

@@ -1,7 +1,7 @@
 """Fields of edits by their types: how a value is read, checked, and written to a file.
 
-`read_fields` reads every field of a dataclass by its annotation, so that Python, TOML and YAML share one reader per
-type. Every reader raises ValueError with the value that was expected and the one that came.
+Every type has one reader, for values from Python, TOML and YAML alike. It raises ValueError with what was expected and
+what came.
 """
 
 import re
@@ -29,8 +29,9 @@ class Format:
     """Reader and writer of one type of field, given in its annotation."""
 
     read: Callable[[Any], Any]
+    """Returns the value to keep; raises ValueError if it cannot be read."""
     write: Callable[[Any], Any] = lambda value: value
-    """The value as TOML has it."""
+    """Returns the value for TOML."""
 
 
 def parse_color(value: object) -> RGB:
@@ -106,47 +107,51 @@ def _read_flag(value: object) -> bool:
     return value
 
 
-def _is_number(value: object) -> TypeGuard[float]:
+def _is_number(value: object) -> TypeGuard[float | int]:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _is_triple(value: object) -> TypeGuard[Sequence[float]]:
+def _is_triple(value: object) -> TypeGuard[Sequence[float | int]]:
     return isinstance(value, Sequence) and len(value) == 3 and all(map(_is_number, value))
 
 
-def _as_triple(value: Sequence[float]) -> tuple[float, float, float]:
+def _as_triple(value: Sequence[float | int]) -> tuple[float, float, float]:
     x, y, z = map(float, value)
     return x, y, z
 
 
-Vector: TypeAlias = Annotated[tuple[float, float, float], Format(_read_vector)]
-"""x, y and z, finite."""
+Number: TypeAlias = Annotated[float | int, Format(_read_number)]
+"""A float once it is read."""
+Vector: TypeAlias = Annotated[Sequence[float | int], Format(_read_vector)]
+"""x, y and z, finite; a tuple of floats once it is read."""
 COLOR = Format(parse_color, write_color)
-Color: TypeAlias = Annotated[RGB | str, COLOR]
+Color: TypeAlias = Annotated[Sequence[float | int] | str, COLOR]
 """An `RGB` once it is read; `parse_color` lists what else may be given."""
 Texts: TypeAlias = Annotated[Sequence[str], Format(read_texts)]
 """A tuple once it is read; a single string is one text."""
-FORMATS = {bool: Format(_read_flag), int: Format(_read_count), float: Format(_read_number), str: Format(read_text)}
-"""By type, for annotations that do not bring their own `Format`."""
+FORMATS = {bool: Format(_read_flag), int: Format(_read_count), str: Format(read_text)}
+"""By type, for annotations without a `Format` of their own."""
 
 
 def read_fields(record: Any) -> None:
-    """Reads every field of a dataclass by its annotation, in place; ValueError names the field in backquotes.
+    """Reads every field of a dataclass by its annotation (`read_field`), in place; for its `__post_init__`."""
+    for entry in fields(record):
+        object.__setattr__(record, entry.name, read_field(type(record), entry.name, getattr(record, entry.name)))
 
-    For `__post_init__`, of frozen classes too. None stays None if the field may be None.
-    """
-    for name, (format_, may_be_none) in _formats(type(record)).items():
-        value = getattr(record, name)
-        if value is None and may_be_none:
-            continue
-        try:
-            object.__setattr__(record, name, format_.read(value))
-        except ValueError as error:
-            raise ValueError(f"`{name}`: {error}") from error
+
+def read_field(kind: type, name: str, value: object) -> Any:
+    """The value of a field of a dataclass, read by its annotation; ValueError names the field in backquotes."""
+    format_, may_be_none = _formats(kind)[name]
+    if value is None and may_be_none:
+        return None
+    try:
+        return format_.read(value)
+    except ValueError as error:
+        raise ValueError(f"`{name}`: {error}") from error
 
 
 def write_field(record: Any, name: str) -> Any:
-    """The value of a field, which is not None, as TOML has it."""
+    """The value of a field for TOML; it may not be None."""
     return _formats(type(record))[name][0].write(getattr(record, name))
 
 
@@ -164,14 +169,13 @@ def _formats(kind: type) -> dict[str, tuple[Format, bool]]:
 
 
 def _format_of(hint: Any) -> tuple[Format, bool]:
-    is_union = get_origin(hint) in (Union, UnionType)
-    choices = [part for part in get_args(hint) if part is not NoneType] if is_union else [hint]
-    (kind,) = choices  # other unions bring their own Format
+    may_be_none = get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)
+    (kind,) = [part for part in get_args(hint) if part is not NoneType] if may_be_none else [hint]
     if get_origin(kind) is Annotated:
-        return next(extra for extra in get_args(kind) if isinstance(extra, Format)), choices != [hint]
+        return next(extra for extra in get_args(kind) if isinstance(extra, Format)), may_be_none
     if get_origin(kind) is Literal:
-        return Format(lambda value: _read_choice(value, get_args(kind))), choices != [hint]
-    return FORMATS[kind], choices != [hint]
+        return Format(lambda value: _read_choice(value, get_args(kind))), may_be_none
+    return FORMATS[kind], may_be_none
 
 
 def _read_choice(value: object, choices: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ from gsdff.editing.context import EditContext, Judge
 from gsdff.editing.edit import Edit
 from gsdff.editing.selector import Selector
 from gsdff.editing.stylize import open_judge
-from gsdff.errors import UserError
+from gsdff.errors import UserError, command
 from gsdff.field.base import FieldBase
 from gsdff.field.hit import Hit, default_view
 from gsdff.field.query import TEMPERATURE, Example, Pixel, Query, Space
@@ -275,7 +275,7 @@ def field_of_run(
     if gaussians.features is None:
         reason = (
             f"{run.folder}: has no features to query; add some with "
-            f"`gsdff train --stage1-from {run.folder} --teacher clip` (or lseg, dino, ...)"
+            f"`{command('train', '--stage1-from', run.folder, '--teacher', 'clip')}` (or lseg, dino, ...)"
         )
     else:
         path = RunFolder(run.folder).basis

@@ -18,7 +18,8 @@ from torch import Tensor
 from gsdff.files import whole_file
 from gsdff.scene import VOID
 
-Picture = Shaped[Tensor, "H W 3"]
+Picture = Shaped[Tensor, "_ _ 3"]
+"""A picture of any size: pictures that are joined may differ in size."""
 
 GAP = 4
 """Pixels between pictures set side by side."""
@@ -60,7 +61,7 @@ def show_picture(picture: Picture) -> None:
         image.show()
 
 
-def to_bytes(picture: Picture) -> UInt8[Tensor, "H W 3"]:
+def to_bytes(picture: Shaped[Tensor, "*S 3"]) -> UInt8[Tensor, "*S 3"]:
     """Converts a picture to uint8 on the CPU: floats clamped to [0, 1] and rounded to the nearest of 256 levels."""
     picture = picture.detach().cpu()
     return picture if picture.dtype == torch.uint8 else (picture.clamp(0, 1) * 255).round().byte()

@@ -1,6 +1,7 @@
 """Reads and writes Gaussians as 3DGS's PLY; writes them as .splat and compressed PLY."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def write_ply(path: Path, gaussians: Gaussians, *, labels: Integer[Tensor, "N"] 
     names = [name for block_names, _ in blocks for name in block_names]
     label_column = [] if labels is None else [("label", "<i4")]
     table = np.empty(num, dtype=[*((name, "<f4") for name in names), *label_column])
-    flat = table.view("<f4").reshape(num, len(table.dtype))
+    flat = table.view("<f4").reshape(num, len(names) + len(label_column))
     start = 0
     for block_names, values in blocks:
         flat[:, start : start + len(block_names)] = values.detach().cpu().numpy()
@@ -76,10 +77,10 @@ def write_points(
 
     The names are the usual ones of point clouds.
     """
-    names = [*((name, "<f4") for name in "xyz"), *((name, "u1") for name in ("red", "green", "blue"))]
-    table = np.empty(len(points), dtype=[*names, ("label", "<i4")])
+    names = [*"xyz", "red", "green", "blue", "label"]
+    table = np.empty(len(points), dtype=list(zip(names, ["<f4"] * 3 + ["u1"] * 3 + ["<i4"], strict=True)))
     columns = [*points.detach().cpu().unbind(1), *colors.cpu().unbind(1), labels.cpu()]
-    for name, values in zip(table.dtype.names, columns, strict=True):
+    for name, values in zip(names, columns, strict=True):
         table[name] = values.numpy()
     _write_vertices(path, table)
 
@@ -186,7 +187,7 @@ def _explain_no_gaussians(path: Path, names: set[str], missing: list[str]) -> st
     return f"{path}: expected a 3DGS PLY, its vertices lack {', '.join(missing)} and have {got}; {advice}"
 
 
-def _listed(names: object) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"
 
 

@@ -32,7 +32,7 @@ def load_run(folder: Path) -> LoadedRun:
     """Loads the newest checkpoint of a run and its options; raises `UserError` if the folder holds none."""
     names = RunFolder(folder)
     if not names.config.is_file():
-        raise UserError(f"{folder}: expected a run's folder, with config.toml in it; `python -m gsdff.train` makes one")
+        raise UserError(f"{folder}: expected a run's folder, with config.toml in it; `gsdff train` makes one")
     checkpoints = list_checkpoints(names.checkpoints)
     if not checkpoints:
         raise UserError(f"{names.checkpoints}: no checkpoint yet; finish the run with --resume")

@@ -67,7 +67,7 @@ class Sidecar:
         if not path.is_file():
             raise UserError(
                 f"{path}: missing; it says what the features of the PLY beside it mean, and "
-                "`python -m gsdff.export RUN` writes both: keep them together"
+                "`gsdff export RUN` writes both: keep them together"
             )
         basis = Basis.load(path)
         with safe_open(path, framework="pt") as file:

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO
+from typing import IO
 
 import torch
 from jaxtyping import UInt8
@@ -65,7 +65,7 @@ def _command(path: Path, width: int, height: int, fps: int) -> list[str]:
 
 
 @contextmanager
-def _encoder(path: Path, command: list[str]) -> Iterator[BinaryIO]:
+def _encoder(path: Path, command: list[str]) -> Iterator[IO[bytes]]:
     """Yields the encoder's input; waits for the encoder if the block ends without an error, and stops it otherwise.
 
     imageio-ffmpeg's own writer ignores the encoder's exit status: a full disk would go unnoticed.
@@ -78,11 +78,13 @@ def _encoder(path: Path, command: list[str]) -> Iterator[BinaryIO]:
             )
         except OSError as error:
             raise UserError(f"{path}: the encoder {command[0]} does not start: {error.strerror}") from error
+        pipe = process.stdin
+        assert pipe is not None, "it is a pipe"
         try:
             is_complete = False
             with suppress(BrokenPipeError):  # it ended early; its messages give the reason
-                yield process.stdin
-                process.stdin.close()
+                yield pipe
+                pipe.close()
                 is_complete = True
             if process.wait() or not is_complete:
                 messages.seek(0)
@@ -92,4 +94,4 @@ def _encoder(path: Path, command: list[str]) -> Iterator[BinaryIO]:
             process.kill()  # no effect if it has ended
             process.wait()
             with suppress(BrokenPipeError):
-                process.stdin.close()
+                pipe.close()

@@ -14,26 +14,29 @@ from torch import Tensor
 from gsdff.config.choices import SEGMENTERS
 from gsdff.config.smoothing import MaskConfig
 from gsdff.scene import View
-from gsdff.weights import WEIGHTS, is_fetched
+from gsdff.weights import WEIGHTS, is_downloaded
 
 log = logging.getLogger("gsdff")
 
 
 class Segmenter(Protocol):
-    """What every segmenter offers. Making one is cheap: a network is loaded when its first image is segmented."""
+    """Interface of every segmenter. Constructing one is cheap: a network is loaded for the first image."""
 
     name: str
     fingerprint: str
-    """Changes whenever the segmenter would answer otherwise for the same input (network, weights, settings)."""
+    """Text that changes whenever the segments of the same input would change (network, weights, settings)."""
 
     def check(self, view: View) -> None:
-        """Raises `UserError` where it cannot serve this view; cheap enough to ask before training starts."""
+        """Raises `UserError` if this view cannot be segmented. Cheap enough to run before training."""
+        ...
 
     def fingerprint_of(self, view: View) -> str:
-        """Changes whenever that changes which, besides the image, this view's segments are made from."""
+        """Text that changes whenever inputs of this view's segments other than the image change."""
+        ...
 
     def segment(self, view: View, image: UInt8[Tensor, "H W 3"]) -> Int32[Tensor, "H W"]:
-        """The segments of an image of this view (its photo, or a rendered one): ids 1 to 65535, 0 for none."""
+        """Segments of an image of this view, its photo or a rendered one: ids 1 to 65535, 0 for no segment."""
+        ...
 
 
 def open_segmenter(config: MaskConfig, device: torch.device | str = "cpu") -> Segmenter | None:
@@ -46,16 +49,16 @@ def open_segmenter(config: MaskConfig, device: torch.device | str = "cpu") -> Se
 
 
 def choose_segmenter(config: MaskConfig) -> str:
-    """The segmenter's name, and what `auto` stands for: whatever is at hand, said where nobody could have guessed."""
+    """Name of the configured segmenter; `auto` is replaced by the best one whose inputs are available, and logged."""
     if config.name != "auto":
         return config.name
     if config.folder is not None:
         return "precomputed"
-    has_weights = any(is_fetched(name) for name in WEIGHTS if name.startswith("sam_"))
+    has_weights = any(is_downloaded(name) for name in WEIGHTS if name.startswith("sam_"))
     if config.checkpoint is not None or has_weights:
         return "sam"
     log.info(
-        "masks: felzenszwalb, which needs no weights; for segment-anything's fetch a checkpoint with "
+        "masks: felzenszwalb, which needs no weights; for segment-anything's masks, download a checkpoint with "
         "`python scripts/download_weights.py sam_vit_b`"
     )
     return "felzenszwalb"

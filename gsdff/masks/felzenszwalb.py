@@ -1,4 +1,4 @@
-"""Felzenszwalb and Huttenlocher's segments (IJCV 2004), which need no network."""
+"""Felzenszwalb and Huttenlocher's segmentation (IJCV 2004), which needs no network."""
 
 import torch
 from jaxtyping import Int32, UInt8
@@ -11,11 +11,11 @@ from gsdff.masks.partition import MAX_SEGMENTS, number_by_area
 from gsdff.scene import View
 
 VERSION = 1
-"""Raised where this code makes other segments with the same settings."""
+"""Raise it when this code makes other segments with the same settings."""
 
 
 class FelzenszwalbSegmenter:
-    """Segments by colour alone that cover the whole image."""
+    """Segmenter by colour alone; its segments cover the whole image."""
 
     name = "felzenszwalb"
 
@@ -24,20 +24,20 @@ class FelzenszwalbSegmenter:
         self.fingerprint = repr((VERSION, self.config))
 
     def check(self, view: View) -> None:
-        """Any view will do."""
+        """Accepts every view."""
 
     def fingerprint_of(self, view: View) -> str:
-        """Nothing but the image counts."""
+        """Empty: nothing but the image matters."""
         return ""
 
     def segment(self, view: View, image: UInt8[Tensor, "H W 3"]) -> Int32[Tensor, "H W"]:
-        """Ids from 1 by falling area; `UserError` where there are too many segments."""
+        """Segments with ids from 1 by falling area. Raises `UserError` if there are too many."""
         config = self.config
         segments = felzenszwalb(image.cpu().numpy(), scale=config.scale, sigma=config.sigma, min_size=config.min_size)
         labels = number_by_area(torch.from_numpy(segments) + 1)
         if (num_segments := int(labels.max())) > MAX_SEGMENTS:
             raise UserError(
-                f"--masks.felzenszwalb: photo {view.name} has {num_segments} segments, expected {MAX_SEGMENTS} at "
-                f"most; raise --masks.felzenszwalb.min-size or --masks.felzenszwalb.scale"
+                f"photo {view.name} has {num_segments} segments by felzenszwalb, expected at most {MAX_SEGMENTS}; "
+                f"raise `masks.felzenszwalb.min_size` or `masks.felzenszwalb.scale`"
             )
         return labels

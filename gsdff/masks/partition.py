@@ -1,17 +1,17 @@
-"""Overlapping candidate masks become a partition: every pixel is in one segment or in none."""
+"""From overlapping candidate masks to a partition: every pixel is in one segment or in none."""
 
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int, Int32
+from jaxtyping import Bool, Float, Float64, Int, Int32
 from torch import Tensor
 
 MAX_SEGMENTS = 65535
-"""Ids are stored in 16 bits."""
+"""Largest number of segments of an image, as ids are stored in 16 bits."""
 INSIDE = 0.9
-"""A mask is inside another where at least this share of it is."""
+"""Share of a mask's pixels in another mask from which it counts as inside the other."""
 _PIXELS_AT_A_TIME = 1 << 16
-"""Masks turn into floats in parts of so many pixels, to bound the memory."""
+"""Number of pixels of all masks that are converted to floats at a time, to bound the memory."""
 
 
 def partition(
@@ -22,13 +22,14 @@ def partition(
     nms_iou: float = 0.8,
     level: Literal["part", "whole"] = "part",
 ) -> Int32[Tensor, "H W"]:
-    """One id per pixel, consecutive from 1 by falling area of the segments, 0 where no mask is left.
+    """Partition with one id per pixel, consecutive from 1 by falling area of the segments, 0 outside all masks.
 
-    Masks under `min_area` pixels go first. Then, from the best score down, a mask goes whose IoU with one that stays is
-    above `nms_iou`. With `whole` a mask goes that is inside a larger one that stays. Where the rest overlap the smaller
-    wins (of equal ones the better score), so a segment is a part of one mask, and may be smaller than `min_area`.
+    First, masks of fewer than `min_area` pixels are dropped. Then, from the best score down, a mask is dropped if its
+    IoU with one that is kept is above `nms_iou`. With `whole`, a mask inside a larger one that is kept is dropped too.
+    Where the others overlap, the smaller one wins (of equal ones the one with the better score), so a segment is a part
+    of one mask and may be smaller than `min_area`.
     """
-    areas = torch.tensor([int(mask.sum()) for mask in masks], dtype=torch.long)  # at once they would take 8 times M H W
+    areas = torch.tensor([int(mask.sum()) for mask in masks], dtype=torch.long)  # at once it would take 8 M H W bytes
     by_score = scores.cpu().argsort(descending=True, stable=True)
     order = by_score[areas[by_score] >= max(1, min_area)]
     masks, areas = masks[order.to(masks.device)], areas[order]
@@ -37,7 +38,7 @@ def partition(
     if level == "whole":
         kept = _drop_inner(overlaps, areas, kept)
     labels = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
-    # later ones win: the smallest comes last, and of equal ones the best score
+    # later ones win: the smallest comes last, and among equal ones the best score
     for number, index in enumerate(sorted(reversed(kept), key=lambda index: -int(areas[index])), 1):
         labels[masks[index]] = number
     return number_by_area(labels)
@@ -53,8 +54,8 @@ def number_by_area(labels: Int[Tensor, "H W"]) -> Int32[Tensor, "H W"]:
     return ids[labels.long()]
 
 
-def _intersections(masks: Bool[Tensor, "M H W"]) -> Float[Tensor, "M M"]:
-    """Pixels that two masks share, exact, on the CPU."""
+def _intersections(masks: Bool[Tensor, "M H W"]) -> Float64[Tensor, "M M"]:
+    """Exact number of pixels that each two masks share, on the CPU."""
     pixels = masks.flatten(1)
     total = torch.zeros(len(masks), len(masks), dtype=torch.float64)
     for part in pixels.split(_PIXELS_AT_A_TIME, dim=1):
@@ -64,7 +65,7 @@ def _intersections(masks: Bool[Tensor, "M H W"]) -> Float[Tensor, "M M"]:
 
 
 def _suppress(overlaps: Float[Tensor, "M M"], areas: Int[Tensor, "M"], nms_iou: float) -> list[int]:
-    """Greedy non-maximum suppression of masks in the order of their scores: indices of those that stay, in order."""
+    """Greedy non-maximum suppression of masks in the order of their scores: indices of the kept ones, in order."""
     similar = overlaps > nms_iou * (areas[:, None] + areas - overlaps)
     kept: list[int] = []
     for index in range(len(areas)):
@@ -74,7 +75,7 @@ def _suppress(overlaps: Float[Tensor, "M M"], areas: Int[Tensor, "M"], nms_iou: 
 
 
 def _drop_inner(overlaps: Float[Tensor, "M M"], areas: Int[Tensor, "M"], kept: list[int]) -> list[int]:
-    """Those of `kept` that are in no larger one that stays, in their order."""
+    """The masks in `kept` that are not inside a larger one that is kept, in their order."""
     outer: list[int] = []
     for index in sorted(kept, key=lambda index: -int(areas[index])):
         if not (overlaps[index, outer] >= INSIDE * int(areas[index])).any():

@@ -1,4 +1,4 @@
-"""Segments made beforehand: a folder of label images, or of what segment-anything's scripts/amg.py writes."""
+"""Segments from files: a folder of label images, or of masks written by segment-anything's scripts/amg.py."""
 
 import csv
 import hashlib
@@ -19,37 +19,39 @@ from gsdff.masks.partition import partition
 from gsdff.scene import View
 
 VERSION = 1
-"""Raised where this code makes other segments of the same files and settings."""
+"""Raise it when this code makes other segments from the same files and settings."""
 METADATA_FILE = "metadata.csv"
 
 
 class PrecomputedSegmenter:
-    """Reads, by the photo's stem, the first that is there of
+    """Segmenter that reads, by the photo's stem, the first of these that exists:
 
-    - `<stem>.png`, an 8- or 16-bit image of ids, 0 for none, kept as they are;
-    - `<stem>.json`, masks as run lengths: what amg.py writes with --convert-to-rle, or SA-1B's files;
-    - `<stem>/`, masks `0.png`, `1.png`, ... and metadata.csv: what amg.py writes without.
+    - `<stem>.png`, an 8- or 16-bit image of ids, 0 for no segment, used unchanged;
+    - `<stem>.json`, masks as run lengths, as amg.py writes them with --convert-to-rle, or a file of SA-1B;
+    - `<stem>/`, masks `0.png`, `1.png`, ... and metadata.csv, as amg.py writes them by default.
 
-    Masks go through `partition`. All cover their whole image, and are brought to its size first (nearest neighbour).
+    Masks go through `partition`. All files cover their whole image and are resized to it first (nearest neighbour).
     """
 
     name = "precomputed"
 
     def __init__(self, config: MaskConfig, device: torch.device | str = "cpu"):
         if config.folder is None:
-            raise UserError("--masks.folder: precomputed masks need the folder of their <stem>.png or .json files")
+            raise UserError("`masks.folder`: expected the folder of the masks' <stem>.png or .json files")
         if not config.folder.is_dir():
-            raise UserError(f"{config.folder}: --masks.folder must be a folder of label images, there is none")
+            raise UserError(
+                f"{config.folder}: no such folder; `masks.folder` expects a folder of label images or masks"
+            )
         self.config = config
         self.folder = config.folder
         self.fingerprint = repr((VERSION, config.min_area, config.nms_iou, config.level))
 
     def check(self, view: View) -> None:
-        """`UserError` where the view has neither label image nor masks."""
+        """Raises `UserError` if the view has neither a label image nor masks."""
         self._find(view)
 
     def fingerprint_of(self, view: View) -> str:
-        """Hash of names and bytes of the view's files."""
+        """Hash of the names and contents of the view's files."""
         path = self._find(view)
         digest = hashlib.blake2b(digest_size=16)
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
@@ -58,7 +60,7 @@ class PrecomputedSegmenter:
         return digest.hexdigest()
 
     def segment(self, view: View, image: UInt8[Tensor, "H W 3"]) -> Int32[Tensor, "H W"]:
-        """The view's segments, at the image's size; of the image nothing else counts."""
+        """Segments of the view, at the image's size; nothing else of the image matters."""
         path = self._find(view)
         height, width = image.shape[:2]
         if path.suffix == ".png":
@@ -76,8 +78,8 @@ class PrecomputedSegmenter:
 
     def _find(self, view: View) -> Path:
         image, runs, masks = (self.folder / f"{view.stem}{suffix}" for suffix in (".png", ".json", ""))
-        for path, is_there in ((image, image.is_file()), (runs, runs.is_file()), (masks, masks.is_dir())):
-            if is_there:
+        for path, exists in ((image, image.is_file()), (runs, runs.is_file()), (masks, masks.is_dir())):
+            if exists:
                 return path
         raise UserError(
             f"{image}: missing; photo {view.name} needs this label image in {self.folder} (or {runs.name}, or a folder "
@@ -86,14 +88,14 @@ class PrecomputedSegmenter:
 
 
 def _read_folder(path: Path, height: int, width: int) -> Iterator[tuple[Bool[Tensor, "H W"], float]]:
-    """Masks and the network's scores of a folder that amg.py has written."""
+    """Yields the masks, with the network's scores, of a folder written by amg.py."""
     try:
         with (path / METADATA_FILE).open(encoding="utf-8", newline="") as file:
             rows = [(int(row["id"]), float(row["predicted_iou"])) for row in csv.DictReader(file)]
     except FileNotFoundError:
-        raise UserError(f"{path / METADATA_FILE}: missing; it lists the masks in its folder, as amg.py does") from None
-    except (KeyError, TypeError, ValueError, csv.Error) as error:  # ValueError: no number, or no text
-        raise UserError(f"{path / METADATA_FILE}: expected columns id and predicted_iou, of numbers") from error
+        raise UserError(f"{path / METADATA_FILE}: missing; expected amg.py's list of the masks") from None
+    except (KeyError, TypeError, ValueError, csv.Error) as error:  # ValueError: not a number, or not text
+        raise UserError(f"{path / METADATA_FILE}: expected columns id and predicted_iou with numbers") from error
     for number, score in rows:
         file = path / f"{number}.png"
         if not file.is_file():
@@ -102,7 +104,7 @@ def _read_folder(path: Path, height: int, width: int) -> Iterator[tuple[Bool[Ten
 
 
 def _read_runs(path: Path, height: int, width: int) -> Iterator[tuple[Bool[Tensor, "H W"], float]]:
-    """Masks and the network's scores of a JSON file."""
+    """Yields the masks, with the network's scores, of a JSON file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -125,31 +127,32 @@ def _read_runs(path: Path, height: int, width: int) -> Iterator[tuple[Bool[Tenso
 
 
 def decode_runs(segmentation: dict[str, Any]) -> Bool[np.ndarray, "h w"]:
-    """A mask from COCO's run lengths, uncompressed (a list) or compressed (a text); ValueError where they are wrong.
+    """Decodes COCO's run lengths, uncompressed (a list) or compressed (a text), to a mask.
 
-    Runs go down the columns, column after column, and are outside and inside by turns, starting outside.
+    Runs go down the columns, one column after the other, alternately outside and inside, starting outside.
+    Raises ValueError if they are not valid.
     """
     height, width = segmentation["size"]
     counts = segmentation["counts"]
     counts = np.array(_decompress(counts) if isinstance(counts, str) else counts, dtype=np.int64)
     if min(height, width) < 1 or counts.ndim != 1 or (counts < 0).any() or counts.sum() != height * width:
-        raise ValueError(f"{len(counts)} runs do not make {height} x {width} pixels")
+        raise ValueError(f"{len(counts)} runs do not give {height} x {width} pixels")
     inside = np.arange(len(counts)) % 2 == 1
     return np.repeat(inside, counts).reshape(width, height).T
 
 
 def _decompress(text: str) -> list[int]:
-    """COCO's compressed run lengths (pycocotools' rleFrString): numbers in pieces of 5 bits, the lowest first.
+    """Decodes COCO's compressed run lengths (pycocotools' rleFrString): numbers in pieces of 5 bits, lowest first.
 
-    A character, from `0` on, is a piece, and 32 more where another follows; the last piece's highest bit is the sign.
-    From the fourth on, numbers are differences to the one before the last.
+    A character stands for a piece, counted from `0`, plus 32 if another piece follows; the highest bit of the last
+    piece is the sign. From the fourth on, numbers are differences to the number two places before.
     """
     counts: list[int] = []
     value = shift = 0
     for character in text:
         piece = ord(character) - ord("0")
         if not 0 <= piece < 64:
-            raise ValueError(f"{character!r} is no part of compressed run lengths")
+            raise ValueError(f"{character!r} is not part of compressed run lengths")
         value |= (piece & 31) << shift
         shift += 5
         if piece & 32:
@@ -159,5 +162,5 @@ def _decompress(text: str) -> list[int]:
         counts.append(value + (counts[-2] if len(counts) > 2 else 0))
         value = shift = 0
     if shift:
-        raise ValueError("compressed run lengths are cut short")
+        raise ValueError("compressed run lengths are truncated")
     return counts

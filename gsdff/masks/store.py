@@ -1,4 +1,4 @@
-"""The segments of a scene's views on disk, and pictures of them."""
+"""Store on disk of the segments of a scene's views, with pictures of them."""
 
 import colorsys
 import hashlib
@@ -25,20 +25,20 @@ log = logging.getLogger("gsdff")
 
 LAYOUT = "gsdff-masks-1"
 FINGERPRINT = "gsdff-fingerprint"
-"""The PNG text that says what a label map was made from: map and fingerprint are written as one."""
+"""Key of the PNG text that identifies the inputs of a label map, so that map and fingerprint are one file."""
 PREVIEW_FOLDER = "preview"
 TINT = 0.5
-"""Share of a segment's colour in its pixels of a preview."""
+"""Opacity of a segment's colour over the image in a preview."""
 
 
 @dataclass(frozen=True)
 class MaskStore:
-    """Label maps as 16-bit `<stem>.png`, 0 for none, and overlays for people in `preview/`."""
+    """Label maps as 16-bit `<stem>.png`, 0 for no segment, and pictures in `preview/`."""
 
     folder: Path
 
     def load(self, view: View) -> Int32[Tensor, "H W"]:
-        """One view's label map on the CPU, at the size of the image it was made from; `UserError` where it is gone."""
+        """Label map of a view on the CPU, at its image's size. Raises `UserError` if it is missing or damaged."""
         found = _read(self.folder / f"{view.stem}.png")
         if found is None:
             raise UserError(f"{self.folder / view.stem}.png: missing or damaged; run the command again to make it")
@@ -51,11 +51,11 @@ def make_masks(
     folder: Path,
     image_of: Callable[[View], UInt8[Tensor, "H W 3"]] = lambda view: view.image,
 ) -> MaskStore:
-    """The store of these views in `folder`: label maps that are there already are kept, the others are made.
+    """Makes the missing label maps of these views in `folder`.
 
-    `image_of` gives what is segmented of a view, by default its photo. A map is kept where it was made from the same
-    image by the same segmenter with the same settings; every file is whole, so a run that was killed goes on where it
-    was. Raises `UserError` for what the segmenter raises it for.
+    `image_of` returns the image to segment, by default the photo. A map is kept if it was made from the same image by
+    the same segmenter with the same settings. Every file is written atomically, so a run that was killed continues
+    where it stopped. Raises `UserError` for any error of the segmenter.
     """
     (folder / PREVIEW_FOLDER).mkdir(parents=True, exist_ok=True)
     num_made, num_segments, covered = 0, 0, 0.0
@@ -75,7 +75,7 @@ def make_masks(
         num_segments += len(labels[labels > 0].unique())
         covered += float((labels > 0).float().mean())
     log.info(
-        "masks: %d views made by %s and %d reused, %.0f segments a view cover %.0f %% of it; pictures in %s",
+        "masks: %d views segmented by %s and %d reused, %.0f segments per view cover %.0f %% of it; pictures in %s",
         num_made, segmenter.name, len(views) - num_made, num_segments / max(1, len(views)),
         100 * covered / max(1, len(views)), folder / PREVIEW_FOLDER,
     )  # fmt: skip
@@ -83,7 +83,7 @@ def make_masks(
 
 
 def overlay(image: UInt8[Tensor, "H W 3"], labels: Int32[Tensor, "H W"]) -> UInt8[Tensor, "H W 3"]:
-    """The image tinted by segment, always the same colour for the same id, with borders drawn; as it is without."""
+    """Image tinted by segment, always in the same colour for the same id, with borders; unchanged without segments."""
     image, labels = image.cpu().float(), labels.cpu()
     tinted = torch.where((labels > 0)[..., None], torch.lerp(image, _COLORS[labels.long() % len(_COLORS)], TINT), image)
     tinted[_borders(labels)] = 255
@@ -91,7 +91,7 @@ def overlay(image: UInt8[Tensor, "H W 3"], labels: Int32[Tensor, "H W"]) -> UInt
 
 
 def _borders(labels: Int32[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
-    """Pixels whose right or lower neighbour has another label."""
+    """Mask of pixels whose right or lower neighbour has another label."""
     borders = torch.zeros_like(labels, dtype=torch.bool)
     borders[:, :-1] |= labels[:, 1:] != labels[:, :-1]
     borders[:-1] |= labels[1:] != labels[:-1]
@@ -99,7 +99,7 @@ def _borders(labels: Int32[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
 
 
 def _colors(num_colors: int) -> Float[Tensor, "num_colors 3"]:
-    """Hues a golden angle apart, in three tiers, 0 to 255."""
+    """Colours in 0 to 255 with hues a golden angle apart, in three tiers of saturation and brightness."""
     tiers = [(0.75, 0.95), (0.9, 0.6), (0.4, 0.85)]
     colors = [colorsys.hsv_to_rgb(i * 0.61803398875 % 1, *tiers[i % 3]) for i in range(num_colors)]
     return torch.tensor(colors) * 255
@@ -109,24 +109,24 @@ _COLORS = _colors(256)
 
 
 def _fingerprint(segmenter: Segmenter, view: View, image: UInt8[Tensor, "H W 3"]) -> str:
-    """Of all that a label map is made from."""
+    """Hash of all inputs of a label map."""
     made_by = (LAYOUT, segmenter.name, segmenter.fingerprint, segmenter.fingerprint_of(view), tuple(image.shape))
     digest = hashlib.blake2b(repr(made_by).encode(), digest_size=16)
-    digest.update(image.cpu().contiguous().numpy())
+    digest.update(image.cpu().contiguous().numpy().data)
     return digest.hexdigest()
 
 
 def _read(path: Path) -> tuple[UInt16[np.ndarray, "H W"], str | None] | None:
-    """A label map and its fingerprint; None where there is none, or a damaged one."""
+    """A label map and its fingerprint; None if the file is missing or damaged."""
     try:
         with Image.open(path) as image:
             return np.asarray(image), image.info.get(FINGERPRINT)
-    except (OSError, SyntaxError, ValueError):  # how Pillow says damaged, and missing
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises for damaged and missing files
         return None
 
 
 def _save(path: Path, pixels: np.ndarray, fingerprint: str | None = None) -> None:
-    """Writes a PNG, atomically."""
+    """Writes a PNG atomically, with its fingerprint."""
     texts = PngInfo()
     if fingerprint is not None:
         texts.add_text(FINGERPRINT, fingerprint)

@@ -39,7 +39,7 @@ def rasterization(
     absgrad: bool = False,
     rasterize_mode: RasterizeMode = "classic",
     radius_clip: float = 0.0,
-) -> tuple[Float[Tensor, "C H W D"], Float[Tensor, "C H W 1"], dict]:
+) -> tuple[Float[Tensor, "C H W _"], Float[Tensor, "C H W 1"], dict]:
     """Returns renders, alphas and meta (means2d, radii, depths, conics, opacities, tile lists ...) of every camera.
 
     `colors` is [N, D] or [C, N, D], or with `sh_degree` the harmonics [N, A, 3] with A >= (sh_degree + 1)^2; D is any
@@ -124,13 +124,15 @@ def render_features(gaussians: Gaussians, camera: Camera, *, features: Float[Ten
 
     Geometry and opacity are detached, so that a teacher that is inconsistent between views cannot damage the scene.
     """
+    features = gaussians.features if features is None else features
+    assert features is not None, "these Gaussians have no features"
     fixed = gaussians.map(torch.detach)
     renders, alphas, meta = rasterization(
         fixed.means,
         fixed.quats,
         fixed.scales,
         fixed.opacities,
-        gaussians.features if features is None else features,
+        features,
         camera.viewmat[None],
         camera.K[None],
         camera.width,

@@ -73,7 +73,7 @@ class _Project(torch.autograd.Function):
                 project_backward,
                 [(*part, *fixed, incoming, (*outputs, poses[i])) for i, part in enumerate(parts)],
             )
-            if wants_pose:
+            if grad_viewmats is not None:
                 grad_viewmats[camera] = torch.from_numpy(poses.sum(0))
             if here is not totals:
                 for total, share in zip(totals, here, strict=True):

@@ -1,5 +1,7 @@
 """The CUDA rasteriser: gsplat's, called with the conventions of the CPU path."""
 
+from typing import Literal
+
 import torch
 from gsplat import rasterization
 from torch import Tensor
@@ -17,7 +19,7 @@ def rasterization_cuda(
     height: int,
     *,
     backgrounds: Tensor | None,
-    render_mode: str,
+    render_mode: Literal["RGB", "D", "ED", "RGB+D", "RGB+ED"],
     **options,
 ) -> tuple[Tensor, Tensor, dict]:
     """`gsdff.render.rasterization` for CUDA tensors.

@@ -169,7 +169,7 @@ def bounding_radii(
     return torch.where(keep[..., None], radii, 0).to(torch.int32)
 
 
-def evaluate_sh(degree: int, directions: Float[Tensor, "*B 3"], coefficients: Tensor) -> Float[Tensor, "*B 3"]:
+def evaluate_sh(degree: int, directions: Float[Tensor, "*B 3"], coefficients: Tensor) -> Float[Tensor, "*B D"]:
     """Real spherical harmonics up to a degree of 0 to 3, in 3DGS's order and signs, at directions of any length."""
     count = (degree + 1) ** 2
     basis = sh_basis(F.normalize(directions, dim=-1))[..., :count]
@@ -183,11 +183,12 @@ def offsets(
     per_pixel = means2d[c, order].expand(len(centres), -1, -1)
 
     def collect(grad: Tensor) -> None:
-        means2d.absgrad[c].index_add_(0, order, grad.abs().sum(0))
+        means2d.absgrad[c].index_add_(0, order, grad.abs().sum(0))  # pyright: ignore[reportAttributeAccessIssue]
 
     if absgrad and per_pixel.requires_grad:
         if not hasattr(means2d, "absgrad"):
-            means2d.absgrad = torch.zeros_like(means2d, requires_grad=False)
+            # gsplat keeps it as an attribute, too
+            means2d.absgrad = torch.zeros_like(means2d)  # pyright: ignore[reportAttributeAccessIssue]
         per_pixel.register_hook(collect)
     return per_pixel - centres[:, None]
 

@@ -7,11 +7,14 @@ between vectors and float32 scalars; comparisons give a `mask16`.
 
 import math
 import operator
+from collections.abc import Callable
+from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.extending import intrinsic as numba_intrinsic
+from numba.extending import lower_builtin, models, register_model
 
 LANES = 16
 _F32, _I32 = ir.FloatType(), ir.IntType(32)
@@ -25,6 +28,11 @@ class _LaneType(types.Type):
 
 
 f32x16, mask16 = _LaneType("f32x16"), _LaneType("mask16")
+
+
+def intrinsic(function: Callable) -> Callable[..., Any]:
+    """numba's `intrinsic`, untyped: kernels call the function without its typing context."""
+    return numba_intrinsic(function)
 
 
 @register_model(_LaneType)
@@ -57,7 +65,7 @@ def _define_operator(python_operator, result, emit):
     """Registers one binary operator with numba, between vectors, or a vector and a float32 scalar."""
     pairs = [(f32x16, f32x16), (f32x16, types.float32), (types.float32, f32x16)]
 
-    @infer_global(python_operator)
+    @infer_global(python_operator)  # pyright: ignore[reportOptionalCall]  (numba has no types)
     class _Template(ConcreteTemplate):
         cases = [signature(result, *pair) for pair in pairs]  # noqa: RUF012
 
@@ -82,7 +90,7 @@ for _python, _llvm in ((operator.lt, "<"), (operator.le, "<="), (operator.gt, ">
     _define_operator(_python, mask16, lambda b, x, y, op=_llvm: b.fcmp_ordered(op, x, y))
 
 
-@infer_global(operator.and_)
+@infer_global(operator.and_)  # pyright: ignore[reportOptionalCall]  (numba has no types)
 class _And(ConcreteTemplate):
     cases = [signature(mask16, mask16, mask16)]  # noqa: RUF012
 

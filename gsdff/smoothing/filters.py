@@ -8,7 +8,7 @@ not grow with the window. Neighbours outside the map do not count. Constants sta
 from math import isfinite
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -16,7 +16,7 @@ from gsdff.smoothing import torch_filters
 
 
 def segment_blur(
-    Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"], *, window: int, sigma: float
+    Z: Float[Tensor, "H W K"], segments: Integer[Tensor, "H W"], *, window: int, sigma: float
 ) -> Float[Tensor, "H W K"]:
     """Gaussian blur inside each segment: a neighbour counts iff it has the same label. Differentiable in `Z`.
 
@@ -28,7 +28,7 @@ def segment_blur(
     return _Average.apply(Z, segments.to(Z.device), window, sigma, 1.0)
 
 
-def segment_shares(segments: Int[Tensor, "H W"], *, window: int, sigma: float) -> Float[Tensor, "H W"]:
+def segment_shares(segments: Integer[Tensor, "H W"], *, window: int, sigma: float) -> Float[Tensor, "H W"]:
     """Share of a plain blur's weights that `segment_blur` uses: S(1) with segments over S(1) without.
 
     float32, in (0, 1]; where the label is 0, only the pixel itself counts. `window` and `sigma` as in `segment_blur`.

@@ -16,10 +16,10 @@ def multiply(
     z: Float[Tensor, "N K"],
 ) -> Float[Tensor, "N K"]:
     """The product of a sparse matrix (`graph._Matrix`) and a float32 one."""
-    z = z.detach().contiguous().numpy()
-    product = np.empty_like(z)
-    fixed = (diagonal.numpy(), offsets.numpy(), columns.numpy(), values.numpy(), z, product)
-    run_parts(_multiply_rows, [(*part, *fixed) for part in split_range(len(z))])
+    rows = z.detach().contiguous().numpy()
+    product = np.empty_like(rows)
+    fixed = (diagonal.numpy(), offsets.numpy(), columns.numpy(), values.numpy(), rows, product)
+    run_parts(_multiply_rows, [(*part, *fixed) for part in split_range(len(rows))])
     return torch.from_numpy(product)
 
 

@@ -3,14 +3,14 @@
 from math import ceil
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gsdff.smoothing.filters import check_map, check_segments, segment_shares
 
 
-def segment_mean(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"]) -> Float[Tensor, "H W K"]:
+def segment_mean(Z: Float[Tensor, "H W K"], segments: Integer[Tensor, "H W"]) -> Float[Tensor, "H W K"]:
     """Replaces every pixel by the mean over all pixels with its label: `segment_blur` with infinite window and sigma.
 
     Label 0 means no segment: such pixels are returned unchanged. Differentiable in `Z`.
@@ -34,7 +34,7 @@ class _Mean(torch.autograd.Function):
         return _pool(grad, *ctx.saved_tensors), None
 
 
-def _pool(Z: Float[Tensor, "H W K"], labels: Int[Tensor, "P"]) -> Float[Tensor, "H W K"]:
+def _pool(Z: Float[Tensor, "H W K"], labels: Integer[Tensor, "P"]) -> Float[Tensor, "H W K"]:
     pixels = Z.detach().reshape(len(labels), -1)
     counts = torch.bincount(labels)
     # In float32 a sum over a segment of the photo's size would be off by a thousandth.
@@ -43,7 +43,7 @@ def _pool(Z: Float[Tensor, "H W K"], labels: Int[Tensor, "P"]) -> Float[Tensor, 
     return torch.where((labels > 0)[:, None], means[labels], pixels).reshape(Z.shape)
 
 
-def purity(segments: Int[Tensor, "H W"], sigma: float) -> Float[Tensor, "H W"]:
+def purity(segments: Integer[Tensor, "H W"], sigma: float) -> Float[Tensor, "H W"]:
     """Share of a pixel's surroundings, weighted by a Gaussian of `sigma` pixels, that has the pixel's own label.
 
     1 inside a segment, 1/2 at a straight border; places outside the map do not count. Pixels of label 0, which are in

@@ -1,14 +1,14 @@
 """Total variation of a feature map: compiled for float32 on the CPU, plain torch for everything else."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gsdff.smoothing.filters import check_map, check_segments
 
 
-def total_variation(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"] | None = None) -> Float[Tensor, ""]:
+def total_variation(Z: Float[Tensor, "H W K"], segments: Integer[Tensor, "H W"] | None = None) -> Float[Tensor, ""]:
     """Anisotropic total variation per pixel and channel: (Σ |Z[y, x+1] - Z[y, x]| + Σ |Z[y+1, x] - Z[y, x]|) / HWK.
 
     Sums over all pairs of neighbours inside the map and all channels; the divisor is always the number of values, HWK.

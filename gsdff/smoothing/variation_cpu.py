@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from gsdff.kernels import kernel, run_parts, split_range
@@ -11,7 +11,7 @@ from gsdff.kernels import kernel, run_parts, split_range
 _FAST = {"contract", "reassoc", "nsz"}
 
 
-def measure(Z: Float[Tensor, "H W K"], segments: Int[Tensor, "H W"] | None) -> tuple[float, Float[Tensor, "H W K"]]:
+def measure(Z: Float[Tensor, "H W K"], segments: Integer[Tensor, "H W"] | None) -> tuple[float, Float[Tensor, "H W K"]]:
     """The total variation of a float32 map and its gradient."""
     height, _, num_channels = Z.shape
     z = Z.detach().contiguous().numpy().reshape(height, -1)

@@ -19,32 +19,40 @@ from gsdff.teachers.texts import TextVectors
 
 
 class Teacher(Protocol):
-    """What every teacher offers. Making one is cheap: a network is loaded when its first map or text is asked for."""
+    """Interface of every teacher. Constructing one is cheap: a network is loaded for the first map or text."""
 
     name: str
     fingerprint: str
-    """Changes whenever the teacher would answer otherwise for the same input (network, weights, settings)."""
+    """Text that changes whenever the outputs for the same input would change (network, weights, settings)."""
     vocabulary: TextVectors | None
-    """All that `text` can answer for; None where any words can be encoded, and only there is `phrases` offered."""
+    """All names that `text` can encode; None if it encodes any text, and only then there is a method `phrases`."""
 
     def check(self, view: View) -> None:
-        """Raises `UserError` where the teacher cannot serve this view; cheap enough to ask before training starts."""
+        """Raises `UserError` if the teacher has no features for this view. Cheap enough to run before training."""
+        ...
 
     def fingerprint_of(self, view: View) -> str:
-        """Changes whenever what the view's map is made from changes."""
+        """Text that changes whenever the inputs of the view's map change."""
+        ...
 
     def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
-        """The views' maps, one after the other, each at the network's own resolution and covering its whole image:
-        float32 on the CPU, unit norm per pixel, all zero at pixels the teacher says nothing about."""
+        """Yields the views' maps in order, each at the network's own resolution and covering its whole image.
+
+        They are float32 on the CPU, of unit norm per pixel, and zero at pixels without a feature.
+        """
+        ...
 
     def knows(self, name: str) -> bool:
-        """Whether `text` can answer for this name."""
+        """Whether `text` can encode this name."""
+        ...
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
-        """Unit text vectors of these names, on the CPU; `UserError` where a name is unknown or there is no text."""
+        """Unit text vectors of these names, on the CPU. Raises `UserError` for a name that cannot be encoded."""
+        ...
 
     def phrases(self, phrases: Sequence[str]) -> Float[Tensor, "Q T"]:
-        """Unit vectors of whole phrases, without the prompt that `text` may put around a name."""
+        """Unit text vectors of whole phrases, without the prompt that `text` may put around a name."""
+        ...
 
 
 def open_teacher(config: TeacherConfig, scene: Scene | None, device: torch.device | str = "cpu") -> Teacher | None:

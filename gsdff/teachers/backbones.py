@@ -1,15 +1,16 @@
-"""The two model zoos teachers are built on, open_clip and timm: naming a network, finding its weights, making it."""
+"""Networks of open_clip and timm, on which teachers are built: they are named, their weights found, and loaded."""
 
 import logging
 import pickle
 import socket
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -25,49 +26,54 @@ log = logging.getLogger("gsdff")
 
 _CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _VIT_FILES = ("model.safetensors", "pytorch_model.bin")
-TEACHER_OPTIONS = "--teacher."
-"""How the options begin that name a teacher's model and its weights, for errors."""
+TEACHER_OPTIONS = "teacher."
+"""Prefix, in error messages, of the options that set a teacher's `model` and `pretrained`."""
 _VIT_FAMILIES = {"vision_transformer", "eva"}
-"""timm's modules of plain ViTs, those that take images of any size: DINO and DINOv2 are of the first, DINOv3 of eva."""
+"""timm's modules of plain ViTs, which take images of any size: DINO and DINOv2 are in the first, DINOv3 in eva."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A network of a zoo and where its weights are: in a file, or in a repository of huggingface.co."""
+    """A network of open_clip or timm, with its weights in a file or in a repository of huggingface.co."""
 
     model: str
     tag: str = ""
-    """open_clip's name for one set of weights of the model."""
+    """Name in open_clip of one set of weights of the model."""
     file: Path | None = None
     repository: str = ""
     filenames: tuple[str, ...] = ()
-    """What the weights may be called in the repository; the first that is there counts."""
+    """Possible names of the weights in the repository; the first file that exists is taken."""
     options: str = TEACHER_OPTIONS
-    """How the options begin that the user names it by."""
+    """Prefix, in error messages, of the options that set `model` and `pretrained`."""
 
     @cached_property
     def weights(self) -> Path:
-        """The file of weights; fetched once where it is neither given nor in the hub's cache."""
+        """File of the weights; downloaded if it is neither given nor in the hub's cache."""
         return self.file or _cached(self) or _fetch(self)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of model and published weights by name, of a file by its bytes; fetches nothing."""
+        """Text that identifies model and weights: published weights by name, a file by its bytes. Downloads nothing."""
         if self.file is None:
             return f"{self.model}:{self.tag or self.repository}"
         return f"{self.model}:{hash_file(self.file)}"
 
 
 def find_clip(model: str, pretrained: str, options: str = TEACHER_OPTIONS) -> Source:
-    """open_clip's model of this name with one of its tags or a file; `UserError` for what a dense teacher cannot be."""
+    """Finds open_clip's model of this name with a tag or a file of weights.
+
+    Raises `UserError` if there is no such model, if it has no such weights, or if it cannot give dense features.
+    """
     import open_clip
 
     model = model.replace("/", "-")  # OpenAI's own spelling is ViT-B/16
     if model not in (known := open_clip.list_models()):
-        raise UserError(f"{options}model: open_clip has no {model!r}; closest: {_closest(model, known)}")
-    if (hindrance := _hindrance(open_clip.get_model_config(model))) is not None:
+        raise UserError(f"`{options}model`: open_clip has no {model!r}; closest: {_closest(model, known)}")
+    config = open_clip.get_model_config(model)
+    assert config is not None, "every listed model has a configuration"
+    if (obstacle := _obstacle(config)) is not None:
         raise UserError(
-            f"{options}model: {model} {hindrance}; expected one of open_clip's own ViTs with its own tokenizer, such "
+            f"`{options}model`: {model} {obstacle}; expected one of open_clip's own ViTs with its own tokenizer, such "
             f"as ViT-B-16, ViT-L-14 or ViT-H-14"
         )
     if published := open_clip.get_pretrained_cfg(model, pretrained):
@@ -78,44 +84,48 @@ def find_clip(model: str, pretrained: str, options: str = TEACHER_OPTIONS) -> So
         return Source(model, file=Path(pretrained), options=options)
     tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
     raise UserError(
-        f"{options}pretrained: {pretrained!r} is no file and no tag of open_clip's {model}; its tags: {tags}"
+        f"`{options}pretrained`: {pretrained!r} is neither a file nor a tag of open_clip's {model}; its tags: {tags}"
     )
 
 
 def find_vit(model: str, pretrained: str | None) -> Source:
-    """timm's ViT of this name with the weights its name says, or a file; `UserError` for what is no such ViT."""
+    """Finds timm's ViT of this name with a file of weights, by default those of the tag in its name.
+
+    Raises `UserError` if there is no such model, if it is not a plain ViT, or if it has no such weights.
+    """
     from timm.models import get_arch_name, get_pretrained_cfg, is_model, is_model_in_modules, list_models
 
     _, _, tag = model.partition(".")
     known = list_models(pretrained=True)
     if not is_model(model) or (tag and model not in known):
-        raise UserError(f"--teacher.model: timm has no {model!r}; closest: {_closest(model, known)}")
+        raise UserError(f"`teacher.model`: timm has no {model!r}; closest: {_closest(model, known)}")
     if not is_model_in_modules(get_arch_name(model), _VIT_FAMILIES):
         raise UserError(
-            f"--teacher.model: timm's {model} is no plain ViT, whose tokens make a map; expected one such as "
+            f"`teacher.model`: timm's {model} is not a plain ViT, whose tokens form a map; expected one such as "
             f"vit_small_patch14_dinov2.lvd142m or vit_small_patch16_dinov3.lvd1689m"
         )
     if pretrained is not None:
         if Path(pretrained).is_file():
             return Source(model, file=Path(pretrained))
         raise UserError(
-            f"--teacher.pretrained: {pretrained}: no such file; with teacher dino the published weights are named by "
-            f"--teacher.model, as in vit_small_patch14_dinov2.lvd142m"
+            f"`teacher.pretrained`: {pretrained}: no such file; for the dino teacher, published weights are named in "
+            f"`teacher.model`, as in vit_small_patch14_dinov2.lvd142m"
         )
     published = get_pretrained_cfg(model, allow_unregistered=True)
     if published is None or not published.hf_hub_id:
         raise UserError(
-            f"--teacher.model: timm publishes no weights of {model}; pass some with --teacher.pretrained FILE"
+            f"`teacher.model`: timm publishes no weights of {model}; pass a file of weights with `teacher.pretrained`"
         )
     return Source(model, repository=published.hf_hub_id, filenames=_VIT_FILES)
 
 
-@torch.inference_mode(False)  # it may be asked for inside inference mode, and used outside
+@torch.inference_mode(False)  # it may be loaded inside inference mode and used outside
 def load_clip(source: Source, device: torch.device) -> nn.Module:
-    """The CLIP model with its weights, in evaluation mode; `UserError` where they cannot be had or do not fit.
+    """Loads the CLIP model with its weights, in evaluation mode.
 
-    Weights of a tag get the activation they were trained with (OpenAI's QuickGELU, whatever the model's name says); of
-    a file only the model's name can tell. A file is taken to want the model's usual mean and standard deviation.
+    Weights of a tag get the activation they were trained with (OpenAI's QuickGELU, whatever the model's name); for a
+    file the model's name decides. A file is assumed to need the model's usual mean and standard deviation.
+    Raises `UserError` if the weights are not available or do not fit.
     """
     import open_clip
 
@@ -134,9 +144,10 @@ def load_clip(source: Source, device: torch.device) -> nn.Module:
 
 @torch.inference_mode(False)
 def load_vit(source: Source, device: torch.device) -> nn.Module:
-    """The ViT with its weights, for images of any size, in evaluation mode; `UserError` as `load_clip`.
+    """Loads the ViT with its weights, for images of any size, in evaluation mode.
 
-    Files are read through timm's filter, so that the checkpoints DINO's authors publish fit too.
+    Files pass timm's filter, so that the checkpoints published by DINO's authors fit too. Raises `UserError` if the
+    weights are not available or do not fit.
     """
     with _reading(source):
         model = make_vit(
@@ -149,42 +160,42 @@ def load_vit(source: Source, device: torch.device) -> nn.Module:
 
 
 def make_clip(model: str, pretrained: str | None = None, **options) -> nn.Module:
-    """open_clip's model of this name, in evaluation mode; `pretrained` is one of its tags or a file."""
+    """Creates open_clip's model of this name, in evaluation mode; `pretrained` is one of its tags or a file."""
     import open_clip
 
     return open_clip.create_model(model, pretrained=pretrained, **options).eval()
 
 
 def make_vit(model: str, **options) -> nn.Module:
-    """timm's model of this name, in evaluation mode."""
+    """Creates timm's model of this name, in evaluation mode."""
     import timm
 
     return timm.create_model(model, **options).eval()
 
 
-def tokenize(model: str, texts: list[str]) -> Int[Tensor, "Q context"]:
-    """Token ids of an open_clip model; what is too long for its context is cut."""
+def tokenize(model: str, texts: Sequence[str]) -> Int[Tensor, "Q context"]:
+    """Token ids of an open_clip model; texts too long for its context are cut."""
     import open_clip
 
-    return open_clip.get_tokenizer(model)(texts)
+    return open_clip.get_tokenizer(model)(list(texts))
 
 
 def standardize(
-    images: Float[Tensor, "B 3 H W"], mean: tuple[float, ...], std: tuple[float, ...]
+    images: Float[Tensor, "B 3 H W"], mean: Sequence[float], std: Sequence[float]
 ) -> Float[Tensor, "B 3 H W"]:
-    """Images in [0, 1] as a network was trained on them."""
+    """Images in [0, 1] shifted and scaled to the mean and standard deviation of a network's training."""
     return (images - images.new_tensor(mean)[:, None, None]) / images.new_tensor(std)[:, None, None]
 
 
 def _closest(name: str, known: list[str]) -> str:
-    return ", ".join(get_close_matches(name, known, n=4)) or "nothing like it"
+    return ", ".join(get_close_matches(name, known, n=4)) or "none is similar"
 
 
-def _hindrance(config: dict) -> str | None:
-    """What keeps an open_clip model from being a dense teacher, None where nothing does."""
+def _obstacle(config: dict[str, Any]) -> str | None:
+    """Reason why an open_clip model cannot give dense features, None if it can."""
     vision, text = config["vision_cfg"], config["text_cfg"]
     if "timm_model_name" in vision:
-        return f"has timm's image tower {vision['timm_model_name']}, which pools in ways of its own"
+        return f"has timm's image tower {vision['timm_model_name']}, which pools in its own way"
     if not isinstance(vision["layers"], int):
         return "has a ResNet as its image tower"
     if vision.get("attentional_pool") or "multimodal_cfg" in config:
@@ -198,16 +209,16 @@ def _hindrance(config: dict) -> str | None:
 
 @contextmanager
 def _reading(source: Source) -> Iterator[None]:
-    """Makes a `UserError` with the file's name of all that open_clip and timm raise for a file of something else."""
+    """Turns the errors of open_clip and timm about an unsuitable file into a `UserError` with the file's name."""
     path = source.weights
     if _is_torchscript(path):
         raise UserError(
-            f"{path}: a TorchScript archive, as OpenAI published CLIP; expected its weights alone, which lie as "
-            f"open_clip_model.safetensors at https://huggingface.co/timm/vit_base_patch16_clip_224.openai and beside it"
+            f"{path}: a TorchScript archive, as OpenAI published CLIP; expected only its weights, such as "
+            f"open_clip_model.safetensors from https://huggingface.co/timm/vit_base_patch16_clip_224.openai"
         )
     try:
         yield
-    # load_state_dict raises RuntimeError; a file that holds something else than a dict of tensors, the last four
+    # load_state_dict raises RuntimeError; files with anything but a dict of tensors raise the last four
     except (
         OSError,
         RuntimeError,
@@ -220,11 +231,11 @@ def _reading(source: Source) -> Iterator[None]:
         StopIteration,
     ) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: damaged, or no weights of {source.model}: {reason}") from error
+        raise UserError(f"{path}: damaged, or not weights of {source.model}: {reason}") from error
 
 
 def _is_torchscript(path: Path) -> bool:
-    """Whether the file is a program with its weights, which is not read: that could run it."""
+    """Whether the file is a program with its weights; it is not loaded, which could run the program."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -232,7 +243,7 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _cached(source: Source) -> Path | None:
-    """The published file if it is in the hub's cache."""
+    """The published file in the hub's cache, None if it is not there."""
     import huggingface_hub
 
     found = (huggingface_hub.try_to_load_from_cache(source.repository, name) for name in source.filenames)
@@ -240,28 +251,28 @@ def _cached(source: Source) -> Path | None:
 
 
 def _fetch(source: Source) -> Path:
-    """The published file, from the network into the hub's cache."""
+    """Downloads the published file into the hub's cache."""
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
     address = f"{huggingface_hub.constants.ENDPOINT}/{source.repository}"
-    log.info("fetching the weights of %s from %s", source.model, address)
-    reason = f"none of {', '.join(source.filenames)} is there"
+    log.info("downloading the weights of %s from %s", source.model, address)
+    reason = f"it has none of {', '.join(source.filenames)}"
     try:
-        if not getproxies():  # fails at once without a network, where the hub would try for a minute
+        if not getproxies():  # fails at once without a network; the hub would try for a minute
             socket.getaddrinfo(urlsplit(address).hostname, 443)
         for name in source.filenames:
             try:
                 return Path(huggingface_hub.hf_hub_download(source.repository, name))
-            except LocalEntryNotFoundError:  # of no connection, whereas its base means that there is no such file
+            except LocalEntryNotFoundError:  # no connection; its base class means that there is no such file
                 raise
             except EntryNotFoundError:
                 continue
-    # bases: that of the HTTP library's errors, which is another library in every major version of the hub's
-    except (OSError, LocalEntryNotFoundError, *HfHubHTTPError.__bases__) as error:
+    # the bases include the HTTP library's own error; each major version of the hub uses another library
+    except (OSError, LocalEntryNotFoundError, *HfHubHTTPError.__bases__) as error:  # pyright: ignore[reportGeneralTypeIssues]
         reason = (str(error).splitlines() or [type(error).__name__])[0]
     raise UserError(
-        f"no weights of {source.model}: not in the cache, and not to be had from {address} ({reason}); fetch "
-        f"{source.filenames[0]} from there elsewhere and pass it with {source.options}pretrained FILE"
-        + (", or take another --teacher" if source.options == TEACHER_OPTIONS else "")
+        f"no weights of {source.model}: not in the cache, and not available from {address} ({reason}); download "
+        f"{source.filenames[0]} from there on another machine and pass it with `{source.options}pretrained`"
+        + (", or choose another `teacher.name`" if source.options == TEACHER_OPTIONS else "")
     )

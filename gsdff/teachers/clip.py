@@ -1,12 +1,13 @@
-"""Dense CLIP: a vector of CLIP's text space for every patch of a photo, from any ViT of open_clip."""
+"""Dense CLIP: a vector in CLIP's text space for every patch of a photo, from any ViT of open_clip."""
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from gsdff.config.options import TeacherConfig
 from gsdff.scene import Scene, View
@@ -14,21 +15,21 @@ from gsdff.teachers.backbones import TEACHER_OPTIONS, find_clip, load_clip, stan
 from gsdff.teachers.network import NetworkTeacher, fit, resize, slide
 
 MODEL, PRETRAINED = "ViT-B-16-quickgelu", "openai"
-"""OpenAI trained with QuickGELU; a weights file of theirs needs the model that says so."""
+"""Default model and weights. OpenAI trained with QuickGELU; a file of their weights needs a model with it."""
 ZOOM = 2
-"""Windows that the longer side of a photo spans by default."""
+"""Number of windows that the longer side of a photo spans by default."""
 PROMPT = "a photo of a {}."
 VERSION = 1
-"""Raised where this code makes other maps of the same weights and settings."""
+"""Raise it when this code makes other maps from the same weights and settings."""
 
 
 class ClipTeacher(NetworkTeacher):
     """Maps [T, h, w], one pixel a patch, and text vectors of the same space.
 
-    A photo is resized so that its longer side has `size` pixels, by default twice those CLIP was trained on: things
-    keep about the share of a window that they have in CLIP's own photos, and the map is twice as fine for six passes
-    of the network. It is seen through windows of the trained size which overlap by half; their unit vectors are
-    averaged, which is to average cosines with any text. A photo smaller than a window is seen whole.
+    A photo is resized so that its longer side has `size` pixels, by default twice those CLIP was trained on: objects
+    keep about the share of a window that they have in CLIP's training images, and the map is twice as fine for six
+    passes of the network. The network runs on windows of the trained size that overlap by half; their unit vectors are
+    averaged, which averages cosines with any text. A photo smaller than a window is encoded whole.
     """
 
     name = "clip"
@@ -46,25 +47,26 @@ class ClipTeacher(NetworkTeacher):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the weights (published ones by name), the size and this code."""
+        """Text that identifies the weights (published ones by name), the size and this code."""
         return f"{self.name}-{VERSION}-{self.config.size or ''}-{self.source.fingerprint}"
 
     def check(self, view: View) -> None:
-        """Fetches weights that are not at hand, so that a missing network is met before training starts."""
+        """Downloads missing weights, so that a lack of network access is noticed before training starts."""
         _ = self.source.weights
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T h w"]:
-        """Maps of photos in [0, 1], float32; the network works in half precision on a CUDA card."""
+        """Float32 maps of photos in [0, 1]; the network runs in half precision on a CUDA card."""
         visual, window = self._network.visual, self.side
         patch, grid = visual.patch_size[0], visual.grid_size[0]
-        height, width = fit(*images.shape[2:], self.config.size or ZOOM * window, patch)
+        height, width = images.shape[2:]
+        height, width = fit(height, width, self.config.size or ZOOM * window, patch)
         photos = standardize(resize(images, height, width), visual.image_mean, visual.image_std)
         if min(height, width) < window:
-            return self._see(photos)
-        return slide(self._see, photos, window, patch * max(1, grid // 2), patch)
+            return self._encode_patches(photos)
+        return slide(self._encode_patches, photos, window, patch * max(1, grid // 2), patch)
 
     def knows(self, name: str) -> bool:
-        """Any name can be asked for."""
+        """Any name can be encoded."""
         return True
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
@@ -73,40 +75,41 @@ class ClipTeacher(NetworkTeacher):
 
     @torch.no_grad()
     def phrases(self, phrases: Sequence[str]) -> Float[Tensor, "Q T"]:
-        """Unit vectors of phrases as they stand, float32 on the CPU."""
+        """Unit vectors of unaltered phrases, float32 on the CPU."""
         tokens = tokenize(self.source.model, phrases)
         return F.normalize(self._network.encode_text(tokens.to(self.device)).float(), dim=1).cpu()
 
     @property
     def side(self) -> int:
-        """Pixels along each side of the pictures that CLIP was trained on, which are square."""
+        """Pixels along each side of the square images that CLIP was trained on."""
         return self._network.visual.patch_size[0] * self._network.visual.grid_size[0]
 
     def see_whole(self, pictures: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B T"]:
-        """Unit vectors of whole pictures in [0, 1] of `side` pixels, as CLIP compares them with `phrases`.
+        """Unit vectors of whole images in [0, 1] of `side` pixels, which CLIP compares with `phrases`.
 
-        Differentiable, and of single precision on a CUDA card too: half of it has no room for small gradients.
+        Differentiable, in single precision even on a CUDA card: small gradients would vanish in half precision.
         """
         visual = self._network.visual
         return self._network.encode_image(standardize(pictures, visual.image_mean, visual.image_std), normalize=True)
 
     @cached_property
-    def _network(self) -> nn.Module:
+    def _network(self) -> Any:
+        """The CLIP model of open_clip, whose parts carry no types."""
         return load_clip(self.source, self.device)
 
-    def _see(self, photos: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T h w"]:
+    def _encode_patches(self, photos: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T h w"]:
         with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
             features = value_features(self._network.visual, photos)
         return F.normalize(features.float(), dim=1)
 
 
-def value_features(visual: nn.Module, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T h w"]:
-    """Every patch in the space of the image vector: MaskCLIP (Zhou, Loy, Dai, ECCV 2022).
+def value_features(visual: Any, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T h w"]:
+    """Features of every patch in the space of the image vector, by MaskCLIP (Zhou, Loy, Dai, ECCV 2022).
 
-    Attention of the last block mixes what the whole image is about into every token; in its place a token keeps its own
-    value, through the output projection, the last norm and the projection to the text space. As the paper has it, and
-    as F3RM (Shen et al., CoRL 2023) found best, neither the residual nor the block's MLP is added, which the authors'
-    released code does. `visual` is an open_clip VisionTransformer; sides of the images are multiples of its patch.
+    Attention in the last block mixes information about the whole image into every token. Instead, a token keeps its own
+    value, which passes the output projection, the last norm and the projection to the text space. As in the paper, and
+    as F3RM (Shen et al., CoRL 2023) found best, neither the residual nor the block's MLP is added; the authors'
+    released code adds both. `visual` is an open_clip VisionTransformer; sides of the images are multiples of its patch.
     """
     patches = visual.conv1(images)
     height, width = patches.shape[2:]
@@ -125,8 +128,8 @@ def value_features(visual: nn.Module, images: Float[Tensor, "B 3 H W"]) -> Float
     return features.mT.unflatten(2, (height, width))
 
 
-def position_embedding(visual: nn.Module, height: int, width: int) -> Float[Tensor, "1+h*w C"]:
-    """The learned embedding of class token and grid; bicubic, as open_clip's own, where the grid is another one."""
+def position_embedding(visual: Any, height: int, width: int) -> Float[Tensor, "1+h*w C"]:
+    """Position embedding of the class token and a grid, resized bicubically, as open_clip does, to another grid."""
     learned = visual.positional_embedding
     if (height, width) == tuple(visual.grid_size):
         return learned

@@ -1,11 +1,11 @@
-"""A teacher that knows the truth: the label images of the scene itself, as maps."""
+"""A teacher with the true labels: the scene's own label images as maps."""
 
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from gsdff.config.options import TeacherConfig
@@ -19,11 +19,12 @@ log = logging.getLogger("gsdff")
 
 
 class LabelsTeacher:
-    """Every labelled pixel shows its class's vector: one-hot in the order of the class list, so T is their number.
+    """Teacher that gives every labelled pixel the vector of its class.
 
-    With a `text_features.npz` beside the label images (names [n], vectors [n, T]) it is the text vector of the class
-    instead, and a class without one counts as void. Maps have the label image's size, at most the photo's: T x H x W
-    floats, one in memory at a time.
+    The vectors are one-hot in the order of the class list, so T is the number of classes. With a `text_features.npz`
+    beside the label images (names [n], vectors [n, T]) they are the text vectors of the classes instead, and a class
+    without one counts as void. Maps have the label image's size, at most the photo's: T x H x W floats, one in memory
+    at a time.
     """
 
     name = "labels"
@@ -43,54 +44,54 @@ class LabelsTeacher:
 
     @property
     def fingerprint(self) -> str:
-        """Of the class list and its vectors."""
+        """Hash of the class list and its vectors."""
         digest = hashlib.blake2b(repr(self.images.classes).encode(), digest_size=16)
-        digest.update(self.class_vectors.numpy())
+        digest.update(self.class_vectors.numpy().data)
         return digest.hexdigest()
 
     def check(self, view: View) -> None:
-        """`UserError` where the view has no label image."""
+        """Raises `UserError` if the view has no label image."""
         self.images.find(view)
 
     def fingerprint_of(self, view: View) -> str:
-        """Hash of the label image's bytes, and of the photo's size, which limits the map's."""
+        """Hash of the label image's file and of the photo's size, which limits the map's size."""
         digest = hashlib.blake2b(self.images.find(view).read_bytes(), digest_size=16)
         digest.update(repr((view.camera.width, view.camera.height)).encode())
         return digest.hexdigest()
 
     def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
-        """The class vectors of every view's pixels; zero where they are void."""
+        """Yields every view's map of class vectors, zero at void pixels."""
         for view in views:
-            yield show(self.images.load(view), self.class_vectors)
+            yield class_map(self.images.load(view), self.class_vectors)
 
     def knows(self, name: str) -> bool:
         """Whether a class has this name or text query, or `text_features.npz` lists it."""
         return self.vocabulary.knows(name)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
-        """The vectors of the classes of these names or text queries."""
+        """Vectors of the classes with these names or text queries."""
         return self.vocabulary.look_up(names)
 
 
-def show(labels: Tensor, class_vectors: Float[Tensor, "C T"]) -> Float[Tensor, "T h w"]:
-    """The vectors of the classes whose indices `labels` [h, w] holds; zero at VOID, as at any index beyond them."""
+def class_map(labels: Shaped[Tensor, "h w"], class_vectors: Float[Tensor, "C T"]) -> Float[Tensor, "T h w"]:
+    """Map of the vectors of the classes with the indices in `labels`; zero at VOID and any index that has no class."""
     table = torch.cat([class_vectors, class_vectors.new_zeros(1, class_vectors.shape[1])])
     return table.T[:, labels.long().clamp(max=len(class_vectors))]
 
 
 def _vector_of(row: LabelClass, texts: dict[str, Tensor]) -> Float[Tensor, "T"]:
-    """The text vector by the class's query, by its name where it has no query; zero where there is none."""
+    """Text vector of the class's query, or of its name if it has no query; zero if there is none."""
     return texts.get(fold(row.query or row.name), torch.zeros_like(next(iter(texts.values()))))
 
 
 def _with_vectors(
     classes: list[LabelClass], vectors: Float[Tensor, "C T"], source: str
 ) -> tuple[list[LabelClass], Float[Tensor, "Q T"]]:
-    """The classes that have a vector, and it; the others are said, and none at all is a `UserError`."""
+    """Classes that have a vector, and their vectors; logs the others. Raises `UserError` if no class has one."""
     has_one = vectors.any(dim=1)
     missing = [row.name for row, has in zip(classes, has_one.tolist(), strict=True) if not has]
     if len(missing) == len(classes):
-        raise UserError(f"{source}: holds the name of no class, expected {', '.join(missing)}; mend or remove it")
+        raise UserError(f"{source}: has no vector for any class; expected names such as {', '.join(missing)}")
     if missing:
         log.info("labels teacher: %s has no vector for %s; they count as void", source, ", ".join(missing))
     return [row for row, has in zip(classes, has_one.tolist(), strict=True) if has], vectors[has_one]

@@ -1,11 +1,12 @@
-"""LSeg (Li et al., ICLR 2022), the teacher of the method: maps in CLIP's text space, from one published checkpoint."""
+"""LSeg (Li et al., ICLR 2022): maps in CLIP's text space, from its one published checkpoint."""
 
 import logging
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,25 +23,25 @@ from gsdff.teachers.network import NetworkTeacher, fit, resize, slide
 from gsdff.weights import find_weights
 
 SIZE = 480
-"""Longer side of a photo as published, and of the windows the network was trained on."""
+"""Longer side of a photo in the published tests, and side of the windows in training, in pixels."""
 SCALES = (0.75, 1.0, 1.25, 1.75)
-"""Published test-time scales."""
+"""Scales of a photo in the published tests."""
 STRIDE = 320
-"""Published distance of windows, two thirds of their side."""
+"""Distance of windows in the published tests, two thirds of their side."""
 VERSION = 1
-"""Raised where this code makes other maps of the same weights and settings."""
+"""Raise it when this code makes other maps from the same weights and settings."""
 TEXT_MODEL = "ViT-B-32-quickgelu"
 TEXT_BATCH = 64
-"""Names in one pass of the text tower."""
-_HARDLY_AN_IMAGE_HALF = {"image_size": 32, "patch_size": 32, "layers": 1, "width": 64}
-"""open_clip makes no model without one; it is thrown away."""
+"""Number of names in one pass of the text tower."""
+_SMALLEST_IMAGE_TOWER = {"image_size": 32, "patch_size": 32, "layers": 1, "width": 64}
+"""Image tower that open_clip requires of a model; it is removed again."""
 
 
 class LSegTeacher(NetworkTeacher):
     """Maps [512, h, w] at half the resolution the network sees, and text vectors of the same space.
 
-    Making one reads the checkpoint's list of contents; weights are read when the first map or text is asked for, the
-    image half of CLIP never. Names are queried as they are, without a sentence around them, as LSeg was trained.
+    The constructor reads the checkpoint's table of contents. The weights are read for the first map or text, the image
+    tower of CLIP never. Names are encoded without a sentence around them, as LSeg was trained.
     """
 
     name = "lseg"
@@ -58,22 +59,21 @@ class LSegTeacher(NetworkTeacher):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the checkpoint's bytes and of size, scales and this code; reads the whole file once."""
+        """Text that identifies the checkpoint's bytes, size, scales and this code; reads the whole file once."""
         scales = SCALES if self.config.multi_scale else (1.0,)
         return f"{self.name}-{VERSION}-{self.size}-{scales}-{hash_file(self.path)}"
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T h w"]:
-        """Maps of photos in [0, 1]; with `multi_scale` the sum over scales, at the resolution of scale 1."""
+        """Maps of photos in [0, 1]; with `multi_scale` the sum over all scales, at the resolution of scale 1."""
         if not self.config.multi_scale:
             return self._run(self._at_scale(images, 1.0))
-        height, width = fit(*images.shape[2:], self.size, MULTIPLE)
-        total = 0
-        for scale in SCALES:
-            total = total + resize(self._run_mirrored(self._at_scale(images, scale)), height // CELL, width // CELL)
-        return total
+        height, width = images.shape[2:]
+        height, width = fit(height, width, self.size, MULTIPLE)
+        maps = (self._run_mirrored(self._at_scale(images, scale)) for scale in SCALES)
+        return reduce(torch.add, (resize(features, height // CELL, width // CELL) for features in maps))
 
     def knows(self, name: str) -> bool:
-        """Any name can be asked for."""
+        """Any name can be encoded."""
         return True
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
@@ -82,7 +82,7 @@ class LSegTeacher(NetworkTeacher):
 
     @torch.no_grad()
     def phrases(self, phrases: Sequence[str]) -> Float[Tensor, "Q T"]:
-        """Unit vectors of phrases as they stand, float32 whatever the device; each goes through the tower once."""
+        """Unit vectors of unaltered phrases, float32 on the CPU; each passes the text tower only once."""
         new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._texts]
         for start in range(0, len(new), TEXT_BATCH):
             batch = new[start : start + TEXT_BATCH]
@@ -98,10 +98,10 @@ class LSegTeacher(NetworkTeacher):
         return self._empty_network.requires_grad_(False).eval().to(self.device)
 
     @cached_property
-    def _text_tower(self) -> nn.Module:
-        """CLIP ViT-B/32's text half, whose parts open_clip calls as OpenAI does."""
+    def _text_tower(self) -> Any:
+        """The text tower of CLIP ViT-B/32, whose parts have the same names in open_clip as in OpenAI's code."""
         with _quiet_about_weights():
-            clip = make_clip(TEXT_MODEL, vision_cfg=_HARDLY_AN_IMAGE_HALF)
+            clip = make_clip(TEXT_MODEL, vision_cfg=_SMALLEST_IMAGE_TOWER)
         del clip.visual, clip.logit_scale
         clip.load_state_dict({name: self._weight(f"clip_pretrained.{name}") for name in clip.state_dict()}, assign=True)
         return clip.requires_grad_(False).to(self.device)
@@ -111,19 +111,20 @@ class LSegTeacher(NetworkTeacher):
         return entry.float() if entry.is_floating_point() else entry
 
     def _at_scale(self, images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 h w"]:
-        """The photos as the network sees them: resized, in [-1, 1]."""
-        return resize(images, *fit(*images.shape[2:], round(self.size * scale), MULTIPLE)) * 2 - 1
+        """The network's input for a scale: photos resized, in [-1, 1]."""
+        height, width = images.shape[2:]
+        return resize(images, *fit(height, width, round(self.size * scale), MULTIPLE)) * 2 - 1
 
     def _run(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T H/2 W/2"]:
-        """The network's maps in float32; it works in half precision on a CUDA card."""
+        """Float32 maps of the network, which runs in half precision on a CUDA card."""
         with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
             return self._network(images).float()
 
     def _run_mirrored(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T H/2 W/2"]:
-        """Sum of the maps of the photos and, mirrored back, of the mirrored photos.
+        """Sum of the maps of the photos and of the mirrored photos, mirrored back.
 
-        Photos larger than a window are seen through windows; where only one side is larger, the other is padded with
-        black, as published. Smaller photos are seen whole, as without `multi_scale`.
+        Photos larger than a window are encoded in windows; if only one side is larger, the other is padded with black,
+        as published. Smaller photos are encoded whole, as without `multi_scale`.
         """
 
         def run_both(part: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B T h/2 w/2"]:
@@ -137,7 +138,7 @@ class LSegTeacher(NetworkTeacher):
 
 
 def _text_shapes(width: int = 512, layers: int = 12) -> dict[str, torch.Size]:
-    """Entries of CLIP ViT-B/32's text half, by their name after `net.`."""
+    """Shapes of the checkpoint's entries of CLIP ViT-B/32's text tower, by name without the leading `net.`."""
     shapes = {
         "positional_embedding": (77, width),
         "text_projection": (width, width),
@@ -158,7 +159,7 @@ TEXT_SHAPES = _text_shapes()
 
 
 class _Ignored:
-    """Stands for whatever class a checkpoint mentions beside its weights; keeps nothing and does nothing."""
+    """Stand-in for any class that a checkpoint mentions beside its weights; it keeps nothing and does nothing."""
 
     def __init__(self, *args: object):
         pass
@@ -168,10 +169,10 @@ class _Ignored:
 
 
 def read_entries(path: Path, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
-    """The `net.` entries of these names in a Lightning checkpoint, mapped from the file and not yet read.
+    """Maps the `net.` entries of these names in a Lightning checkpoint from the file, without reading them yet.
 
-    Nothing of the file is executed: training leftovers of other classes (callbacks, hyper-parameters) become inert
-    stand-ins. `UserError` where the file is no such checkpoint, or an entry is missing or has another shape.
+    Nothing in the file is executed: objects of other classes (callbacks, hyper-parameters) become inert stand-ins.
+    Raises `UserError` if the file is not such a checkpoint, or if an entry is missing or has another shape.
     """
     try:
         leftovers = torch.serialization.get_unsafe_globals_in_checkpoint(path)
@@ -179,38 +180,38 @@ def read_entries(path: Path, shapes: dict[str, torch.Size]) -> dict[str, Tensor]
             checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path}: cannot be read without executing what it holds besides weights; where you trust it, save its "
-            f"state_dict alone: torch.save({{'state_dict': torch.load(FILE, weights_only=False)['state_dict']}}, NEW)"
+            f"{path}: cannot be read without executing code in it; if you trust it, save its state_dict alone: "
+            f"torch.save({{'state_dict': torch.load(FILE, weights_only=False)['state_dict']}}, NEW)"
         ) from error
     except (RuntimeError, EOFError, ValueError) as error:
         raise UserError(
-            f"{path}: damaged or no checkpoint; expected LSeg's demo_e200.ckpt, download it again"
+            f"{path}: damaged or not a checkpoint; expected LSeg's demo_e200.ckpt, download it again"
         ) from error
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict):
-        raise UserError(f"{path}: holds no `state_dict`; expected LSeg's demo_e200.ckpt as published")
+        raise UserError(f"{path}: has no state_dict; expected LSeg's demo_e200.ckpt as published")
     for name, shape in shapes.items():
         entry = state.get(f"net.{name}")
         if not isinstance(entry, Tensor):
             raise UserError(f"{path}: has no entry net.{name}; expected LSeg's demo_e200.ckpt (ViT-L/16) as published")
         if entry.shape != shape:
             raise UserError(
-                f"{path}: net.{name} has shape {list(entry.shape)} where LSeg's demo_e200.ckpt (ViT-L/16) has "
-                f"{list(shape)}; it is of another network"
+                f"{path}: net.{name} has shape {list(entry.shape)}, expected {list(shape)} as in LSeg's demo_e200.ckpt "
+                f"(ViT-L/16); the checkpoint is of another network"
             )
     return {name: state[f"net.{name}"] for name in shapes}
 
 
 @contextmanager
 def _quiet_about_weights() -> Iterator[None]:
-    """open_clip warns on the root logger of a model without weights; ours get theirs a moment later."""
+    """Drops open_clip's warning, on the root logger, about a model without weights: they are loaded right after."""
     root = logging.getLogger()
 
-    def is_news(record: logging.LogRecord) -> bool:
+    def is_other(record: logging.LogRecord) -> bool:
         return "No pretrained weights" not in record.getMessage()
 
-    root.addFilter(is_news)
+    root.addFilter(is_other)
     try:
         yield
     finally:
-        root.removeFilter(is_news)
+        root.removeFilter(is_other)

@@ -1,7 +1,8 @@
-"""LSeg's image network (Li et al., ICLR 2022): a ViT-L/16 and a DPT head (Ranftl et al., ICCV 2021), no weights."""
+"""LSeg's image network (Li et al., ICLR 2022) without weights: a ViT-L/16 and a DPT head (Ranftl et al., ICCV 2021)."""
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,41 +12,41 @@ from torch import Tensor, nn
 from gsdff.teachers.backbones import make_vit
 
 PATCH = 16
-"""Pixels a side of one token."""
+"""Side of one token, in pixels."""
 MULTIPLE = 32
-"""What the sides of an image must be multiples of: the head halves the token grid once."""
+"""Factor of both sides of an image, since the head halves the grid of tokens once."""
 CELL = 2
-"""Pixels a side of one pixel of the map."""
+"""Side of one pixel of the map, in pixels of the image."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the network is; as published by default."""
+    """Sizes of the network, by default the published ones."""
 
     depth: int = 24
     width: int = 1024
-    """Channels of a token."""
+    """Number of channels of a token."""
     heads: int = 16
     grid: int = 24
-    """Tokens a side the position embedding was learnt for."""
+    """Side of the grid of tokens that the position embedding was learnt for."""
     taps: tuple[int, int, int, int] = (5, 11, 17, 23)
-    """The blocks whose tokens the head reads, shallow to deep."""
+    """Indices of the blocks whose tokens the head reads, shallow to deep."""
     levels: tuple[int, int, int, int] = (256, 512, 1024, 1024)
-    """Channels of the four maps made of those tokens, fine to coarse."""
+    """Number of channels of the four maps made of those tokens, fine to coarse."""
     hidden: int = 256
-    """Channels in the head."""
+    """Number of channels inside the head."""
     channels: int = 512
-    """T, channels of the map: those of the text vectors."""
+    """Number of channels T of the map and of the text vectors."""
 
 
 class LSegNetwork(nn.Module):
-    """Maps of images. What the published network does not read (classifier, last norm, one unit) is left out."""
+    """Network from images to maps, without published parts that have no effect (classifier, last norm, one unit)."""
 
     def __init__(self, sizes: Sizes | None = None):
         super().__init__()
         sizes = sizes or Sizes()
         self.taps = sizes.taps
-        self.vit = make_vit(
+        self.vit: Any = make_vit(
             "vit_large_patch16_384",
             img_size=sizes.grid * PATCH,
             embed_dim=sizes.width,
@@ -65,7 +66,7 @@ class LSegNetwork(nn.Module):
         self.head = nn.Conv2d(sizes.hidden, sizes.channels, 1)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T H/2 W/2"]:
-        """Maps, un-normalised, of images in [-1, 1] whose sides are multiples of 32."""
+        """Maps of any norm, of images in [-1, 1] whose sides are multiples of 32."""
         grid = (images.shape[2] // PATCH, images.shape[3] // PATCH)
         coarser = None
         for name, tokens in reversed(list(zip(self.reassemble, self._tapped_tokens(images), strict=True))):
@@ -74,11 +75,11 @@ class LSegNetwork(nn.Module):
         return self.head(coarser)
 
     def _tapped_tokens(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B 1+hw C"]]:
-        """The tokens after the tapped blocks, the class token first."""
+        """Tokens after each of the tapped blocks, the class token first."""
         patches = self.vit.patch_embed.proj(images)
         place = resize_positions(self.vit.pos_embed, tuple(patches.shape[2:]))
         tokens = torch.cat([self.vit.cls_token.expand(len(images), -1, -1), patches.flatten(2).mT], dim=1) + place
-        tapped = []
+        tapped: list[Tensor] = []
         for number, block in enumerate(self.vit.blocks):
             tokens = block(tokens)
             if number in self.taps:
@@ -87,7 +88,7 @@ class LSegNetwork(nn.Module):
 
 
 def resize_positions(positions: Float[Tensor, "1 1+n C"], grid: tuple[int, int]) -> Float[Tensor, "1 1+hw C"]:
-    """A position embedding learnt on a square grid, bilinearly resized to `grid` (h, w); the class token's stays."""
+    """Resizes a position embedding, learnt on a square grid, bilinearly to `grid` (h, w); the class token's stays."""
     learnt = positions[:, 1:].mT
     side = round(learnt.shape[2] ** 0.5)
     resized = F.interpolate(learnt.unflatten(2, (side, side)), grid, mode="bilinear", align_corners=False)
@@ -95,7 +96,7 @@ def resize_positions(positions: Float[Tensor, "1 1+n C"], grid: tuple[int, int])
 
 
 class Reassemble(nn.Module):
-    """Tokens to a map, `scale` times as fine as the tokens' grid: 4, 2, 1 or 0.5 (DPT, section 3.1)."""
+    """Layer from tokens to a map, `scale` (4, 2, 1 or 0.5) times as fine as their grid (DPT, section 3.1)."""
 
     def __init__(self, width: int, channels: int, scale: float):
         super().__init__()
@@ -107,14 +108,14 @@ class Reassemble(nn.Module):
             self.resize = nn.Identity() if scale == 1 else nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, tokens: Float[Tensor, "B 1+hw C"], grid: tuple[int, int]) -> Float[Tensor, "B c sh sw"]:
-        """Every patch's token reads the class token, then takes its place in the map."""
+        """Combines every patch's token with the class token and puts it in its place in the map."""
         patches = tokens[:, 1:]
         read = F.gelu(self.readout(torch.cat([patches, tokens[:, :1].expand_as(patches)], dim=2)))
         return self.resize(self.project(read.mT.unflatten(2, grid)))
 
 
 class Fusion(nn.Module):
-    """A level of the head: what came from the coarser level, plus this level's map, at twice the resolution."""
+    """Level of the head: the output of the coarser level plus this level's map, at twice the resolution."""
 
     def __init__(self, channels: int, is_first: bool):
         super().__init__()
@@ -125,13 +126,15 @@ class Fusion(nn.Module):
     def forward(
         self, level: Float[Tensor, "B C h w"], coarser: Float[Tensor, "B C h w"] | None
     ) -> Float[Tensor, "B C 2h 2w"]:
-        """`coarser` is None at the coarsest level, where the head begins."""
-        total = level if coarser is None else coarser + self.level_unit(level)
-        return self.out(F.interpolate(self.unit(total), scale_factor=2, mode="bilinear", align_corners=True))
+        """Map of this level; `coarser` is None at the coarsest level, the first of the head."""
+        if coarser is not None:
+            assert self.level_unit is not None, "only the first level has no coarser one"
+            level = coarser + self.level_unit(level)
+        return self.out(F.interpolate(self.unit(level), scale_factor=2, mode="bilinear", align_corners=True))
 
 
 class ResidualUnit(nn.Module):
-    """Twice ReLU, 3x3 convolution, batch norm; added to the input."""
+    """Residual unit: twice ReLU, 3x3 convolution and batch norm, added to the input."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -141,7 +144,7 @@ class ResidualUnit(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
-        """Same shape."""
+        """The features with the output of the unit added."""
         inner = self.bn1(self.conv1(F.relu(features)))
         return features + self.bn2(self.conv2(F.relu(inner)))
 
@@ -160,7 +163,7 @@ _PUBLISHED_NAMES = {
 
 
 def published_name(name: str) -> str:
-    """What the published checkpoint calls this parameter or buffer of `LSegNetwork` (after its `net.`)."""
+    """Name in the published checkpoint, after `net.`, of a parameter or buffer of `LSegNetwork`."""
     for pattern, published in _PUBLISHED_NAMES.items():
         name, count = re.subn(pattern, published, name)
         if count:

@@ -1,4 +1,4 @@
-"""What the teachers that run a network share: photos in batches, windows over large ones, maps of unit norm."""
+"""Base of the teachers that run a network: photos in batches, windows over large photos, maps of unit norm."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +16,9 @@ from gsdff.scene import Scene, View
 
 
 class NetworkTeacher:
-    """A teacher that looks at the photos themselves. Subclasses say what the network is and what it makes of a batch.
+    """A teacher that encodes the photos with a network. Subclasses define the network and `encode`.
 
-    The network sees the photos as they are trained on: undistorted, and smaller where `dataset.downscale` says so.
+    Its input are the photos that the scene is trained on: undistorted, and reduced by `dataset.downscale`.
     """
 
     name: str
@@ -29,25 +29,25 @@ class NetworkTeacher:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the weights and of the settings that change a map."""
+        """Text that identifies the weights and the settings that change a map."""
         raise NotImplementedError
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T h w"]:
-        """Maps of photos in [0, 1] on the teacher's device, of any length per pixel."""
+        """Maps of photos in [0, 1] on the teacher's device; the norm of a pixel may be anything."""
         raise NotImplementedError
 
     def check(self, view: View) -> None:
-        """Every photo can be looked at."""
+        """Accepts every photo."""
 
     def fingerprint_of(self, view: View) -> str:
         """Hash of the photo's pixels."""
         digest = hashlib.blake2b(repr(tuple(view.image.shape)).encode(), digest_size=16)
-        digest.update(view.image.contiguous().numpy())
+        digest.update(view.image.contiguous().numpy().data)
         return digest.hexdigest()
 
     @torch.inference_mode()
     def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
-        """The views' maps in order; photos of one size share a pass of the network, `teacher.batch` at a time."""
+        """Yields the views' maps in order. Successive photos of one size share a pass, `teacher.batch` at a time."""
         for _, alike in groupby(views, key=lambda view: tuple(view.image.shape)):
             group = list(alike)
             for start in range(0, len(group), self.config.batch):
@@ -55,21 +55,22 @@ class NetworkTeacher:
                 maps = self.encode(batch.to(self.device).permute(0, 3, 1, 2).float() / 255)
                 if not maps.isfinite().all():
                     raise UserError(
-                        f"teacher {self.name}: its network gave values that are no numbers for {group[start].name} or "
-                        "one after it; the weights are damaged, or too large for half precision (try --device cpu)"
+                        f"teacher {self.name}: its network gave NaN or infinity for {group[start].name} or a photo "
+                        "after it; the weights are damaged, or too large for half precision (try `device` cpu)"
                     )
                 yield from F.normalize(maps.float(), dim=1, eps=1e-8).cpu()
 
 
 def resize(images: Float[Tensor, "B C H W"], height: int, width: int) -> Float[Tensor, "B C h w"]:
-    """Bilinear, averaging over the area where it shrinks."""
+    """Resizes bilinearly, averaging over areas when it shrinks."""
     return F.interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
 def fit(height: int, width: int, longer: int, multiple: int) -> tuple[int, int]:
-    """The size nearest to `longer` pixels on the longer side, of the same shape, whose sides are multiples."""
+    """Height and width of the same shape with about `longer` pixels on the longer side, both a `multiple`."""
     scale = longer / max(height, width)
-    return tuple(max(multiple, multiple * round(side * scale / multiple)) for side in (height, width))
+    multiples = round(height * scale / multiple), round(width * scale / multiple)
+    return multiple * max(1, multiples[0]), multiple * max(1, multiples[1])
 
 
 def slide(
@@ -79,10 +80,11 @@ def slide(
     stride: int,
     cell: int,
 ) -> Float[Tensor, "B T h w"]:
-    """A network that sees `window` pixels a side, over images at least that large: the mean where windows overlap.
+    """Runs a network on windows of `window` pixels a side and averages the maps where windows overlap.
 
-    `cell` is how many pixels of the image one pixel of the map covers; sides, window and stride are multiples of it.
-    Windows lie `stride` apart, the last ones flush with the border. Memory: one window a photo of the batch at a time.
+    The images are at least as large as a window. A pixel of the map covers `cell` pixels a side of the image; the
+    images' sides, the window and the stride are multiples of it. Windows lie `stride` apart, the last ones flush with
+    the border. Memory: one window per photo of the batch at a time.
     """
     height, width = images.shape[2:]
     total: Tensor | None = None
@@ -96,9 +98,10 @@ def slide(
             y, x = top // cell, left // cell
             total[:, :, y : y + side, x : x + side] += part
             count[y : y + side, x : x + side] += 1
+    assert total is not None, "images are at least as large as a window"
     return total / count
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows begin so that they cover `length`."""
+    """Offsets of the windows that cover `length`."""
     return [*range(0, length - window, stride), length - window]

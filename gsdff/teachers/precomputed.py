@@ -1,4 +1,4 @@
-"""Teacher maps made beforehand: a folder of `<stem>_fmap_CxHxW.pt`, as DFF and Feature 3DGS write them, or of .npy."""
+"""Teacher maps from files: a folder of `<stem>_fmap_CxHxW.pt`, as DFF and Feature 3DGS write them, or of .npy."""
 
 import io
 import pickle
@@ -21,17 +21,17 @@ from gsdff.scene import Scene, View
 from gsdff.teachers.texts import TEXT_FILE, TextVectors, read_texts
 
 MAP_SUFFIXES = ("_fmap_CxHxW.pt", "_fmap_CxHxW.npy", ".npy")
-"""What follows the photo's stem; the first that is there is read."""
+"""Endings of a map's file name after the photo's stem; the first file that exists is read."""
 _READERS = 2
-"""Maps being read while one is used."""
+"""Number of maps that are read ahead."""
 
 
 class PrecomputedTeacher:
-    """Reads maps, tensors [T, h, w] or [1, T, h, w] of any float type, by the photo's stem.
+    """Teacher that reads maps, tensors [T, h, w] or [1, T, h, w] of any float type, by the photo's stem.
 
-    Of a photo with several maps `<stem>_fmap_CxHxW.pt` is read before `<stem>_fmap_CxHxW.npy`, and that before
-    `<stem>.npy`. A map covers its whole image whatever the shapes of the two; a square map of a wide photo is a
-    squashed one. An optional `text_features.npz` (names [n], vectors [n, T]) answers text queries by name.
+    If a photo has several maps, `<stem>_fmap_CxHxW.pt` is read before `<stem>_fmap_CxHxW.npy`, and that before
+    `<stem>.npy`. A map covers its whole image whatever the shapes of the two: a square map of a wide photo is squeezed.
+    An optional `text_features.npz` (names [n], vectors [n, T]) holds the text vectors by name.
     """
 
     name = "precomputed"
@@ -40,26 +40,26 @@ class PrecomputedTeacher:
     def __init__(self, config: TeacherConfig, scene: Scene | None = None, device: torch.device | str = "cpu"):
         folder = config.maps
         if folder is None:
-            raise UserError(f"--teacher.maps: the precomputed teacher needs the folder of its *{MAP_SUFFIXES[0]} files")
+            raise UserError(f"`teacher.maps`: expected the folder of the teacher's *{MAP_SUFFIXES[0]} files")
         if not folder.is_dir():
-            raise UserError(f"{folder}: --teacher.maps must be a folder of *{MAP_SUFFIXES[0]} files, there is none")
+            raise UserError(f"{folder}: no such folder; `teacher.maps` expects a folder of *{MAP_SUFFIXES[0]} files")
         self.folder = folder
         self.vocabulary = TextVectors(str(folder / TEXT_FILE), read_texts(folder / TEXT_FILE))
-        # Known from the text vectors or the first map; every later map must have as many channels.
+        # T, known from the text vectors or the first map; every later map must have as many channels
         self._dim = next((len(vector) for vector in self.vocabulary.vectors.values()), None)
 
     def check(self, view: View) -> None:
-        """`UserError` where the view has no map."""
+        """Raises `UserError` if the view has no map."""
         self._path(view)
 
     def fingerprint_of(self, view: View) -> str:
-        """Hash of the map file's bytes."""
+        """Hash of the map's file."""
         return hash_file(self._path(view))
 
     def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
-        """The views' maps in order, normalised to unit length per pixel; pixels of zero length stay zero.
+        """Yields the views' maps in order, normalised to unit length per pixel; pixels of zero length stay zero.
 
-        The next two are read while one is used, so that three maps at most are in memory.
+        The next two maps are read while one is used, so that at most three are in memory.
         """
         coming = iter(views)
         pool = ThreadPoolExecutor(_READERS, thread_name_prefix="teacher-maps")
@@ -84,11 +84,11 @@ class PrecomputedTeacher:
         return self.vocabulary.knows(name)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
-        """The listed vectors of these names, of unit length."""
+        """Unit vectors of these names from `text_features.npz`."""
         if not self.vocabulary.vectors:
             raise UserError(
                 f"{self.vocabulary.source}: missing, so these maps cannot be queried by text; "
-                "expected names and vectors"
+                "expected arrays `names` [n] and `vectors` [n, T]"
             )
         return self.vocabulary.look_up(names)
 
@@ -110,8 +110,8 @@ class PrecomputedTeacher:
     def _check_channels(self, features: Float[Tensor, "T h w"], path: Path) -> None:
         if self._dim is not None and len(features) != self._dim:
             raise UserError(
-                f"{path}: has {len(features)} channels where the other maps or {TEXT_FILE} have {self._dim}; "
-                f"make all of {self.folder} with one network"
+                f"{path}: has {len(features)} channels, but the other maps or {TEXT_FILE} have {self._dim}; "
+                f"make all files in {self.folder} with one network"
             )
         self._dim = len(features)
 
@@ -132,11 +132,11 @@ def _load_npy(path: Path) -> object:
         raise UserError(f"{path}: not an array saved by numpy.save, or damaged; make the map again") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         return array
-    return torch.from_numpy(array.astype(np.float32))  # torch knows neither long nor big-endian floats
+    return torch.from_numpy(array.astype(np.float32))  # torch has neither long nor big-endian floats
 
 
 def _as_map(loaded: object, path: Path) -> Float[Tensor, "T h w"]:
-    """What was loaded as float32 [T, h, w], or why it is no map."""
+    """The loaded object as a float32 map [T, h, w]. Raises `UserError` if it is not a map."""
     features = loaded
     if isinstance(features, Tensor) and features.ndim == 4 and len(features) == 1:
         features = features[0]

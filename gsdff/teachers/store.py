@@ -1,4 +1,4 @@
-"""The teacher's maps of a scene's training views, projected onto their basis, on disk."""
+"""Store on disk of a teacher's maps of the training views, projected onto their basis."""
 
 import hashlib
 import json
@@ -29,12 +29,12 @@ log = logging.getLogger("gsdff")
 INDEX_FILE = "index.json"
 BASIS_FILE = "basis.safetensors"
 FULL_FOLDER = "full"
-"""Below the store's: maps of all T channels, until there is a basis to project them onto."""
+"""Folder in the store's for maps of all T channels, until there is a basis to project them onto."""
 LAYOUT = "gsdff-store-2"
 FULL_BYTES = 4e9
-"""The most that maps of all channels may take on disk; of a larger scene, every n-th view makes the basis."""
+"""Limit on the disk space of maps of all channels; in a larger scene, only every n-th view defines the basis."""
 IN_FLIGHT = 4
-"""Maps being written while the teacher makes the next ones."""
+"""Number of maps that are written while the teacher makes the next ones."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class FeatureStore:
     basis: Basis
 
     def load(self, view: View) -> Float[Tensor, "h w K"]:
-        """One view's latent map, float32 on the CPU; all zero at pixels the teacher says nothing about."""
+        """Latent map of a view, float32 on the CPU; zero at pixels without a feature."""
         return torch.from_numpy(self.mapped(view)).float()
 
     def mapped(self, view: View) -> np.ndarray:
-        """The file, mapped into memory; an OSError or ValueError where it is missing or cut short."""
-        return np.load(self.folder / f"{view.stem}.npy", mmap_mode="c")  # torch takes none that is read-only
+        """Maps a view's file into memory. Raises OSError or ValueError if it is missing or truncated."""
+        return np.load(self.folder / f"{view.stem}.npy", mmap_mode="c")  # torch accepts no read-only array
 
 
 def open_store(
@@ -60,15 +60,15 @@ def open_store(
     features: FeatureConfig,
     device: torch.device | str = "cpu",
 ) -> FeatureStore:
-    """The store of these views in `folder`: what is there of it already is kept, what is missing is made.
+    """Opens the store of these views in `folder`; existing maps are kept, missing ones are made.
 
-    The teacher is asked for every map once. Its maps, float16 in all channels, wait on disk until their second moment
-    has given the basis; then each is projected and removed. A scene whose maps would take more than `FULL_BYTES` gets
-    its basis from every n-th view, and the others are projected as they come. Memory: T x T and a few maps.
+    The teacher makes every map once. Its maps, float16 in all channels, stay on disk until their second moment has
+    given the basis; then each is projected and removed. If the maps of a scene would take more than `FULL_BYTES`, the
+    basis comes from every n-th view, and the others are projected at once. Memory: T x T and a few maps.
 
-    The folder's index says which teacher, views and settings it belongs to, by their fingerprint; a folder of others is
-    emptied. Every file in it is whole, so a run that was killed goes on where it was. Raises `UserError` for what the
-    teacher raises it for, and where all maps are zero.
+    The folder's index holds a fingerprint of the teacher, views and settings; a folder with another fingerprint is
+    emptied. Every file is written atomically, so a run that was killed continues where it stopped. Raises `UserError`
+    for any error of the teacher, and if all maps are zero.
     """
     device = torch.device(device)
     fingerprint = _fingerprint(teacher, views, features)
@@ -98,7 +98,7 @@ def _fingerprint(teacher: Teacher, views: Sequence[View], features: FeatureConfi
 
 
 def _claim(folder: Path, fingerprint: str) -> None:
-    """Makes `folder` the one of this fingerprint, empty unless it was so before."""
+    """Marks `folder` with this fingerprint, after emptying it if it had another one."""
     index = folder / INDEX_FILE
     if index.is_file():
         try:
@@ -107,7 +107,7 @@ def _claim(folder: Path, fingerprint: str) -> None:
             before = None
         if before == fingerprint:
             return
-        log.info("%s: made from other maps or settings, making it again", folder)
+        log.info("%s: made from other maps or settings; making it again", folder)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (index, folder / BASIS_FILE, *folder.glob("*.npy")):
         stale.unlink(missing_ok=True)
@@ -115,7 +115,7 @@ def _claim(folder: Path, fingerprint: str) -> None:
     _write_index(folder, {"layout": LAYOUT, "fingerprint": fingerprint})
 
 
-def _write_index(folder: Path, content: dict) -> None:
+def _write_index(folder: Path, content: dict[str, object]) -> None:
     with whole_file(folder / INDEX_FILE) as partial:
         partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
@@ -133,15 +133,15 @@ def _saved_basis(folder: Path) -> Basis | None:
 
 
 def _missing(store: FeatureStore, views: Sequence[View]) -> list[View]:
-    """Views whose latents are not there, or damaged."""
+    """Views whose latent maps are missing or damaged."""
 
-    def is_there(view: View) -> bool:
+    def is_stored(view: View) -> bool:
         try:
-            return store.mapped(view).shape[-1] == store.basis.B.shape[1]  # a short file does not map
+            return store.mapped(view).shape[-1] == store.basis.B.shape[1]  # mapping a truncated file raises
         except (OSError, ValueError):
             return False
 
-    return [view for view in views if not is_there(view)]
+    return [view for view in views if not is_stored(view)]
 
 
 def _full_path(folder: Path, view: View) -> Path:
@@ -149,7 +149,7 @@ def _full_path(folder: Path, view: View) -> Path:
 
 
 def _save_full(teacher: Teacher, views: Sequence[View], folder: Path, bar: tqdm) -> None:
-    """Saves the maps that make the basis as they are, those that are not there yet."""
+    """Saves the missing maps that define the basis, with all channels."""
     (folder / FULL_FOLDER).mkdir(exist_ok=True)
     first = views[0]
     if not _full_path(folder, first).is_file():
@@ -179,14 +179,14 @@ def _second_moment(views: Sequence[View], folder: Path, device: torch.device, na
 
 
 def _project(teacher: Teacher, views: Sequence[View], store: FeatureStore, device: torch.device, bar: tqdm) -> None:
-    """Saves the latents that are not there yet, from maps saved in full where they are, and removes those."""
+    """Saves the missing latent maps, from the maps with all channels if they are saved, and removes those."""
     B = store.basis.B.to(device)
     missing = _missing(store, views)
     saved = [view for view in missing if _full_path(store.folder, view).is_file()]
     unseen = [view for view in missing if not _full_path(store.folder, view).is_file()]
 
     def encode(features: Float[Tensor, "T h w"]) -> Float[Tensor, "h w K"]:
-        # through float16, so that a map that was saved in full and one that was not give the same bits
+        # through float16, so that maps that were saved with all channels and others give the same bits
         return torch.einsum("thw,tk->hwk", features.half().to(device).float(), B).contiguous()
 
     with _write_behind() as write:
@@ -205,12 +205,12 @@ def _save_map(path: Path, features: Float[Tensor, "..."]) -> None:
 
 
 @contextmanager
-def _write_behind() -> Iterator[Callable]:
-    """A function that calls another one in the background, `IN_FLIGHT` at a time; all are done when the block ends."""
-    pending: deque[Future] = deque()
+def _write_behind() -> Iterator[Callable[..., None]]:
+    """Yields a function that makes calls in the background, at most `IN_FLIGHT` at a time; the block waits for all."""
+    pending: deque[Future[None]] = deque()
     with ThreadPoolExecutor(2, thread_name_prefix="store") as pool:
 
-        def write(function: Callable, *arguments: object) -> None:
+        def write(function: Callable[..., None], *arguments: object) -> None:
             if len(pending) == IN_FLIGHT:
                 pending.popleft().result()
             pending.append(pool.submit(function, *arguments))
@@ -221,7 +221,7 @@ def _write_behind() -> Iterator[Callable]:
 
 
 def _finish(store: FeatureStore, views: Sequence[View], fingerprint: str) -> None:
-    """Says and stores what the basis keeps and what the maps take."""
+    """Logs and stores the energy that the basis keeps and the disk space of the maps."""
     channels, dim = store.basis.B.shape
     num_bytes = sum((store.folder / f"{view.stem}.npy").stat().st_size for view in views) / len(views)
     height, width = views[0].image.shape[:2]
@@ -235,6 +235,6 @@ def _finish(store: FeatureStore, views: Sequence[View], fingerprint: str) -> Non
     _write_index(store.folder, {"layout": LAYOUT, "fingerprint": fingerprint, **facts})
     log.info(
         "features: %d of %d channels keep %.4f of the teacher's energy; %d maps of %.2f MB each "
-        "(%.0f MB each in all channels at the photo's size)",
+        "(%.0f MB each with all channels at the photo's size)",
         dim, channels, store.basis.energy, len(views), num_bytes / 1e6, facts["bytes_per_view_full"] / 1e6,
     )  # fmt: skip

@@ -1,7 +1,7 @@
-"""A teacher simulated from label images: coarse, blurry, noisy and at times wrong, by amounts that are set.
+"""A teacher simulated from label images: coarse, blurred, noisy and sometimes wrong, by amounts that are options.
 
-What a network does to features can so be studied against a truth that is known, and without any weights. Its scores say
-nothing about a real network's.
+Features with a network's errors can so be compared with known true ones, without any weights. Scores reached with it do
+not predict those of a real network.
 """
 
 import hashlib
@@ -21,26 +21,27 @@ from gsdff.errors import UserError
 from gsdff.labels import INSTANCES_FOLDER, find_label_images, read_instances
 from gsdff.latents import area_shares
 from gsdff.scene import VOID, Scene, View
-from gsdff.teachers.labelled import show
+from gsdff.teachers.labelled import class_map
 from gsdff.teachers.texts import TextVectors, name_classes
 
 log = logging.getLogger("gsdff")
 
 _VERSION = 1
-"""Goes up with every change of what is simulated."""
+"""Raise it when this code makes other maps from the same labels and settings."""
 
 
 class ToyTeacher:
-    """Maps of class vectors, random and of unit length, spoilt in this order:
+    """Teacher whose maps of random class vectors of unit length are degraded in this order:
 
-    1. Some things of a view are taken for another class of the list. A thing is what has one id in the `instances/`
-       beside the label images; without that folder, or where the id is 0, all of a class in the view.
-    2. A pixel of the map shows the mean over its area, so classes mix at borders; it is zero where more than half of
-       its area is void.
-    3. A Gaussian blur mixes them further; then vectors are brought to unit length.
-    4. A vector of random direction in all T channels is added to every pixel, and the sum brought to unit length.
+    1. Some objects in a view get another class of the list. An object is all pixels with one id in the folder
+       `instances` beside the label images; without that folder, or for id 0, all pixels of a class in the view.
+    2. A pixel of the map is the mean over its area, so classes mix at borders; it is zero if more than half of its area
+       is void.
+    3. A Gaussian blur mixes classes further; then vectors are normalised to unit length.
+    4. A vector of random direction in all T channels is added to every pixel, and the sum is normalised.
 
-    All of it follows from `toy.seed` and the photo's stem: a view always errs in the same way, another view in another.
+    All random numbers depend on `toy.seed` and the photo's stem: a view always has the same errors, different from
+    those of other views.
     """
 
     name = "toy"
@@ -55,22 +56,22 @@ class ToyTeacher:
         self.class_vectors: Float[Tensor, "C T"] = F.normalize(torch.randn(shape, generator=self._draws("classes")))
         texts = name_classes(self.images.classes, self.class_vectors)
         self.vocabulary = TextVectors(f"toy teacher, the classes of {self.images.folder}", texts)
-        _say_what_it_is()
+        _log_once()
 
     @property
     def fingerprint(self) -> str:
-        """Of the settings and the class list."""
+        """Hash of the settings and the class list."""
         made_of = json.dumps([_VERSION, asdict(self.settings), repr(self.images.classes), self.instances is None])
         return hashlib.blake2b(made_of.encode(), digest_size=16).hexdigest()
 
     def check(self, view: View) -> None:
-        """`UserError` where the view has no label image, or no instances where the scene has some."""
+        """Raises `UserError` if the view has no label image, or no instances although the scene has some."""
         self.images.find(view)
         if self.instances is not None and not (path := self.instances / f"{view.stem}.png").is_file():
-            raise UserError(f"{path}: missing; photo {view.name} needs it, as there is a folder {self.instances}")
+            raise UserError(f"{path}: missing; photo {view.name} needs it, since the folder {self.instances} exists")
 
     def fingerprint_of(self, view: View) -> str:
-        """Hash of the label image and the instances, as bytes, and of the photo's size, which limits the map's."""
+        """Hash of the label image's and the instances' files and of the photo's size, which limits the map's size."""
         self.check(view)
         digest = hashlib.blake2b(self.images.find(view).read_bytes(), digest_size=16)
         if self.instances is not None:
@@ -79,23 +80,23 @@ class ToyTeacher:
         return digest.hexdigest()
 
     def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
-        """The views' spoilt maps."""
+        """Yields the views' degraded maps."""
         for view in views:
-            yield self._spoil(view)
+            yield self._degrade(view)
 
     def clean(self, view: View) -> Float[Tensor, "T H W"]:
-        """What a flawless teacher would say: the class vector of every pixel of the label image, zero at void."""
-        return show(self.images.load(view), self.class_vectors)
+        """Map without errors: the class vector of every pixel of the label image, zero at void."""
+        return class_map(self.images.load(view), self.class_vectors)
 
     def knows(self, name: str) -> bool:
         """Whether a class has this name or text query."""
         return self.vocabulary.knows(name)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
-        """The vectors of the classes of these names or text queries."""
+        """Vectors of the classes with these names or text queries."""
         return self.vocabulary.look_up(names)
 
-    def _spoil(self, view: View) -> Float[Tensor, "T h w"]:
+    def _degrade(self, view: View) -> Float[Tensor, "T h w"]:
         self.check(view)
         labels = self.images.load(view)
         seen = self._mistake(view, labels)
@@ -114,34 +115,34 @@ class ToyTeacher:
         return F.normalize(noisy, dim=0) * is_answered
 
     def _mistake(self, view: View, labels: UInt8[Tensor, "H W"]) -> UInt8[Tensor, "H W"]:
-        """The labels with the view's mistaken things shown as another class, any other being as likely."""
+        """Labels in which the view's mistaken objects have another class, each with the same probability."""
         codes = labels.long()
         if self.instances is not None:
             size = labels.shape[1], labels.shape[0]
             codes = codes + 256 * read_instances(self.instances / f"{view.stem}.png", size)
-        things = codes[labels != VOID].unique()
+        objects = codes[labels != VOID].unique()
         num_classes = len(self.class_vectors)
         if num_classes == 1:
             return labels
         draws = self._draws("mistakes", view)
-        # The share of few things is no whole number: the rest decides by chance, so that the mean over views is right.
-        count = int(self.settings.mistakes * len(things) + torch.rand((), generator=draws, dtype=torch.float64))
-        mistaken = things[torch.randperm(len(things), generator=draws)[:count]]
+        # a share of few objects is not a whole number: it is rounded at random, so that the mean over views is right
+        count = int(self.settings.mistakes * len(objects) + torch.rand((), generator=draws, dtype=torch.float64))
+        mistaken = objects[torch.randperm(len(objects), generator=draws)[:count]]
         steps = torch.randint(1, num_classes, (count,), generator=draws)
         seen = labels.clone()
-        for thing, step in zip(mistaken.tolist(), steps.tolist(), strict=True):
-            seen[codes == thing] = (thing % 256 + step) % num_classes
+        for code, step in zip(mistaken.tolist(), steps.tolist(), strict=True):
+            seen[codes == code] = (code % 256 + step) % num_classes
         return seen
 
     def _draws(self, purpose: str, view: View | None = None) -> torch.Generator:
-        """Randomness of its own for this purpose and view."""
+        """Random generator for this purpose and view alone."""
         key = json.dumps([self.settings.seed, purpose, view and view.stem])
         seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "big")
         return torch.Generator().manual_seed(seed)
 
 
 def _blur(length: int, std: float) -> Float[Tensor, "length length"]:
-    """Row i: a Gaussian about pixel i; rows sum to one, at the image's border too."""
+    """Matrix of a Gaussian blur: row i is a Gaussian around pixel i, and every row sums to 1, also at the border."""
     if std == 0:
         return torch.eye(length)
     pixels = torch.arange(length, dtype=torch.float64)
@@ -149,6 +150,6 @@ def _blur(length: int, std: float) -> Float[Tensor, "length length"]:
 
 
 @cache
-def _say_what_it_is() -> None:
-    """Once in a process, however often the teacher is made."""
-    log.info("toy teacher: simulated from label images, no network looked at the photos")
+def _log_once() -> None:
+    """Logs that there is no network, once per process."""
+    log.info("toy teacher: simulated from label images, without a network")

@@ -28,7 +28,7 @@ from gsdff.training.report import Report, last_line
 from gsdff.training.smoothing_losses import needs_segments
 from gsdff.training.start import first_gaussians
 from gsdff.training.trainer import Trainer, train
-from gsdff.weights import is_fetched
+from gsdff.weights import is_downloaded
 
 log = logging.getLogger("gsdff")
 
@@ -171,7 +171,7 @@ def _choose_teacher(config: TrainConfig) -> str:
         return "lseg"
     if config.data == DEMO or (config.data / "demo.json").is_file():
         return "toy"
-    return "lseg" if is_fetched("lseg") else "none"
+    return "lseg" if is_downloaded("lseg") else "none"
 
 
 def _check_same_config(config: TrainConfig, saved: dict[str, Any], folder: RunFolder) -> None:

@@ -253,7 +253,7 @@ def test_two_photos_of_one_stem_cannot_share_a_label_map(door, tmp_path, generat
 
 
 def test_an_unknown_word_is_refused_and_nothing_written(door, run, tmp_path):
-    with pytest.raises(UserError, match="knows no 'sofa'"):
+    with pytest.raises(UserError, match="unknown name 'sofa'"):
         door(run.folder, "--classes", "chair", "sofa", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -96,7 +96,7 @@ def test_an_edit_changes_no_input_and_gives_no_gradient(edit, scene, mask):
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        (torch.zeros(NUM, dtype=torch.bool), "selection is empty"),
+        (torch.zeros(NUM, dtype=torch.bool), "some of the .* to be selected, got none"),
         (torch.ones(NUM - 1, dtype=torch.bool), f"{NUM} booleans"),
         (torch.ones(NUM, 1, dtype=torch.bool), f"{NUM} booleans"),
         (torch.ones(NUM, dtype=torch.uint8), "uint8"),
@@ -285,7 +285,7 @@ def test_a_tint_takes_the_mean_to_the_target_and_keeps_differences_in_hue():
     torch.testing.assert_close(A @ color, multiplied + luminance(color) - luminance(multiplied))
 
 
-@pytest.mark.parametrize("mean", [[0.0, 0, 0], [0.8, 0, 0], [3, 2, 1]])
+@pytest.mark.parametrize("mean", [[0.0, 0, 0], [0.8, 0, 0], [3.0, 2, 1]])
 @pytest.mark.parametrize("mode", ["hue", "tint"])
 def test_extreme_means_give_maps_of_moderate_size_that_keep_luminance(mean, mode):
     for target in torch.eye(3):
@@ -316,9 +316,9 @@ def test_an_opacity_next_to_nothing_draws_like_a_deletion(scene, mask):
         (lambda g, m: duplicate(g, m, scale=math.inf), "scale"),
         (lambda g, m: transform(g, m, rotation=2 * torch.eye(3)), "orthonormal"),
         (lambda g, m: transform(g, m, rotation=-torch.eye(3)), "reflection"),
-        (lambda g, m: transform(g, m, translation=(1, 2)), "translation must be three"),
-        (lambda g, m: transform(g, m, translation=(1, 2, math.inf)), "translation must be three"),
-        (lambda g, m: transform(g, m, centre=(0, math.nan, 0)), "centre must be three"),
+        (lambda g, m: transform(g, m, translation=(1, 2)), "translation`: expected three"),
+        (lambda g, m: transform(g, m, translation=(1, 2, math.inf)), "translation`: expected three"),
+        (lambda g, m: transform(g, m, centre=(0, math.nan, 0)), "centre`: expected three"),
         (lambda g, m: set_opacity(g, m, opacity=0), "at most 1, got 0"),
         (lambda g, m: set_opacity(g, m, opacity=1.01), "at most 1, got 1.01"),
         (lambda g, m: set_opacity(g, m, opacity=math.nan), "got nan"),
@@ -329,7 +329,7 @@ def test_an_opacity_next_to_nothing_draws_like_a_deletion(scene, mask):
         (lambda g, m: recolor(g, m, (0.1, 0.2), "hue"), "three numbers"),
         (lambda g, m: recolor(g, m, (0.1, 0.2, 255), "hue"), "0..1"),
         (lambda g, m: recolor(g, m, (math.nan, 0.2, 0.5), "tint"), "0..1"),
-        (lambda g, m: recolor(g, m, None, "tint"), "needs a colour"),
+        (lambda g, m: recolor(g, m, None, "tint"), "expected one for mode .tint., got none"),
         (lambda g, m: recolor(g, m, (0, 0, 0), "hue"), "black"),
         (lambda g, m: recolor(g, m, (1, 0, 0), "paint"), "'paint'"),
     ],

@@ -35,7 +35,7 @@ def write(folder, text, name="edits.toml"):
     return path
 
 
-@pytest.mark.parametrize("background", [None, (1.0, 1.0, 1.0), (0.123, 0.5, 0)])
+@pytest.mark.parametrize("background", [None, (1.0, 1.0, 1.0), (0.123, 0.5, 0.0)])
 def test_what_is_written_is_read_back(tmp_path, background):
     edits = EditList((*EDITS, Delete(tmp_path / "sub" / "chair.safetensors")), background)
     write_edits(tmp_path / "edits.toml", edits)
@@ -44,7 +44,7 @@ def test_what_is_written_is_read_back(tmp_path, background):
 
 def test_the_keys_written_are_target_and_limits_then_the_operations_own_then_the_clean_up(tmp_path):
     edit = Recolor("lamp", "#2a6fdb", "tint", keep_largest=1, negatives=["wall"], threshold=0.5)
-    write_edits(tmp_path / "edits.toml", EditList([edit], "white"))
+    write_edits(tmp_path / "edits.toml", EditList([edit], (1.0, 1.0, 1.0)))
     assert (tmp_path / "edits.toml").read_text() == (
         'background = "#ffffff"\n\n[[edit]]\noperation = "recolor"\npositives = [\n    "lamp",\n]\n'
         'negatives = [\n    "wall",\n]\nthreshold = 0.5\ncolor = "#2a6fdb"\nmode = "tint"\nkeep_largest = 1\n'

@@ -1,4 +1,4 @@
-"""Edit files of DFF and Feature 3DGS, and what of them is refused."""
+"""Edit files of DFF and Feature 3DGS: understood, or refused."""
 
 import pytest
 
@@ -100,14 +100,14 @@ def test_code_is_refused_with_a_hint_and_never_run(tmp_path, text, monkeypatch):
         ("edit: {object: [a]}", "unknown key edit.object; did you mean objects?"),
         ("edit: {1: 2}", "unknown key edit.1; did you mean"),
         ("edit: 3", "edit: expected a table of keys and values, got 3"),
-        (DFF + "threshold: 1", "threshold: says the same as score_threshold; expected only one of them"),
+        (DFF + "threshold: 1", "threshold: means the same as score_threshold; expected only one of them"),
         (DFF.replace("texts", "#"), "texts: expected this key"),
         (DFF.replace("operations", "#"), "operations: expected this key"),
         (DFF.replace("[flower, other]", "[1, 2]"), "texts: expected a list of texts, got [1, 2]"),
         (DFF.replace("[flower, other]", "[]"), "texts: expected a list of texts, got []"),
         (DFF.replace("[0]", "[2]"), "positive_ids: expected indices of texts, 0 to 1, got [2]"),
         (DFF.replace("[0]", "[]"), "positive_ids: expected indices of texts"),
-        (DFF.replace("[0]", "[0, 1]"), "texts: expected texts besides those that are meant"),
+        (DFF.replace("[0]", "[0, 1]"), "texts: expected more texts than those to select"),
         (FEATURE_3DGS.replace("apple, ", "aple,"), "edit.targets: 'aple' is none of the texts; did you mean 'apple'?"),
         (DFF.replace("0.75", "high"), "score_threshold: expected a number, got 'high'"),
         (DFF.replace("0.75", "75"), "edit 1: threshold: expected a score in -1..1, got 75"),

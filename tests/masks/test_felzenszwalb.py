@@ -48,5 +48,7 @@ def test_the_fingerprint_follows_every_setting():
 def test_more_segments_than_there_are_ids_are_refused_with_what_to_do(monkeypatch, generator: torch.Generator):
     monkeypatch.setattr(felzenszwalb, "MAX_SEGMENTS", 3)
     image = random_image(generator)
-    with pytest.raises(UserError, match=r"photo street/a\.jpg has \d+ segments, expected 3 at most; raise --masks\."):
+    with pytest.raises(
+        UserError, match=r"photo street/a\.jpg has \d+ segments by felzenszwalb, expected at most 3; raise `masks\."
+    ):
         open_felzenszwalb(scale=1, min_size=1).segment(make_view(image), image)

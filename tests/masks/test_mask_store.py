@@ -62,7 +62,7 @@ def test_a_second_call_makes_nothing_and_writes_nothing(tmp_path: Path, generato
     make_masks(segmenter, views, tmp_path)
     assert segmenter.asked == ["a", "b", "c"] and len(before) == 6
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
-    assert "3 views made by brightness and 0 reused" in caplog.text and "0 views made by" in caplog.text
+    assert "3 views segmented by brightness and 0 reused" in caplog.text and "0 views segmented by" in caplog.text
 
 
 @pytest.mark.parametrize("change", [{"fingerprint": "2"}, {"files": "others"}, {"name": "another"}])

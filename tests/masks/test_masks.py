@@ -47,12 +47,14 @@ def test_auto_takes_what_is_at_hand(cache: Path, tmp_path: Path):
 
 
 def test_precomputed_needs_a_folder_that_is_there(tmp_path: Path):
-    with pytest.raises(UserError, match=r"--masks\.folder: precomputed masks need the folder"):
+    with pytest.raises(UserError, match=r"^`masks\.folder`: expected the folder"):
         open_segmenter(MaskConfig(name="precomputed"))
-    with pytest.raises(UserError, match=r"nowhere: --masks\.folder must be a folder"):
+    with pytest.raises(UserError, match=r"nowhere: no such folder; `masks\.folder` expects"):
         open_segmenter(MaskConfig(folder=tmp_path / "nowhere"))
 
 
 def test_sam_without_a_checkpoint_says_how_to_get_one():
-    with pytest.raises(UserError, match=r"sam_vit_b_01ec64\.pth: missing.*download_weights\.py sam_vit_b.*--masks\."):
+    with pytest.raises(
+        UserError, match=r"sam_vit_b_01ec64\.pth: missing.*download_weights\.py sam_vit_b.*`masks\.checkpoint`"
+    ):
         open_segmenter(MaskConfig(name="sam"))

@@ -100,7 +100,7 @@ def test_checking_a_view_fetches_weights_once_and_says_so(
         teacher.check(make_view(8, 8))
         teacher.check(make_view(8, 8))
     assert asked == ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
-    assert caplog.text.count("fetching the weights of gsdff-tiny from https://huggingface.co/someone/tiny") == 1
+    assert caplog.text.count("downloading the weights of gsdff-tiny from https://huggingface.co/someone/tiny") == 1
     assert next(teacher.extract([make_view(32, 32)])).shape == (12, 8, 8)
 
 
@@ -118,8 +118,8 @@ def test_weights_that_cannot_be_had_are_named_with_where_they_are_and_what_to_do
         "https://huggingface.co/timm/vit_base_patch16_clip_224.openai",
         "Name or service not known",
         "open_clip_model.safetensors",
-        "--teacher.pretrained FILE",
-        "another --teacher",
+        "`teacher.pretrained`",
+        "another `teacher.name`",
     ):
         assert part in message
     for ask in (lambda: teacher.text(["chair"]), lambda: next(teacher.extract([make_view(8, 8)]))):
@@ -150,13 +150,17 @@ def test_a_download_that_fails_is_a_users_error_in_one_line(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("model", "pretrained", "message"),
     [
-        ("ViT-B-17", None, r"--teacher.model: open_clip has no 'ViT-B-17'; closest: .*ViT-B-16"),
+        ("ViT-B-17", None, r"`teacher.model`: open_clip has no 'ViT-B-17'; closest: .*ViT-B-16"),
         ("ViT-B-16-SigLIP", None, "timm's image tower vit_base_patch16_siglip_224"),
         ("RN50", None, "RN50 has a ResNet as its image tower; expected one of open_clip's own ViTs"),
         ("coca_ViT-B-32", None, "is a CoCa, which pools by attention"),
         ("xlm-roberta-base-ViT-B-32", None, "needs the package transformers"),
-        ("ViT-H-14", None, "'openai' is no file and no tag of open_clip's ViT-H-14; its tags: laion2b_s32b_b79k"),
-        ("ViT-B/16", "nowhere/at/all.pt", "'nowhere/at/all.pt' is no file and no tag of open_clip's ViT-B-16; its"),
+        ("ViT-H-14", None, "'openai' is neither a file nor a tag of open_clip's ViT-H-14; its tags: laion2b_s32b_b79k"),
+        (
+            "ViT-B/16",
+            "nowhere/at/all.pt",
+            "'nowhere/at/all.pt' is neither a file nor a tag of open_clip's ViT-B-16",
+        ),
         ("ViT-e-14", None, "its tags: none"),
     ],
 )
@@ -189,7 +193,7 @@ def write(path: Path, content: object) -> None:
 )
 def test_a_file_of_something_else_is_refused_with_its_name(tmp_path: Path, name: str, content: object) -> None:
     write(tmp_path / name, content)
-    with pytest.raises(UserError, match=rf"{name}: damaged, or no weights of {TINY}: ") as caught:
+    with pytest.raises(UserError, match=rf"{name}: damaged, or not weights of {TINY}: ") as caught:
         open_tiny(tmp_path / name).text(["chair"])
     assert "\n" not in str(caught.value)
 

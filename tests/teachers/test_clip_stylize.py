@@ -102,12 +102,15 @@ def test_a_dry_run_needs_no_clip_and_says_what_it_would_do(door, run, tmp_path, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), r"no weights of ViT-B-16-quickgelu: .*open_clip_model.safetensors .*--clip-pretrained FILE$"),
-        (("--clip-model", "ViT-B-32"), r"no weights of ViT-B-32: .*--clip-pretrained FILE$"),
-        (("--clip-model", "ViT-B-17"), r"^--clip-model: open_clip has no 'ViT-B-17'; closest: .*ViT-B-16"),
-        (("--clip-model", "RN50"), r"^--clip-model: RN50 has a ResNet as its image tower; expected one of open_clip"),
-        (("--clip-pretrained", "no.pt"), r"^--clip-pretrained: 'no.pt' is no file and no tag of open_clip's ViT-B-16"),
-        (("--clip-pretrained", "{text}"), r"a.txt: damaged, or no weights of ViT-B-16"),
+        ((), r"no weights of ViT-B-16-quickgelu: .*open_clip_model.safetensors .*`clip_pretrained`$"),
+        (("--clip-model", "ViT-B-32"), r"no weights of ViT-B-32: .*`clip_pretrained`$"),
+        (("--clip-model", "ViT-B-17"), r"^`clip_model`: open_clip has no 'ViT-B-17'; closest: .*ViT-B-16"),
+        (("--clip-model", "RN50"), r"^`clip_model`: RN50 has a ResNet as its image tower; expected one of open_clip"),
+        (
+            ("--clip-pretrained", "no.pt"),
+            r"^`clip_pretrained`: 'no.pt' is neither a file nor a tag of open_clip's ViT-B-16",
+        ),
+        (("--clip-pretrained", "{text}"), r"a.txt: damaged, or not weights of ViT-B-16"),
     ],
 )
 def test_a_clip_that_cannot_be_had_is_said_before_anything_is_rendered(
@@ -159,7 +162,9 @@ def test_a_run_of_a_clip_teacher_is_stylized_by_that_clip_unless_another_is_name
     for source in (folder, export_run(ExportArguments(folder))):
         subject = open_field(source)
         assert subject.open_judge(None, None).side == 32
-        with pytest.raises(UserError, match=r"--clip-pretrained: 'nowhere.pt' is no file and no tag of .*gsdff-tiny"):
+        with pytest.raises(
+            UserError, match=r"`clip_pretrained`: 'nowhere.pt' is neither a file nor a tag of .*gsdff-tiny"
+        ):
             subject.open_judge(None, "nowhere.pt")
         with pytest.raises(UserError, match="no weights of ViT-B-32"):
             subject.open_judge("ViT-B-32", None)

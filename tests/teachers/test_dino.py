@@ -173,7 +173,7 @@ def test_published_weights_are_taken_from_the_cache(model: str, weights: Path, m
 def test_it_knows_no_text_and_says_how_to_query_instead(tmp_path: Path) -> None:
     teacher = DinoTeacher(TeacherConfig())
     assert not teacher.knows("chair")
-    with pytest.raises(UserError, match="teacher dino knows no text: query its features by a click or a patch"):
+    with pytest.raises(UserError, match="the dino teacher encodes no text: query its features by an example"):
         teacher.text(["chair"])
 
 
@@ -188,8 +188,8 @@ def test_weights_that_cannot_be_had_are_named_with_where_they_are_and_what_to_do
             "no weights of vit_small_patch14_dinov2.lvd142m",
             "https://huggingface.co/timm/vit_small_patch14_dinov2.lvd142m",
             "Name or service not known",
-            "fetch model.safetensors from there",
-            "--teacher.pretrained FILE",
+            "download model.safetensors from there",
+            "`teacher.pretrained`",
         ):
             assert part in message
 
@@ -200,8 +200,8 @@ def test_weights_that_cannot_be_had_are_named_with_where_they_are_and_what_to_do
         ("vit_smal_patch14_dinov2", r"timm has no 'vit_smal_patch14_dinov2'; closest: .*vit_small_patch14_dinov2\.lvd"),
         ("vit_small_patch14_dinov2.imagenet", r"timm has no 'vit_small_patch14_dinov2\.imagenet'; closest: .*lvd142m"),
         ("hf-hub:timm/vit_small_patch14_dinov2.lvd142m", "timm has no 'hf-hub:"),
-        ("convnext_base.dinov3_lvd1689m", r"timm's convnext_base\.dinov3_lvd1689m is no plain ViT"),
-        ("resnet18", "timm's resnet18 is no plain ViT"),
+        ("convnext_base.dinov3_lvd1689m", r"timm's convnext_base\.dinov3_lvd1689m is not a plain ViT"),
+        ("resnet18", "timm's resnet18 is not a plain ViT"),
         ("vit_base_patch16_plus_240", "timm publishes no weights of vit_base_patch16_plus_240"),
     ],
 )
@@ -211,7 +211,7 @@ def test_what_no_map_can_be_made_of_is_refused_when_it_is_opened(name: str, mess
 
 
 def test_a_file_that_is_not_there_is_refused_when_the_teacher_is_opened() -> None:
-    with pytest.raises(UserError, match=r"--teacher.pretrained: lvd142m: no such file; .* named by --teacher.model"):
+    with pytest.raises(UserError, match=r"`teacher.pretrained`: lvd142m: no such file; .* named in `teacher.model`"):
         DinoTeacher(TeacherConfig(pretrained="lvd142m"))
 
 
@@ -233,6 +233,6 @@ def test_a_file_of_something_else_is_refused_with_its_name(
 ) -> None:
     write = partial(torch.save, content) if not isinstance(content, bytes) else lambda path: path.write_bytes(content)
     write(tmp_path / name)
-    with pytest.raises(UserError, match=rf"{name}: damaged, or no weights of {model}: ") as caught:
+    with pytest.raises(UserError, match=rf"{name}: damaged, or not weights of {model}: ") as caught:
         next(open_tiny(model, tmp_path / name).extract([make_view(8, 8)]))
     assert "\n" not in str(caught.value)

@@ -58,7 +58,7 @@ def test_values_that_are_no_numbers_stop_with_the_photos_name(generator: torch.G
         def encode(self, images: torch.Tensor) -> torch.Tensor:
             return images / images.sum() * torch.inf
 
-    with pytest.raises(UserError, match=r"teacher colours: .* no numbers for a\.jpg"):
+    with pytest.raises(UserError, match=r"teacher colours: .* gave NaN or infinity for a\.jpg"):
         next(Overflowing().extract([make_view(2, 3, generator)]))
 
 

@@ -156,12 +156,12 @@ def window() -> list[Solid]:
     def white(p: Tensor) -> Tensor:
         return rgb("#efebe0") * (0.94 + 0.1 * noise(p[0] * 9, p[1] * 9, p[2] * 9))
 
-    at = {"origin": (-HALF_X, middle_y, middle_z)}
+    at = (-HALF_X, middle_y, middle_z)
     solids = [
-        Solid("window", "window", (-0.005, -half_y, -half_z), (0.005, half_y, half_z), pane, paint_garden, **at,
-              glow=1.5),
+        Solid("window", "window", (-0.005, -half_y, -half_z), (0.005, half_y, half_z), pane, paint_garden,
+              origin=at, glow=1.5),
         Solid("window", "window", (-0.05, -half_y - 0.1, -half_z - 0.08), (0.2, half_y + 0.1, half_z + 0.06), frame,
-              white, **at, gloss=0.03),
+              white, origin=at, gloss=0.03),
     ]  # fmt: skip
     return [*solids, _curtain("left curtain", y1 + 0.16), _curtain("right curtain", y0 - 0.16)]
 

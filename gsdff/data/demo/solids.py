@@ -42,7 +42,8 @@ class Solid:
         """Unit normals in the world at world points on the surface."""
         local = self.to_local(points)
         corners = torch.tensor([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
-        gradient = sum(self.distance(local + NORMAL_STEP * c[:, None]) * c[:, None] for c in corners)
+        slopes = (self.distance(local + NORMAL_STEP * c[:, None]) * c[:, None] for c in corners)
+        gradient = sum(slopes, start=torch.zeros(()))
         return sdf.turned(gradient / sdf.length(gradient).clamp_min(1e-9), -self.yaw)
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gsdff.editing import functional
 from gsdff.editing.edit import Edit
-from gsdff.editing.values import check, parse_numbers
+from gsdff.editing.values import Number, check, parse_numbers
 from gsdff.gaussians import Gaussians
 
 
@@ -18,8 +18,8 @@ from gsdff.gaussians import Gaussians
 class Opacity(Edit):
     """Sets the selection's opacities, or multiplies them by a factor."""
 
-    opacity: float | None = None
-    factor: float | None = None
+    opacity: Number | None = None
+    factor: Number | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,7 +10,7 @@ from torch import Tensor
 from gsdff.editing.context import EditContext
 from gsdff.editing.edit import Edit
 from gsdff.editing.stylize import stylize
-from gsdff.editing.values import check
+from gsdff.editing.values import Number, check
 from gsdff.gaussians import Gaussians
 
 
@@ -24,7 +24,7 @@ class Stylize(Edit):
     """Text that describes the selection before; None takes the target's texts, "" takes none (`gsdff.editing.stylize`
     says why)."""
     steps: int = 200
-    rate: float = 0.01
+    rate: Number = 0.01
     """Change of a colour in one step, about, in the range 0..1."""
     seed: int = 0
 

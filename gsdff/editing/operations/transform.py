@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gsdff.editing import functional
 from gsdff.editing.edit import Edit
-from gsdff.editing.values import Vector, check, parse_numbers
+from gsdff.editing.values import Number, Vector, check, parse_numbers
 from gsdff.gaussians import Gaussians
 from gsdff.rotation import axis_angle_to_matrix, euler_to_matrix
 
@@ -38,7 +38,7 @@ class Rotate(Edit):
     """Turns the selection about `centre`: by `degrees` about `axis`, or by `euler` degrees about x, then y, then z."""
 
     axis: Vector | None = None
-    degrees: float | None = None
+    degrees: Number | None = None
     euler: Vector | None = None
     centre: Vector | None = None
     """None for the selection's own: its mean weighted by opacity."""
@@ -64,7 +64,7 @@ class Rotate(Edit):
 class Scale(Edit):
     """Makes the selection `factor` times as large about `centre`."""
 
-    factor: float
+    factor: Number
     centre: Vector | None = None
     """None for the selection's own: its mean weighted by opacity."""
 
@@ -89,9 +89,9 @@ class Duplicate(Edit):
     translation: Vector = (0.0, 0.0, 0.0)
     copies: int = 1
     axis: Vector | None = None
-    degrees: float | None = None
+    degrees: Number | None = None
     euler: Vector | None = None
-    factor: float = 1.0
+    factor: Number = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
