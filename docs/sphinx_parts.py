@@ -76,8 +76,8 @@ def _help_text(option: Option, marks: list[Any]) -> str:
 
 def _choices(kind: Any, help_text: str) -> str:
     """Sentence with the choices, unless the help text names them all."""
-    names = [f"`{name}`" for name in get_args(kind)] if get_origin(kind) is Literal else []
-    return "" if all(name in help_text for name in names) else f"One of {', '.join(names)}."
+    names = get_args(kind) if get_origin(kind) is Literal else ()
+    return "" if all(name in help_text for name in names) else f"One of {', '.join(f'`{name}`' for name in names)}."
 
 
 def _default(value: Any) -> str:
