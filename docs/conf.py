@@ -21,6 +21,7 @@ default_role = "code"  # docstrings mark code with single backquotes
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!gsdff\.\w+$).*")]  # only public names have an entry to point at
 
+autodoc_default_options = {"exclude-members": "apply, kept, parse_value, perform"}  # within an edit
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True

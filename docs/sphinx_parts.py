@@ -1,9 +1,11 @@
-"""Two parts of the documentation's build: option tables made from dataclasses, and notebooks as pages."""
+"""Parts of the documentation's build: option tables made from dataclasses, notebooks as pages, signatures of edits."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import MISSING
 from importlib import import_module
+from inspect import Parameter, Signature, signature
 from itertools import groupby
 from pathlib import Path
 from types import NoneType
@@ -11,11 +13,14 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from docutils import nodes
 from myst_parser.parsers.sphinx_ import MystParser
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.inspect import stringify_signature
 
 from gsdff.doors import DOORS
+from gsdff.editing.edit import Edit
 from gsdff.help import Option, options_of
 
 METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
@@ -71,8 +76,8 @@ def _help_text(option: Option, marks: list[Any]) -> str:
 
 def _choices(kind: Any, help_text: str) -> str:
     """Sentence with the choices, unless the help text names them all."""
-    names = [f"`{name}`" for name in get_args(kind)] if get_origin(kind) is Literal else []
-    return "" if all(name in help_text for name in names) else f"One of {', '.join(names)}."
+    names = get_args(kind) if get_origin(kind) is Literal else ()
+    return "" if all(name in help_text for name in names) else f"One of {', '.join(f'`{name}`' for name in names)}."
 
 
 def _default(value: Any) -> str:
@@ -99,9 +104,28 @@ def _cell_text(cell: dict[str, Any]) -> str:
     return f"```python\n{text}\n```" if cell["cell_type"] == "code" else text
 
 
+def shorten_signature(_app: Sphinx, _what: str, _name: str, obj: Any, *_rest: Any) -> tuple[str, str | None] | None:
+    """Signature of an operation: its target and its own parameters; those that all edits share become `**options`."""
+    if not (isinstance(obj, type) and issubclass(obj, Edit) and obj is not Edit):
+        return None
+    shared = signature(Edit).parameters.keys() - {"target"}
+    own = [parameter for name, parameter in signature(obj).parameters.items() if name not in shared]
+    shown = [parameter.replace(annotation=Parameter.empty) for parameter in own]
+    return stringify_signature(Signature([*shown, Parameter("options", Parameter.VAR_KEYWORD)])), None
+
+
+def drop_formats(_app: Sphinx, document: nodes.document) -> None:
+    """Removes types that name how a field is read from files, which no page explains and Sphinx cannot parse."""
+    for node in list(document.findall(addnodes.desc_annotation)):
+        if re.search(r"Format\(|<lambda>", node.astext()):
+            node.parent.remove(node)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Registers both with Sphinx."""
+    """Registers them with Sphinx."""
     app.add_directive("options", Options)
     app.add_source_suffix(".ipynb", "notebook")
     app.add_source_parser(NotebookParser)
+    app.connect("autodoc-process-signature", shorten_signature)
+    app.connect("doctree-read", drop_formats)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -83,7 +83,7 @@ def test_the_tour_runs_on_a_tiny_scene_and_shows_pictures(tmp_path, generator, m
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 8
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 7
     assert (next(tmp_path.glob("*/edited.ply"))).is_file()
 
 
