@@ -35,7 +35,6 @@ log = logging.getLogger("gsdff")
 
 Format = Literal["ply", "splat", "compressed"]
 Features = Literal["latent", "decoded", "none"]
-ENDINGS: dict[Format, str] = {"ply": ".ply", "splat": ".splat", "compressed": ".compressed.ply"}
 
 
 @dataclass(eq=False, repr=False)
@@ -172,7 +171,8 @@ class Field(FieldBase):
         text queries need; `features="decoded"` writes all T channels as Feature 3DGS does, "none" leaves them out.
         """
         path = Path(path)
-        format = format or next((name for name in ("compressed", "splat") if path.name.endswith(ENDINGS[name])), "ply")
+        if format is None:
+            format = "splat" if path.suffix == ".splat" else "compressed" if ".compressed" in path.suffixes else "ply"
         ending = ".splat" if format == "splat" else ".ply"
         if path.suffix != ending:
             raise UserError(f"`path` {path}: expected a name ending in {ending} for `format` {format}")

@@ -214,7 +214,8 @@ def _save_view(folder: SegmentationFolder, view: View, seen: Hit, min_area: int)
     labels = seen.labels.cpu()
     write_label_image(folder.labels / f"{view.stem}.png", labels)
     save_png(folder.preview / f"{view.stem}.png", draw_classes_over(seen))
-    return LabelledPhoto(view.name, *labels.shape, find_parts(labels, min_area=min_area))
+    height, width = labels.shape
+    return LabelledPhoto(view.name, height, width, find_parts(labels, min_area=min_area))
 
 
 def _save_scene(

@@ -7,7 +7,7 @@ from pathlib import Path
 from gsdff.cameras import WorldFrame
 from gsdff.config.file import read_config
 from gsdff.config.options import TrainConfig
-from gsdff.errors import UserError
+from gsdff.errors import UserError, command
 from gsdff.gaussians import Gaussians
 from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
 from gsdff.run_folder import DEMO, RunFolder
@@ -35,7 +35,9 @@ def load_run(folder: Path) -> LoadedRun:
         raise UserError(f"{folder}: expected a run's folder, with config.toml in it; `gsdff train` makes one")
     checkpoints = list_checkpoints(names.checkpoints)
     if not checkpoints:
-        raise UserError(f"{names.checkpoints}: no checkpoint yet; finish the run with --resume")
+        raise UserError(
+            f"{names.checkpoints}: no checkpoint yet; finish the run with `{command('train', '--out', folder, '--resume')}`"
+        )
     config = read_config(names.config)
     state = load_checkpoint(checkpoints[-1])
     return LoadedRun(
@@ -53,7 +55,7 @@ def check_poses(run: LoadedRun, scene: Scene) -> None:
     if not all(math.isclose(a, b, abs_tol=1e-5 * run.frame.scale) for a, b in zip(ours, theirs, strict=True)):
         raise UserError(
             f"{scene.root}: its camera poses are not those that {run.folder} was trained on; "
-            "bring those back, or train again"
+            "use those photos and poses, or train again"
         )
 
 

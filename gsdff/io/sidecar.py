@@ -66,7 +66,7 @@ class Sidecar:
         """Reads what `save` wrote, or a plain basis, which has no texts; raises `UserError` if missing or damaged."""
         if not path.is_file():
             raise UserError(
-                f"{path}: missing; it says what the features of the PLY beside it mean, and "
+                f"{path}: missing; without it the features of the PLY beside it cannot be queried; "
                 "`gsdff export RUN` writes both: keep them together"
             )
         basis = Basis.load(path)
@@ -96,7 +96,10 @@ def sidecar_path(ply: Path) -> Path:
 
 
 def _teacher(name: str, settings: dict[str, str]) -> TeacherConfig:
-    known = {key: settings[key] for key in SETTINGS if key in settings}
-    if "checkpoint" in known:
-        known["checkpoint"] = Path(known["checkpoint"])
-    return TeacherConfig(name, **known)
+    checkpoint = settings.get("checkpoint")
+    return TeacherConfig(
+        name,
+        model=settings.get("model"),
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        pretrained=settings.get("pretrained"),
+    )

@@ -213,7 +213,7 @@ def test_a_saved_selection_edits_what_cannot_be_asked(door, tmp_path, generator,
     whole = original(run) if kind == "run" else read_ply(source)
     assert_same(read_ply(tmp_path / "b.ply"), whole.map(lambda tensor: tensor[~mask]))
     assert not sidecar_path(tmp_path / "b.ply").exists()
-    hint = "has no features to query; add some" if kind == "run" else "says what the features of the PLY beside it"
+    hint = "has no features to query; add some" if kind == "run" else "without it the features of the PLY beside it"
     with pytest.raises(UserError, match=hint):
         door(source, "--delete", "chair")
 
