@@ -219,7 +219,7 @@ def read_operation(option: str, value: str) -> "Edit":
 
 
 def choose_out(arguments: EditArguments) -> Path:
-    """The PLY to write; `UserError` for the source itself."""
+    """PLY to write; raises `UserError` if that is the source itself."""
     source = arguments.run
     beside = source.with_name(f"{source.stem}_edited.ply") if source.is_file() else source / "edited.ply"
     out = arguments.out or beside
@@ -227,12 +227,12 @@ def choose_out(arguments: EditArguments) -> Path:
         raise UserError(f"--out {out}: expected a name ending in .ply")
     own = source if source.is_file() else source / "scene.ply"
     if out.resolve() == own.resolve():
-        raise UserError(f"--out {out}: is what is edited; choose another name, an edit takes out for good")
+        raise UserError(f"--out {out}: is the scene being edited; choose another name, as an edit removes for good")
     return out
 
 
 def choose_record(arguments: EditArguments, edits: "EditList", out: Path) -> Path | None:
-    """Where to write the edits made; None where that is the file they are from, and it says the same."""
+    """File to write the edits to; None if that is the file they come from, with the same edits."""
     from gsdff.editing.toml_file import read_edits
 
     record = out.with_suffix(".toml")

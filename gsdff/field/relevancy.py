@@ -1,8 +1,8 @@
-"""How well latents answer a question: scores per pixel or per Gaussian, and where to cut them.
+"""Relevancy of latents to a query: scores per pixel or per Gaussian, and the thresholds that select.
 
-Latents z stand for B z, B [T, K] with orthonormal columns (`gsdff.latents`). A question's vectors are projected once,
+Latents z stand for B z, B [T, K] with orthonormal columns (`gsdff.latents`). The vectors of a query are projected once,
 so a pixel or a Gaussian costs a product in K dimensions. Vectors may be of any length; a latent shorter than
-`MIN_NORM`, which shows that nothing is there, scores 0; one that is not finite scores NaN.
+`MIN_NORM`, which means that nothing is there, scores 0; one that is not finite scores NaN.
 """
 
 from collections.abc import Callable
@@ -17,15 +17,16 @@ from gsdff.latents import MIN_NORM, encode
 from gsdff.scene import VOID
 
 DEFAULT_NEGATIVES = ("object", "things", "stuff", "texture")
-"""What a thing is compared with where the user names nothing: LERF's canonical phrases."""
+"""Negatives if a query has none of its own: LERF's canonical phrases."""
 PART = 16384
-"""Rows that are scored at a time: 200,000 with 177 negatives take 90 ms so, 200 at once (two cores)."""
+"""Rows that are scored at a time: 200,000 rows with 177 negatives take 90 ms this way, 200 ms at once (two cores)."""
 NUM_BINS = 256
 LIKENESS = 0.25
-"""How far from the best score to the lower quartile is still the same thing: of 163 clicks into three scenes, one of
-them simulated, the median IoU with the thing clicked was 0.88, 0.52, 0.54; Otsu's cut gave 0.20, 0.09, 0.03."""
+"""Part of the range from the best score to the lower quartile that is still the same thing. Over 163 clicks into three
+scenes, one of them simulated, the median IoU with the thing clicked was 0.88, 0.52, 0.54; Otsu's threshold gave 0.20,
+0.09, 0.03."""
 MIN_SPREAD = 0.01
-"""Least such way, for scenes that are all alike."""
+"""Lower limit of that range, for scenes in which all features are alike."""
 
 
 def relevancy(
@@ -36,9 +37,9 @@ def relevancy(
     *,
     temperature: float = TEMPERATURE,
 ) -> Float[Tensor, "*S"]:
-    """What the positives get of a softmax of cosine / temperature over positives and negatives; in [0, 1].
+    """Share of the positives in a softmax of cosine / temperature over positives and negatives; in [0, 1].
 
-    Where nothing is told apart it is P / (P + M), so a good cut depends on how many there are of each. Differentiable.
+    If all cosines are equal it is P / (P + M), so a good threshold depends on both numbers. Differentiable.
     Raises ValueError without positives or negatives (for a single prompt take its cosine), and for a temperature that
     is not positive.
     """
@@ -77,12 +78,12 @@ def lerf_relevancy(
 
 
 def classify(scores: Float[Tensor, "*S Q"], answered: Bool[Tensor, "*S"]) -> UInt8[Tensor, "*S"]:
-    """The index of the best score, the first among equals; VOID where not `answered`. At most 255 queries."""
+    """Index of the best score, the first among equals; VOID if not `answered`. At most 255 queries."""
     return scores.argmax(-1).masked_fill(~answered, VOID).byte()
 
 
 def suggest_threshold(scores: Float[Tensor, "*S"]) -> float:
-    """Where to cut scores in two, midway between the classes that Otsu's method finds; the upper is scores >= it.
+    """Threshold midway between the two classes of scores that Otsu's method finds; the upper class is scores >= it.
 
     Otsu 1979, "A Threshold Selection Method from Gray-Level Histograms": of a histogram of `NUM_BINS` equal bins, the
     cut with the most variance between the classes; the lowest among equals. What is not finite does not count; scores
@@ -106,7 +107,7 @@ def suggest_threshold(scores: Float[Tensor, "*S"]) -> float:
 
 
 def suggest_likeness(cosines: Float[Tensor, "*S"]) -> float:
-    """Where to cut cosines with something of the scene: `LIKENESS` of the way from the best to the lower quartile.
+    """Threshold for cosines with an example: `LIKENESS` of the way from the best to the lower quartile.
 
     Otsu's method takes one thing among many for part of the nearer half of them. What is not finite does not count.
     Raises ValueError where there is no finite cosine.
@@ -122,7 +123,7 @@ def suggest_likeness(cosines: Float[Tensor, "*S"]) -> float:
 def _in_parts(
     score: Callable[[Float[Tensor, "*S K"]], Float[Tensor, "*S"]], latents: Float[Tensor, "*S K"]
 ) -> Float[Tensor, "*S"]:
-    """The scores of all; some rows at a time, as cosines with hundreds of texts would leave the processor's caches."""
+    """Scores of all rows, some at a time: cosines with hundreds of texts would not fit the processor's caches."""
     if latents.shape[:-1].numel() <= PART:
         return score(latents)
     parts = latents.flatten(0, -2).split(PART)

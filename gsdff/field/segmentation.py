@@ -1,4 +1,4 @@
-"""A scene taken apart by classes, as files: label maps, labelled Gaussians, points, COCO, pictures."""
+"""Segmentation of a scene as files: label maps, labelled Gaussians, points, COCO, pictures."""
 
 import json
 import logging
@@ -27,18 +27,18 @@ from gsdff.scene import VOID, View
 log = logging.getLogger("gsdff")
 
 MADE_BY = "gsdff.segment"
-"""Stands in the classes.json of every export: what is in such a folder may be replaced."""
+"""Mark in the classes.json of every export: files of a folder with this mark may be replaced."""
 
 
 @dataclass(frozen=True)
 class SegmentationFolder:
-    """What is where in an export."""
+    """Paths of the files of an export."""
 
     path: Path
 
     @staticmethod
     def choose(source: Path, path: str | Path | None) -> "SegmentationFolder":
-        """The folder of this path, or the default for a run or a PLY; raises `UserError` for one of other files."""
+        """The folder of this path, or the default for a run or a PLY; raises `UserError` if it holds other files."""
         beside = source.with_name(f"{source.stem}_segmentation") if source.is_file() else source / "segmentation"
         folder = SegmentationFolder(beside if path is None else Path(path))
         folder.check(source)
@@ -51,7 +51,7 @@ class SegmentationFolder:
 
     @property
     def classes(self) -> Path:
-        """What their ids stand for."""
+        """File of the classes that the labels stand for."""
         return self.labels / CLASSES_FILE
 
     @property
@@ -66,7 +66,7 @@ class SegmentationFolder:
 
     @property
     def points(self) -> Path:
-        """Centres of the Gaussians that are not faint, with colours and labels."""
+        """Centres of the opaque Gaussians, with colours and labels."""
         return self.path / "points.ply"
 
     @property
@@ -75,7 +75,7 @@ class SegmentationFolder:
         return self.path / "coco.json"
 
     def check(self, source: Path) -> None:
-        """Raises `UserError` where an export would take the place of the scene itself or of other files."""
+        """Raises `UserError` if an export would replace the scene itself or other files."""
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"`folder` {self.path}: expected a folder, there is a file of that name")
         if source.is_file() and self.scene.resolve() == source.resolve():
@@ -88,7 +88,7 @@ class SegmentationFolder:
             )
 
     def prepare(self) -> None:
-        """Makes the folder, without what an earlier export has left: its classes may be others."""
+        """Makes the folder and removes the files of an earlier export, whose classes may be others."""
         pictures = [path for folder in (self.labels, self.preview) for path in folder.glob("*.png")]
         for path in (*pictures, self.scene, sidecar_path(self.scene), self.points, self.coco):
             path.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ class SegmentationFolder:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What an export holds, in numbers."""
+    """Contents of an export, in numbers."""
 
     classes: tuple[str, ...]
     num_views: int
@@ -114,9 +114,9 @@ class Segmentation:
     num_points: int
     folder: Path
     pixels: list[int]
-    """Of every class over all views, then of none."""
+    """Number per class over all views, and last of none."""
     gaussians: list[int]
-    """Of every class, then of none."""
+    """Number per class, and last of none."""
 
 
 def export_segmentation(
@@ -203,7 +203,7 @@ def _list_classes(names: Sequence[str]) -> list[LabelClass]:
 
 
 def _count(found: Hit) -> Integer[Tensor, "Q+1"]:
-    """How many there are of each class, and then of none."""
+    """Number of labels per class, and last of none."""
     assert found.labels is not None, "classes give labels"
     counts = found.labels.cpu().flatten().long().bincount(minlength=VOID + 1)
     return torch.cat([counts[: len(found.classes)], counts[VOID:]])

@@ -35,9 +35,8 @@ def load_run(folder: Path) -> LoadedRun:
         raise UserError(f"{folder}: expected a run's folder, with config.toml in it; `gsdff train` makes one")
     checkpoints = list_checkpoints(names.checkpoints)
     if not checkpoints:
-        raise UserError(
-            f"{names.checkpoints}: no checkpoint yet; finish the run with `{command('train', '--out', folder, '--resume')}`"
-        )
+        finish = command("train", "--out", folder, "--resume")
+        raise UserError(f"{names.checkpoints}: no checkpoint yet; finish the run with `{finish}`")
     config = read_config(names.config)
     state = load_checkpoint(checkpoints[-1])
     return LoadedRun(

@@ -275,8 +275,8 @@ def test_neither_the_source_nor_files_of_others_are_overwritten(door, run, tmp_p
     ply = export_run(ExportArguments(run.folder))
     before = files_below(tmp_path)
     for source, out, message in (
-        (ply, ply, "is what is edited; choose another name"),
-        (run.folder, ply, "is what is edited; choose another name"),
+        (ply, ply, "is the scene being edited; choose another name"),
+        (run.folder, ply, "is the scene being edited; choose another name"),
         (run.folder, run.folder / "config.ply", "the edits made would take the place of .*config.toml"),
     ):
         with pytest.raises(UserError, match=message):
