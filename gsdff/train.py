@@ -92,7 +92,7 @@ def run(
     address, where there is one."""
     import torch
 
-    from gsdff.training.report import Report
+    from gsdff.training.logger import TrainingLogger
     from gsdff.training.start import first_gaussians
     from gsdff.training.trainer import Trainer, train
 
@@ -105,13 +105,13 @@ def run(
     )  # fmt: skip
     trainer = Trainer(config, scene, device, first_gaussians(config, scene))
     with ExitStack() as page:
-        with Report(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as report:
+        with TrainingLogger(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as logger:
             if state is not None:
                 trainer.load_state_dict(state["step"], state)
-                report.load_state_dict(state["report"], device)
+                logger.load_state_dict(state["report"], device)
                 log.info("continuing after step %d of %d", trainer.step, trainer.total_steps)
             live = None if address is None else page.enter_context(open_page(address, trainer, folder))
-            train(trainer, report, folder, Trainer.advance if live is None else live.advance)
+            train(trainer, logger, folder, Trainer.advance if live is None else live.advance)
         finish(trainer, scene, folder)
         if live is not None:
             live.stay()
@@ -122,7 +122,7 @@ def finish(trainer: "Trainer", scene: "Scene", folder: "RunFolder") -> None:
     import torch
 
     from gsdff.io.ply import write_ply
-    from gsdff.training.report import last_line
+    from gsdff.training.logger import last_line
 
     shutil.rmtree(folder.filtered, ignore_errors=True)  # large, and made anew whenever stage 2 starts
     gaussians = trainer.gaussians.map(torch.detach).to("cpu")

@@ -14,8 +14,8 @@ from gsdff.io.checkpoint import save_checkpoint
 from gsdff.io.runs import RunFolder
 from gsdff.scene import Scene
 from gsdff.training.feature_loss import prepare_features
+from gsdff.training.logger import TrainingLogger
 from gsdff.training.radiance_loss import RadianceTerm
-from gsdff.training.report import Report
 
 LAST_MEANS_RATE = 0.01
 """Share of the rate of the means that is left at the end of stage 1."""
@@ -129,7 +129,7 @@ class Trainer:
 
 def train(
     trainer: Trainer,
-    report: Report,
+    logger: TrainingLogger,
     folder: RunFolder,
     advance: Callable[[Trainer], dict[str, Tensor]] = lambda trainer: trainer.advance(),
 ) -> None:
@@ -139,13 +139,13 @@ def train(
     """
 
     def save() -> None:
-        report.check(trainer.step)
-        save_checkpoint(folder.checkpoints, trainer.step, trainer.state_dict() | {"report": report.state_dict()})
+        logger.check_finite(trainer.step)
+        save_checkpoint(folder.checkpoints, trainer.step, trainer.state_dict() | {"report": logger.state_dict()})
 
     def run_until(stop: int) -> None:
         while trainer.step < stop:
             measures = advance(trainer)
-            report.add(trainer.step, trainer.gaussians, measures)
+            logger.add(trainer.step, trainer.gaussians, measures)
             if trainer.step % trainer.config.checkpoint_every == 0 or trainer.step == stop:
                 save()
 
@@ -156,7 +156,7 @@ def train(
     if trainer.gaussians.features is not None and not had_features and trainer.step == trainer.config.stage1.steps:
         save()  # no step of stage 2 did
     if trainer.total_steps == 0:
-        report.write_line(0, trainer.gaussians, {"heldout_psnr": report.show(0, trainer.gaussians)})
+        logger.write_line(0, trainer.gaussians, {"heldout_psnr": logger.score_held_out(0, trainer.gaussians)})
 
 
 def view_at(step: int, train_ids: list[int], seed: int) -> int:

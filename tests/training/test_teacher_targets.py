@@ -13,7 +13,7 @@ from gsdff.render import render_features
 from gsdff.scene import View
 from gsdff.training import teacher_targets as targets
 from gsdff.training.lift import FeatureTarget
-from gsdff.training.teacher_targets import PhotoMaps, Ready, Strip, enlarge_target, make_target, take_strip
+from gsdff.training.teacher_targets import FilteredMaps, TargetStrip, ViewCache, enlarge_target, make_target, take_strip
 
 SIZES = [(13, 9, 8, 8), (13, 9, 4, 4), (12, 8, 4, 4), (12, 12, 3, 5), (13, 9, 13, 9), (7, 9, 7, 4)]
 """Photo's width and height, map's width and height."""
@@ -28,7 +28,7 @@ def random_target(sizes: tuple[int, int, int, int], generator: torch.Generator, 
     return make_target(torch.randn(h, w, channels, generator=generator), make_view(width, height))
 
 
-def all_strips(target: FeatureTarget, parts: int) -> list[Strip]:
+def all_strips(target: FeatureTarget, parts: int) -> list[TargetStrip]:
     count = min(parts, len(target.weights))
     return [take_strip(target, 7, part, count) for part in range(count)]
 
@@ -219,18 +219,18 @@ class Maker:
 
 
 def test_only_what_fits_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "READY_BYTES", 2 * 3 * 4)  # two vectors of three floats
+    monkeypatch.setattr(targets, "CACHE_BYTES", 2 * 3 * 4)  # two vectors of three floats
     maker = Maker()
-    ready = Ready(maker, lambda made: made.nbytes)
+    cache = ViewCache(maker, lambda made: made.nbytes)
     for _ in range(2):
         for view_id in (3, 2, 1):  # three vectors of one float fit, but a third view of average size would not
-            assert ready[view_id].tolist() == [view_id] * view_id
+            assert cache[view_id].tolist() == [view_id] * view_id
     assert maker.made == [3, 2, 1]
     maker.made.clear()
-    assert ready[8].tolist() == [8.0] * 8 and ready[8].tolist() == [8.0] * 8
+    assert cache[8].tolist() == [8.0] * 8 and cache[8].tolist() == [8.0] * 8
     assert maker.made == [8, 8]
-    ready.clear()
-    ready[3]
+    cache.clear()
+    cache[3]
     assert maker.made == [8, 8, 3]
 
 
@@ -238,7 +238,7 @@ def test_maps_come_back_from_disk_row_by_row_in_half_precision(tmp_path: Path, g
     view, other = make_view(13, 9), replace(make_view(13, 9), name="other/w.jpg")
     target = enlarge_target(random_target((13, 9, 4, 4), generator))
     target = replace(target, weights=torch.rand(9, 13, generator=generator))
-    maps = PhotoMaps(tmp_path / "filtered" / "sam", torch.device("cpu"))
+    maps = FilteredMaps(tmp_path / "filtered" / "sam", torch.device("cpu"))
     maps.save(view, target)
     maps.save(other, replace(target, latents=-target.latents))
     assert sorted(path.name for path in maps.folder.iterdir()) == ["v.npy", "w.npy"]

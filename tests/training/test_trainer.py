@@ -13,7 +13,7 @@ from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
 from gsdff.io.runs import RunFolder, load_run
 from gsdff.training import radiance_loss as radiance
 from gsdff.training import trainer as trainer_module
-from gsdff.training.report import Report
+from gsdff.training.logger import TrainingLogger
 from gsdff.training.start import first_gaussians
 from gsdff.training.trainer import Trainer, train, view_at
 
@@ -66,11 +66,11 @@ def run(folder, config, state=None):
     folder.mkdir(exist_ok=True)
     write_toml(names.config, config)
     trainer = make_trainer(config)
-    with Report(config, trainer.scene, names, state["step"] if state else 0, trainer.total_steps) as report:
+    with TrainingLogger(config, trainer.scene, names, state["step"] if state else 0, trainer.total_steps) as logger:
         if state:
             trainer.load_state_dict(state["step"], state)
-            report.load_state_dict(state["report"], CPU)
-        train(trainer, report, names)
+            logger.load_state_dict(state["report"], CPU)
+        train(trainer, logger, names)
     return trainer
 
 
@@ -121,13 +121,13 @@ def test_a_resumed_run_reaches_the_bits_and_the_lines_of_one_that_was_not_interr
     for stop in (10, 20, 24, 27):  # in stage 1, at its end, in stage 2
         folder = tmp_path / str(stop)
         torn = make_trainer(config)
-        with Report(config, torn.scene, RunFolder(make(folder)), 0, torn.total_steps) as report:
+        with TrainingLogger(config, torn.scene, RunFolder(make(folder)), 0, torn.total_steps) as logger:
             while torn.step < stop:
                 if torn.step == STAGE1.steps:
                     torn.start_stage2(RunFolder(folder))
                 measures = torn.advance()
-                report.add(torn.step, torn.gaussians, measures)
-            state = {"step": stop, **torn.state_dict(), "report": report.state_dict()}
+                logger.add(torn.step, torn.gaussians, measures)
+            state = {"step": stop, **torn.state_dict(), "report": logger.state_dict()}
         torch.save(state, folder / "state.pt")
         torch.randn(7)  # another process has other random numbers
         resumed = run(folder, config, torch.load(folder / "state.pt", weights_only=True))
@@ -268,10 +268,10 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoints(tmp_pa
     monkeypatch.setattr(radiance, "image_loss", break_down)
     trainer = make_trainer(CONFIG)
     with (
-        Report(CONFIG, trainer.scene, RunFolder(make(tmp_path / "run")), 0, 24) as report,
-        pytest.raises(UserError, match=r"loss became nan after step 12; .*--rates"),
+        TrainingLogger(CONFIG, trainer.scene, RunFolder(make(tmp_path / "run")), 0, 24) as logger,
+        pytest.raises(UserError, match=r"loss became nan after step 12; .*lower learning rates"),
     ):
-        train(trainer, report, RunFolder(tmp_path / "run"))
+        train(trainer, logger, RunFolder(tmp_path / "run"))
     (last,) = list_checkpoints(tmp_path / "run" / "checkpoints")
     assert load_checkpoint(last)["step"] == 10
     assert read_lines(tmp_path / "run")[-1]["step"] == 12

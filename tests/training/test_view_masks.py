@@ -18,7 +18,7 @@ from gsdff.render import render_rgb
 from gsdff.scene import View
 from gsdff.training import view_masks as segments
 from gsdff.training.feature_loss import check_features
-from gsdff.training.view_masks import ViewSegments, check_segments, draw
+from gsdff.training.view_masks import ViewSegments, check_segments, render_picture
 
 SAM = SmoothingConfig(sam=SegmentFilterConfig("consistency"))
 
@@ -104,7 +104,7 @@ def test_masks_are_made_of_the_photos_where_these_are_asked_for(ready: Distillat
 def test_a_drawing_takes_no_gradient_and_stays_within_its_range(ready: Distillation) -> None:
     gaussians = ready.gaussians.map(lambda tensor: tensor.clone().requires_grad_())
     gaussians.sh0 = gaussians.sh0 * 100
-    picture = draw(gaussians, ready.scene.views[1], ready.config)
+    picture = render_picture(gaussians, ready.scene.views[1])
     assert not picture.requires_grad and picture.dtype == torch.uint8 and picture.shape == (9, 13, 3)
     assert picture.max() == 255 and picture.min() == 0
 
@@ -145,7 +145,7 @@ def test_a_resumed_run_keeps_what_is_on_disk_though_the_scene_has_moved_on(
     _, (term,) = ready.prepare(lift=False)
     assert segmenter.seen == {}
     labels = smoothing_labels(ready)
-    assert (labels[:, :6] == 1).all() and (labels[:, 6:] == 2).all() and term.smoothers
+    assert (labels[:, :6] == 1).all() and (labels[:, 6:] == 2).all() and term.smoothing_losses
 
 
 def test_a_resumed_run_makes_masks_that_are_gone(ready: Distillation, segmenter: Halves) -> None:
@@ -212,9 +212,9 @@ def test_runs_on_one_scene_can_share_their_masks(ready: Distillation, segmenter:
 def test_what_fits_in_memory_is_read_once(ready: Distillation, segmenter: Halves) -> None:
     ready.prepare()
     views = ViewSegments(ready.config, ready.scene, RunFolder(ready.run), torch.device("cpu"))
-    assert views.are_there() and views[3].dtype == torch.int32 and views[3].shape == (9, 13)
+    assert views.are_complete() and views[3].dtype == torch.int32 and views[3].shape == (9, 13)
     (RunFolder(ready.run).masks / "v3.png").unlink()
-    assert views[3] is views[3] and not views.are_there()
+    assert views[3] is views[3] and not views.are_complete()
     with pytest.raises(UserError, match=r"v3\.png: missing or damaged"):
         ViewSegments(ready.config, ready.scene, RunFolder(ready.run), torch.device("cpu"))[3]
 
@@ -224,7 +224,7 @@ def test_no_masks_where_they_are_needed_is_an_error_before_training(
     ready: Distillation, smoothing: SmoothingConfig
 ) -> None:
     config = replace(ready.config, masks=MaskConfig("none"), smoothing=smoothing)
-    with pytest.raises(UserError, match=r"--masks none: smoothing inside segments .* needs masks; expected sam"):
+    with pytest.raises(UserError, match=r"`masks\.name` none: smoothing inside segments .* needs masks; expected sam"):
         check_features(config, ready.scene)
     check_features(replace(config, smoothing=SmoothingConfig()), ready.scene)
 

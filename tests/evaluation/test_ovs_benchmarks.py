@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gsdff.evaluation.ovs.protocols import score_lerf_ovs, score_ovs
 from PIL import Image
 from test_ovs_labels import thing, write_frame, write_masks
 from tiny_answers import NUM_CHAIR, write_asked_run
@@ -16,7 +17,6 @@ from gsdff import evaluate
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.labels import find_views, read_lerf_ovs
 from gsdff.evaluation.ovs.options import OvsOptions
-from gsdff.evaluation.ovs.protocols import score_lerf_ovs, score_ovs
 from gsdff.export import ExportArguments, export_run
 from gsdff.field.field import Field
 from gsdff.io.pictures import GAP, TITLE_HEIGHT
