@@ -92,8 +92,8 @@ def run(
     address, where there is one."""
     import torch
 
+    from gsdff.training.initialise import initial_gaussians
     from gsdff.training.logger import TrainingLogger
-    from gsdff.training.start import first_gaussians
     from gsdff.training.trainer import Trainer, train
 
     device = torch.device(choose_device(config.device))
@@ -103,7 +103,7 @@ def run(
         scene.root, len(scene.train_ids), len(scene.test_ids), size, len(scene.points), config.teacher.name,
         device.type, folder.path,
     )  # fmt: skip
-    trainer = Trainer(config, scene, device, first_gaussians(config, scene))
+    trainer = Trainer(config, scene, device, initial_gaussians(config, scene))
     with ExitStack() as page:
         with TrainingLogger(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as logger:
             if state is not None:

@@ -1,4 +1,4 @@
-"""Stage 2's features: rendering in latents, the term's gradients, what a run starts from."""
+"""Features in stage 2: rendering in latents, gradients of the term, lifted features at the start."""
 
 import dataclasses
 import logging
@@ -51,7 +51,7 @@ def ready(tmp_path: Path, generator: torch.Generator) -> Distillation:
 
 
 def error_of(term: FeatureTerm, gaussians: Gaussians, view_id: int, step: int = 0) -> torch.Tensor:
-    """The term's value, which it also reports."""
+    """Value of the term, which is also one of its scalars."""
     error, scalars = term(gaussians, view_id, step)
     assert scalars == {"feature": error}
     return error
@@ -67,12 +67,12 @@ def test_a_run_starts_from_lifted_latents_and_one_weighted_term(ready: Distillat
 
 
 def render(gaussians: Gaussians, view_id: int, ready: Distillation, **options) -> Rendered:
-    """At the photo's size."""
+    """Renders a view at the size of the photo."""
     return render_features(gaussians, ready.scene.views[view_id].camera, **options)
 
 
 def shrink(picture: torch.Tensor, size: int = 8) -> torch.Tensor:
-    """Down to the teacher's map, the mean over each pixel's area in float64."""
+    """Averages a picture down to the size of the teacher's map, in float64."""
     down, across = (area_shares(side, size).double() for side in picture.shape[:2])
     return torch.einsum("ih,jw,hwd->ijd", down, across, picture.double())
 
@@ -112,7 +112,7 @@ def test_strips_take_turns(ready: Distillation, parts: int) -> None:
     for strip in strips:
         rendered = render_features(gaussians, strip.camera)
         values.append(float(strip_error(rendered.image, rendered.alpha[..., 0], strip, 0.0)))
-    # 7 training views: after as many passes as there are parts, a view has shown them all, in order
+    # 7 training views: after `parts` passes a view has used all its strips, in order
     in_turn = dataclasses.replace(term, parts=parts)
     shown = [float(error_of(in_turn, gaussians, 3, step)) for step in range(0, 7 * parts, 7)]
     first = 3 % parts
@@ -214,7 +214,7 @@ def test_the_plain_comparison_fades_while_what_replaces_it_comes(ready: Distilla
         loss, scalars = fading(gaussians, 3, 100 + step)
         expected = (1 - share) * plain + share * 2 * 7 + added * 0.5
         assert float(loss) == pytest.approx(expected), step
-        assert float(scalars["feature"]) == pytest.approx(plain)  # reported all the same
+        assert float(scalars["feature"]) == pytest.approx(plain)  # logged all the same
         assert ("late" in scalars) == (share > 0)
 
 

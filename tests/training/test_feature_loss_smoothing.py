@@ -1,4 +1,4 @@
-"""What smoothing changes about the start of stage 2: the lift, the weights of the teacher's map, the graph."""
+"""Smoothing at the start of stage 2: the lift, the weights of the teacher's map, the graph."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,14 +32,14 @@ BILATERAL = BilateralFilterConfig("target", window=5, sigma=1.5, sigma_range=0.3
 
 @pytest.fixture
 def ready(tmp_path: Path, generator: torch.Generator) -> Distillation:
-    """With random photos, of which the masks are made too."""
+    """A distillation with random photos, which the masks are made from."""
     ready = Distillation.write(tmp_path, generator)
     config = replace(ready.config, masks=MaskConfig("felzenszwalb", source="photo"))
     return replace(ready, scene=random_photos(ready.scene, generator), config=config)
 
 
 def plain_target(ready: Distillation, view_id: int) -> FeatureTarget:
-    """What the teacher says, without any smoothing."""
+    """Target of a view without any smoothing."""
     _, (term,) = ready.prepare(smoothing=SmoothingConfig())
     return term.targets[view_id]
 
@@ -102,7 +102,7 @@ def test_a_filtered_target_alone_is_all_that_the_loss_compares_with(ready: Disti
     gaussians = ready.carrying(features)
     rendered = render_features(gaussians, ready.scene.views[3].camera)
     target = enlarge_target(plain_target(ready, 3), "bilinear")
-    wanted = gaussian_blur(target.latents, window=5, sigma=1.5)  # every pixel is answered
+    wanted = gaussian_blur(target.latents, window=5, sigma=1.5)  # every pixel has a teacher feature
     error = (rendered.image - wanted).square().sum(-1)
     expected = float((rendered.alpha[..., 0] * error).sum() / rendered.alpha.sum())
     assert float(term(gaussians, 3, 100)[0]) == pytest.approx(expected, rel=1e-3)

@@ -26,7 +26,7 @@ def open_logger(folder, *, step=0, total_steps=10, config=CONFIG):
 
 
 def run_steps(logger, first, last, value=None):
-    """Steps whose loss is their number (or `value`) and whose mean squared error is 0.01."""
+    """Logs steps whose loss is their number (or `value`) and whose mean squared error is 0.01."""
     gaussians = tiny_gaussians()
     for step in range(first, last + 1):
         loss = torch.tensor(float(step) if value is None else value, requires_grad=True)

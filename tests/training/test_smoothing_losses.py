@@ -1,4 +1,4 @@
-"""Forms and filters against the formula written out: a filter as a matrix over all pairs of pixels, in float64."""
+"""Smoothing losses against their formulas, with filters as matrices over all pairs of pixels, in float64."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ ROWS = [slice(0, HEIGHT), slice(4, HEIGHT)]
 
 @dataclass(frozen=True)
 class Setting:
-    """One view's photo, segments and target, and what was rendered of it."""
+    """Photo, segments, target and rendered strip of one view."""
 
     scene: Scene
     segments: Mapping[int, Tensor]
@@ -57,7 +57,7 @@ class Setting:
     folder: Path
 
     def open(self, huber: float = HUBER, **options) -> list[SmoothingLoss]:
-        """What is on; filtered maps of the form `target` are made and saved."""
+        """Opens the losses that are on; makes and saves the filtered maps of the form `target`."""
         config = SmoothingConfig(**options)
         filters, maps = open_filters(config, self.scene, self.segments), {}
         for name, function in filters.items():
@@ -66,7 +66,7 @@ class Setting:
         return open_smoothing_losses(config, filters, maps, self.scene, self.segments, huber)
 
     def matrix(self, config, features: Tensor, rows: slice) -> Tensor:
-        """G over the pixels of these rows, in float64; rows sum to one."""
+        """Matrix of the filter G over the pixels of these rows, in float64; its rows sum to one."""
         pixels = torch.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)[rows].flatten()
         y, x = (pixels // WIDTH).double(), (pixels % WIDTH).double()
         dy, dx = y[:, None] - y, x[:, None] - x
@@ -116,7 +116,7 @@ def setting(request, tmp_path: Path, generator: torch.Generator) -> Setting:
     labels[:3, 2:9] = 7
     labels[2:4, :3] = 0
     latents = torch.randn(4, 4, K, generator=generator)
-    latents[1, 2] = 0  # no answer
+    latents[1, 2] = 0  # no teacher feature
     target = make_target(latents, scene.views[VIEW])
     rendered = make_rendered(target, generator, *((1, 2) if request.param else (0, 1)))
     return Setting(scene, {VIEW: labels}, target, rendered, tmp_path / "filtered")
@@ -158,7 +158,7 @@ def test_target_compares_the_rendering_with_the_filtered_map_at_the_photos_size(
     (loss,) = setting.open(**{option: config})
     assert loss.replaces
     large = enlarge_target(setting.target)
-    matrix = setting.matrix(config, large.latents, slice(None))  # of the whole view, whatever the strip
+    matrix = setting.matrix(config, large.latents, slice(None))  # of the whole view, not only the strip
     weights = large.weights[..., None]
     shares = apply(matrix, weights)
     wanted = apply(matrix, large.latents * weights) / shares.clamp_min(1e-20)
@@ -265,14 +265,14 @@ def test_pixels_without_weight_have_no_say_in_a_filtered_target(setting: Setting
     answered = ~unanswered
     torch.testing.assert_close(other.latents[answered], filtered.latents[answered])
     assert torch.equal(filtered.weights, target.weights)
-    # A constant stays one beside unanswered pixels: they do not count as zeros.
+    # A constant stays constant beside pixels without a feature: they do not count as zeros.
     constant = replace(target, latents=torch.ones_like(target.latents) * target.weights[..., None])
     kept = filter_target(function, constant, VIEW).latents[answered]
     torch.testing.assert_close(kept, torch.ones_like(kept))
 
 
 def test_counts_lower_the_influence_of_impure_pixels(setting: Setting) -> None:
-    """Of two segments side by side the pixels at the border have wrong answers; purity leaves mostly the others."""
+    """In two adjacent segments the features of pixels at the border are wrong; purity weighs the others more."""
     config = SmoothingConfig(sam=SegmentFilterConfig("target"))
     labels = torch.ones(HEIGHT, WIDTH, dtype=torch.int32)
     labels[:, 7:] = 2
@@ -301,14 +301,14 @@ def test_purity_is_measured_on_the_scale_of_the_maps_pixels(setting: Setting) ->
 
 
 def test_the_graphs_term_by_hand(generator: torch.Generator) -> None:
-    """Two that listen to one another with weights 1 (own) and 3: each is 3/4 of the way from its mean to the other."""
+    """Two neighbours with weights 1 (own) and 3: diffusion moves each by 3/4 of their difference."""
     graph = NeighbourGraph(
         torch.tensor([[1], [0], [0]], dtype=torch.int32), torch.tensor([[3.0], [3.0], [0.0]]), torch.ones(3)
     )
     gaussians = make_gaussians(3, generator)
     gaussians.features = torch.tensor([[1.0, 0.0], [0.0, 2.0], [9.0, 9.0]])
     value, scalars = GraphTerm(graph, 0.5)(gaussians, 0, 0)
-    # z - G(z) = 3/4 (z_i - z_j): (9/16) (1 + 4) for two of three Gaussians; the third listens to itself alone.
+    # z - G(z) = 3/4 (z_i - z_j): (9/16) (1 + 4) for two of three Gaussians; the third has no neighbour.
     assert float(value) == pytest.approx(2 * (9 / 16) * 5 / 3)
     assert scalars == {"smooth_graph": value}
 

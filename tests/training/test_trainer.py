@@ -13,8 +13,8 @@ from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
 from gsdff.io.runs import RunFolder, load_run
 from gsdff.training import radiance_loss as radiance
 from gsdff.training import trainer as trainer_module
+from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger
-from gsdff.training.start import first_gaussians
 from gsdff.training.trainer import Trainer, train, view_at
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ WITH_TEACHER = replace(CONFIG, teacher=TeacherConfig(name="precomputed"), featur
 
 
 class PullTowardsOne:
-    """A stage 2 term: features of every Gaussian should be one."""
+    """A term of stage 2 that pulls all features towards one."""
 
     weight = 2.0
 
@@ -41,7 +41,7 @@ class PullTowardsOne:
 
 @pytest.fixture
 def fake_features(monkeypatch):
-    """Stands in for the teacher; returns the list of calls' `lift`."""
+    """Replaces the teacher's features; the fixture is the list of the values of `lift` in the calls."""
     calls = []
 
     def prepare_features(config, scene, gaussians, run_folder, device, lift=True):
@@ -55,13 +55,13 @@ def fake_features(monkeypatch):
 
 
 def make_trainer(config, scene=None):
-    """A trainer on the CPU, from the scene's points."""
+    """Makes a trainer on the CPU, from the points of the scene."""
     scene = scene or tiny_scene()
-    return Trainer(config, scene, CPU, first_gaussians(config, scene))
+    return Trainer(config, scene, CPU, initial_gaussians(config, scene))
 
 
 def run(folder, config, state=None):
-    """Trains as the door does; gives the trainer."""
+    """Trains a run as the command does; returns the trainer."""
     names = RunFolder(folder)
     folder.mkdir(exist_ok=True)
     write_toml(names.config, config)
@@ -90,6 +90,28 @@ def assert_same_bits(one, two):
         assert torch.equal(one, two)
     else:
         assert one == two
+
+
+def test_torchs_global_generators_are_left_alone():
+    before = torch.get_rng_state()
+    trainer = make_trainer(replace(CONFIG, dataset=DataConfig(background="random")))
+    for _ in range(12):  # random backgrounds, and splits from step 5 on
+        trainer.advance()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_runs_random_numbers_are_those_of_a_seeded_generator(monkeypatch):
+    drawn = []
+    original = radiance.RadianceTerm._draw_background
+    monkeypatch.setattr(
+        radiance.RadianceTerm, "_draw_background", lambda term: drawn.append(original(term)) or drawn[-1]
+    )
+    trainer = make_trainer(replace(CONFIG, dataset=DataConfig(background="random"), seed=3))
+    for _ in range(3):
+        trainer.advance()
+        torch.randn(5)  # others draw too
+    generator = torch.Generator().manual_seed(3)
+    assert torch.equal(torch.stack(drawn), torch.stack([torch.rand(3, generator=generator) for _ in range(3)]))
 
 
 def test_training_brings_the_renderings_closer_to_the_photos(tmp_path):
@@ -159,7 +181,7 @@ def test_stage_2_trains_features_on_a_fixed_number_of_gaussians(tmp_path, fake_f
     counts = {line["gaussians"] for line in read_lines(tmp_path) if line["step"] >= 24}
     assert len(counts) == 1
     features = trainer.gaussians.features.detach()
-    expected = torch.full_like(features, 6 * WITH_TEACHER.rates.features)  # Adam walks at its rate: six steps
+    expected = torch.full_like(features, 6 * WITH_TEACHER.rates.features)  # Adam moves by its rate: six steps
     torch.testing.assert_close(features, expected, atol=0.1 * WITH_TEACHER.rates.features, rtol=0)
     last = read_lines(tmp_path)[-1]
     assert last["loss"] == pytest.approx(0.8 * last["l1"] + 0.2 * (1 - last["ssim"]) + 2 * last["pull"], abs=1e-5)

@@ -1,4 +1,4 @@
-"""The masks of a run: of what they are made, when they are made anew, and when they are not."""
+"""Masks of a run: their images, when they are renewed, and when they are reused."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ SAM = SmoothingConfig(sam=SegmentFilterConfig("consistency"))
 
 @dataclass
 class Halves:
-    """Cuts every view in two where it is told to, and keeps the images it was shown."""
+    """A segmenter that cuts every view in two at a column, and records the images."""
 
     column: int = 6
     name: str = "halves"
@@ -61,7 +61,7 @@ def segmenter(monkeypatch: pytest.MonkeyPatch) -> Halves:
 
 @pytest.fixture
 def ready(tmp_path: Path, generator: torch.Generator) -> Distillation:
-    """With random photos, and with Gaussians of random colours."""
+    """A distillation with random photos, and with Gaussians of random colours."""
     ready = Distillation.write(tmp_path, generator)
     ready.gaussians.sh0 = torch.randn(ready.gaussians.sh0.shape, generator=generator)
     config = replace(ready.config, smoothing=SAM, masks=MaskConfig("felzenszwalb"))
@@ -69,7 +69,7 @@ def ready(tmp_path: Path, generator: torch.Generator) -> Distillation:
 
 
 def shown(segmenter: Halves) -> dict[str, Tensor]:
-    """The one image of every view; forgets them."""
+    """The one image that was segmented of every view; clears the record."""
     images = {stem: images[0] for stem, images in segmenter.seen.items() if len(images) == 1}
     assert len(images) == len(segmenter.seen)
     segmenter.seen.clear()
@@ -157,7 +157,7 @@ def test_a_resumed_run_makes_masks_that_are_gone(ready: Distillation, segmenter:
 
 
 def smoothing_labels(ready: Distillation) -> Tensor:
-    """Those of view 3, as the next sitting would read them."""
+    """Labels of view 3, as the next session would read them."""
     return ViewSegments(ready.config, ready.scene, RunFolder(ready.run), torch.device("cpu"))[3]
 
 
@@ -170,7 +170,7 @@ def test_masks_are_made_anew_every_so_many_steps_of_stage_2(ready: Distillation,
     for step in range(100, 104):
         losses[step] = term(gaussians, 3, step)[1]["smooth_sam"]
         assert segmenter.seen == {}
-    assert term(gaussians, 3, 104)[1]["smooth_sam"] != losses[100]  # it sees the new ones
+    assert term(gaussians, 3, 104)[1]["smooth_sam"] != losses[100]  # it uses the new ones
     anew = shown(segmenter)
     assert list(anew) == TRAINING and not torch.equal(anew["v3"], images["v3"])
     assert (smoothing_labels(ready)[:, 2:] == 2).all()
