@@ -51,7 +51,7 @@ def main() -> None:
 
     scene = load(arguments.run, data=arguments.data, device=arguments.device)
     if arguments.benchmark is not None:
-        from gsdff.evaluation.ovs.protocols import score_ovs
+        from gsdff.evaluation.ovs.benchmarks import score_ovs
         from gsdff.evaluation.ovs.report import format_ovs
 
         assert arguments.labels is not None, "checked with the options"

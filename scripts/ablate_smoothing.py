@@ -1,10 +1,10 @@
-"""What smoothing buys: every filter and form on one scene, from one shared stage 1, with several seeds.
+"""Smoothness study: every filter and form on one scene, from one shared stage 1, with several seeds.
 
     python scripts/ablate_smoothing.py                                     # the built-in scene and its toy teacher
     python scripts/ablate_smoothing.py --name room_a --data DIR --maps DIR --labels DIR --stage1 runs/room_a
 
-What is in --runs is not made again, so a study that was stopped goes on where it was, arm by arm. Writes
-docs/smoothness/<name>.csv, .md and .png, and docs/smoothness.md from all scenes that are there.
+Finished runs in --runs are reused, so that an interrupted study continues, arm by arm. Writes the files
+docs/smoothness/<name>.csv, .md and .png, and docs/smoothness.md from all scenes studied so far.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
@@ -32,7 +32,7 @@ from gsdff.config.file import to_table
 from gsdff.config.options import TeacherConfig, TrainConfig
 from gsdff.data import load_scene
 from gsdff.errors import UserError
-from gsdff.evaluation.classes import find_questions
+from gsdff.evaluation.classes import find_classes
 from gsdff.evaluation.features import evaluate_features
 from gsdff.evaluation.label_metrics import Mean, speckles
 from gsdff.evaluation.run import score_images
@@ -42,7 +42,7 @@ from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.run_folder import DEMO
 from gsdff.scene import Scene
 from gsdff.teachers import open_teacher
-from gsdff.training.start import first_gaussians
+from gsdff.training.initialise import initial_gaussians
 from gsdff.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -53,36 +53,36 @@ class Options:
     """Trains the arms of the smoothness study on one scene and writes its tables and pictures."""
 
     name: str = "demo"
-    """Of the scene, for folders and tables."""
+    """Name of the scene, for folders and tables."""
     data: Path = DEMO
-    """The scene; it needs label images."""
+    """Folder of the scene, which needs label images."""
     maps: Path | None = None
-    """Maps of a precomputed teacher; without, the simulated toy teacher."""
+    """Maps of a precomputed teacher; by default the teacher is the simulated toy teacher."""
     labels: Path | None = None
-    """Label images to score against and to cut exact masks from; by default the scene's own."""
+    """Label images for scores and for exact masks; by default the scene's own."""
     stage1: Path | None = None
-    """A finished run to share; by default one is trained."""
+    """Finished run whose stage 1 is shared; by default one is trained."""
     seeds: int = 3
-    """Runs of every arm; with the toy teacher each also has another noise."""
+    """Number of runs of every arm; with the toy teacher each run also has its own noise."""
     seeds_of_others: int | None = None
-    """Runs of the arms that are not in `ablation_arms.CORE`; as many as of those where not given."""
+    """Number of runs of the arms that are not in `ablation_arms.CORE`; by default `seeds`."""
     levels: tuple[float, ...] = (1.0, 0.5, 2.0)
-    """Times the toy teacher's noise and share of mistakes, the first for all arms, the others for the core; other
-    teachers have the one level 1."""
+    """Factors on the toy teacher's noise and share of mistakes: the first for all arms, the others for the core; other
+    teachers have only level 1."""
     steps: int = 500
-    """Steps of stage 2."""
+    """Number of steps of stage 2."""
     arms: tuple[str, ...] = ()
-    """Only arms whose title has one of these in it."""
+    """Run only arms whose title contains one of these."""
     report_only: bool = False
-    """Trains nothing and writes of what is there."""
+    """Train nothing, and report the runs that exist."""
     runs: Path = Path("runs/smoothness")
-    """Where the runs are kept."""
+    """Folder of the runs."""
     docs: Path = Path(__file__).resolve().parents[1] / "docs"
-    """Where the page goes."""
+    """Folder of the page."""
 
 
 def open_study(options: Options) -> tuple[TrainConfig, Scene, Path]:
-    """The base that the arms change, the scene, and where the masks are; trains stage 1 where there is none."""
+    """The base config of all arms, the scene, and the folder of the study; trains stage 1 if it is missing."""
     home = options.runs.absolute() / options.name
     stage1 = (options.stage1 or home / "stage1").absolute()
     if not RunFolder(stage1).ply.is_file():
@@ -111,9 +111,9 @@ def open_study(options: Options) -> tuple[TrainConfig, Scene, Path]:
 
 
 def run_arm(arm: Arm, config: TrainConfig, scene: Scene, folder: Path, labels: Path | None) -> dict[str, Any]:
-    """Trains an arm and scores it on the held-out views."""
+    """Trains one arm and scores it on the held-out views."""
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, scene, CPU, first_gaussians(config, scene))
+    trainer = Trainer(config, scene, CPU, initial_gaussians(config, scene))
     start = time.perf_counter()
     trainer.start_stage2(RunFolder(folder))
     ready = time.perf_counter()
@@ -143,25 +143,29 @@ def run_arm(arm: Arm, config: TrainConfig, scene: Scene, folder: Path, labels: P
 
 
 def describe(config: TrainConfig, scene: Scene, home: Path, labels: Path | None) -> dict[str, Any]:
-    """What is the same for all arms: the pictures' scores, and how speckled the truth is."""
+    """Facts that all arms share: the scores of the images, and the share of speckles in the ground truth."""
     run = load_run(config.stage1_from)
     run = replace(run, config=replace(run.config, data=config.data))
     images = score_images(field_of_run(run, CPU, scene=scene), home / "images", None)["mean"]
-    questions = find_questions(open_teacher(config.teacher, scene), scene, labels, ())
-    truths = [truth for view_id in scene.test_ids if (truth := questions.load(scene.views[view_id])) is not None]
+    teacher = open_teacher(config.teacher, scene)
+    assert teacher is not None, "the study has a teacher"
+    scored = find_classes(teacher, scene, labels, ())
+    if scored is None:
+        raise UserError(f"{labels or scene.root}: expected label images of classes that the teacher knows")
+    truths = [truth for view_id in scene.test_ids if (truth := scored.load(scene.views[view_id])) is not None]
     return {
         **images,
         "gaussians": len(run.gaussians),
         "speckles_of_truth": sum((speckles(truth.labels) for truth in truths), Mean()).value,
         "training_views": len(scene.train_ids),
         "held_out_views": len(truths),
-        "classes": [row.name for row in questions.classes],
+        "classes": [entry.name for entry in scored.classes],
         "teacher": config.teacher.name,
     }
 
 
 def main() -> None:
-    """Trains what is missing and writes everything."""
+    """Trains the missing runs, and writes tables, figures and the page."""
     options = tyro.cli(Options, description=Options.__doc__)
     base, scene, home = open_study(options)
     levels = options.levels if base.teacher.name == "toy" else (1.0,)
@@ -188,12 +192,12 @@ def main() -> None:
             scores = run_arm(arm, config, scene, folder, options.labels)
             with whole_file(result) as partial:
                 partial.write_text(json.dumps(scores, indent=1) + "\n")
-            gc.collect()  # a trainer's maps and masks go with it, not whenever there are cycles enough
+            gc.collect()  # frees the maps and masks of the trainer now, not at some later collection
         rows.append({"arm": arm.title, "level": level, "seed": seed, "folder": str(folder)})
         rows[-1] |= json.loads(result.read_text())
     if not rows:
         raise UserError(f"{home}: no run is finished yet; leave --report-only away")
-    command = [word for word in sys.argv[1:] if word != "--report-only"]  # what makes the runs that are reported
+    command = [word for word in sys.argv[1:] if word != "--report-only"]  # makes the runs that are reported
     facts = describe(base, scene, home, options.labels) | {"steps": options.steps, "command": command}
     write_scene(options.docs, options.name, facts, rows)
     write_figures(options.docs / FOLDER / f"{options.name}.png", scene, rows)

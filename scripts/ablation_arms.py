@@ -1,4 +1,4 @@
-"""The arms of the smoothness study: what each changes, and which masks it sees."""
+"""Arms of the smoothness study: the options and the masks of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from gsdff.labels import INSTANCES_FOLDER, find_label_images, read_instances
 from gsdff.scene import VOID, Scene
 
 SHIFT = 3
-"""Pixels by which shifted masks are wrong, right and down."""
+"""Offset of the shifted masks in pixels, to the right and down."""
 MASKS = ("exact", "felzenszwalb", "shifted")
 
 
@@ -25,9 +25,9 @@ class Arm:
 
     name: str
     options: Mapping[str, Any]
-    """Over the base: a table like a TOML file's."""
+    """Options laid over the base, as nested tables like a TOML file's."""
     masks: str = ""
-    """Of `MASKS`; none where it needs none."""
+    """One of `MASKS`; empty if the arm needs no masks."""
 
     @property
     def title(self) -> str:
@@ -35,12 +35,12 @@ class Arm:
 
     @property
     def key(self) -> str:
-        """For file names."""
+        """Title as a file name."""
         return self.title.replace(" ", "_").replace(",", "").replace("+", "and")
 
 
 def _preset(*names: str) -> dict[str, Any]:
-    """Options of configs/NAME.toml, laid over one another."""
+    """Options of configs/NAME.toml, later ones over earlier ones."""
     return merge(*(read_table(find_preset(name)) for name in names))
 
 
@@ -49,7 +49,7 @@ def _smooth(name: str, form: str, **options: Any) -> dict:
 
 
 def merge(*tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables laid over one another."""
+    """Merges nested tables, later ones over earlier ones."""
     merged: dict[str, Any] = {}
     for table in tables:
         for key, value in table.items():
@@ -58,12 +58,12 @@ def merge(*tables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 BASE = merge(_preset("naive"), {"stage2": {"freeze_radiance": True}})
-"""Radiance stands still: no arm could change it (features are not allowed to), and all see the very same scene."""
+"""Radiance is frozen: features do not change it in any arm, and all arms then have exactly the same scene."""
 LIFT = {"stage2": {"steps": 0}}
 ROBUST = {"stage2": {"huber": 0.3}}
 GRAPH = {"smoothing": {"graph": {"form": "lift"}}}
 LAMBDA = {"weight": 3.0}
-"""Of consistency."""
+"""Weight of the consistency losses."""
 BLUR = {"window": 11, "sigma": 3.0}
 ALIKE = BLUR | {"purity": 0.0}
 
@@ -100,7 +100,7 @@ WITH_MASKS = {
     "robust + graph + pooled, purity (best)": merge(ROBUST, GRAPH, _preset("sam")),
 }
 SHIFTED = ("sam render", "sam consistency", "sam target", "pooled teacher", "robust + graph + pooled, purity (best)")
-"""What is tried with wrong masks too."""
+"""Arms that are also run with shifted masks."""
 CORE = (
     "lift only", "naive", "gaussian consistency", "tv", "bilateral target", "lift + graph", "robust + graph (default)",
     "robust + graph + bilateral render",
@@ -108,11 +108,11 @@ CORE = (
     "pooled teacher, exact masks", "robust + graph + pooled, purity (best), exact masks",
     "sam consistency, felzenszwalb masks", "robust + graph + pooled, purity (best), felzenszwalb masks",
 )  # fmt: skip
-"""Arms with more seeds, and on all levels of noise."""
+"""Arms with all seeds and all levels of noise."""
 
 
 def all_arms() -> list[Arm]:
-    """Those without masks, then the others with each kind of masks."""
+    """All arms: first those without masks, then the others with each kind of masks."""
     arms = [Arm(name, options) for name, options in PLAIN.items()]
     for name, options in WITH_MASKS.items():
         arms += [Arm(name, options, masks) for masks in MASKS if masks != "shifted" or name in SHIFTED]
@@ -120,7 +120,7 @@ def all_arms() -> list[Arm]:
 
 
 def configure(arm: Arm, base: TrainConfig, masks_folder: Path) -> TrainConfig:
-    """The base with an arm's options and masks; `masks_folder` holds those of `make_label_masks`."""
+    """The base with the options and masks of an arm; `masks_folder` holds the masks of `make_label_masks`."""
     config = lay_over(base, merge(BASE, arm.options), arm.title)
     if arm.masks == "felzenszwalb":
         masks = replace(config.masks, name="felzenszwalb", cache=masks_folder / "felzenszwalb")
@@ -133,7 +133,7 @@ def configure(arm: Arm, base: TrainConfig, masks_folder: Path) -> TrainConfig:
 
 
 def make_label_masks(scene: Scene, labels: Path | None, folder: Path) -> None:
-    """Writes exact masks of the training views, a segment per class and instance, and the same shifted."""
+    """Writes exact masks of the training views, one segment per class and instance, and shifted copies."""
     images = find_label_images(scene, labels)
     instances = images.folder.parent / INSTANCES_FOLDER
     for view_id in tqdm(scene.train_ids, desc="exact masks", unit="view", leave=False):
@@ -154,7 +154,7 @@ def make_label_masks(scene: Scene, labels: Path | None, folder: Path) -> None:
 
 
 def seeded(config: TrainConfig, seed: int, level: float) -> TrainConfig:
-    """With a seed of its own, and `level` times the toy teacher's noise and mistakes."""
+    """The config with another seed, and `level` times the toy teacher's noise and mistakes."""
     toy = config.teacher.toy
     toy = replace(toy, seed=seed, noise=toy.noise * level, mistakes=min(1.0, toy.mistakes * level))
     return replace(config, seed=seed, teacher=replace(config.teacher, toy=toy))

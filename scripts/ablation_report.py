@@ -1,4 +1,4 @@
-"""The smoothness study's tables, figures and page."""
+"""Tables, figures and the page of the smoothness study."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from gsdff.io.pictures import GAP, TITLE_HEIGHT, save_png, stacked, titled
 from gsdff.scene import Scene
 
 FOLDER = "smoothness"
-"""Below the documents' folder."""
+"""Folder of the study, inside the documents' folder."""
 COLUMNS = {
     "cosine": ("cosine to teacher", 4),
     "clean_error": ("error to clean field", 4),
@@ -44,11 +44,11 @@ SHOWN = {
     "robust + graph + pooled, purity (best), exact masks": "best, exact masks",
     "robust + graph + pooled, purity (best), felzenszwalb masks": "best, felzenszwalb",
 }
-"""Arms in the figure, and their titles there."""
+"""Arms in the figure, with their titles in it."""
 SHORT = ("naive", "robust + graph (default)", "robust + graph + pooled, purity (best), exact masks")
-"""Those of the README."""
+"""Arms in the short figure of the README."""
 CROP = (96, 72)
-"""Width and height, in pixels of the photo, of the crops of the figure."""
+"""Width and height of the crops in the figure, in pixels of the photo."""
 CROPS = 3
 ZOOM = 2
 PAPER = {
@@ -57,11 +57,11 @@ PAPER = {
     "bilateral": (23.97, 0.5372, 0.9799, "paper: bilateral"),
     "SAM": (24.11, 0.5469, 0.9768, "paper: sam, exact masks"),
 }
-"""The paper's rows (a NeRF of one scene at 480x360): PSNR, SSIM, cosine to the teacher, and the arm that is ours."""
+"""Rows of the paper (a NeRF of one scene at 480x360): PSNR, SSIM, cosine to the teacher, and the corresponding arm."""
 
 
 def show(group: Sequence[Mapping[str, Any]], column: str) -> str:
-    """Mean ± half the range of several runs."""
+    """Formats the mean ± half the range of several runs."""
     values = [run[column] * SCALES.get(column, 1) for run in group if run[column] is not None]
     if not values:
         return ""
@@ -70,7 +70,7 @@ def show(group: Sequence[Mapping[str, Any]], column: str) -> str:
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One level's rows as a table: an arm a line, in the order of the runs."""
+    """Formats the rows of one level as a table, one line per arm, in the order of the runs."""
     shown = [name for name in COLUMNS if any(row[name] is not None for row in rows)]
     lines = []
     for arm in dict.fromkeys(row["arm"] for row in rows):
@@ -80,7 +80,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def write_scene(docs: Path, name: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """The CSV with every run, and the tables."""
+    """Writes the CSV with every run, the facts, and the tables."""
     folder = docs / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     keys = ["arm", "level", "seed", *COLUMNS, "start_seconds"]
@@ -118,13 +118,13 @@ def write_scene(docs: Path, name: str, facts: Mapping[str, Any], rows: Sequence[
 
 
 def write_figures(path: Path, scene: Scene, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Crops of label maps where most borders are: photo, truth, teacher, and the arms that are `SHOWN`; a short one."""
+    """Writes the figure, with crops of photo, truth, teacher and the arms in `SHOWN`, and the short figure."""
     write_figure(path, scene, rows, tuple(SHOWN))
     write_figure(path.with_stem(f"{path.stem}_short"), scene, rows, SHORT)
 
 
 def write_figure(path: Path, scene: Scene, rows: Sequence[Mapping[str, Any]], shown: Sequence[str]) -> None:
-    """One of them."""
+    """Writes one figure, with the crops that contain most borders."""
     first = {row["arm"]: row for row in rows if (row["level"], row["seed"]) == (rows[0]["level"], 0)}
     arms = [arm for arm in shown if arm in first]
     crops = []
@@ -143,7 +143,7 @@ def _enlarge(picture: torch.Tensor) -> torch.Tensor:
 
 
 def _busiest(truth: torch.Tensor) -> tuple[slice, slice]:
-    """The window with most borders in it."""
+    """The window that contains most borders."""
     colors = truth.long()
     near = (boundary_distance(colors[..., 0] * 65536 + colors[..., 1] * 256 + colors[..., 2], void=-1) < 2).double()
     width, height = (min(length, side) for length, side in zip(CROP, truth.shape[1::-1], strict=True))
@@ -153,7 +153,7 @@ def _busiest(truth: torch.Tensor) -> tuple[slice, slice]:
 
 
 def _panels(path: Path, size: Sequence[int]) -> list[torch.Tensor]:
-    """The pictures, of `size` [H, W], in `<stem>_labels.png` of an evaluation: photo, truth, teacher, field."""
+    """Cuts photo, truth, teacher and field, each of `size` [H, W], out of `<stem>_labels.png` of an evaluation."""
     with Image.open(path) as image:
         pixels = torch.from_numpy(np.array(image.convert("RGB")))
     rows = slice(TITLE_HEIGHT, TITLE_HEIGHT + size[0])
@@ -161,7 +161,7 @@ def _panels(path: Path, size: Sequence[int]) -> list[torch.Tensor]:
 
 
 def write_page(docs: Path) -> None:
-    """smoothness.md: what was found (written by hand), the scenes' tables, the paper's."""
+    """Writes smoothness.md: the findings (written by hand), the tables of the scenes, and the paper's."""
     folder = docs / FOLDER
     parts = [(folder / "findings.md").read_text().rstrip()] if (folder / "findings.md").is_file() else []
     order = ["demo", "room_a", "camvid"]
@@ -172,11 +172,11 @@ def write_page(docs: Path) -> None:
 
 
 OURS = ("cosine", "miou", "boundary_3px")
-"""What is shown of our arms beside the paper's rows."""
+"""Columns of our arms beside the paper's rows."""
 
 
 def paper_table(tables: Sequence[Path]) -> str:
-    """The paper's figures and, of every scene that has its arms, our cosine, mIoU and 3 px band."""
+    """Formats the paper's rows, with the columns `OURS` of every scene that has the corresponding arms."""
     lines = [["", "PSNR", "SSIM", "cosine to teacher"]]
     lines += [[name, f"{psnr:.2f}", f"{ssim:.4f}", f"{cosine:.4f}"] for name, (psnr, ssim, cosine, _) in PAPER.items()]
     for table in tables:

@@ -1,7 +1,7 @@
 """Adds the figures of one `scripts/gpu_check.sh` to docs/benchmarks/<card>.md: python scripts/append_benchmark.py RUN
 
-RUN holds what gpu_check.sh left there: rasterizer_cuda.json and rasterizer_cpu.json of scripts/bench_rasterizer.py, and
-the trained and evaluated `scene`.
+RUN is the folder that gpu_check.sh wrote: rasterizer_cuda.json and rasterizer_cpu.json of scripts/bench_rasterizer.py,
+and the trained and evaluated `scene`.
 """
 
 import json
@@ -20,18 +20,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Options:
-    """Adds the figures of a gpu_check to the page of its card."""
+    """Adds the figures of a gpu_check to the page of the graphics card."""
 
     run: tyro.conf.Positional[Path]
-    """The folder gpu_check.sh wrote."""
+    """Folder that gpu_check.sh wrote."""
     seconds: int
-    """How long the training took."""
+    """Duration of the training in seconds."""
     pages: Path = ROOT / "docs" / "benchmarks"
-    """Where the pages are."""
+    """Folder of the pages."""
 
 
 def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows as a Markdown table, a column each: there are more figures than rows. Figures stand as they first occur."""
+    """Formats rows as a Markdown table with a column each, as there are more figures than rows."""
     names, *figures = dict.fromkeys(key for row in rows for key in row)
     lines = [[names, *(_shown(row.get(names)) for row in rows)], ["---"] * (1 + len(rows))]
     lines += [[key, *(_shown(row.get(key)) for row in rows)] for key in figures]
@@ -47,13 +47,13 @@ def _shown(value: object) -> str:
 
 
 def section(title: str, tables: Mapping[str, Sequence[Mapping[str, object]]]) -> str:
-    """One check's part of a page: a heading, then each table under its name."""
+    """Formats one section of a page: a heading, then each table under its name."""
     parts = [f"## {title}", *(f"{name}\n\n{markdown_table(rows)}" for name, rows in tables.items())]
     return "\n\n".join(parts) + "\n"
 
 
 def append(page: Path, heading: str, text: str) -> None:
-    """Adds `text` at the end of the page, which is begun with `heading` where there is none; atomically."""
+    """Appends `text` to the page, which starts with `heading` if it is new; atomically."""
     before = page.read_text() if page.exists() else f"# {heading}\n\nWritten by `bash scripts/gpu_check.sh`.\n"
     partial = page.with_name(f".{page.name}.partial")
     partial.write_text(f"{before}\n{text}")
@@ -61,12 +61,12 @@ def append(page: Path, heading: str, text: str) -> None:
 
 
 def slug(card: str) -> str:
-    """A card's name as a file's: `NVIDIA H200` is nvidia-h200."""
+    """Name of a card as a file name: `NVIDIA H200` is nvidia-h200."""
     return re.sub(r"[^a-z0-9]+", "-", card.lower()).strip("-")
 
 
 def scene_row(run: Path, seconds: int) -> dict[str, object]:
-    """What the CUDA preset reached, from the scene's own evaluation."""
+    """Row of the training with the CUDA preset, from the evaluation of the scene."""
     report = json.loads((run / "scene" / "evaluation" / "metrics.json").read_text())
     facts = {key: report[key] for key in ("step", "gaussians", "training_views", "held_out_views")}
     size = "x".join(map(str, report["image_size"]))
@@ -74,7 +74,7 @@ def scene_row(run: Path, seconds: int) -> dict[str, object]:
 
 
 def machine_row(card: str) -> dict[str, object]:
-    """The versions that figures depend on."""
+    """Row of the versions that the figures depend on."""
     import gsplat
     import torch
 
@@ -95,7 +95,7 @@ def _output(*command: str) -> str:
 
 
 def main() -> None:
-    """Gathers the figures and adds them to the card's page."""
+    """Collects the figures and appends them to the page of the card."""
     import torch
 
     options = tyro.cli(Options, description=Options.__doc__)

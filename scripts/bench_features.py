@@ -1,10 +1,11 @@
-"""What features cost on this machine's CPU: the lift, a step of stage 2 against one of stage 1, and memory.
+"""Cost of features on the CPU of this machine: the lift, a step of stage 2 against one of stage 1, and memory.
 
     python scripts/bench_features.py --run runs/camvid --maps MAPS [--out docs/benchmarks/features_cpu.json]
 
-Steps of three trainers take turns, all from the Gaussians of `--run`: radiance alone (stage 1 at a fixed count),
-radiance and features (stage 2), features alone (frozen radiance). Memory is that of `gsdff.train` in a process of its
-own, with the teacher's T channels and with only K, into which a seeded orthonormal matrix takes the maps.
+The trainers take turns, step by step, all from the Gaussians of `--run`: radiance alone (stage 1 at a fixed count),
+radiance and features (stage 2), features alone (frozen radiance), and smoothing losses. Memory is measured for
+`gsdff.train` in a process of its own, with maps of the teacher's T channels, and with maps that a seeded orthonormal
+matrix projects to K channels.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
@@ -39,8 +40,8 @@ from gsdff.scene import Scene
 from gsdff.teachers import open_teacher
 from gsdff.teachers.store import open_store
 from gsdff.training.feature_loss import FeatureTerm
+from gsdff.training.initialise import read_splat
 from gsdff.training.lift import FeatureTarget, lift_features
-from gsdff.training.start import read_splat
 from gsdff.training.teacher_targets import enlarge_target
 from gsdff.training.trainer import Trainer
 
@@ -49,7 +50,7 @@ CHILD = (
     "import gsdff; from gsdff.cli import run_door; from gsdff.train import main; run_door(main); "
     "from bench_rasterizer import peak_mib; print(peak_mib('cpu'))"
 )
-"""Trains as the command line says and prints its own peak: what a parent is told of a child counts the parent too."""
+"""Trains, and prints the peak of its own process: the peak that a parent reads of a child includes the parent's."""
 KINDS = {
     "stage 1": {},
     "stage 2": {},
@@ -60,31 +61,31 @@ KINDS = {
     "stage 2, bilateral render": {"smoothing": {"bilateral": {"form": "render"}}},
     "stage 2, tv": {"smoothing": {"tv": {"weight": 1.0}}},
 }
-"""What each has over the defaults."""
+"""Kinds of steps, with their options over the defaults."""
 LIFTS, WARM_UP, MEMORY_STEPS = 3, 5, 20
-"""Timed lifts; steps before the timed ones; steps of the stage 2 whose memory is measured."""
+"""Numbers of timed lifts, of steps before the timed ones, and of steps of the training whose memory is measured."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Times the lift and the steps of both stages, and measures what a short stage 2 takes at its peak."""
+    """Times the lift and the steps of both stages, and measures the peak memory of a short stage 2."""
 
     run: Path
-    """A finished run to start from."""
+    """Finished run to start from."""
     maps: Path
-    """Teacher maps of its photos, as `--teacher.maps` takes them."""
+    """Teacher maps of the run's photos, see `--teacher.maps`."""
     out: Path = ROOT / "docs" / "benchmarks" / "features_cpu.json"
-    """Writes the figures here as JSON."""
+    """JSON file for the figures."""
     work: Path = Path("runs/bench_features")
-    """Projected maps are kept here, so that the next time starts sooner."""
+    """Folder of the projected maps, which the next benchmark reuses."""
     dim: int = 32
-    """K, latent channels; also T of the narrow maps."""
+    """K, number of latent channels; also T of the projected maps."""
     steps: int = 40
-    """Timed steps of every kind."""
+    """Number of timed steps of every kind."""
 
 
 def open_bench(options: Options) -> tuple[TrainConfig, Scene]:
-    """The run's options and scene; stage 1 is over before it starts, so that no Gaussian comes or goes."""
+    """Options and scene of the run; stage 1 has no steps, so that the number of Gaussians is fixed."""
     config, work = load_run(options.run).config, options.work.absolute()
     (work / "run").mkdir(parents=True, exist_ok=True)
     config = replace(
@@ -103,7 +104,7 @@ def open_bench(options: Options) -> tuple[TrainConfig, Scene]:
 
 
 def make_trainers(config: TrainConfig, scene: Scene) -> dict[str, Trainer]:
-    """One of each kind, from the same Gaussians."""
+    """One trainer of each kind, from the same Gaussians."""
     trainers = {}
     for kind, table in KINDS.items():
         first = read_splat(config.stage1_from, scene)
@@ -119,7 +120,7 @@ def feature_term(trainer: Trainer) -> FeatureTerm:
 
 
 def time_lift(trainer: Trainer) -> tuple[list[float], torch.Tensor]:
-    """Seconds of lifting the plain maps of all training views, as stage 2 does it, and what it gave."""
+    """Seconds of lifting the plain maps of all training views as in stage 2, and the lifted features."""
     term, train_ids, seconds = feature_term(trainer), trainer.scene.train_ids, []
 
     def render(features: torch.Tensor, target: FeatureTarget) -> torch.Tensor:
@@ -135,7 +136,7 @@ def time_lift(trainer: Trainer) -> tuple[list[float], torch.Tensor]:
 
 
 def time_steps(trainers: dict[str, Trainer], count: int) -> dict[str, list[float]]:
-    """Milliseconds of every step, forward, backward and optimizers; the kinds take turns, on the same views."""
+    """Milliseconds of every step (forward, backward and optimizers); the kinds take turns, on the same views."""
     times: dict[str, list[float]] = {kind: [] for kind in trainers}
     for _ in tqdm(range(WARM_UP + count), desc="steps"):
         for kind, trainer in trainers.items():
@@ -146,7 +147,7 @@ def time_steps(trainers: dict[str, Trainer], count: int) -> dict[str, list[float
 
 
 def heldout_cosine(trainer: Trainer, features: torch.Tensor | None = None) -> float:
-    """Mean cosine to the teacher on the held-out views, of these features or of the trainer's own."""
+    """Mean cosine to the teacher on the held-out views, of the given features or of the trainer's own."""
     gaussians, config = trainer.gaussians.map(torch.detach), trainer.config
     gaussians = replace(gaussians, features=gaussians.features if features is None else features)
     run = LoadedRun(config.out, config, gaussians, trainer.scene.frame, trainer.step)
@@ -155,7 +156,7 @@ def heldout_cosine(trainer: Trainer, features: torch.Tensor | None = None) -> fl
 
 
 def project_maps(config: TrainConfig, scene: Scene) -> Path:
-    """The folder of all views' maps times a seeded orthonormal [T, K] matrix, float16; made once."""
+    """Folder of all views' maps times a seeded orthonormal [T, K] matrix, in float16; made once."""
     partial, folder = config.out.with_name("partial"), config.out.with_name(f"{config.teacher.maps.name}_narrow")
     if folder.is_dir():
         return folder
@@ -169,7 +170,7 @@ def project_maps(config: TrainConfig, scene: Scene) -> Path:
 
 
 def peak_of_training(config: TrainConfig, scene: Scene, maps: Path) -> dict[str, float]:
-    """Peak resident memory of `gsdff.train` on maps whose store is made before, in a process of its own."""
+    """Peak resident memory of `gsdff.train` in a process of its own, on maps whose store is made before."""
     teacher = open_teacher(replace(config.teacher, maps=maps), scene)
     cache = config.features.cache if maps == config.teacher.maps else maps.with_name(f"{maps.name}_store")
     basis = open_store(teacher, [scene.views[view_id] for view_id in scene.train_ids], cache, config.features).basis
@@ -187,7 +188,7 @@ def peak_of_training(config: TrainConfig, scene: Scene, maps: Path) -> dict[str,
 
 
 def main() -> None:
-    """Measures, prints and writes."""
+    """Measures, and prints and writes the figures."""
     options = tyro.cli(Options, description=Options.__doc__)
     config, scene = open_bench(options)
     memory = [peak_of_training(config, scene, maps) for maps in (config.teacher.maps, project_maps(config, scene))]

@@ -3,8 +3,8 @@
     python scripts/bench_memory.py [--gaussians 200000] [--width 800] [--height 600] [--steps 40] [--out FILE.json]
 
 Trains a synthetic scene through the ordinary `Trainer` (all attributes, degree 3, densification's bookkeeping, Adam)
-and prints the process's peak resident memory, what of it was there after the imports, and the mean loss of the first
-and of the last pass over the views.
+and prints the peak resident memory of the process, its resident memory after the imports, and the mean loss of the
+first and of the last pass over the views.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
@@ -20,7 +20,7 @@ import torch
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.config.options import Stage1Config, TeacherConfig, TrainConfig
 from gsdff.scene import Scene, View
-from gsdff.training.start import first_gaussians
+from gsdff.training.initialise import initial_gaussians
 from gsdff.training.trainer import Trainer
 
 
@@ -30,7 +30,7 @@ def peak_mib() -> float:
 
 
 def make_scene(num_gaussians: int, width: int, height: int, num_views: int = 9) -> Scene:
-    """A ball of points before cameras in a row, whose photos are smooth noise."""
+    """A ball of points in front of a row of cameras, whose photos are smooth noise."""
     generator = torch.Generator().manual_seed(0)
     focal = 0.9 * width
     K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
@@ -49,6 +49,7 @@ def make_scene(num_gaussians: int, width: int, height: int, num_views: int = 9) 
 
 
 def main() -> None:
+    """Trains, and prints and writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gaussians", type=int, default=200_000)
     parser.add_argument("--width", type=int, default=800)
@@ -58,10 +59,10 @@ def main() -> None:
     args = parser.parse_args()
     imported = peak_mib()
     scene = make_scene(args.gaussians, args.width, args.height)
-    # all bands at once, and no refinement: the count stays what was asked for
+    # all bands at once, and no refinement: the number of Gaussians stays the same
     stage1 = Stage1Config(steps=args.steps, sh_interval=1, refine_start=args.steps, max_gaussians=args.gaussians)
     config = TrainConfig(stage1=stage1, teacher=TeacherConfig(name="none"))
-    trainer = Trainer(config, scene, torch.device("cpu"), first_gaussians(config, scene))
+    trainer = Trainer(config, scene, torch.device("cpu"), initial_gaussians(config, scene))
     losses = [float(trainer.advance()["loss"].detach()) for _ in range(args.steps)]
     views = len(scene.train_ids)
     first, last = sum(losses[:views]) / views, sum(losses[-views:]) / views

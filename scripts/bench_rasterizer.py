@@ -1,10 +1,10 @@
-"""Times the rasteriser on seeded scenes: forward, backward, memory, and how far it is from the float64 twin.
+"""Benchmark of the rasteriser on seeded scenes: forward, backward, memory, and difference to a float64 reference.
 
     python scripts/bench_rasterizer.py --out docs/benchmarks/rasterizer.json --plot docs/benchmarks/rasterizer.png
 
-Scenes are scaled until their bounding boxes meet a given number of 16x16 tiles, counted as gsplat counts. In the
-`faint` scene opacities are so low that no pixel closes early: there every intersection is work, which is what the curve
-of cost against intersections x channels needs.
+Scenes are scaled until their bounding boxes intersect a given number of 16x16 tiles, counted as gsplat does. In the
+`faint` scene opacities are so low that no pixel stops early: every intersection is blended, as the curve of cost
+against intersections x channels requires.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
@@ -36,22 +36,22 @@ CURVE_ROUNDS = 5
 
 @dataclass(frozen=True)
 class Options:
-    """Times the rasteriser: forward, backward, memory and accuracy, and the growth of cost with work."""
+    """Times the rasteriser: forward, backward, memory and accuracy, and cost against intersections x channels."""
 
     out: Annotated[Path | None, tyro.conf.arg(aliases=("--json",))] = None
-    """Write the figures here as JSON."""
+    """JSON file for the figures."""
     plot: Path | None = None
-    """Draw cost against intersections x channels here (PNG)."""
+    """PNG file for the plot of cost against intersections x channels."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """`cuda` times gsplat through the same call."""
+    """Device; `cuda` times gsplat through the same call."""
     repeats: int = 20
-    """Timed runs of each scene's passes."""
+    """Number of timed passes of each scene."""
     threads: int | None = None
-    """CPU threads; torch's own choice where not given."""
+    """Number of CPU threads; by default torch's own choice."""
     garden: Path | None = None
-    """Also time this point cloud (garden.npz: means3d, colors, viewmats, Ks, width, height)."""
+    """Point cloud to time too (garden.npz: means3d, colors, viewmats, Ks, width, height)."""
     curve: bool = True
-    """Measure the curve of cost against intersections x channels as well."""
+    """Measure the curve of cost against intersections x channels too."""
 
 
 def reset_peak(device: str) -> None:
@@ -63,7 +63,7 @@ def reset_peak(device: str) -> None:
 
 
 def peak_mib(device: str) -> float:
-    """Peak memory since `reset_peak`: of the card, or the resident set (of the whole run where not on Linux)."""
+    """Peak memory since `reset_peak`: of the card, or the resident set (of the whole run if not on Linux)."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     if platform.system() == "Linux":
@@ -73,7 +73,7 @@ def peak_mib(device: str) -> float:
 
 
 def time_passes(scene: Scene, wanted: tuple[str, ...], repeats: int, device: str) -> tuple[list[float], list[float]]:
-    """Milliseconds of forward and backward passes that give the wanted gradients; none wanted: forward only."""
+    """Milliseconds of forward and backward passes with gradients of the `wanted` tensors, if there are any."""
     arguments = scene.arguments(device=device)
     generator = torch.Generator().manual_seed(1)
     shape = (1, scene.height, scene.width, scene.colors.shape[-1])
@@ -95,17 +95,17 @@ def time_passes(scene: Scene, wanted: tuple[str, ...], repeats: int, device: str
 
 
 def now(device: str) -> float:
-    """Seconds, once all work on the device is done."""
+    """Time in seconds, once all work on the device is done."""
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def accuracy(scene: Scene, device: str) -> dict[str, float]:
-    """Largest differences to the float64 twin: of the render, of gradients relative to the largest of their tensor.
+    """Largest differences to the float64 reference: of the render, and of gradients relative to their tensor's largest.
 
-    Both with random cotangents that are zero in the boundary band, where float32 may fall on the other side of the
-    alpha cut-off or the transmittance stop; its share of pixels is told beside them.
+    Both with random cotangents that are zero in the boundary band, in which float32 may fall on the other side of the
+    alpha cut-off or the transmittance stop; the band's share of the pixels is returned too.
     """
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -132,7 +132,7 @@ def accuracy(scene: Scene, device: str) -> dict[str, float]:
 
 
 def measure(scene: Scene, options: Options) -> tuple[dict, dict[str, list[float]]]:
-    """One row of the table, and the times behind it in milliseconds."""
+    """One row of the table, and all its times in milliseconds."""
     device = options.device
     reset_peak(device)
     render, _ = time_passes(scene, (), options.repeats, device)
@@ -162,15 +162,15 @@ def measure(scene: Scene, options: Options) -> tuple[dict, dict[str, list[float]
 
 
 def spread(values: list[float]) -> float:
-    """The range of the middle half."""
+    """Interquartile range."""
     quarters = quantiles(values, n=4)
     return quarters[2] - quarters[0]
 
 
 def measure_curve(scale: float, options: Options) -> dict:
-    """Best times over sizes and channels of faint scenes, and straight lines through them.
+    """Best times of faint scenes over sizes and numbers of channels, and straight lines fitted to them.
 
-    All scenes are gone through in several rounds: what else runs on the machine for a while spoils no point for good.
+    All scenes are timed in several rounds, so that other load on the machine for a while spoils no point.
     """
     points = {}
     work = [(n, d) for n in (6250, 12_500, 25_000, 50_000) for d in (1, 3, 8, 16, 32, 64, 128)]
@@ -189,9 +189,9 @@ def measure_curve(scale: float, options: Options) -> dict:
 
 
 def fit(points: list[dict], name: str) -> dict[str, float]:
-    """Least squares of time = fixed + per intersection + per channel + per intersection and channel.
+    """Least-squares fit of time = fixed + per intersection + per channel + per intersection and channel.
 
-    The channels alone are the cost of the image, whose size is the same throughout.
+    The cost per channel alone is that of the image, whose size is the same in all scenes.
     """
     times = np.array([point[f"{name}_ms"] for point in points])
     pairs = np.array([float(point["intersections"]) for point in points])
@@ -209,7 +209,7 @@ def fit(points: list[dict], name: str) -> dict[str, float]:
 
 
 def draw(curve: dict, path: Path) -> None:
-    """Time against intersections x channels on logarithmic axes; a line joins one scene's numbers of channels."""
+    """Plots time against intersections x channels on logarithmic axes; a line joins the points of one scene."""
     names = {"forward": (40, 90, 200), "backward": (200, 60, 40), "backward_colors": (40, 150, 80)}
     points = curve["points"]
     work = [point["intersections"] * point["channels"] for point in points]
@@ -248,7 +248,7 @@ def draw(curve: dict, path: Path) -> None:
 
 
 def print_table(rows: list[dict]) -> None:
-    """Rows under their keys, one scene a column: there are more figures than scenes."""
+    """Prints rows as columns beside their keys, as there are more figures than scenes."""
     width = max(len(key) for row in rows for key in row)
     for key in rows[0]:
         cells = (row[key] for row in rows)
@@ -257,7 +257,7 @@ def print_table(rows: list[dict]) -> None:
 
 
 def machine() -> dict[str, object]:
-    """What the figures depend on."""
+    """Facts that the figures depend on: hardware, versions, commit, date."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if platform.system() == "Linux" else []
     cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
@@ -267,7 +267,7 @@ def machine() -> dict[str, object]:
 
 
 def main() -> None:
-    """Measures, prints and writes."""
+    """Measures, and prints and writes the figures."""
     options = tyro.cli(Options, description=Options.__doc__)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -281,7 +281,7 @@ def main() -> None:
     if options.garden:
         scenes += [garden(options.garden, d) for d in (3, 32)]
     measured = [measure(scene, options) for scene in tqdm(scenes, desc="scenes")]
-    # the twin comes last: its memory must not count in the peaks
+    # the float64 reference comes last, so that its memory does not count in the peaks
     rows = [row | accuracy(scene.thinned(), options.device) for (row, _), scene in zip(measured, scenes, strict=True)]
     print_table(rows)
 

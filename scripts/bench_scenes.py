@@ -1,4 +1,4 @@
-"""Seeded scenes for benchmarks of the rasteriser, and gsplat's way of counting their work."""
+"""Seeded scenes for benchmarks of the rasteriser, and their number of intersections as gsplat counts them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,12 +28,12 @@ class Scene:
     height: int
 
     def arguments(self, dtype: torch.dtype = torch.float32, device: str = "cpu") -> dict:
-        """The arguments of `rasterization`."""
+        """Arguments of `rasterization`."""
         arguments = {name: value for name, value in vars(self).items() if name != "name"}
         return {k: v.to(device, dtype) if isinstance(v, Tensor) else v for k, v in arguments.items()}
 
     def thinned(self, times: int = 8) -> "Scene":
-        """Every times^2-th Gaussian in an image that many times smaller, as large in pixels and as dense as before."""
+        """The scene with 1 / times^2 of its Gaussians in an image `times` smaller, equally large and dense there."""
         tensors = {name: getattr(self, name)[:: times**2] for name in ("means", "quats", "opacities", "colors")}
         K = self.Ks / torch.tensor([times, times, 1])[:, None]
         size = {"width": self.width // times, "height": self.height // times}
@@ -43,7 +43,7 @@ class Scene:
 def synthetic(
     name: str, n: int, width: int, height: int, channels: int, opacity: tuple[float, float], scale: float = 1.0
 ) -> Scene:
-    """Gaussians spread evenly over the image at depths 2 to 8, their sizes in pixels log-normal about `scale`."""
+    """Gaussians distributed evenly over the image at depths 2 to 8, with log-normal sizes of about `scale` pixels."""
     generator = torch.Generator().manual_seed(0)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -61,7 +61,7 @@ def synthetic(
 
 
 def with_boxes(scene: Callable[[float], Scene], target: int) -> tuple[Scene, float]:
-    """The scene whose bounding boxes meet about `target` tiles, and its scale, by bisection."""
+    """The scene whose bounding boxes intersect about `target` tiles, and its scale, found by bisection."""
     low, high = log(0.05), log(50)
     for _ in range(14):
         middle = (low + high) / 2
@@ -70,7 +70,7 @@ def with_boxes(scene: Callable[[float], Scene], target: int) -> tuple[Scene, flo
 
 
 def garden(path: Path, channels: int) -> Scene:
-    """A real, uneven cloud of points seen by the first camera of the file, about as wide as the next points are far."""
+    """A real, uneven point cloud in the first camera of the file, with scales of about the distance between points."""
     from scipy.spatial import cKDTree
 
     data = np.load(path)
@@ -95,7 +95,7 @@ def garden(path: Path, channels: int) -> Scene:
 
 @torch.no_grad()
 def count_boxes(scene: Scene, tile_size: int = 16) -> int:
-    """Pairs of tile and Gaussian as gsplat counts them, by bounding boxes."""
+    """Number of pairs of tile and Gaussian as gsplat counts them, by bounding boxes."""
     meta = rasterization(**scene.arguments() | {"colors": scene.colors[:, :1]})[2]
     limits = torch.tensor([-(-scene.width // tile_size), -(-scene.height // tile_size)])
     first = ((meta["means2d"] - meta["radii"]) / tile_size).floor().clamp(torch.zeros(2), limits)

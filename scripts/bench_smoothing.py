@@ -36,33 +36,34 @@ from gsdff.cli import run_door
 from gsdff.errors import UserError
 
 SIGMA_RANGE, MAX_MS, AIM_WINDOW, AIM_FASTER, AIM_SMALLER = 0.3, 60_000, 11, 5, 10
-"""Of any guide, above its noise and below its edges; timing stops here; the aim for what respects edges or masks."""
+"""Sigma in the range of a guide, above its noise and below its edges; the time limit of timed passes; and the aims for
+filters that respect edges or masks: their window, and how many times faster and smaller than the rival."""
 HEAD = "filter, rival, size, window, ours ms, rival ms, times faster, ours MiB, rival MiB, times smaller, "
 HEAD += "largest difference, of gradients, compared with, time aim, memory aim"
 
 
 @dataclass(frozen=True)
 class Options:
-    """Times the smoothing filters and their rivals, and measures their memory and how far they agree."""
+    """Times the smoothing filters and their rivals, and measures their memory and their differences."""
 
     size: tuple[int, int, int] = (480, 360, 64)
     """W, H and K of the feature map."""
     segments: int = 20
-    """Segments of the label map, besides a region of label 0."""
+    """Number of segments of the label map, besides a region of label 0."""
     windows: tuple[int, ...] = (11,)
     """Windows in pixels, odd; sigma in space is a quarter of it."""
     repeats: int = 7
-    """Timed passes of each filter; fewer, but two, where they take more than a minute together."""
+    """Number of timed passes of each filter; fewer, but at least two, if they take more than a minute together."""
     cap_gib: float = 10
-    """Memory that a process may take on the CPU above its inputs."""
+    """Memory limit of a process on the CPU, above its inputs."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where to measure."""
+    """Device to measure on."""
     out: Path = Path(__file__).resolve().parents[1] / "docs" / "benchmarks"
-    """Writes `smoothing_<device>.json` and `.md` in this folder."""
+    """Folder for `smoothing_<device>.json` and `.md`."""
 
 
 class Scene(NamedTuple):
-    """What the filters are given besides the map; `segments` [H, W], `guide` [H, W, 3]."""
+    """Inputs of the filters besides the map; `segments` [H, W], `guide` [H, W, 3]."""
 
     segments: Tensor
     guide: Tensor
@@ -80,7 +81,7 @@ def kornia_bilateral(Z: Tensor, s: Scene, *guide: Tensor) -> Tensor:
 
 
 def blur_each_mask(Z: Tensor, s: Scene) -> Tensor:
-    """Every segment blurred by itself and pasted inside its mask."""
+    """Blurs every segment separately and pastes it inside its mask."""
     out, settings = Z, (s.window, (s.sigma,) * 2, "constant")
     for label in range(1, int(s.segments.max()) + 1):
         mask = (s.segments == label)[None, None]
@@ -131,7 +132,7 @@ if hasattr(smoothing, "segment_mean"):
 
 
 def prepare(name: str, side: str, window: int, options: Options) -> tuple:
-    """The arguments of `run_pass`, seeded: a map of about unit norm, whose segments are the cells of random points."""
+    """Seeded arguments of `run_pass`: a map of about unit norm, whose segments are cells of random points."""
     (width, height, channels), reach = options.size, window // 2
     generator = torch.Generator().manual_seed(0)
     points = torch.rand(options.segments + 1, 2, generator=generator) * torch.tensor([height, width])
@@ -151,7 +152,7 @@ def prepare(name: str, side: str, window: int, options: Options) -> tuple:
 
 
 def run_pass(function, Z: Tensor, cotangent: Tensor, scene: Scene) -> tuple[Tensor, Tensor, tuple[float, float]]:
-    """Output, gradient, milliseconds forward and backward."""
+    """Runs one pass; returns output, gradient, and milliseconds of forward and backward."""
     leaf, start = Z.detach().requires_grad_(), now(Z.device.type)
     out = function(leaf, scene)
     middle = now(Z.device.type)
@@ -160,11 +161,11 @@ def run_pass(function, Z: Tensor, cotangent: Tensor, scene: Scene) -> tuple[Tens
 
 
 def measure(name: str, side: str, window: int, options: Options) -> dict:
-    """Peak memory, times, output and gradient of ours, of the rival or of ours in float64."""
+    """Measures peak memory, times, output and gradient of ours, of the rival, or of ours in float64."""
     run_pass(*prepare(name, side, window, replace(options, size=(2 * window, 2 * window, options.size[2]))))
     arguments, times = prepare(name, side, window, options), []
     if options.device == "cpu":
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed must not serve the pass unseen
+        ctypes.CDLL(None).malloc_trim(0)  # so that freed memory cannot serve the pass uncounted
         taken = int(Path("/proc/self/status").read_text().split("VmSize:")[1].split()[0]) << 10
         resource.setrlimit(resource.RLIMIT_AS, (taken + int(options.cap_gib * 2**30),) * 2)
     reset_peak(options.device)
@@ -179,7 +180,7 @@ def measure(name: str, side: str, window: int, options: Options) -> dict:
 
 
 def measure_apart(bar: tqdm, *task) -> dict | None:
-    """`measure` in a process of its own; None where memory does not suffice."""
+    """Runs `measure` in a process of its own; returns None if it runs out of memory."""
     bar.set_postfix_str(", ".join(task[:2]))
     with ProcessPoolExecutor(1, get_context("forkserver")) as pool:
         future = pool.submit(measure, *task)
@@ -191,7 +192,7 @@ def measure_apart(bar: tqdm, *task) -> dict | None:
 
 
 def compare(bar: tqdm, name: str, window: int, options: Options) -> list[dict]:
-    """The row of a filter, and one more at a smaller size where the rival does not fit."""
+    """The row of a filter, and another one at a smaller size if the rival runs out of memory."""
     ours, rival = (measure_apart(bar, name, side, window, options) for side in ("ours", "rival"))
     if ours is None:
         raise UserError(f"{name} itself takes more than {options.cap_gib:g} GiB: give a larger --cap-gib")
@@ -215,7 +216,7 @@ def compare(bar: tqdm, name: str, window: int, options: Options) -> list[dict]:
 
 
 def cells(row: dict) -> list[str]:
-    """A row's cells under `HEAD`; of a rival that does not fit it is known that it takes more than the cap."""
+    """The cells of a row under `HEAD`; a rival that runs out of memory takes more than the cap."""
     faster, smaller, above = row["times_faster"], row["times_smaller"], "" if row["times_faster"] else "> "
     in_aim = row["window"] == AIM_WINDOW and row["filter"] != "gaussian_blur"
     aims = ((faster, AIM_FASTER), (smaller, AIM_SMALLER)) if in_aim else ((None, 0), (None, 0))
@@ -229,7 +230,7 @@ def cells(row: dict) -> list[str]:
 
 
 def main() -> None:
-    """Measures, prints and writes."""
+    """Measures, and prints and writes the figures."""
     options = tyro.cli(Options, description=Options.__doc__)
     get_context("forkserver").set_forkserver_preload(["gsdff.smoothing.cpu", "kornia.filters", "tyro", "gsdff.render"])
     facts = machine() | {"load": os.getloadavg()[0], "segments": options.segments}

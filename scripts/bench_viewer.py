@@ -1,12 +1,12 @@
-"""What the viewer takes on this machine: to follow a drag, to switch modes, to answer a text.
+"""Benchmark of the viewer on this machine: following a drag, switching modes, querying a text.
 
     python scripts/bench_viewer.py runs/fox_animals
     python scripts/bench_viewer.py runs/fox_animals --gaussians 200000 --out docs/benchmarks/viewer_200k.json
 
-A browser (Chromium by Playwright) opens a page of a server in this process, and its mouse and keys are moved. Times are
-from what the page heard (a key, a mouse) or the server (a camera) until the page has drawn it. Where there is no
-graphics card the page draws in software WebGL, on the cores that the server draws with: that part is the machine's, so
-the server's own part is told beside the whole. Every row has what the picture was worth: PSNR to the sharp picture.
+A browser (Chromium by Playwright) opens a page of a server in this process, and the script moves its mouse and presses
+its keys. Times are from the event (a key or mouse event in the page, a camera update at the server) until the page has
+drawn the picture. Without a graphics card the page draws in software WebGL, on the same cores as the server, so the
+time of the server alone is reported too. Every row has the PSNR of the picture to the sharp one.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
@@ -39,10 +39,10 @@ from gsdff.viewer.world import World, open_world
 ROOT = Path(__file__).resolve().parents[1]
 SOFTWARE_WEBGL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 LISTENER = """
-window.told = [];
+window.recorded = [];
 window.frames = 0;
 const now = () => (performance.timeOrigin + performance.now()) / 1000;
-for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => told.push([kind, 0, now()]), true);
+for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => recorded.push([kind, 0, now()]), true);
 const gl = WebGL2RenderingContext.prototype;
 let drew = false;
 for (const name of ["drawElements", "drawArrays", "drawElementsInstanced", "drawArraysInstanced"]) {
@@ -57,39 +57,40 @@ for (const name of ["texImage2D", "texSubImage2D"]) {
     if (!data) return;
     requestAnimationFrame(() => {  // the frame with it has been handed over; reading a pixel waits until it is drawn
       this.readPixels(0, 0, 1, 1, this.RGBA, this.UNSIGNED_BYTE, new Uint8Array(4));
-      told.push(data.width ? ["picture", data.width, now()] : ["splats", data.byteLength, now()]);
+      recorded.push(data.width ? ["picture", data.width, now()] : ["splats", data.byteLength, now()]);
     });
   };
 }
 const count = () => { if (drew) frames += 1; drew = false; requestAnimationFrame(count); };
 requestAnimationFrame(count);
 """
-"""Tells when keys came, when pictures and splats were drawn, by the clock of the day; counts frames with drawing."""
+"""Script in the page: records the times of keys, pictures and splats drawn, and counts the frames with drawing."""
 PATIENCE = 60.0
+"""Seconds to wait for the page."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Times a page: frames while dragging, pictures of the server, modes, a question."""
+    """Times a page: frames during a drag, pictures of the server, switching modes, a query."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = Path("runs/fox_animals")
     """A run with features, or a PLY."""
     texts: tuple[str, str] = ("dog", "cat")
-    """What is asked, in turn."""
+    """Texts to query, in turn."""
     gaussians: int | None = None
-    """So many, by doubling and jittering those of the run, or by leaving some away; as many as there are by default."""
+    """Number of Gaussians, reached by copying and jittering those of the run, or by leaving some out."""
     size: tuple[int, int] = (1280, 800)
-    """Of the window."""
+    """Size of the window in pixels."""
     repeats: int = 8
-    """Timed moves and switches of every kind."""
+    """Number of timed moves and switches of every kind."""
     seconds: float = 4.0
-    """Of a drag."""
+    """Duration of a drag in seconds."""
     out: Path = ROOT / "docs" / "benchmarks" / "viewer_cpu.json"
-    """Writes the figures here as JSON."""
+    """JSON file for the figures."""
 
 
 def resample(gaussians: Gaussians, count: int) -> Gaussians:
-    """So many Gaussians: seeded copies, each moved by about its size, where more are wanted than there are."""
+    """`count` of the Gaussians, in a seeded order; if they are fewer, copies too, all moved by about their size."""
     generator = torch.Generator().manual_seed(0)
     times = -(-count // len(gaussians))
     chosen = torch.randperm(times * len(gaussians), generator=generator)[:count]
@@ -99,10 +100,10 @@ def resample(gaussians: Gaussians, count: int) -> Gaussians:
 
 
 def open_bench(options: Options) -> World:
-    """The run's world, with as many Gaussians as wanted."""
+    """Opens the world of the run, with the number of Gaussians in the options."""
     world = open_world(load(options.run, device="cpu"))
     if not world.field.has_features:
-        raise UserError(f"{options.run}: expected a run that can be asked; train it with a teacher")
+        raise UserError(f"{options.run}: expected a run with features; train it with a teacher")
     if options.gaussians is not None:
         gaussians = resample(world.gaussians, options.gaussians)
         world.field = replace(world.field, gaussians=gaussians)
@@ -116,7 +117,7 @@ class Bench:
         width, height = options.size
         self.options = options
         self.row = height // 2
-        """Where the mouse is moved."""
+        """Row of the window in which the mouse moves."""
         self.page = browser.new_page(viewport={"width": width, "height": height})
         self.page.set_default_timeout(1000 * PATIENCE)
         self.page.add_init_script(LISTENER)
@@ -126,8 +127,8 @@ class Bench:
             note.click()
         (self.panel,) = server.open_panels
         self.tab: Tab = self.panel.tab
-        self.told: list[tuple[str, float, float]] = []
-        """By the server: what it did, a figure of it, when."""
+        self.recorded: list[tuple[str, float, float]] = []
+        """Events at the server: kind, a figure, time."""
         self._listen()
         self.renderer = self.page.evaluate(
             "(() => { const gl = document.createElement('canvas').getContext('webgl2');"
@@ -135,25 +136,25 @@ class Bench:
         )
 
     def _listen(self) -> None:
-        tab, told = self.tab, self.told
+        tab, recorded = self.tab, self.recorded
         do, on_picture = tab.do, tab.on_picture
 
         def timed_do(*given: Any, **named: Any) -> None:
-            told.append(("begun", 0, time.time()))
+            recorded.append(("begun", 0, time.time()))
             do(*given, **named)
-            told.append(("done", 0, time.time()))
+            recorded.append(("done", 0, time.time()))
 
         def heard(screen: Screen) -> None:
-            told.append(("sent", screen.scale, time.time()))
+            recorded.append(("sent", screen.scale, time.time()))
             on_picture(screen)
 
         tab.do, tab.on_picture = timed_do, heard
-        tab.client.camera.on_update(lambda _: told.append(("camera", 0, time.time())))
+        tab.client.camera.on_update(lambda _: recorded.append(("camera", 0, time.time())))
 
     # --- acting
 
     def choose(self, label: str, value: str) -> None:
-        """Picks an entry of a drop-down list by its keys and clicks."""
+        """Chooses an entry of a drop-down list with the mouse."""
         has_label = self.page.locator(f"xpath=./div/p/label[text()='{label}']")
         row = self.page.locator("div.mantine-Flex-root").filter(has=has_label).last
         row.locator("input").first.click()
@@ -163,8 +164,8 @@ class Bench:
         self.forget()
         option.click()
 
-    def ask(self, text: str) -> None:
-        """Types a text and Enter."""
+    def query(self, text: str) -> None:
+        """Types a text and presses Enter."""
         has_label = self.page.locator("xpath=./div/p/label[text()='Text']")
         field = self.page.locator("div.mantine-Flex-root").filter(has=has_label).last.locator("input").last
         field.fill(text)
@@ -173,7 +174,7 @@ class Bench:
         field.press("Enter")
 
     def rest(self) -> None:
-        """Waits until nothing is drawn any more, here or there."""
+        """Waits until neither server nor page draws any more."""
         quiet = 0
         while quiet < 4:
             before = self.page.evaluate("frames")
@@ -182,20 +183,20 @@ class Bench:
             quiet = quiet + 1 if is_quiet else 0
 
     def forget(self) -> None:
-        """Begins a new measurement."""
-        self.told.clear()
-        self.page.evaluate("told.length = 0")
+        """Starts a new measurement."""
+        self.recorded.clear()
+        self.page.evaluate("recorded.length = 0")
 
     def events(self, kind: str) -> list[tuple[float, float]]:
-        """Figures and times of what the page told."""
-        return [(figure, at) for name, figure, at in self.page.evaluate("told") if name == kind]
+        """Figures and times of the events in the page."""
+        return [(figure, at) for name, figure, at in self.page.evaluate("recorded") if name == kind]
 
     def server_events(self, kind: str) -> list[tuple[float, float]]:
-        """The same of the server."""
-        return [(figure, at) for name, figure, at in list(self.told) if name == kind]
+        """Figures and times of the events at the server."""
+        return [(figure, at) for name, figure, at in list(self.recorded) if name == kind]
 
     def wait_for(self, holds: Callable[[], Any]) -> None:
-        """Lets the page go on until this holds."""
+        """Waits until `holds` returns true."""
         end = time.monotonic() + PATIENCE
         while not holds():
             if time.monotonic() > end:
@@ -209,7 +210,7 @@ class Bench:
     # --- measuring
 
     def drag(self) -> dict:
-        """Frames, and pictures of the server, a second of a steady drag."""
+        """Frames, and pictures of the server, per second of a steady drag."""
         mouse, seconds = self.page.mouse, self.options.seconds
         self.rest()
         mouse.move(300, self.row)
@@ -230,7 +231,7 @@ class Bench:
         return row | {"psnr": self.quality(median(scales) if scales else 1.0)}
 
     def moves(self) -> dict:
-        """From the server's hearing of one move of the camera until the page shows the first new picture, and sharp."""
+        """Times from one camera move, as the server receives it, to the first and the sharp picture in the page."""
         times: dict[str, list[float]] = {"first_ms": [], "first_server_ms": [], "sharp_ms": [], "scale": []}
         for i in range(self.options.repeats + 1):  # one to warm up
             self.rest()
@@ -255,7 +256,7 @@ class Bench:
         return row | spreads | {"psnr": self.quality(row["scale"])}
 
     def switch(self, what: str, act: Callable[[int], None]) -> dict:
-        """From a click or a key until the page shows the first picture that comes of it."""
+        """Times from a click or a key to the first picture that it causes in the page."""
         kind = "picture" if self.tab.draws_here else "splats"
         ends = "sent" if kind == "picture" else "done"
         begins = "keydown" if what == "query" else "pointerdown"
@@ -281,7 +282,7 @@ class Bench:
         }
 
     def quality(self, scale: float) -> float | None:
-        """PSNR to the sharp picture of the server's at this scale, enlarged; None for the sharp one itself."""
+        """PSNR of the server's picture at this scale, enlarged, to its sharp picture; None for the sharp one itself."""
         if scale > 0.99:
             return None
         camera, look = self.tab.camera, self.tab.look
@@ -292,7 +293,7 @@ class Bench:
 
 
 def measure(bench: Bench) -> list[dict]:
-    """All rows."""
+    """Measures all rows."""
     rows, texts = [], bench.options.texts
     for way in ("browser (splats)", "server (exact)"):
         if bench.panel.way.value != way:
@@ -302,13 +303,13 @@ def measure(bench: Bench) -> list[dict]:
         if bench.tab.draws_here:
             found.append(bench.moves())
         found.append(bench.switch("mode", lambda i: bench.choose("Show", ("features", "colour")[i % 2])))
-        found.append(bench.switch("query", lambda i: bench.ask(texts[i % 2])))
+        found.append(bench.switch("query", lambda i: bench.query(texts[i % 2])))
         rows += [{"drawn_by": way.split()[0], **row} for row in found]
     return rows
 
 
 def main() -> None:
-    """Measures, prints and writes."""
+    """Measures, and prints and writes the figures."""
     options = tyro.cli(Options, description=Options.__doc__)
     from playwright.sync_api import Error, sync_playwright
 

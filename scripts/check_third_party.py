@@ -1,4 +1,4 @@
-"""Opens what gsdff writes in splat viewers of others, in a browser without a window, beside our own rendering.
+"""Opens files of gsdff in splat viewers of others, in a browser without a window, and compares with our rendering.
 
     python scripts/check_third_party.py runs/demo [--view 0] [--tools spark supersplat]
 
@@ -46,13 +46,14 @@ from torch import Tensor
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.cli import run_door
 from gsdff.errors import UserError
-from gsdff.field.field import find_view, load
+from gsdff.field.field import load
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import save_png, titled
 from gsdff.io.ply import read_ply
 from gsdff.metrics import psnr
 from gsdff.render import rasterization
 from gsdff.render.reference import evaluate_sh
+from gsdff.scene import find_view
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -60,13 +61,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "scripts" / "third_party"
 WIDTH, HEIGHT = 640, 480
-"""Of the browser's window."""
+"""Size of the browser's window."""
 PANEL_WIDTH = 224
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 CHANGED = 0.1
-"""By so much a channel of a pixel changes where something is gone."""
+"""Least change of a channel of a pixel, in [0, 1], that counts as visible."""
 
 
 PLYS = ("labelled", "edited", "compressed")
@@ -74,20 +75,20 @@ PLYS = ("labelled", "edited", "compressed")
 
 @dataclass(frozen=True)
 class Tool:
-    """A viewer, with what it draws otherwise than 3DGS."""
+    """A viewer, with its differences from the rendering of 3DGS."""
 
     package: str
     page: str
-    """scripts/third_party/<page>.js shows a file in it."""
+    """Name of scripts/third_party/<page>.js, which shows a file in the viewer."""
     title: str
     max_degree: int = 3
-    """Harmonics it knows."""
+    """Highest SH degree that the viewer draws."""
     clamps: bool = False
-    """Colours of a Gaussian end at 1: they are blended in 8 bits. 3DGS lets them be brighter."""
+    """Whether colours of Gaussians are clamped to 1, as they are blended in 8 bits; 3DGS lets them be brighter."""
     eps2d: float = 0.3
-    """What is added to a Gaussian's variance on the screen, in pixels squared."""
+    """Variance in pixels squared that is added to projected Gaussians."""
     kinds: tuple[str, ...] = ("labelled", "edited", "splat", "compressed")
-    """What it opens, of `write_files`; what is not edited comes first."""
+    """Kinds of files that it opens (`write_files`), the unedited one first."""
 
 
 TOOLS = {
@@ -95,7 +96,7 @@ TOOLS = {
     for tool in (
         Tool("@sparkjsdev/spark", "spark", "Spark", clamps=True),
         Tool("@mkkellogg/gaussian-splats-3d", "gaussian_splats_3d", "GaussianSplats3D", max_degree=2, clamps=True),
-        # its engine takes the screen for twice as large here, which leaves a quarter of the 0.3
+        # its engine assumes a screen twice as large here, which leaves a quarter of the 0.3
         Tool("@playcanvas/supersplat-viewer", "supersplat", "SuperSplat Viewer", eps2d=0.075, kinds=PLYS),
     )
 }
@@ -103,27 +104,27 @@ TOOLS = {
 
 @dataclass(frozen=True)
 class Options:
-    """Opens what gsdff writes in splat viewers of others, and compares what they show with our own rendering."""
+    """Opens files of gsdff in splat viewers of others, and compares their pictures with our own rendering."""
 
     run: Annotated[Path, tyro.conf.Positional] = Path("runs/demo")
-    """A run whose features know the words below."""
+    """Run whose features know the words below."""
     delete: str = "teapot"
-    """What the edited scene lacks."""
+    """Text of the object that is deleted."""
     recolor: str = "table:#2a6fdb"
-    """What has another colour there, and which."""
+    """Text of the object that is recoloured, and its colour."""
     view: str | None = None
-    """The photo to look from; by default the first one held out."""
+    """Photo whose camera is used; by default the first one held out."""
     tools: tuple[str, ...] = tuple(TOOLS)
-    """The viewers."""
+    """Viewers to check."""
     folder: Path = field(default_factory=lambda: ROOT / "build" / "third_party")
-    """Where the viewers are installed and everything is written."""
+    """Folder of the installed viewers, the files and the results."""
     timeout: float = 180
-    """Seconds that one viewer may take for one file."""
+    """Time limit in seconds for one file in one viewer."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a viewer made of a file."""
+    """Number of Gaussians and picture of a file in a viewer."""
 
     num_gaussians: int
     picture: Float[Tensor, "H W 3"]
@@ -131,17 +132,17 @@ class Shown:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a file should look like."""
+    """Expected contents of a file."""
 
     gaussians: Gaussians
     """In the working frame."""
     num_gaussians: int
     degree: int
-    """Harmonics that the file has."""
+    """SH degree of the file."""
 
 
 def main() -> None:
-    """Checks as the command line says."""
+    """Checks the viewers that the command line names."""
     options = tyro.cli(Options, description=__doc__.partition("\n\n")[0])
     if unknown := [name for name in options.tools if name not in TOOLS]:
         raise UserError(f"--tools {unknown[0]}: expected some of {', '.join(TOOLS)}")
@@ -175,7 +176,7 @@ def main() -> None:
 def report(
     folder: Path, rows: list[list[str]], pictures: dict[str, Float[Tensor, "H W 3"]], browser_version: str
 ) -> None:
-    """Writes the table and the picture; `UserError` where a viewer did not open a file."""
+    """Writes the table and the picture; raises `UserError` if a viewer did not open a file."""
     table = markdown_table(["viewer", "file", "Gaussians", "PSNR", "PSNR, same rules", "deleted"], rows)
     text = f"{table}\n\nChromium {browser_version}, WebGL in software, {WIDTH}x{HEIGHT}."
     (folder / "third_party.md").write_text(f"{text}\n")
@@ -186,7 +187,7 @@ def report(
 
 
 def find_programs() -> str:
-    """The browser; `UserError` for all that is missing, in one line."""
+    """Finds the browser; raises one `UserError` that names all missing programs."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     missing = [name for name in ("node", "npm") if shutil.which(name) is None]
     missing += [] if browser else ["Chromium or Chrome"]
@@ -199,7 +200,7 @@ def find_programs() -> str:
 
 
 def install(folder: Path) -> None:
-    """The pages and the viewers they import; npm is asked only where the versions are others than last time."""
+    """Installs the pages and the viewers they import; runs npm only if the versions have changed."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in PAGES.iterdir():
         shutil.copy(path, folder)
@@ -209,13 +210,13 @@ def install(folder: Path) -> None:
     command = ["npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        said = next(iter(done.stderr.strip().splitlines()), "no message")
-        raise UserError(f"npm could not install the viewers into {folder}: {said}")
+        message = next(iter(done.stderr.strip().splitlines()), "no message")
+        raise UserError(f"npm could not install the viewers into {folder}: {message}")
     stamp.write_text(wanted)
 
 
 def write_files(options: Options) -> dict[str, Path]:
-    """What our doors write of the run, by what it is."""
+    """Writes the files with our commands; returns them by kind."""
     folder = options.folder
     edited = folder / "edited.ply"
     names = (options.delete, options.recolor.partition(":")[0])
@@ -235,21 +236,21 @@ def write_files(options: Options) -> dict[str, Path]:
 
 
 def run_gsdff(door: str, *arguments: object) -> None:
-    """One of our commands; `UserError` with what it says where it fails."""
+    """Runs one of our commands; raises `UserError` with its message if it fails."""
     command = [sys.executable, "-m", f"gsdff.{door}", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"python -m gsdff.{door}: {said.removeprefix('error: ')}")
+        message = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"python -m gsdff.{door}: {message.removeprefix('error: ')}")
 
 
 def installed_version(tool: Tool, folder: Path) -> str:
-    """Of the viewer, as its package says."""
+    """Version of the viewer, from its package."""
     return json.loads((folder / "node_modules" / tool.package / "package.json").read_text())["version"]
 
 
 def check_camera(camera: Camera) -> Camera:
-    """The camera; `UserError` where a browser's cannot be the same."""
+    """Returns the camera; raises `UserError` if a camera in a browser cannot be the same."""
     fx, fy, cx, cy = (float(camera.K[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2)))
     is_plain = math.isclose(fx, fy, rel_tol=1e-3) and math.isclose(camera.width * HEIGHT, camera.height * WIDTH)
     if not is_plain or max(abs(cx - camera.width / 2), abs(cy - camera.height / 2)) > 0.1:
@@ -261,7 +262,7 @@ def check_camera(camera: Camera) -> Camera:
 
 
 def page_camera(camera: Camera, frame: WorldFrame) -> str:
-    """What a page is told of the camera, in the input's world frame."""
+    """The camera as JSON for a page, in the input's world frame."""
     pose = camera.camtoworld
     position = frame.points_to_input(pose[None, :3, 3])[0]
     fov_y = 2 * math.degrees(math.atan(camera.height / 2 / float(camera.K[1, 1])))
@@ -269,7 +270,7 @@ def page_camera(camera: Camera, frame: WorldFrame) -> str:
 
 
 def expect(kind: str, files: dict[str, Path], frame: WorldFrame) -> Expected:
-    """What a file holds: the lossy ones are of the edited PLY."""
+    """Expected contents of a kind of file; the lossy ones are made from the edited PLY."""
     gaussians = read_ply(files["edited" if kind in ("splat", "compressed") else kind]).to_working_frame(frame)
     num = int((gaussians.opacities > 1 / 255).sum()) if kind == "compressed" else len(gaussians)
     return Expected(gaussians, num, 0 if kind == "splat" else gaussians.sh_degree)
@@ -279,7 +280,7 @@ def expect(kind: str, files: dict[str, Path], frame: WorldFrame) -> Expected:
 def draw(
     expected: Expected, camera: Camera, *, degree: int = 3, clamps: bool = False, eps2d: float = 0.3
 ) -> Float[Tensor, "H W 3"]:
-    """Our rendering, in [0, 1] on black."""
+    """Renders in [0, 1] over black."""
     g, degree = expected.gaussians, min(degree, expected.degree)
     colors = (0.5 + evaluate_sh(degree, g.means - camera.position, g.sh)).clamp(0, 1 if clamps else None)
     matrices = camera.viewmat[None], camera.K[None], camera.width, camera.height
@@ -288,7 +289,7 @@ def draw(
 
 
 def changed(before: Float[Tensor, "H W 3"], after: Float[Tensor, "H W 3"]) -> Bool[Tensor, "H W"]:
-    """Where two pictures differ so that it can be seen."""
+    """Mask of the pixels in which two pictures differ visibly."""
     return (before - after).abs().amax(-1) > CHANGED
 
 
@@ -300,7 +301,7 @@ def judge(
     before: Float[Tensor, "H W 3"] | None,
     gone: Bool[Tensor, "H W"],
 ) -> list[str]:
-    """The figures of one row."""
+    """Figures of one row of the table."""
     if isinstance(found, str):
         return [f"failed: {found}", "", "", ""]
     count = f"{found.num_gaussians:,} of {expected.num_gaussians:,}"
@@ -315,11 +316,11 @@ def judge(
 
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
-    """The address of a server of the folder, on this machine only."""
+    """Serves the folder to this machine only; yields the address."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -329,7 +330,7 @@ def serve(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def start_browser(path: str) -> Iterator["Browser"]:
-    """A browser without a window that draws WebGL in software."""
+    """Starts a browser without a window that draws WebGL in software."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -339,7 +340,7 @@ def start_browser(path: str) -> Iterator["Browser"]:
 
 
 def open_page(browser: "Browser", url: str, timeout: float) -> Shown | str:
-    """What the page shows once it no longer changes; what it says where it fails."""
+    """Returns the picture of the page once it no longer changes, or the message of a failure."""
     from playwright.sync_api import Error
 
     page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
@@ -365,12 +366,12 @@ def open_page(browser: "Browser", url: str, timeout: float) -> Shown | str:
 
 
 def decode_png(data: bytes) -> Float[Tensor, "H W 3"]:
-    """A screenshot, in [0, 1]."""
+    """Decodes a screenshot to [0, 1]."""
     return torch.from_numpy(np.array(Image.open(BytesIO(data)).convert("RGB"))).float() / 255
 
 
 def small(picture: Float[Tensor, "H W 3"]) -> Float[Tensor, "h w 3"]:
-    """At a size of which several stand side by side."""
+    """Shrinks a picture so that several fit side by side."""
     size = (PANEL_WIDTH * HEIGHT // WIDTH, PANEL_WIDTH)
     return F.interpolate(picture.permute(2, 0, 1)[None], size, mode="area")[0].permute(1, 2, 0)
 

@@ -1,7 +1,7 @@
 """Fetches published network weights: python scripts/download_weights.py lseg
 
-Without a name it lists what there is. A download cut short goes on where it stopped when the command is run again; a
-file is under its own name only once it is whole and its checksum is right.
+Without a name it lists the weights. A download that was cut short continues when the command is run again; a file gets
+its own name only once it is complete and its checksum is right.
 """
 
 import hashlib
@@ -26,16 +26,16 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Options:
-    """Fetches network weights by name; lists them where no name is given."""
+    """Fetches network weights by name; lists them if no name is given."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """What to fetch: lseg, sam_vit_b, sam_vit_l, sam_vit_h."""
+    """Weights to fetch: lseg, sam_vit_b, sam_vit_l, sam_vit_h."""
     folder: Path = field(default_factory=weights_folder)
-    """Where to; elsewhere than by default, files have to be passed to the commands that want them."""
+    """Folder for the files; those outside the default folder have to be passed to the commands that need them."""
 
 
 def main() -> None:
-    """Fetches what the command line names, or prints the table."""
+    """Fetches the weights that the command line names, or prints the table."""
     options = tyro.cli(Options, description=Options.__doc__)
     if unknown := [name for name in options.names if name not in WEIGHTS]:
         raise UserError(f"{unknown[0]}: no such weights; expected {', '.join(WEIGHTS)}")
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def table(folder: Path) -> str:
-    """What can be fetched, and what is in the folder."""
+    """Formats a table of the weights, with those in the folder marked."""
     rows = [("name", "size", "file", "published at", "")]
     for weights in WEIGHTS.values():
         state = "here" if (folder / weights.file).is_file() else ""
@@ -57,9 +57,9 @@ def table(folder: Path) -> str:
 
 
 def download(weights: Weights, folder: Path) -> Path:
-    """The whole, verified file in `folder`, fetched where it is not there; `UserError` for what goes wrong.
+    """Returns the complete, verified file in `folder`, fetched if it is missing; raises `UserError` if that fails.
 
-    A part of it stays as `<file>.part` to go on from; a whole one with another checksum as `<file>.unverified`.
+    A part of it stays as `<file>.part`, to be continued; a complete file with another checksum as `<file>.unverified`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / weights.file, folder / f"{weights.file}.part"
@@ -83,7 +83,7 @@ def download(weights: Weights, folder: Path) -> Path:
 
 
 def fetch(weights: Weights, part: Path) -> None:
-    """Appends to `part` what it lacks of the file."""
+    """Appends the missing rest of the file to `part`."""
     there = part.stat().st_size if part.is_file() else 0
     with open_from(weights, there) as response:
         start = first_byte(response, there)
@@ -102,7 +102,7 @@ def fetch(weights: Weights, part: Path) -> None:
 
 
 def open_from(weights: Weights, start: int) -> HTTPResponse:
-    """The server's answer when asked for the file from byte `start` on."""
+    """Requests the file from byte `start` on; returns the response."""
     headers = {"User-Agent": "gsdff"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         return urllib.request.urlopen(urllib.request.Request(weights.url, headers=headers), timeout=TIMEOUT_S)
@@ -115,20 +115,20 @@ def open_from(weights: Weights, start: int) -> HTTPResponse:
         raise UserError(f"{weights.url}: cannot be reached ({error}); {elsewhere(weights)}") from error
 
 
-def first_byte(response: HTTPResponse, asked: int) -> int:
-    """Where the answer starts in the file: a server that cannot go on from where it was asked to sends all of it."""
+def first_byte(response: HTTPResponse, start: int) -> int:
+    """Offset of the response in the file; a server that cannot continue sends all of it, from 0."""
     if response.status != 206:
         return 0
     came = response.headers.get("Content-Range", "nothing")
-    if not came.startswith(f"bytes {asked}-"):
+    if not came.startswith(f"bytes {start}-"):
         raise UserError(
-            f"{response.url}: asked for bytes from {asked} on, got {came}; remove the .part file, try again"
+            f"{response.url}: requested bytes from {start} on, got {came}; remove the .part file, try again"
         )
-    return asked
+    return start
 
 
 def check_response(response: HTTPResponse, weights: Weights, start: int) -> None:
-    """`UserError` where this cannot be the file, before all of it has been fetched."""
+    """Raises `UserError` if the response cannot be the file, before all of it is fetched."""
     if response.headers.get_content_type() == "text/html":
         raise UserError(
             f"{weights.url}: answers a web page where {weights.file} was expected, as happens when too many have "
@@ -143,7 +143,7 @@ def check_response(response: HTTPResponse, weights: Weights, start: int) -> None
 
 
 def read_block(response: HTTPResponse, weights: Weights) -> bytes:
-    """The next bytes, none at the end."""
+    """Reads the next bytes; none at the end."""
     try:
         return response.read(BLOCK)
     except (OSError, HTTPException) as error:
@@ -151,12 +151,12 @@ def read_block(response: HTTPResponse, weights: Weights) -> bytes:
 
 
 def elsewhere(weights: Weights) -> str:
-    """What to do without this server."""
+    """Advice for the case that this server fails."""
     return f"try later, or get the file by hand ({weights.page}) and pass it with --{weights.option}"
 
 
 def sha256(path: Path) -> str:
-    """Of the file's bytes."""
+    """SHA-256 of the file's bytes."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):

@@ -1,10 +1,10 @@
-"""How many latent channels a scene needs: quality and cost of K = 8 ... T on the built-in scene.
+"""Study of the number of latent channels: quality and cost of K = 8 ... T on the built-in scene.
 
     python scripts/study_dimensions.py [--runs runs/dimensions] [--maps DIR=WHAT_THEY_ARE ...]
 
 One stage 1 is trained and shared; every K then trains stage 2 on it with the simulated (toy) teacher, whose noise fills
-all T channels, and is scored on the held-out views. What is in --runs is not made again. Of `--maps`, folders of
-precomputed maps, only the energy that each K keeps is told. Writes docs/dimensions.md and its JSON.
+all T channels, and is scored on the held-out views. Finished runs in --runs are reused. For `--maps`, folders of
+precomputed maps, only the energy that each K keeps is reported. Writes docs/dimensions.md and its JSON.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
@@ -39,7 +39,7 @@ from gsdff.teachers.precomputed import PrecomputedTeacher
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MARGINS = {"miou": 0.005, "cosine": 0.001}
-"""A K is good enough where it is this near to the best of all K in every one of these."""
+"""Largest distance of a sufficient K from the best of all K, in each of these scores."""
 SCORES = {"energy": "kept energy", "cosine": "cosine to teacher", "clean": "cosine to clean field", "miou": "mIoU"}
 COSTS = {"step_ms": "ms a step", "start_s": "maps + lift, s", "features_mb": "features, MB", "maps_mb": "maps, MB"}
 
@@ -49,27 +49,27 @@ class Options:
     """Quality and cost of stage 2 for several numbers of latent channels, on the built-in scene."""
 
     runs: Path = Path("runs/dimensions")
-    """Where the runs are kept; those that are finished are not made again."""
+    """Folder of the runs; finished ones are reused."""
     dims: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
-    """Values of K."""
+    """Values of K to compare."""
     channels: int = 256
-    """T, channels of the simulated teacher."""
+    """T, number of channels of the simulated teacher."""
     steps: int = 200
-    """Steps of stage 2."""
+    """Number of steps of stage 2."""
     seeds: int = 2
-    """Runs of every K, each with a seed of its own for training and for what the teacher gets wrong."""
+    """Number of runs of every K, each with its own seed for training and for the teacher's errors."""
     maps: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A folder of precomputed maps, also as DIR=WHAT_THEY_ARE; repeatable."""
+    """Folder of precomputed maps, also as DIR=WHAT_THEY_ARE; repeatable."""
 
 
 def find_knee(rows: Sequence[Mapping[str, float]], margins: Mapping[str, float]) -> int | None:
-    """The smallest `dim` whose figures are all within their margin of the largest of all rows; None without one."""
+    """Smallest `dim` whose scores are all within their margin of the largest of all rows; None if there is none."""
     least = {name: max(row[name] for row in rows) - margin for name, margin in margins.items()}
     return min((row["dim"] for row in rows if all(row[name] >= least[name] for name in least)), default=None)
 
 
 def call(door: str, *arguments: object) -> None:
-    """Runs `python -m gsdff.DOOR`; its log goes to our stderr, what it prints is dropped."""
+    """Runs `python -m gsdff.DOOR`; its log goes to our stderr, its output is dropped."""
     tqdm.write(f"$ python -m gsdff.{door} {shlex.join(map(str, arguments))}", file=sys.stderr)
     command = [sys.executable, "-m", f"gsdff.{door}", *map(str, arguments)]
     if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
@@ -77,7 +77,7 @@ def call(door: str, *arguments: object) -> None:
 
 
 def measure(options: Options, stage1: Path, dim: int, seed: int) -> dict[str, float]:
-    """Trains and evaluates one K where that is not done, and gathers its figures."""
+    """Trains and evaluates one K if it is not finished, and returns its figures."""
     folder = options.runs / f"K{dim}_of_{options.channels}_steps{options.steps}_seed{seed}"
     result = folder / "evaluation" / "metrics.json"
     if not result.is_file() or "features" not in json.loads(result.read_text()):
@@ -101,14 +101,14 @@ def measure(options: Options, stage1: Path, dim: int, seed: int) -> dict[str, fl
 
 
 def read_times(metrics: Path) -> dict[str, float]:
-    """Median pace over the lines of metrics.jsonl but the last, which has pictures in it; seconds before step 1."""
+    """Median time of a step, without the last line of metrics.jsonl, which includes pictures; seconds before step 1."""
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     pace = median((b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in pairwise(lines[:-1]))
     return {"step_ms": 1e3 * pace, "start_s": lines[0]["seconds"] - lines[0]["step"] * pace}
 
 
 def compare_with_clean(folder: Path) -> dict[str, float]:
-    """Mean cosine of the field to what a flawless teacher would say, and what its features take."""
+    """Mean cosine of the field to a teacher without errors, and the size of its features."""
     run = load_run(folder)
     scene = load_scene(run.config.data, run.config.dataset)
     return {"clean": clean_cosine(run, scene), "features_mb": run.gaussians.features.nbytes / 1e6}
@@ -130,13 +130,13 @@ def energy_curve(argument: str, dims: Sequence[int]) -> dict:
 
 
 def show(group: Sequence[Mapping[str, float]], name: str) -> str:
-    """A figure of several runs: the median of costs, mean ± half the range of anything else."""
+    """Formats a figure of several runs: the median of a cost, mean ± half the range of a score."""
     values = [run[name] for run in group]
     return f"{median(values):.1f}" if name in COSTS else mean_and_spread(values, 4)
 
 
 def write_page(options: Options, runs: Mapping[int, list[dict]], curves: Sequence[dict], knee: int | None) -> str:
-    """docs/dimensions.md."""
+    """Formats docs/dimensions.md."""
     facts, every = machine(), [run for group in runs.values() for run in group]
     rows = [[k, *(show(runs[k], name) for name in (*SCORES, *COSTS))] for k in runs]
     rule = " and ".join(f"at most {margin} below the best {SCORES[name]}" for name, margin in MARGINS.items())
@@ -162,11 +162,11 @@ def write_page(options: Options, runs: Mapping[int, list[dict]], curves: Sequenc
 
 
 def main() -> None:
-    """Trains what is missing, prints the page and writes it and the figures."""
+    """Trains the missing runs, and prints and writes the page and the figures."""
     options = tyro.cli(Options, description=Options.__doc__)
     if options.seeds < 1 or options.steps < 40:
         raise UserError("--seeds, --steps: expected at least 1 seed and, for a pace, 40 steps")
-    curves = [energy_curve(argument, options.dims) for argument in options.maps]  # first: a wrong folder is told early
+    curves = [energy_curve(argument, options.dims) for argument in options.maps]  # first, to find a wrong folder early
     stage1 = options.runs.absolute() / "stage1"
     if not RunFolder(stage1).ply.is_file():
         shutil.rmtree(stage1, ignore_errors=True)

@@ -1,20 +1,19 @@
-"""What a deletion by text takes of its object and of the others, for every class of labelled runs.
+"""Study of deletions by text: how much of the object and of other objects they remove, for every class of a run.
 
     python scripts/study_editing.py [runs/demo ...] [--max-changed 0.01]
 
-Every class is deleted by its text as `python -m gsdff.edit` does it: without the rim (`--no-rim`), without it but with
-one round of `--grow`, and as it is by default; beside them, by the truth, the Gaussians that show more of the object
-than of all else. Measured on the held-out views, which training did not see:
+Every class is deleted by its text as in `python -m gsdff.edit`: without the rim (`--no-rim`), without it but with one
+round of `--grow`, and by default; and by the ground truth: the Gaussians with more blending weight in pixels of the
+object than in all others. Measured on the held-out views:
 
-- removed: the share of the object's pixels' blending weights that is taken out, in all views together. What is in front
-  of or behind an object counts against it, so that not even the truth reaches 100 %.
-- changed: the share of all pixels of other objects of which a channel changes by more than 8 (or 2) levels of 255.
+- removed: the share of the blending weights in the object's pixels that is deleted, over all views. Gaussians in front
+  of or behind an object count against it, so that even the ground truth does not reach 100 %.
+- changed: the share of the pixels of other objects in which a channel changes by more than 8 (or 2) levels of 255.
+- beside: the share of the pixels of other objects in which the extraction shows by more than 8 levels, and the
+  extraction by ground truth does not; hidden parts of the object come into view with both. An extraction keeps exactly
+  the Gaussians that a deletion removes, so that `removed` is the share that it keeps.
 
-- beside: the share of all pixels of other objects in which what is extracted shows by more than 8 levels, and what is
-  extracted by the truth does not; parts of the object that others hide come into view with both. An extraction keeps
-  exactly what a deletion takes out: what is removed there is kept here.
-
-Prints a Markdown table a run, in percent.
+Prints a Markdown table for every run, in percent.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
@@ -45,30 +44,30 @@ from gsdff.scene import View
 from gsdff.training.lift import FeatureTarget, lift_features
 
 LEVELS = (8, 2)
-"""Of 255: the first is about what can be seen side by side, the second all but rounding."""
+"""Levels of 255: the first is just visible side by side, the second is little more than rounding."""
 BACKGROUND = ("wall", "floor", "rug")
-"""Of the built-in scene: what is deleted of it leaves nothing to look at; told, but not counted."""
+"""Classes of the built-in scene without which little remains to look at; reported, but not counted."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How much of an object goes where its text is deleted, and how much of the others."""
+    """Measures how much of an object a deletion by text removes, and how much of other objects."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (Path("runs/demo"),)
-    """Runs on scenes with exact labels."""
+    """Runs of scenes with exact labels."""
     min_removed: float = 0.95
-    """The aim for the object."""
+    """Least share of the object to remove."""
     max_changed: float = 0.01
-    """The aim for the others."""
+    """Largest share of other objects to change."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one class deleted in one way."""
+    """Figures of one class that is deleted in one way."""
 
     removed: float
     changed: tuple[float, ...]
-    """By `LEVELS`."""
+    """Share for each of `LEVELS`."""
     beside: float
 
     def __str__(self) -> str:
@@ -76,12 +75,12 @@ class Figures:
         return " / ".join([f"{100 * self.removed:.1f}", *(f"{100 * share:.2f}" for share in shares)])
 
     def met(self, aim: Options) -> tuple[bool, ...]:
-        """Whether a deletion meets it, by `LEVELS`; and whether an extraction does."""
+        """Whether a deletion meets the aim, for each of `LEVELS`, and whether an extraction does."""
         return tuple(self.removed >= aim.min_removed and s <= aim.max_changed for s in (*self.changed, self.beside))
 
 
 class Measured:
-    """A run, the truth of its held-out views, and what they show of which Gaussian."""
+    """A run, the ground truth of its held-out views, and the blending weights of its Gaussians."""
 
     def __init__(self, folder: Path):
         self.field = load(folder, device="cpu")
@@ -90,15 +89,17 @@ class Measured:
         truth = find_truth(scene, None, self.field.knows)
         if truth is None:
             raise UserError(f"{folder}: expected a run on a scene with label images")
-        self.names = [row.query for row in truth.competing]
-        pairs = ((scene.views[i], truth.load(scene.views[i])) for i in scene.test_ids)
-        self.views: list[tuple[View, UInt8[Tensor, "H W"]]] = [pair for pair in pairs if pair[1] is not None]
+        self.names = [entry.query for entry in truth.competing if entry.query is not None]
+        views = [scene.views[i] for i in scene.test_ids]
+        self.views: list[tuple[View, UInt8[Tensor, "H W"]]] = [
+            (view, labels) for view in views if (labels := truth.load(view)) is not None
+        ]
         self.working: Gaussians = self.field.working
         self.before = [self.draw(self.working, view) for view, _ in self.views]
 
     @cached_property
     def weights(self) -> Float[Tensor, "N Q"]:
-        """Every Gaussian's blending weights, in pixels, by the true class of the pixel."""
+        """Blending weights of every Gaussian, in pixels, by the true class of the pixel."""
         num_classes = len(self.names)
 
         def render(features: Float[Tensor, "N D"], target: FeatureTarget) -> Float[Tensor, "H W D"]:
@@ -115,11 +116,11 @@ class Measured:
 
     @torch.no_grad()
     def draw(self, gaussians: Gaussians, view: View) -> Float[Tensor, "H W 3"]:
-        """As a photo would be."""
+        """Renders a view, clamped to [0, 1]."""
         return render_rgb(gaussians, view.camera).image.clamp(0, 1)
 
     def measure(self, mask: Bool[Tensor, "N"], true: Bool[Tensor, "N"], class_id: int) -> Figures:
-        """What it means to take the Gaussians of `mask` for the class, of which `true` are by the truth."""
+        """Figures of a selection `mask` for the class; `true` is the selection by ground truth."""
         weights, without = self.weights[:, class_id], delete(self.working, mask)
         alone, truly_alone = extract(self.working, mask), extract(self.working, true)
         counts, total = torch.zeros(len(LEVELS) + 1), 0
@@ -135,20 +136,21 @@ class Measured:
         return Figures(float(weights[mask].sum() / weights.sum()), tuple(changed), beside)
 
     def ways(self, class_id: int) -> dict[str, Bool[Tensor, "N"]]:
-        """What each way selects."""
+        """Selections of the class, by the way they are made."""
         whole = Selector(self.names[class_id])
-        bare = self.subject.select(self.subject.gaussians, replace(whole, rim=False))
+        gaussians = self.field.gaussians
+        bare = self.field.select(gaussians, replace(whole, rim=False))
         share = self.weights[:, class_id] / self.weights.sum(1).clamp_min(1e-6)
         return {
             "--no-rim": bare.mask,
-            "--no-rim --grow 1": bare.grow(self.subject.gaussians.means).mask,
-            "default": self.subject.select(self.subject.gaussians, whole).mask,
+            "--no-rim --grow 1": bare.grow(gaussians.means).mask,
+            "default": self.field.select(gaussians, whole).mask,
             "by the truth": share > 0.5,
         }
 
 
 def study(folder: Path, options: Options) -> str:
-    """The table of one run."""
+    """Formats the table of one run."""
     measured, rows, met = Measured(folder), [], {}
     for class_id, name in enumerate(tqdm(measured.names, desc=str(folder), unit="class", leave=False)):
         if measured.weights[:, class_id].sum() == 0:
@@ -167,7 +169,7 @@ def study(folder: Path, options: Options) -> str:
 
 
 def main() -> None:
-    """Prints a table a run."""
+    """Prints the table of every run."""
     options = tyro.cli(Options, description=Options.__doc__)
     for folder in options.runs:
         print(f"## {folder}\n\n{study(folder, options)}\n")

@@ -1,4 +1,4 @@
-"""What the studies share: scores that only the simulated teacher has, and tables."""
+"""Helpers of the studies: scores that exist only for the simulated teacher, and tables."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -14,7 +14,7 @@ from gsdff.teachers.toy import ToyTeacher
 
 @torch.no_grad()
 def clean_cosine(run: LoadedRun, scene: Scene) -> float:
-    """Mean cosine of the field to what a flawless toy teacher would say, over the held-out photos' pixels."""
+    """Mean cosine of the field to a toy teacher without errors, over the pixels of the held-out photos."""
     teacher, B, cosines = ToyTeacher(run.config.teacher, scene), Basis.load(RunFolder(run.folder).basis).B, []
     for view in (scene.views[view_id] for view_id in scene.test_ids):
         clean = teacher.clean(view).permute(1, 2, 0)
@@ -25,12 +25,12 @@ def clean_cosine(run: LoadedRun, scene: Scene) -> float:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, first: str = "---") -> str:
-    """A Markdown table of figures, aligned at the right but for the first column's rule."""
+    """Formats a Markdown table of figures, aligned at the right except for the first column."""
     rule = [first, *["---:"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in [header, rule, *rows])
 
 
 def mean_and_spread(values: Sequence[float], digits: int) -> str:
-    """Mean ± half the range; the value alone where there is one."""
+    """Formats mean ± half the range; a single value alone."""
     spread = (max(values) - min(values)) / 2
     return f"{fmean(values):.{digits}f}" + (f" ± {spread:.{digits}f}" if len(values) > 1 else "")

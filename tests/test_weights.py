@@ -159,7 +159,7 @@ def test_a_server_that_cannot_go_on_sends_all_of_it_again(server: Server, tmp_pa
 def test_a_server_that_goes_on_from_elsewhere_is_not_believed(server: Server, tmp_path: Path) -> None:
     server.behaviour.range_shift = 1
     (tmp_path / "tiny.bin.part").write_bytes(CONTENT[:7000])
-    with pytest.raises(UserError, match=r"asked for bytes from 7000 on, got bytes 7001-"):
+    with pytest.raises(UserError, match=r"requested bytes from 7000 on, got bytes 7001-"):
         script.download(server.weights(), tmp_path)
     assert (tmp_path / "tiny.bin.part").read_bytes() == CONTENT[:7000]
 

@@ -1,1 +1,1 @@
-"""Scores of a run: images, features, and the protocols of published benchmarks."""
+"""Scores of a field: images, features, and published benchmarks."""

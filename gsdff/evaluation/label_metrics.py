@@ -1,7 +1,7 @@
-"""What a mean IoU hides: borders, speckles, restless features, answers that change from view to view.
+"""Metrics beside mean IoU: boundaries, speckles, smoothness of features, consistency between views.
 
-A label map holds indices of classes, and `VOID` where there is no answer. Views add up: a score of several is that of
-all their pixels, pairs or points together, not a mean of means.
+A label map holds indices of classes, and `VOID` for pixels without a label. Views add up: the score of several views is
+the score of all their pixels, pairs or points together, not a mean of means.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from gsdff.cameras import Camera
 from gsdff.scene import VOID
 
 SPECKLE_AREA = 50
-"""Pixels: a connected component below that is a speckle."""
+"""Area in pixels below which a connected component is a speckle."""
 DEPTH_TOLERANCE = 0.02
-"""How far a point may lie before or behind the surface that is seen, as a share of its depth."""
+"""Largest distance of a visible point from the rendered surface along the view axis, as a share of the depth."""
 MIN_ALPHA = 0.5
-"""Pixels covered less than that show no surface."""
+"""Least alpha of a pixel that shows a surface."""
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean that more can be added to."""
+    """A mean as sum and count, so that means add up."""
 
     total: float = 0.0
     count: int = 0
@@ -38,46 +38,47 @@ class Mean:
 
     @property
     def value(self) -> float:
-        """NaN of nothing."""
+        """The mean; NaN if nothing was counted."""
         return self.total / self.count if self.count else float("nan")
 
 
 def agreement(predicted: Integer[Tensor, "*S"], reference: Integer[Tensor, "*S"]) -> Mean:
-    """Share of the pixels the reference answers at which both give the same label; no answer never agrees."""
+    """Share of equal labels among the pixels that have a label in the reference; a missing prediction never agrees."""
     _check_size(predicted, reference.shape)
-    answered = reference != VOID
-    return Mean(int((predicted == reference)[answered].sum()), int(answered.sum()))
+    is_labelled = reference != VOID
+    return Mean(int((predicted == reference)[is_labelled].sum()), int(is_labelled.sum()))
 
 
 def boundary_distance(ids: Integer[Tensor, "H W"], *, void: int = VOID) -> Float[Tensor, "H W"]:
-    """Euclidean distance in pixels from every pixel's centre to the nearest boundary; inf where there is none.
+    """Euclidean distance in pixels from the centre of every pixel to the nearest boundary; inf if there is none.
 
-    Boundaries are the points midway between two 4-neighbouring pixels of different ids, neither of them `void`: where
-    labelling stops, no thing needs to end. Pixels along a straight boundary are at 0.5, 1.5, ..., so `<= r` is a band
+    Boundaries are the points midway between two 4-neighbouring pixels of different ids, neither of them `void`: an
+    object need not end at unlabelled pixels. Pixels along a straight boundary are at 0.5, 1.5, ..., so `<= r` is a band
     of r pixels on either side of it.
     """
     height, width = ids.shape
     pixels = ids.cpu().numpy()
     labelled = pixels != void
-    # twice as fine, so that what lies between two pixels has a place: pixels at even ones, the points at odd ones
+    # a grid twice as fine has cells for the points between pixels: pixels are at even indices, points at odd ones
     is_boundary = np.zeros((2 * height - 1, 2 * width - 1), dtype=bool)
     is_boundary[1::2, ::2] = (pixels[1:] != pixels[:-1]) & labelled[1:] & labelled[:-1]
     is_boundary[::2, 1::2] = (pixels[:, 1:] != pixels[:, :-1]) & labelled[:, 1:] & labelled[:, :-1]
     if not is_boundary.any():
         return torch.full((height, width), torch.inf)
-    distance = ndimage.distance_transform_edt(~is_boundary)[::2, ::2] / 2
+    distance = np.asarray(ndimage.distance_transform_edt(~is_boundary))[::2, ::2] / 2
     return torch.from_numpy(distance).float()
 
 
 def speckles(labels: Integer[Tensor, "H W"], *, min_area: int = SPECKLE_AREA) -> Mean:
-    """Share of pixels in 4-connected components, of one label each, of fewer than `min_area` pixels.
+    """Share of pixels in 4-connected components of equal labels with fewer than `min_area` pixels.
 
-    Pixels without an answer are a label like any other: a pinhole in an answer is a speckle too.
+    VOID is a label like any other here: a pinhole in a label map is a speckle too.
     """
     pixels = labels.cpu().numpy()
     in_speckles = 0
+    components = np.empty(pixels.shape, dtype=np.int32)
     for label in np.unique(pixels):
-        components, _ = ndimage.label(pixels == label)
+        ndimage.label(pixels == label, output=components)
         areas = np.bincount(components.ravel())[1:]
         in_speckles += int(areas[areas < min_area].sum())
     return Mean(in_speckles, labels.numel())
@@ -86,8 +87,8 @@ def speckles(labels: Integer[Tensor, "H W"], *, min_area: int = SPECKLE_AREA) ->
 def gradient_energy(features: Float[Tensor, "H W K"], segments: Integer[Tensor, "H W"], *, none: int) -> Mean:
     """Mean of ‖û_p - û_q‖² over the pairs of 4-neighbouring pixels p, q inside one segment; in [0, 4].
 
-    û is the feature at unit length, so that short features are not smooth ones. Pixels of the segment `none`, and those
-    whose feature is zero, form no pairs. Latents z give what B z gives.
+    û is the feature at unit length, so that short features do not count as smooth. Pixels of the segment `none`, and
+    pixels whose feature is zero, form no pairs. Latents z give the same value as B z.
     """
     _check_size(segments, features.shape[:2])
     unit = F.normalize(features, dim=-1)
@@ -101,7 +102,7 @@ def gradient_energy(features: Float[Tensor, "H W K"], segments: Integer[Tensor, 
     return energy
 
 
-def seen_pixels(
+def visible_pixels(
     points: Float[Tensor, "P 3"],
     camera: Camera,
     depth: Float[Tensor, "H W"],
@@ -109,10 +110,10 @@ def seen_pixels(
     *,
     tolerance: float = DEPTH_TOLERANCE,
 ) -> Int[Tensor, "P"]:
-    """The pixel y · W + x that shows each point, -1 for points that the camera does not see.
+    """Index y · W + x of the pixel in which each point is visible, -1 if it is not.
 
-    A point is seen where it falls into the image, the pixel is covered (alpha of `MIN_ALPHA` or more), and the point's
-    depth differs from the one rendered there by no more than `tolerance` times that.
+    A point is visible if it projects into the image, its pixel is covered (alpha of `MIN_ALPHA` or more), and its depth
+    differs from the rendered depth by at most `tolerance` times that depth.
     """
     _check_size(depth, (camera.height, camera.width))
     _check_size(alpha, depth.shape)
@@ -127,17 +128,18 @@ def seen_pixels(
     return torch.where(is_inside & is_surface, pixels, -1)
 
 
-def view_consistency(labels: UInt8[Tensor, "V P"], seen: Bool[Tensor, "V P"]) -> Mean:
-    """Mean, over the points seen in two views or more, of the probability that two of a point's views agree on it.
+def view_consistency(labels: UInt8[Tensor, "V P"], visible: Bool[Tensor, "V P"]) -> Mean:
+    """Mean probability that two views label a point the same, over the points visible in at least two views.
 
-    n views see a point and n_c of them call it c: Σ_c n_c (n_c - 1) / (n (n - 1)). No answer is a label like any other.
+    For a point visible in n views, n_c of which label it c: Σ_c n_c (n_c - 1) / (n (n - 1)). VOID is a label like any
+    other here.
     """
-    _check_size(labels, seen.shape)
-    agreeing = torch.zeros(seen.shape[1], dtype=torch.long)
-    for label in labels[seen].unique():
-        num_views = ((labels == label) & seen).sum(0)
+    _check_size(labels, visible.shape)
+    agreeing = torch.zeros(visible.shape[1], dtype=torch.long)
+    for label in labels[visible].unique():
+        num_views = ((labels == label) & visible).sum(0)
         agreeing += num_views * (num_views - 1)
-    num_views = seen.sum(0)
+    num_views = visible.sum(0)
     counts = num_views >= 2
     shares = agreeing[counts] / (num_views * (num_views - 1))[counts].double()
     return Mean(float(shares.sum()), int(counts.sum()))
@@ -145,4 +147,4 @@ def view_consistency(labels: UInt8[Tensor, "V P"], seen: Bool[Tensor, "V P"]) ->
 
 def _check_size(tensor: Tensor, size: tuple[int, ...]) -> None:
     if tensor.shape != torch.Size(size):
-        raise ValueError(f"expected two of the same size, got {tuple(tensor.shape)} and {tuple(size)}")
+        raise ValueError(f"expected two tensors of the same size, got {tuple(tensor.shape)} and {tuple(size)}")

@@ -1,7 +1,8 @@
-"""Scores and maps of features for people to look at: a table, and pictures of the held-out views."""
+"""Feature scores as a table, and feature and label maps of the held-out views as pictures."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +23,8 @@ from gsdff.labels import LabelClass
 from gsdff.scene import View
 
 
-def features_table(result: dict) -> str:
-    """The result of `evaluate_features` as lines to print; empty for {}."""
+def features_table(result: Mapping[str, Any]) -> str:
+    """Formats the result of `evaluate_features` as lines to print; empty for {}."""
     if not result:
         return ""
     dim, channels = result["features"]["dim"], result["teacher"]["channels"]
@@ -49,7 +50,7 @@ def features_table(result: dict) -> str:
 
 
 def save_pca(path: Path, view: View, maps: Mapping[str, Float[Tensor, "H W K"]], pca: PcaBasis) -> None:
-    """Writes the photo and feature maps by their titles; directions only, since the teacher has no lengths."""
+    """Writes the photo and feature maps with titles; only directions are drawn, as teacher features have unit norm."""
     panels = {title: pca_colors(F.normalize(features, dim=-1), pca)[0] for title, features in maps.items()}
     save_png(path, titled({"photo": view.image} | panels))
 
@@ -57,31 +58,31 @@ def save_pca(path: Path, view: View, maps: Mapping[str, Float[Tensor, "H W K"]],
 def save_label_maps(
     path: Path, view: View, classes: Sequence[LabelClass], maps: Mapping[str, UInt8[Tensor, "H W"]]
 ) -> None:
-    """Writes the photo and label maps by their titles, above a legend."""
+    """Writes the photo and label maps with titles, above a legend."""
     palette = _palette(classes)
     row = titled({"photo": view.image} | {title: label_colors(labels, palette) for title, labels in maps.items()})
     save_png(path, stacked(row, legend([entry.name for entry in classes], palette, width=row.shape[1])))
 
 
 def _palette(classes: Sequence[LabelClass]) -> UInt8[Tensor, "Q 3"]:
-    """The colours of the class list where it has one for every class, otherwise ours."""
-    if all(row.color is not None for row in classes):
-        return torch.tensor([row.color for row in classes], dtype=torch.uint8)
+    """Colours of the class list if it has one for every class, otherwise our own."""
+    if all(entry.color is not None for entry in classes):
+        return torch.tensor([entry.color for entry in classes], dtype=torch.uint8)
     return label_palette(len(classes))
 
 
-def _truth_rows(labels: dict) -> list[tuple[str, str, str]]:
+def _truth_rows(labels: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ious = {side: labels[side]["iou"] for side in ("field", "teacher")}
     bands = {side: labels[side]["boundary_miou"] for side in ("field", "teacher")}
     rows = [_row(f"IoU {name}", ious, name) for name in labels["competing"]]
     rows += [_row("mean IoU", labels, "miou")]
     if labels["moving"]:
-        rows += [_row("  of what stands still", labels, "miou_static")]
+        rows += [_row("  of static classes", labels, "miou_static")]
     rows += [_row(f"  {radius.removesuffix('px')} px around boundaries", bands, radius) for radius in bands["field"]]
     return [*rows, _row("accuracy", labels, "accuracy"), _row("gradient energy", labels, "gradient_energy", ".2g")]
 
 
-def _row(title: str, sides: Mapping[str, Mapping], key: str, form: str = ".3f") -> tuple[str, str, str]:
+def _row(title: str, sides: Mapping[str, Any], key: str, form: str = ".3f") -> tuple[str, str, str]:
     return title, _number(sides["field"][key], form), _number(sides["teacher"][key], form)
 
 

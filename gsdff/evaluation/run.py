@@ -1,4 +1,4 @@
-"""Evaluation of a field: its held-out views rendered, scored and set beside the photos."""
+"""Evaluation of a field: scores and pictures of its held-out views."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 import gsdff
 from gsdff.errors import UserError
-from gsdff.evaluation.features import check_questions, evaluate_features
+from gsdff.evaluation.features import check_classes, evaluate_features
 from gsdff.evaluation.report import features_table
 from gsdff.field.base import FieldBase
 from gsdff.files import whole_file
@@ -26,18 +26,18 @@ from gsdff.words import as_words
 log = logging.getLogger("gsdff")
 
 FOLDER = "evaluation"
-"""Below the run's folder."""
+"""Folder of results, inside the run's."""
 DIGITS = {"psnr": 2, "ssim": 4, "lpips": 4}
-"""How many are printed after the point."""
+"""Number of decimals that are printed."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Result of `score`, as it is in `folder`/metrics.json."""
+    """Result of `score`, with the contents of `folder`/metrics.json."""
 
     folder: Path
     facts: Mapping[str, Any]
-    """Data, step, number of Gaussians, views and so on."""
+    """Data, step, numbers of Gaussians and views, and so on."""
     images: Mapping[str, Any]
     """Result of `score_images`."""
     features: Mapping[str, Any]
@@ -53,19 +53,19 @@ def score(
 ) -> Evaluation:
     """Scores the held-out views of a field and writes `evaluation/` beside it: metrics.json and pictures.
 
-    `labels` (a folder of label images) and `classes` (texts that compete for the pixels) are for fields with features,
-    as `evaluate_features` takes them; `download` fetches the weights of LPIPS if they are missing. Raises `UserError`
-    for a field without photos or held-out views, and for labels or classes that cannot be scored.
+    `labels` (a folder of label images) and `classes` (texts that compete for the pixels) score the features of a field
+    that has some, see `evaluate_features`; `download` fetches the weights of LPIPS if they are missing. Raises
+    `UserError` for a field without photos or held-out views, and for labels or classes that cannot be scored.
     """
     labels, classes = None if labels is None else Path(labels), as_words(classes)
     if not field.scene.test_ids:
         raise UserError(f"{field.data}: expected held-out views to score, the dataset's own split has none")
     if labels or classes:
-        check_questions(field, labels, classes)
+        check_classes(field, labels, classes)
     out = evaluation_folder(field.source)
     facts = _describe(field)
     images = score_images(field, out, open_lpips(field.device.type, download=download))
-    # written before features are scored: should their teacher be missing, the images have been scored
+    # written before features are scored, so that a missing teacher does not lose the scores of the images
     _write_json(out / "metrics.json", {**facts, "images": images})
     features = evaluate_features(field, out, labels, classes)
     if features:
@@ -74,15 +74,16 @@ def score(
 
 
 def evaluation_folder(source: Path) -> Path:
-    """The folder of results: inside a run's, beside a PLY."""
+    """Folder of the results: inside the run's folder, or beside the PLY."""
     return source.with_name(f"{source.stem}_{FOLDER}") if source.is_file() else source / FOLDER
 
 
 def score_images(field: FieldBase, out: Path, lpips: ImageDistance | None) -> dict[str, Any]:
-    """PSNR, SSIM and, given its network, LPIPS of the held-out views: {"mean": {score}, "views": {name: {score}}}.
+    """Scores the held-out views with PSNR, SSIM and, if given, LPIPS.
 
-    Writes photo | rendering | error of each into `out`. Renderings are clamped to [0, 1] and scored as floats, as 3DGS
-    and gsplat do while training; rounding them to 8 bits first would change a PSNR of 30 dB by a hundredth at most.
+    Returns {"mean": {score}, "views": {name: {score}}}, and writes photo | rendering | error of each view into `out`.
+    Renderings are clamped to [0, 1] and scored as floats, as 3DGS and gsplat do during training; rounding them to 8
+    bits first would change a PSNR of 30 dB by a hundredth at most.
     """
     gaussians = field.trained
     metrics = {"psnr": psnr, "ssim": ssim} | ({"lpips": lpips} if lpips else {})
@@ -97,7 +98,7 @@ def score_images(field: FieldBase, out: Path, lpips: ImageDistance | None) -> di
 
 
 def images_table(images: Mapping[str, Any]) -> str:
-    """The result of `score_images` as aligned text: a line per view and one for the means."""
+    """Formats the result of `score_images` as aligned text: one line per view and one for the means."""
     rows = {"view": {name: name.upper() for name in images["mean"]}}
     for view, scores in {**images["views"], "mean": images["mean"]}.items():
         rows[view] = {name: f"{score:.{DIGITS[name]}f}" for name, score in scores.items()}
@@ -106,7 +107,7 @@ def images_table(images: Mapping[str, Any]) -> str:
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
-    """All of it as text to print."""
+    """Formats all scores as text to print."""
     facts = evaluation.facts
     size = "x".join(map(str, facts["image_size"]))
     header = f"{facts['held_out_views']} held-out views of {facts['data']} at {size}, "
@@ -116,6 +117,7 @@ def format_evaluation(evaluation: Evaluation) -> str:
 
 
 def _describe(field: FieldBase) -> dict[str, Any]:
+    """The facts of an `Evaluation`."""
     scene = field.scene
     camera = scene.views[scene.test_ids[0]].camera
     return {
@@ -136,7 +138,7 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it: numbers that are not finite (the PSNR of equal images) become null."""
+    """The value in JSON's types: numbers that are not finite (the PSNR of equal images) become null."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,15 +1,16 @@
-"""Scores of label maps and features, the field's and its teacher's side by side, added up over views."""
+"""Scores of label maps and features, accumulated over views, for the field and its teacher side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from gsdff.evaluation.classes import Questions, ViewTruth
+from gsdff.evaluation.classes import GroundTruth, ScoredClasses
 from gsdff.evaluation.label_metrics import (
     DEPTH_TOLERANCE,
     SPECKLE_AREA,
@@ -20,14 +21,14 @@ from gsdff.evaluation.label_metrics import (
     speckles,
     view_consistency,
 )
-from gsdff.labels import LabelClass
+from gsdff.labels import LabelClass, Truth
 from gsdff.metrics import confusion_matrix, label_scores
 from gsdff.scene import VOID
 
 BAND_RADII = (3, 5)
-"""Pixels on either side of a boundary that are scored on their own."""
+"""Half widths, in pixels, of the bands around boundaries that are scored separately."""
 MIN_OPACITY = 0.5
-"""Gaussians less opaque than that mark no point of a surface."""
+"""Least opacity of a Gaussian whose centre counts as a surface point."""
 MAPS_PROTOCOL = (
     "held-out views at the photo's size; every pixel gets the class whose text vector has the largest cosine with its "
     "feature, the teacher's cosines being enlarged to the photo bilinearly; agreement: share of the pixels the teacher "
@@ -46,18 +47,18 @@ LABELS_PROTOCOL = (
 
 
 @dataclass(frozen=True)
-class ViewAnswer:
-    """What the field, or its teacher, makes of a view."""
+class Prediction:
+    """Features and labels of a view, as the field or its teacher predicts them."""
 
     latents: Float[Tensor, "h w K"]
-    """In the basis, at any size."""
+    """Features in the basis, at any size."""
     labels: UInt8[Tensor, "H W"]
-    """Indices of classes at the photo's size, VOID where there is no answer."""
+    """Indices of classes at the size of the photo, VOID without a prediction."""
 
 
 @dataclass
 class _Sums:
-    """Of one of the two, field or teacher."""
+    """Sums over views of the field's predictions, or of its teacher's."""
 
     confusion: Int[Tensor, "Q Q1"]
     bands: dict[int, Int[Tensor, "Q Q1"]]
@@ -65,52 +66,56 @@ class _Sums:
     energy: Mean = field(default_factory=Mean)
     point_labels: list[UInt8[Tensor, "P"]] = field(default_factory=list)
 
-    def compare(self, answer: ViewAnswer, truth: ViewTruth, distance: Float[Tensor, "H W"]) -> None:
-        """Counts a view against its truth; `distance` is that to the nearest boundary."""
-        self.confusion = self.confusion + confusion_matrix(answer.labels, truth.labels, len(self.confusion))
+    def compare(self, prediction: Prediction, truth: GroundTruth, distance: Float[Tensor, "H W"]) -> None:
+        """Adds the comparison of a view with its ground truth; `distance` is the distance to the nearest boundary."""
+        self.confusion = self.confusion + confusion_matrix(prediction.labels, truth.labels, len(self.confusion))
         for radius, counts in self.bands.items():
             near = truth.labels.masked_fill(distance > radius, VOID)
-            self.bands[radius] = counts + confusion_matrix(answer.labels, near, len(counts))
-        latents = enlarge(answer.latents, truth.segments.shape)
+            self.bands[radius] = counts + confusion_matrix(prediction.labels, near, len(counts))
+        latents = enlarge(prediction.latents, truth.segments.shape)
         self.energy += gradient_energy(latents, truth.segments, none=truth.no_segment)
 
 
 class FeatureScores:
-    """Add every held-out view, then ask for the `result`."""
+    """Scores of label maps over several views: `add` each, then read the `result`."""
 
-    def __init__(self, questions: Questions):
-        self.questions = questions
-        nothing = torch.zeros(len(questions.classes), len(questions.classes) + 1, dtype=torch.long)
-        self.sums = {name: _Sums(nothing, dict.fromkeys(BAND_RADII, nothing)) for name in ("field", "teacher")}
+    def __init__(self, scored: ScoredClasses):
+        self.scored = scored
+        num_classes = len(scored.classes)
+        zeros = torch.zeros(num_classes, num_classes + 1, dtype=torch.long)
+        self.sums = {name: _Sums(zeros, dict.fromkeys(BAND_RADII, zeros)) for name in ("field", "teacher")}
         self.agreement = Mean()
-        self.seen: list[Bool[Tensor, "P"]] = []
+        self.is_visible: list[Bool[Tensor, "P"]] = []
         self.num_labelled_views = 0
 
-    def add(self, answers: Mapping[str, ViewAnswer], truth: ViewTruth | None, points: Int[Tensor, "P"]) -> None:
-        """The answers of `field` and `teacher` about a view, and which pixel shows each point (-1: not seen)."""
-        self.agreement += agreement(answers["field"].labels, answers["teacher"].labels)
-        self.seen.append(points >= 0)
+    def add(self, predictions: Mapping[str, Prediction], truth: GroundTruth | None, pixels: Int[Tensor, "P"]) -> None:
+        """Adds predictions of `field` and `teacher` for a view; `pixels` show the surface points (-1: not visible)."""
+        self.agreement += agreement(predictions["field"].labels, predictions["teacher"].labels)
+        self.is_visible.append(pixels >= 0)
         for name, sums in self.sums.items():
-            sums.speckles += speckles(answers[name].labels)
-            sums.point_labels.append(answers[name].labels.flatten()[points])
+            sums.speckles += speckles(predictions[name].labels)
+            sums.point_labels.append(predictions[name].labels.flatten()[pixels])
         if truth is not None:
             self.num_labelled_views += 1
             distance = boundary_distance(truth.ids)
             for name, sums in self.sums.items():
-                sums.compare(answers[name], truth, distance)
+                sums.compare(predictions[name], truth, distance)
 
-    def result(self) -> dict:
-        """{"label_maps": ...} and, where there is a truth, {"labels": ...}; None where nothing was found."""
-        result = {"label_maps": self._maps_result()}
-        return result if self.questions.truth is None else result | {"labels": self._labels_result()}
+    def result(self) -> dict[str, Any]:
+        """Returns {"label_maps": ...} and, with ground truth, {"labels": ...}; a score of no pixels is None."""
+        truth, result = self.scored.truth, {"label_maps": self._maps_result()}
+        return result if truth is None else result | {"labels": self._labels_result(truth)}
 
-    def _maps_result(self) -> dict:
-        seen = torch.stack(self.seen)
-        consistency = {name: view_consistency(torch.stack(sums.point_labels), seen) for name, sums in self.sums.items()}
+    def _maps_result(self) -> dict[str, Any]:
+        """Scores that need no ground truth."""
+        visible = torch.stack(self.is_visible)
+        consistency = {
+            name: view_consistency(torch.stack(sums.point_labels), visible) for name, sums in self.sums.items()
+        }
         return {
             "protocol": MAPS_PROTOCOL,
-            "classes": [row.name for row in self.questions.classes],
-            "queries": [row.query for row in self.questions.classes],
+            "classes": [entry.name for entry in self.scored.classes],
+            "queries": self.scored.queries,
             "agreement_with_teacher": _finite(self.agreement.value),
             "num_points": consistency["field"].count,
         } | {
@@ -121,29 +126,29 @@ class FeatureScores:
             for name, sums in self.sums.items()
         }
 
-    def _labels_result(self) -> dict:
-        truth = self.questions.truth
+    def _labels_result(self, truth: Truth) -> dict[str, Any]:
+        """Scores against the ground truth."""
         return {
             "protocol": LABELS_PROTOCOL,
-            "competing": [row.name for row in truth.competing],
-            "queries": [row.query for row in truth.competing],
-            "ignored": [row.name for row in truth.ignored],
-            "not_in_mean": [row.name for row in truth.competing if not row.counts],
-            "moving": [row.name for row in truth.competing if row.moves],
+            "competing": [entry.name for entry in truth.competing],
+            "queries": [entry.query for entry in truth.competing],
+            "ignored": [entry.name for entry in truth.ignored],
+            "not_in_mean": [entry.name for entry in truth.competing if not entry.counts],
+            "moving": [entry.name for entry in truth.competing if entry.moves],
             "num_views": self.num_labelled_views,
             "num_pixels": label_scores(self.sums["field"].confusion).num_pixels,
-            "segments": "labels" if self.questions.instances is None else "instances",
+            "segments": "labels" if self.scored.instances is None else "instances",
         } | {name: _against_truth(sums, truth.competing) for name, sums in self.sums.items()}
 
 
 def enlarge(values: Float[Tensor, "h w D"], size: Sequence[int], mode: str = "bilinear") -> Float[Tensor, "H W D"]:
-    """A map at another size [H, W] that covers the same image."""
+    """Resizes a map to [H, W]; it covers the same image."""
     return F.interpolate(values.permute(2, 0, 1)[None], tuple(size), mode=mode)[0].permute(1, 2, 0)
 
 
-def _against_truth(sums: _Sums, classes: Sequence[LabelClass]) -> dict:
+def _against_truth(sums: _Sums, classes: Sequence[LabelClass]) -> dict[str, Any]:
     scores = label_scores(sums.confusion)
-    counting = [i for i, row in enumerate(classes) if row.counts]
+    counting = [i for i, entry in enumerate(classes) if entry.counts]
     static = [i for i in counting if not classes[i].moves]
     bands = {f"{radius}px": label_scores(counts).iou[counting] for radius, counts in sums.bands.items()}
     return {
@@ -152,7 +157,7 @@ def _against_truth(sums: _Sums, classes: Sequence[LabelClass]) -> dict:
         "accuracy": _finite(scores.accuracy),
         "boundary_miou": {band: _finite(float(iou.nanmean())) for band, iou in bands.items()},
         "gradient_energy": _finite(sums.energy.value),
-        "iou": {row.name: _finite(iou) for row, iou in zip(classes, scores.iou.tolist(), strict=True)},
+        "iou": {entry.name: _finite(iou) for entry, iou in zip(classes, scores.iou.tolist(), strict=True)},
     }
 
 

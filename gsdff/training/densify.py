@@ -1,4 +1,4 @@
-"""Growing and pruning in stage 1: gsplat's DefaultStrategy, with a cap on the count and with resets that happen."""
+"""Densification in stage 1: gsplat's DefaultStrategy, with a maximal number of Gaussians and working opacity resets."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,25 +14,27 @@ Params = dict[str, torch.nn.Parameter]
 Optimizers = dict[str, torch.optim.Optimizer]
 
 _STRATEGY_NAMES = {"log_scales": "scales", "logit_opacities": "opacities"}
-"""What the strategy calls our attributes, where it differs."""
+"""Names of our attributes in the strategy, if they differ."""
 RESET_OPACITY = 2.0
-"""Opacities are reset to this many times the opacity below which Gaussians are pruned (3DGS)."""
+"""Opacity after a reset, as a multiple of the opacity below which Gaussians are pruned (3DGS)."""
 
 
 @dataclass
 class _CappedStrategy(DefaultStrategy):
-    """DefaultStrategy that grows no further than `max_gaussians`, those with the largest gradients first."""
+    """DefaultStrategy that stops at `max_gaussians`; Gaussians with the largest gradients grow first."""
 
     max_gaussians: int = 0
 
     @torch.no_grad()
-    def _grow_gs(self, params: Params, optimizers: Optimizers, state: dict[str, Any], step: int) -> tuple[int, int]:
+    def _grow_gs(
+        self, params: Params | torch.nn.ParameterDict, optimizers: Optimizers, state: dict[str, Any], step: int
+    ) -> tuple[int, int]:
         threshold = self.grow_grad2d
-        # a clone adds one, and a split puts two in the place of one
+        # a clone adds one Gaussian, and a split replaces one by two
         room = max(0, self.max_gaussians - len(params["means"]))
         gradients = state["grad2d"] / state["count"].clamp_min(1)
         if int((gradients > threshold).sum()) > room:
-            # growing is for gradients above the threshold: put it on the largest that has to stay out
+            # gradients above the threshold grow: raise it to the largest gradient that must not
             self.grow_grad2d = float(gradients.topk(room + 1).values[-1])
         try:
             return super()._grow_gs(params, optimizers, state, step)
@@ -41,10 +43,10 @@ class _CappedStrategy(DefaultStrategy):
 
 
 class Densifier:
-    """Calls the strategy around a training step, on parameters and optimizers keyed by our attributes' names.
+    """Applies the strategy around a training step, to parameters and optimizers keyed by the names of our attributes.
 
-    `params` and `optimizers` are changed in place: tensors are replaced by longer or shorter ones, the optimizers'
-    moments with them. Splits draw from torch's global generator.
+    `params` and `optimizers` are changed in place: tensors are replaced by longer or shorter ones, and so are the
+    moments of the optimizers. Splits draw from torch's global generator.
     """
 
     def __init__(self, config: Stage1Config, scene_extent: float):
@@ -62,11 +64,11 @@ class Densifier:
         self.state = self.strategy.initialize_state(scene_scale=scene_extent)
 
     def before_backward(self, meta: dict[str, Any]) -> None:
-        """Asks for the gradients of the projected means."""
+        """Keeps the gradients of the projected means."""
         self.strategy.step_pre_backward({}, {}, self.state, 0, meta)
 
     def after_step(self, params: Params, optimizers: Optimizers, step: int, meta: dict[str, Any]) -> None:
-        """Gathers gradients; grows, prunes and resets where `step` (the number of finished steps) says so."""
+        """Accumulates gradients; grows, prunes and resets if that is due after `step` finished steps."""
         if step >= self.strategy.refine_stop_iter:
             return
         renamed = {_STRATEGY_NAMES.get(name, name): param for name, param in params.items()}
@@ -79,9 +81,9 @@ class Densifier:
             params[name] = renamed[_STRATEGY_NAMES.get(name, name)]
 
     def state_dict(self) -> dict[str, Any]:
-        """The running sums since the last refinement, and the extent they are judged by."""
+        """Running sums since the last refinement, and the extent of the scene."""
         return dict(self.state)
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Takes up the running sums of `state_dict`."""
+        """Continues from the running sums of `state_dict`."""
         self.state = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in state.items()}

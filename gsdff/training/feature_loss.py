@@ -1,4 +1,4 @@
-"""Stage 2's features: from a teacher to latents to train and the loss that trains them."""
+"""Features in stage 2: latents lifted from a teacher, and the loss that trains them."""
 
 import logging
 from collections import deque
@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.config.options import TrainConfig
+from gsdff.config.smoothing import GraphConfig
 from gsdff.errors import UserError
 from gsdff.files import whole_file
 from gsdff.gaussians import Gaussians
@@ -25,17 +26,16 @@ from gsdff.teachers.store import FeatureStore, open_store
 from gsdff.training.lift import FeatureTarget, lift_features
 from gsdff.training.smoothing_losses import (
     GraphTerm,
-    Look,
-    Smoother,
-    compare,
-    count_pure,
+    RenderedStrip,
+    SmoothingLoss,
     filter_target,
-    graph_settings,
     needs_segments,
     open_filters,
-    open_smoothers,
+    open_smoothing_losses,
+    purity_weights,
+    strip_error,
 )
-from gsdff.training.teacher_targets import PhotoMaps, Ready, enlarge_target, make_target, take_strip
+from gsdff.training.teacher_targets import FilteredMaps, ViewCache, enlarge_target, make_target, take_strip
 from gsdff.training.view_masks import ViewSegments, check_segments
 
 log = logging.getLogger("gsdff")
@@ -43,49 +43,51 @@ log = logging.getLogger("gsdff")
 
 @dataclass(frozen=True)
 class FeatureTerm:
-    """The feature loss of one training view, a term of stage 2 (`gsdff.training.trainer.Term`)."""
+    """Feature loss of one training view, a term of stage 2 (`gsdff.training.trainer.Term`)."""
 
-    targets: Ready[FeatureTarget]
+    targets: ViewCache[FeatureTarget]
     num_views: int
-    """Training views."""
+    """Number of training views."""
     weight: float
     parts: int = 1
-    """Strips of a view, one a step: a fraction of the cost, and as good after as many steps (docs/features.md)."""
+    """Strips of a view, one per step: a fraction of the cost, and as good after as many steps (docs/features.md)."""
     huber: float = 0.0
-    smoothers: Sequence[Smoother] = ()
+    smoothing_losses: Sequence[SmoothingLoss] = ()
     first_step: int = 0
-    """Steps before stage 2."""
+    """Number of steps before stage 2."""
     refresh: Callable[[Gaussians, int], None] = lambda gaussians, step: None
-    """Called before every step of stage 2 with its number; may make masks anew."""
+    """Called before every step of stage 2 with its number; may renew the masks."""
 
     def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The comparison of a strip with the teacher, reported as `feature`, and what the smoothers add or put instead.
+        """Returns the loss, and its parts as scalars to log: `feature` (the data term) and the smoothing losses.
 
-        The comparison is the mean over the strip's pixels of `feature_error`, weighted by rendered alpha. Rendering is
-        at the photo's size; a coarser map is compared with the mean over each of its pixels. A view shows its next
-        strip in every pass over the views, and neighbouring views start with different ones.
+        The data term is the mean of `feature_error` over the pixels of a strip, weighted by rendered alpha. Rendering
+        is at the size of the photo, and is averaged down to the pixels of a coarser map. A view takes its next strip in
+        every pass over the views, and neighbouring views start with different ones.
 
         Differentiable in `gaussians.features` only: geometry and opacity are detached, and so is alpha.
         """
-        self.refresh(gaussians, step - self.first_step)
+        stage2_step = step - self.first_step
+        self.refresh(gaussians, stage2_step)
         epoch = step // self.num_views
         strip = take_strip(self.targets[view_id], view_id, (epoch + view_id) % self.parts, self.parts)
-        rendered = render_features(gaussians, strip.camera)
-        look = Look(strip, rendered.image, rendered.alpha[..., 0].detach())
-        error = compare(look.latents, look.alpha, strip, self.huber)
-        shares = [smoother.share(step - self.first_step) for smoother in self.smoothers]
-        replaced = max((share for share, row in zip(shares, self.smoothers, strict=True) if row.replaces), default=0.0)
-        # where it is replaced altogether it is only told, and costs no backward pass
+        image = render_features(gaussians, strip.camera)
+        rendered = RenderedStrip(strip, image.image, image.alpha[..., 0].detach())
+        error = strip_error(rendered.latents, rendered.alpha, strip, self.huber)
+        warmups = [smoothing.warmup(stage2_step) for smoothing in self.smoothing_losses]
+        pairs = list(zip(self.smoothing_losses, warmups, strict=True))
+        replaced = max((warmup for smoothing, warmup in pairs if smoothing.replaces), default=0.0)
+        # a data term that is replaced completely is only logged, and costs no backward pass
         loss, scalars = (1 - replaced) * error if replaced < 1 else torch.zeros_like(error), {"feature": error}
-        for share, smoother in zip(shares, self.smoothers, strict=True):
-            if share > 0:
-                scalars[smoother.name] = smoother.measure(look)
-                loss = loss + share * smoother.schedule.weight * scalars[smoother.name]
+        for smoothing, warmup in pairs:
+            if warmup > 0:
+                scalars[smoothing.name] = smoothing.measure(rendered)
+                loss = loss + warmup * smoothing.schedule.weight * scalars[smoothing.name]
         return loss, scalars
 
 
 def check_features(config: TrainConfig, scene: Scene) -> None:
-    """Raises `UserError` for what would stop stage 2, without reading a map: to be asked before stage 1 starts."""
+    """Raises `UserError` for anything that would stop stage 2; reads no map, so that it can run before stage 1."""
     teacher = open_teacher(config.teacher, scene)
     if teacher is None:
         return
@@ -108,12 +110,12 @@ def prepare_features(
     device: torch.device | str,
     lift: bool = True,
 ) -> tuple[Float[Tensor, "N K"] | None, list[FeatureTerm | GraphTerm]]:
-    """What stage 2 starts from: lifted latents for every Gaussian, and the loss terms; (None, []) without a teacher.
+    """Prepares stage 2: returns lifted latents of every Gaussian, and the loss terms; (None, []) without a teacher.
 
-    Writes `run_folder/basis.safetensors`, the training views' latent maps into `run_folder/features/` or
-    `features.cache`, and where smoothing wants them masks and filtered maps. With `lift=False` (a resumed run has its
-    latents already) features are None, masks stay as they are, and a basis other than the one on disk is a
-    `UserError`, since those latents would mean nothing in it.
+    Writes `run_folder/basis.safetensors`, latent maps of the training views into `run_folder/features/` or
+    `features.cache`, and masks and filtered maps if smoothing needs them. With `lift=False` (a resumed run has its
+    latents already) features are None, masks stay as they are, and a basis other than the one on disk raises
+    `UserError`, since the latents would mean nothing in it.
     """
     device = torch.device(device)
     teacher = open_teacher(config.teacher, scene, device)
@@ -128,28 +130,27 @@ def prepare_features(
     store.basis.save(folder.basis)
 
     segments = ViewSegments(config, scene, folder, device)
-    if needs_segments(config.smoothing) and (lift or not segments.are_there()):
+    if needs_segments(config.smoothing) and (lift or not segments.are_complete()):
         segments.make(gaussians)
     targets = TeacherTargets(config, scene, store, segments, folder)
-    starts = tqdm(targets.prepare(), desc="lift", unit="view", total=len(views), leave=False)
+    lift_targets = tqdm(targets.prepare(), desc="lift", unit="view", total=len(views), leave=False)
     features = None
     if lift:
-        features = _lift(gaussians, starts)
+        features = _lift(gaussians, lift_targets)
     else:
-        deque(starts, maxlen=0)
-    terms: list[FeatureTerm | GraphTerm] = [open_term(config, scene, targets)]
+        _exhaust(lift_targets)
+    terms: list[FeatureTerm | GraphTerm] = [open_feature_term(config, scene, targets)]
     options = config.smoothing.graph
     if options.form == "lift" and features is not None:
-        graph = build_graph(gaussians, features=features, **graph_settings(options))
-        features = diffuse(features, graph, options.steps)
+        features = diffuse(features, build_smoothing_graph(gaussians, features, options), options.steps)
     if options.form == "consistency":
-        graph = _keep_graph(folder.graph, config, gaussians, features)
+        graph = _build_or_load_graph(folder.graph, options, gaussians, features)
         terms.append(GraphTerm(graph, config.stage2.feature_weight * options.weight))
     return features, terms
 
 
 class TeacherTargets:
-    """The teacher's maps of the training views, as the steps and the lift want them."""
+    """The teacher's maps of the training views: plain ones for the data term, filtered ones for the form `target`."""
 
     def __init__(
         self, config: TrainConfig, scene: Scene, store: FeatureStore, segments: ViewSegments, folder: RunFolder
@@ -160,16 +161,17 @@ class TeacherTargets:
         self.smoothing = config.smoothing
         self.filters = open_filters(config.smoothing, scene, segments)
         self.filtered = {
-            name: PhotoMaps(folder.filtered / name, segments.device)
+            name: FilteredMaps(folder.filtered / name, segments.device)
             for name in self.filters
             if getattr(config.smoothing, name).form == "target"
         }
-        self.maps = Ready(self._load, lambda target: target.latents.nbytes)
+        self.maps = ViewCache(self._load, lambda target: target.latents.nbytes)
 
     def prepare(self) -> Iterator[FeatureTarget]:
-        """Writes the filtered maps; yields what the lift takes, at the photo's size.
+        """Writes the filtered maps of each view; yields the target that is lifted, at the size of the photo.
 
-        That is the filtered maps where they count from the first step, by their weights, else the maps themselves.
+        That is the mean of the filtered maps by their weights, of those used from the first step; without any, the
+        plain map.
         """
         for view_id in self.scene.train_ids:
             target, total = enlarge_target(self.maps[view_id]), 0.0
@@ -183,33 +185,33 @@ class TeacherTargets:
             yield target
 
     def refresh(self, gaussians: Gaussians) -> None:
-        """Masks and all that depends on them, for the scene as it is now."""
+        """Renews masks, and the maps that depend on them, for the scene in its present state."""
         self.segments.make(gaussians)
         self.maps.clear()
-        deque(self.prepare(), maxlen=0)
+        _exhaust(self.prepare())
 
     def _load(self, view_id: int) -> FeatureTarget:
         view, sam = self.scene.views[view_id], self.smoothing.sam
         target = make_target(self.store.load(view).to(self.segments.device), view)
         if sam.form != "consistency" or sam.purity == 0:
             return target
-        counts = count_pure(self.segments[view_id], target, sam.purity)
+        weights = purity_weights(self.segments[view_id], target, sam.purity)
         whole = take_strip(target, view_id, 0, 1)
-        return replace(target, weights=target.weights * whole.shrink(counts[..., None])[..., 0])
+        return replace(target, weights=target.weights * whole.shrink(weights[..., None])[..., 0])
 
     def _filter(self, name: str, view_id: int) -> FeatureTarget:
         target, sam = self.maps[view_id], self.smoothing.sam
         is_weighted = name == "sam" and sam.purity > 0
-        counts = count_pure(self.segments[view_id], target, sam.purity) if is_weighted else 1.0
-        return filter_target(self.filters[name], enlarge_target(target, "bilinear"), view_id, counts)
+        weights = purity_weights(self.segments[view_id], target, sam.purity) if is_weighted else 1.0
+        return filter_target(self.filters[name], enlarge_target(target, "bilinear"), view_id, weights)
 
 
-def open_term(config: TrainConfig, scene: Scene, targets: TeacherTargets) -> FeatureTerm:
-    """The feature loss as the options have it."""
-    stage2, every = config.stage2, config.masks.refresh
+def open_feature_term(config: TrainConfig, scene: Scene, targets: TeacherTargets) -> FeatureTerm:
+    """The feature loss with the options of the config."""
+    smoothing, stage2, every = config.smoothing, config.stage2, config.masks.refresh
 
     def refresh(gaussians: Gaussians, step: int) -> None:
-        if every and step and step % every == 0 and needs_segments(config.smoothing):
+        if every and step and step % every == 0 and needs_segments(smoothing):
             targets.refresh(gaussians)
 
     return FeatureTerm(
@@ -218,39 +220,57 @@ def open_term(config: TrainConfig, scene: Scene, targets: TeacherTargets) -> Fea
         stage2.feature_weight,
         stage2.parts,
         stage2.huber,
-        open_smoothers(config.smoothing, targets.filters, targets.filtered, scene, targets.segments, stage2.huber),
+        open_smoothing_losses(smoothing, targets.filters, targets.filtered, scene, targets.segments, stage2.huber),
         config.stage1.steps,
         refresh,
     )
 
 
+def build_smoothing_graph(gaussians: Gaussians, features: Float[Tensor, "N K"], config: GraphConfig) -> NeighbourGraph:
+    """Graph of neighbouring Gaussians with the options of the config; its edges are weighed by `features` too."""
+    return build_graph(
+        gaussians,
+        features=features,
+        neighbours=config.neighbours,
+        sigma_space=config.sigma,
+        sigma_color=config.sigma_color,
+        sigma_feature=config.sigma_feature,
+    )
+
+
 def _lift(gaussians: Gaussians, targets: Iterable[FeatureTarget]) -> Float[Tensor, "N K"]:
-    """At the photo's size: on a coarse map many Gaussians are too faint to be seen, and would get no feature at all."""
+    """Lifts at the size of the photos: in a coarse rendering many Gaussians are too faint to get any feature."""
 
     def render(features: Tensor, target: FeatureTarget) -> Tensor:
         return render_features(gaussians, target.camera, features=features).image
 
     lifted = lift_features(render, targets, len(gaussians))
-    log.info("lift: %d of %d Gaussians were seen by a training view", int((lifted.weights > 0).sum()), len(gaussians))
+    num_visible = int((lifted.weights > 0).sum())
+    log.info("lift: %d of %d Gaussians are visible in a training view", num_visible, len(gaussians))
     return lifted.features
+
+
+def _exhaust(targets: Iterable[FeatureTarget]) -> None:
+    """Iterates for the side effects only."""
+    deque(targets, maxlen=0)
 
 
 def _require_same_basis(path: Path, basis: Basis) -> None:
     before = Basis.load(path)
     if before.fingerprint != basis.fingerprint:
         raise UserError(
-            f"{path}: belongs to other teacher maps or settings than the ones given now, so this run's features cannot "
-            f"be resumed; give it the same maps, or start a new run"
+            f"{path}: belongs to other teacher maps or settings than the ones given now, so the features of this run "
+            f"cannot be resumed; give it the same maps, or start a new run"
         )
 
 
-def _keep_graph(
-    path: Path, config: TrainConfig, gaussians: Gaussians, features: Float[Tensor, "N K"] | None
+def _build_or_load_graph(
+    path: Path, config: GraphConfig, gaussians: Gaussians, features: Float[Tensor, "N K"] | None
 ) -> NeighbourGraph:
-    """That of the lifted features; a resumed run, which has none, finds it in its folder."""
+    """Graph of the lifted features, written to the run's folder; a resumed run, which lifts nothing, loads it."""
     if features is None:
         return NeighbourGraph(**torch.load(path, map_location=gaussians.means.device, weights_only=True))
-    graph = build_graph(gaussians, features=features, **graph_settings(config.smoothing.graph))
+    graph = build_smoothing_graph(gaussians, features, config)
     with whole_file(path) as partial:
         torch.save({"ids": graph.ids, "weights": graph.weights, "self_weights": graph.self_weights}, partial)
     return graph

@@ -1,25 +1,69 @@
-"""The first Gaussians, from a coloured point cloud."""
+"""Initial Gaussians of a run: one per point of the scene, or those of a finished splat."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from gsdff.config.options import TrainConfig
+from gsdff.errors import UserError
+from gsdff.field.field import load
 from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.neighbours import nearest_neighbours
+from gsdff.scene import Scene
 
-FIRST_OPACITY = 0.1
+log = logging.getLogger("gsdff")
+
+INITIAL_OPACITY = 0.1
 NUM_NEIGHBOURS = 3
-SMALLEST_SCALE = 1e-7**0.5
-"""Of points that lie on one another: 3DGS keeps squared distances above 1e-7."""
+"""Number of nearest points that the initial scale comes from."""
+MIN_POINTS = NUM_NEIGHBOURS + 1
+MIN_SCALE = 1e-7**0.5
+"""Least initial scale, for points at the same place: 3DGS keeps squared distances above 1e-7."""
 
 
-def initialise_gaussians(
+def initial_gaussians(config: TrainConfig, scene: Scene) -> Gaussians:
+    """Gaussians that stage 1 starts from, or stage 2 if `stage1_from` is given; in the working frame, on the CPU."""
+    if config.stage1_from is not None:
+        return read_splat(config.stage1_from, scene)
+    num = len(scene.points)
+    if num < MIN_POINTS:
+        raise UserError(f"{scene.root}: expected at least {MIN_POINTS} points to start from, got {num}")
+    stage1 = config.stage1
+    gaussians = gaussians_from_points(scene.points, scene.point_colors, stage1.sh_degree, stage1.max_gaussians)
+    if len(gaussians) < num:
+        log.info("%d of %d points become Gaussians, as many as `stage1.max_gaussians`", len(gaussians), num)
+    return gaussians
+
+
+def read_splat(source: Path, scene: Scene) -> Gaussians:
+    """Loads the newest Gaussians of a run, or those of a 3DGS PLY, without features, in the scene's working frame.
+
+    Both are taken to be in the world frame of the scene's photos. Raises `UserError` if no training photo shows any of
+    them, since splat and photos then do not belong together.
+    """
+    gaussians = load(source, device="cpu").gaussians
+    if gaussians.features is not None:
+        log.info("%s: its features are left out, stage 2 makes new ones", source)
+    gaussians = replace(gaussians, features=None).to_working_frame(scene.frame)
+    if not any(_is_in_view(gaussians, scene, view_id) for view_id in scene.train_ids):
+        raise UserError(
+            f"{source}: no training photo of {scene.root} has any of its Gaussians in view; "
+            "expected a splat in the world frame of these photos' poses"
+        )
+    return gaussians
+
+
+def gaussians_from_points(
     points: Float[Tensor, "P 3"], colors: UInt8[Tensor, "P 3"], sh_degree: int, max_gaussians: int
 ) -> Gaussians:
-    """One Gaussian a point: round, as wide as its neighbours are away, opacity 0.1, of the point's colour everywhere.
+    """Makes one Gaussian per point: round, of opacity 0.1, of the point's colour in all directions.
 
-    The scale is the root mean square distance to the 3 nearest points (3DGS, `create_from_pcd`). Points beyond
-    `max_gaussians` are left out evenly over the list. Needs at least 2 points.
+    The scale is the root mean square distance to the 3 nearest points (3DGS, `create_from_pcd`). If there are more than
+    `max_gaussians` points, some are left out evenly over the list. Needs at least 2 points.
     """
     if len(points) > max_gaussians:
         kept = torch.linspace(0, len(points) - 1, max_gaussians, dtype=torch.float64).round().long()
@@ -30,14 +74,23 @@ def initialise_gaussians(
     return Gaussians(
         means=points.clone(),
         quats=quats,
-        log_scales=neighbour_distances(points).clamp_min(SMALLEST_SCALE).log()[:, None].repeat(1, 3),
-        logit_opacities=torch.full((num,), FIRST_OPACITY).logit(),
+        log_scales=neighbour_distances(points).clamp_min(MIN_SCALE).log()[:, None].repeat(1, 3),
+        logit_opacities=torch.full((num,), INITIAL_OPACITY).logit(),
         sh0=((colors.float() / 255 - 0.5) / SH_C0)[:, None],
         shN=torch.zeros(num, (sh_degree + 1) ** 2 - 1, 3),
     )
 
 
 def neighbour_distances(points: Float[Tensor, "P 3"]) -> Float[Tensor, "P"]:
-    """Root mean square distance of every point to its 3 nearest others (fewer where there are fewer)."""
+    """Root mean square distance of every point to its 3 nearest others, or to all others if they are fewer."""
     distances, _ = nearest_neighbours(points.double(), NUM_NEIGHBOURS)
     return distances.square().mean(dim=1).sqrt().float()
+
+
+def _is_in_view(gaussians: Gaussians, scene: Scene, view_id: int) -> bool:
+    """Whether any centre projects into the image, in front of the camera."""
+    camera = scene.views[view_id].camera
+    points = gaussians.means @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
+    x, y, depth = (points @ camera.K.T).unbind(-1)
+    inside = (x > 0) & (y > 0) & (x < camera.width * depth) & (y < camera.height * depth)
+    return bool((inside & (depth > 0)).any())

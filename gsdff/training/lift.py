@@ -1,4 +1,4 @@
-"""Lifting: a finished splat takes over the teacher's maps in one pass, without training."""
+"""Lifting: features of Gaussians from the teacher's maps in one pass over the views, without training."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ from gsdff.cameras import Camera
 
 @dataclass(frozen=True)
 class FeatureTarget:
-    """What one view's teacher map asks of the field."""
+    """Teacher map of one view, as a target for rendered features."""
 
     camera: Camera
-    """The photo's."""
+    """Camera of the photo."""
     latents: Float[Tensor, "h w K"]
-    """Of the photo's size or coarser; a coarse pixel is the mean of what it covers."""
+    """Latent features at the size of the photo or coarser; a coarse pixel is the mean of the area it covers."""
     weights: Float[Tensor, "h w"]
-    """In [0, 1]; 0 where the teacher says nothing."""
+    """Weights of the pixels in [0, 1]; 0 without a teacher feature."""
 
 
 @dataclass(frozen=True)
 class Lifted:
-    """The rendering-weighted mean of the teacher over all views."""
+    """Features of Gaussians: means of the teacher over all views, weighted by the blending weights."""
 
     features: Float[Tensor, "N K"]
-    """Zero for Gaussians that no pixel has seen: a zero feature has no say in any query."""
+    """Mean latent features; zero, which matches no query, for Gaussians that no pixel shows."""
     weights: Float[Tensor, "N"]
-    """Σ_v Σ_p w_ip, in pixels: how much each Gaussian was seen."""
+    """Σ_v Σ_p w_ip, in pixels: how much each Gaussian is visible."""
 
 
 def lift_features(
@@ -37,11 +37,11 @@ def lift_features(
     targets: Iterable[FeatureTarget],
     num_gaussians: int,
 ) -> Lifted:
-    """z_i = Σ_v Σ_p w_ip f_p / Σ_v Σ_p w_ip, where w_ip is Gaussian i's share in pixel p of view v.
+    """Returns z_i = Σ_v Σ_p w_ip f_p / Σ_v Σ_p w_ip, w_ip being the blending weight of Gaussian i in pixel p of view v.
 
-    Σ_p w_ip f_p is the gradient of ⟨render(z), f⟩ with respect to z_i, so one backward pass a view does it; a channel
-    of ones appended to f gives Σ_p w_ip. `render` must be linear in its features and is called at zero features; it
-    gives a picture of the target's size.
+    Σ_p w_ip f_p is the gradient of ⟨render(z), f⟩ with respect to z_i, so one backward pass per view suffices; a
+    channel of ones appended to f gives Σ_p w_ip. `render` must be linear in its features and is called at zero
+    features; it returns a picture of the size of the target.
     """
     sums: Tensor | None = None
     for target in targets:
@@ -52,7 +52,7 @@ def lift_features(
         sums = gradient if sums is None else sums + gradient
     assert sums is not None, "lifting needs at least one view"
     weights = sums[:, -1]
-    # Denormal sums would divide into noise; a Gaussian seen that little has not been seen.
+    # Quotients of denormal sums would be noise; a Gaussian that faint counts as invisible.
     seen = weights > 1e-6
     features = torch.where(seen[:, None], sums[:, :-1] / weights.clamp_min(1e-6)[:, None], 0.0)
     return Lifted(features, torch.where(seen, weights, 0.0))

@@ -1,4 +1,4 @@
-"""The image loss of a training view, and the growing and pruning of Gaussians that it drives."""
+"""Image loss of a training view, and the densification that its gradients drive."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from gsdff.training.densify import Densifier, Optimizers, Params
 
 
 class RadianceTerm:
-    """Renders a view's colours and compares them with its photo: the one term of stage 1, and one of stage 2."""
+    """Image loss of a rendered view against its photo: the only term of stage 1, and one term of stage 2."""
 
     weight = 1.0
 
@@ -27,7 +27,7 @@ class RadianceTerm:
         self._meta: dict[str, Any] = {}
 
     def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and the scalars to report: `l1`, `ssim` and `mse` of the image."""
+        """Returns the loss, and the scalars to log: `l1`, `ssim` and `mse` of the image."""
         stage1 = self.config.stage1
         view = self.scene.views[view_id].to(self.device)
         background = self._draw_background()
@@ -46,11 +46,11 @@ class RadianceTerm:
         return image.loss, {"l1": image.l1, "ssim": image.ssim, "mse": image.mse}
 
     def after_step(self, params: Params, optimizers: Optimizers, step: int) -> None:
-        """Changes the Gaussians' number in place where `step`, the number of finished steps, says so."""
+        """Adds and removes Gaussians in place, if a refinement is due after `step` finished steps."""
         self.densifier.after_step(params, optimizers, step, self._meta)
 
     def _draw_background(self) -> Float[Tensor, "3"] | None:
-        """What shows behind the last Gaussian in this step; None is black."""
+        """Background colour of this step; None is black."""
         if self.config.dataset.background == "black":
             return None
         if self.config.dataset.background == "white":

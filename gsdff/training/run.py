@@ -24,9 +24,9 @@ from gsdff.masks import choose_segmenter
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
 from gsdff.training.feature_loss import check_features
-from gsdff.training.report import Report, last_line
+from gsdff.training.initialise import initial_gaussians
+from gsdff.training.logger import TrainingLogger, last_line
 from gsdff.training.smoothing_losses import needs_segments
-from gsdff.training.start import first_gaussians
 from gsdff.training.trainer import Trainer, train
 from gsdff.weights import is_downloaded
 
@@ -115,15 +115,15 @@ def _run(
         scene.root, len(scene.train_ids), len(scene.test_ids), size, len(scene.points), config.teacher.name,
         device.type, folder.path,
     )  # fmt: skip
-    trainer = Trainer(config, scene, device, first_gaussians(config, scene))
+    trainer = Trainer(config, scene, device, initial_gaussians(config, scene))
     with ExitStack() as page:
-        with Report(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as report:
+        with TrainingLogger(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as logger:
             if state is not None:
                 trainer.load_state_dict(state["step"], state)
-                report.load_state_dict(state["report"], device)
+                logger.load_state_dict(state["report"], device)
                 log.info("continuing after step %d of %d", trainer.step, trainer.total_steps)
             watcher = None if watch is None else page.enter_context(watch(trainer, folder))
-            train(trainer, report, folder, Trainer.advance if watcher is None else watcher.advance)
+            train(trainer, logger, folder, Trainer.advance if watcher is None else watcher.advance)
         _finish(trainer, scene, folder)
         if watcher is not None:
             watcher.stay()

@@ -1,4 +1,4 @@
-"""How smoothing enters the feature loss: the filters, the forms they take, and when they count."""
+"""Smoothing losses of rendered features: filters in several forms, total variation, and a term on the graph."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,48 +9,50 @@ import torch
 from jaxtyping import Float, Int32
 from torch import Tensor
 
-from gsdff.config.smoothing import FilterConfig, GraphConfig, SmoothingConfig, VariationConfig
+from gsdff.config.smoothing import FilterConfig, SmoothingConfig, VariationConfig
 from gsdff.gaussians import Gaussians
 from gsdff.latents import feature_error
 from gsdff.scene import Scene
 from gsdff.smoothing import NeighbourGraph, diffuse, purity, total_variation
 from gsdff.smoothing.view_filters import Filter, Segments
 from gsdff.training.lift import FeatureTarget
-from gsdff.training.teacher_targets import PhotoMaps, Strip
+from gsdff.training.teacher_targets import FilteredMaps, TargetStrip
 
 EVERYTHING = slice(None)
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a step sees of a view, rendered at the photo's size."""
+class RenderedStrip:
+    """Features of a strip of a view, rendered at the size of the photo."""
 
-    strip: Strip
+    strip: TargetStrip
     latents: Float[Tensor, "H W K"]
     alpha: Float[Tensor, "H W"]
-    """Detached."""
+    """Rendered alpha, detached."""
 
 
 @dataclass(frozen=True)
-class Smoother:
-    """A part of the feature loss beside the plain comparison."""
+class SmoothingLoss:
+    """A part of the feature loss beside the data term."""
 
     name: str
     schedule: FilterConfig | VariationConfig
-    measure: Callable[[Look], Float[Tensor, ""]]
+    """Options with the weight, the first step and the length of the ramp."""
+    measure: Callable[[RenderedStrip], Float[Tensor, ""]]
+    """Value of the loss for a strip, unweighted."""
     replaces: bool = False
-    """Whether the plain comparison goes as it comes."""
+    """Whether the loss replaces the data term, which then fades out as the loss ramps up."""
 
-    def share(self, step: int) -> float:
-        """How much of its weight counts in this step of stage 2, in [0, 1]."""
+    def warmup(self, step: int) -> float:
+        """Factor on the weight at a step of stage 2: 0 before the start, then rising to 1 over the ramp."""
         elapsed = step - self.schedule.start + 1
         return 0.0 if elapsed < 1 else min(1.0, elapsed / max(1, self.schedule.ramp))
 
 
-def compare(
-    latents: Float[Tensor, "H W K"], alpha: Float[Tensor, "H W"], strip: Strip, huber: float
+def strip_error(
+    latents: Float[Tensor, "H W K"], alpha: Float[Tensor, "H W"], strip: TargetStrip, huber: float
 ) -> Float[Tensor, ""]:
-    """The plain comparison: a rendered strip, shrunk to the teacher's map, against it."""
+    """Data term: error of a rendered strip, averaged down to the size of the teacher's map, against that map."""
     weights = strip.shrink(alpha[..., None])[..., 0] * strip.weights
     return feature_error(strip.shrink(latents), strip.latents, weights, huber)
 
@@ -69,88 +71,86 @@ def open_filters(config: SmoothingConfig, scene: Scene, segments: Segments) -> d
     }
 
 
-def open_smoothers(
+def open_smoothing_losses(
     config: SmoothingConfig,
     filters: Mapping[str, Filter],
-    targets: Mapping[str, PhotoMaps],
+    targets: Mapping[str, FilteredMaps],
     scene: Scene,
     segments: Segments,
     huber: float,
-) -> list[Smoother]:
-    """What is on, ready to measure; `targets` are the filtered maps of the filters in the form `target`."""
-    smoothers = []
+) -> list[SmoothingLoss]:
+    """The losses that are on; `targets` are the filtered maps of the filters with the form `target`."""
+    losses = []
     for name, function in filters.items():
         options = getattr(config, name)
         if options.weight == 0:
             continue
-        measure = {
-            "render": partial(_compare_filtered, function, huber=huber),
-            "consistency": partial(_compare_with_itself, function),
-            "target": partial(_compare_with_filtered, targets.get(name), scene, huber=huber),
-        }[options.form]
-        smoothers.append(Smoother(f"smooth_{name}", options, measure, replaces=options.form != "consistency"))
+        if options.form == "render":
+            measure = partial(_filtered_rendering_error, function, huber=huber)
+        elif options.form == "consistency":
+            measure = partial(_consistency_error, function)
+        else:
+            measure = partial(_filtered_target_error, targets[name], scene, huber=huber)
+        losses.append(SmoothingLoss(f"smooth_{name}", options, measure, replaces=options.form != "consistency"))
     if config.tv.weight > 0:
-        smoothers.append(Smoother("smooth_tv", config.tv, partial(_vary, segments if config.tv.segments else None)))
-    return smoothers
+        measure = partial(_variation, segments if config.tv.segments else None)
+        losses.append(SmoothingLoss("smooth_tv", config.tv, measure))
+    return losses
 
 
-def _compare_filtered(function: Filter, look: Look, huber: float) -> Tensor:
-    strip = look.strip
-    filtered = function(look.latents, look.latents, strip.view_id, strip.rows)
-    return compare(filtered, look.alpha, strip, huber)
+def _filtered_rendering_error(function: Filter, rendered: RenderedStrip, huber: float) -> Float[Tensor, ""]:
+    """Error of the filtered rendering against the teacher: |G(Z) - T|²."""
+    strip = rendered.strip
+    filtered = function(rendered.latents, rendered.latents, strip.view_id, strip.rows)
+    return strip_error(filtered, rendered.alpha, strip, huber)
 
 
-def _compare_with_itself(function: Filter, look: Look) -> Tensor:
-    strip = look.strip
-    filtered = function(look.latents, look.latents, strip.view_id, strip.rows)
-    return feature_error(look.latents, filtered, look.alpha)
+def _consistency_error(function: Filter, rendered: RenderedStrip) -> Float[Tensor, ""]:
+    """Error of the rendering against itself filtered: |Z - G(Z)|²."""
+    strip = rendered.strip
+    filtered = function(rendered.latents, rendered.latents, strip.view_id, strip.rows)
+    return feature_error(rendered.latents, filtered, rendered.alpha)
 
 
-def _compare_with_filtered(maps: PhotoMaps, scene: Scene, look: Look, huber: float) -> Tensor:
-    latents, weights = maps.load(scene.views[look.strip.view_id], look.strip.rows)
-    return feature_error(look.latents, latents, look.alpha * weights, huber)
+def _filtered_target_error(
+    maps: FilteredMaps, scene: Scene, rendered: RenderedStrip, huber: float
+) -> Float[Tensor, ""]:
+    """Error of the rendering against the filtered teacher: |Z - G(T)|²."""
+    latents, weights = maps.load(scene.views[rendered.strip.view_id], rendered.strip.rows)
+    return feature_error(rendered.latents, latents, rendered.alpha * weights, huber)
 
 
-def _vary(segments: Segments | None, look: Look) -> Tensor:
-    labels = None if segments is None else segments[look.strip.view_id][look.strip.rows]
-    return total_variation(look.latents, labels)
+def _variation(segments: Segments | None, rendered: RenderedStrip) -> Float[Tensor, ""]:
+    labels = None if segments is None else segments[rendered.strip.view_id][rendered.strip.rows]
+    return total_variation(rendered.latents, labels)
 
 
 def filter_target(
-    function: Filter, target: FeatureTarget, view_id: int, counts: Float[Tensor, "H W"] | float = 1.0
+    function: Filter, target: FeatureTarget, view_id: int, pixel_weights: Float[Tensor, "H W"] | float = 1.0
 ) -> FeatureTarget:
-    """G(T) of a target at the photo's size; pixels enter the filter with `counts` times their weights."""
-    weights = (target.weights * counts)[..., None]
+    """Filters a target at the size of the photo: G(T). Pixels enter with `pixel_weights` times their own weights."""
+    weights = (target.weights * pixel_weights)[..., None]
     stacked = torch.cat([target.latents * weights, weights], dim=-1)
     filtered = function(stacked, target.latents, view_id, EVERYTHING)
     return replace(target, latents=filtered[..., :-1] / filtered[..., -1:].clamp_min(1e-20))
 
 
-def count_pure(segments: Int32[Tensor, "H W"], target: FeatureTarget, power: float) -> Float[Tensor, "H W"]:
-    """How much the teacher's answer at each pixel of the photo counts: its purity on the scale of the map's pixels."""
+def purity_weights(segments: Int32[Tensor, "H W"], target: FeatureTarget, power: float) -> Float[Tensor, "H W"]:
+    """Weights of the teacher's features at the pixels of the photo: purity on the scale of a map pixel, to a power."""
     coarseness = segments.numel() / target.weights.numel()
     return purity(segments, sigma=coarseness**0.5) ** power
 
 
 @dataclass(frozen=True)
 class GraphTerm:
-    """Gaussians should carry what their neighbours carry: a term of stage 2 (`gsdff.training.trainer.Term`)."""
+    """Consistency of the features of neighbouring Gaussians: a term of stage 2 (`gsdff.training.trainer.Term`)."""
 
     graph: NeighbourGraph
     weight: float
 
     def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean over the Gaussians of Σ_k (z - G(z))², one step of diffusion; reported as `smooth_graph`."""
+        """Returns the mean over the Gaussians of Σ_k (z - G(z))², G one step of diffusion; logged as `smooth_graph`."""
+        assert gaussians.features is not None, "the term belongs to stage 2"
         difference = gaussians.features - diffuse(gaussians.features, self.graph, 1)
         error = difference.square().sum(-1).mean()
         return error, {"smooth_graph": error}
-
-
-def graph_settings(config: GraphConfig) -> dict[str, float]:
-    """For `build_graph`."""
-    return {
-        "neighbours": config.neighbours,
-        "sigma_space": config.sigma,
-        "sigma_color": config.sigma_color,
-        "sigma_feature": config.sigma_feature,
-    }

@@ -1,4 +1,4 @@
-"""What the teacher asks of each training view, and the strips of it that steps look at."""
+"""Teacher maps as training targets: resized, cut into strips, cached in memory, and stored on disk."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,50 +17,52 @@ from gsdff.latents import area_shares
 from gsdff.scene import View
 from gsdff.training.lift import FeatureTarget
 
-READY_BYTES = 5e8
-"""The most that what is read for every view may keep in memory: reading it again costs a tenth of a step."""
+CACHE_BYTES = 5e8
+"""Memory limit of a `ViewCache`; reading a view again costs a tenth of a step."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Ready(Generic[T]):
-    """Something of every view, made when first asked for; as many as fit stay in memory."""
+class ViewCache(Generic[T]):
+    """Values by view, made when first needed; as many as fit stay in memory."""
 
     make: Callable[[int], T]
     size_of: Callable[[T], int]
-    """In bytes."""
+    """Size of a value in bytes."""
     _kept: dict[int, T] = field(default_factory=dict)
 
     def __getitem__(self, view_id: int) -> T:
         if view_id in self._kept:
             return self._kept[view_id]
         made = self.make(view_id)
-        if (len(self._kept) + 1) * self.size_of(made) <= READY_BYTES:
+        if (len(self._kept) + 1) * self.size_of(made) <= CACHE_BYTES:
             self._kept[view_id] = made
         return made
 
     def clear(self) -> None:
-        """Forgets what it keeps."""
+        """Drops all values, so that they are made again."""
         self._kept.clear()
 
 
 @dataclass(frozen=True)
-class Strip:
-    """Some rows of a target, and those of the photo that they cover."""
+class TargetStrip:
+    """Some rows of a target, with the rows of the photo that they cover."""
 
     view_id: int
     camera: Camera
-    """Sees these rows of the photo and nothing else."""
+    """Camera of exactly these rows of the photo."""
     rows: slice
-    """Which rows of the photo they are."""
+    """Rows of the photo that the strip covers."""
     latents: Float[Tensor, "h w K"]
     weights: Float[Tensor, "h w"]
     down: Float[Tensor, "h H"]
+    """Matrix that averages rows of the photo down to rows of the strip."""
     across: Float[Tensor, "w W"]
+    """Matrix that averages columns of the photo down to columns of the strip."""
 
     def shrink(self, picture: Float[Tensor, "H W D"]) -> Float[Tensor, "h w D"]:
-        """A picture by `camera` at the target's size: each pixel the mean of what it covers."""
+        """Averages a picture of `camera` down to the target's size: each pixel is the mean of the area it covers."""
         if picture.shape[:2] == self.weights.shape:
             return picture
         fewer_rows = (self.down @ picture.flatten(1)).unflatten(1, picture.shape[1:])
@@ -68,11 +70,11 @@ class Strip:
 
 
 def make_target(latents: Float[Tensor, "h w K"], view: View) -> FeatureTarget:
-    """A latent map as a target for `view`'s camera, at the map's own size but no finer than the photo.
+    """Makes a target for the camera of `view` from a latent map, at the map's size but no finer than the photo.
 
-    Maps are often square whatever the photo's shape: a pixel covers the part of the photo that it covered for the
-    network. A side finer than the photo's is averaged down to it, as the Gaussians know no finer detail. Pixels where
-    the teacher says nothing count for nothing.
+    Maps are often square, whatever the shape of the photo: a pixel covers the same part of the photo as it did for the
+    network. A side finer than the photo's is averaged down to it, since the Gaussians hold no finer detail. Pixels
+    without a teacher feature have weight 0.
     """
     photo = view.camera
     height, width = min(latents.shape[0], photo.height), min(latents.shape[1], photo.width)
@@ -86,7 +88,7 @@ def make_target(latents: Float[Tensor, "h w K"], view: View) -> FeatureTarget:
 
 
 def enlarge_target(target: FeatureTarget, mode: str = "nearest-exact") -> FeatureTarget:
-    """The same target at the photo's size; `bilinear` leaves pixels out that the teacher does not answer."""
+    """The same target at the size of the photo; `bilinear` leaves out pixels without a teacher feature."""
     height, width = target.camera.height, target.camera.width
     stacked = torch.cat([target.latents * target.weights[..., None], target.weights[..., None]], dim=-1)
     stacked = F.interpolate(stacked.permute(2, 0, 1)[None], (height, width), mode=mode)[0].permute(1, 2, 0)
@@ -94,45 +96,45 @@ def enlarge_target(target: FeatureTarget, mode: str = "nearest-exact") -> Featur
     return replace(target, latents=stacked[..., :-1] / weights.clamp_min(1e-6)[..., None], weights=weights)
 
 
-def take_strip(target: FeatureTarget, view_id: int, part: int, parts: int) -> Strip:
-    """The `part`-th of `parts` strips of a target, from the top; the whole where it has fewer rows than parts."""
+def take_strip(target: FeatureTarget, view_id: int, part: int, parts: int) -> TargetStrip:
+    """Cuts strip number `part` of `parts` out of a target, from the top; all of it if it has fewer rows than parts."""
     (h, w), camera = target.weights.shape, target.camera
     part, parts = (0, 1) if h < parts else (part, parts)
     first, last = h * part // parts, h * (part + 1) // parts
     top, bottom = first * camera.height // h, -(-last * camera.height // h)
     K = camera.K.clone()
     K[1, 2] -= top
-    return Strip(
+    return TargetStrip(
         view_id,
         replace(camera, K=K, height=bottom - top),
         slice(top, bottom),
         target.latents[first:last],
         target.weights[first:last],
-        _shares(camera.height, h, camera.K.device)[first:last, top:bottom],
-        _shares(camera.width, w, camera.K.device),
+        _area_shares(camera.height, h, camera.K.device)[first:last, top:bottom],
+        _area_shares(camera.width, w, camera.K.device),
     )
 
 
 @lru_cache(maxsize=8)
-def _shares(length: int, parts: int, device: torch.device) -> Float[Tensor, "parts length"]:
+def _area_shares(length: int, parts: int, device: torch.device) -> Float[Tensor, "parts length"]:
     return area_shares(length, parts).to(device)
 
 
 @dataclass(frozen=True)
-class PhotoMaps:
-    """Targets at the photo's size on disk, in half precision, of which a step reads a strip."""
+class FilteredMaps:
+    """Filtered targets at the size of the photos, on disk in half precision; a step reads the rows of its strip."""
 
     folder: Path
     device: torch.device
 
     def save(self, view: View, target: FeatureTarget) -> None:
-        """Writes a view's."""
+        """Writes the target of a view."""
         self.folder.mkdir(parents=True, exist_ok=True)
         stacked = torch.cat([target.latents, target.weights[..., None]], dim=-1)
         np.save(self._path(view), stacked.half().cpu().numpy())
 
     def load(self, view: View, rows: slice) -> tuple[Float[Tensor, "H W K"], Float[Tensor, "H W"]]:
-        """Latents and weights of some rows."""
+        """Loads latents and weights of some rows."""
         stacked = torch.from_numpy(np.load(self._path(view), mmap_mode="r")[rows].astype(np.float32)).to(self.device)
         return stacked[..., :-1], stacked[..., -1]
 

@@ -1,4 +1,4 @@
-"""Scoring features: the protocol by hand, what is written, what is left out."""
+"""Scores of features: computed by hand, files that are written, views and pixels that are left out."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from tiny_field import make_gaussians, make_scene
 from gsdff.cameras import WorldFrame
 from gsdff.config.options import FeatureConfig, TeacherConfig, TrainConfig
 from gsdff.errors import UserError
-from gsdff.evaluation.features import check_questions, evaluate_features
+from gsdff.evaluation.features import check_classes, evaluate_features
 from gsdff.evaluation.report import features_table
 from gsdff.field.field import Field, field_of_run
 from gsdff.gaussians import Gaussians
@@ -49,7 +49,7 @@ class Fixture:
         return self.run.config.teacher.maps
 
     def field(self, scene: Scene | None = None, **changes) -> Field:
-        """The run as a field, with these of its parts changed."""
+        """The run as a field, with some of its parts changed."""
         return field_of_run(dataclasses.replace(self.run, **changes), "cpu", scene=scene or self.scene)
 
     def evaluate(self, *, classes: Sequence[str] = (), **changes) -> dict:
@@ -72,7 +72,7 @@ def constant_map(direction: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture
 def ready(tmp_path: Path, generator: torch.Generator) -> Fixture:
-    """40 Gaussians in a 4 of 5-dimensional space that all say road; a teacher that says road everywhere."""
+    """40 Gaussians with 4 latents of 5 channels, all of them road; a teacher that predicts road everywhere."""
     maps, folder = tmp_path / "maps", tmp_path / "run"
     maps.mkdir()
     folder.mkdir()
@@ -95,7 +95,7 @@ def coverage(gaussians: Gaussians, scene: Scene, view_id: int) -> np.ndarray:
 
 
 def test_scores_by_hand(ready: Fixture) -> None:
-    """One view half road, half sky; the other half void, pole, tram, which do not count, and half car."""
+    """One view is half road, half sky; the other is half void, pole and tram, which do not count, and half car."""
     left = np.arange(WIDTH) < WIDTH // 2
     write_labels(ready, "v0", np.where(left, ROAD, SKY) * np.ones((HEIGHT, 1)))
     others = np.full((HEIGHT, WIDTH), CAR)
@@ -107,12 +107,12 @@ def test_scores_by_hand(ready: Fixture) -> None:
     assert labels["ignored"] == ["pole", "tram"] and labels["moving"] == ["car"]
     half = HEIGHT * WIDTH // 2
     assert labels["num_pixels"] == 3 * half and labels["num_views"] == 2
-    # The teacher says road everywhere: a third is right, and two thirds are wrongly road.
+    # The teacher predicts road everywhere: a third is right, and two thirds are wrongly road.
     assert labels["teacher"]["iou"] == pytest.approx({"car": 0, "road": 1 / 3, "sky": 0})
     assert labels["teacher"]["miou"] == pytest.approx(1 / 9)
     assert labels["teacher"]["miou_static"] == pytest.approx(1 / 6)
     assert labels["teacher"]["accuracy"] == pytest.approx(1 / 3)
-    # The field says road where there is a Gaussian and nothing elsewhere, which is wrong too.
+    # The field predicts road where there is a Gaussian and nothing elsewhere, which is wrong too.
     covered = [coverage(ready.run.gaussians, ready.scene, i) for i in (0, 8)]
     right, answered = covered[0][:, left].sum(), covered[0].sum() + covered[1][:, ~left].sum()
     assert 0 < right < half
@@ -121,7 +121,7 @@ def test_scores_by_hand(ready: Fixture) -> None:
 
 
 def antialiased(gaussians: Gaussians) -> Gaussians:
-    """The Gaussians as a map coarser than the photo shows them."""
+    """The Gaussians in the mode of maps coarser than the photo."""
     return dataclasses.replace(gaussians, rasterize_mode="antialiased")
 
 
@@ -173,7 +173,7 @@ def test_what_is_returned_is_plain_and_every_held_out_view_has_pictures(ready: F
     assert result["num_views"] == 2 and result["labels"]["num_views"] == 1
     pictures = {path.stem: np.asarray(Image.open(path)) for path in ready.out.glob("*.png")}
     assert sorted(pictures) == ["v0_labels", "v0_pca", "v8_labels", "v8_pca"]
-    for name, panels in {"v0_labels": 4, "v0_pca": 3, "v8_labels": 3, "v8_pca": 3}.items():  # v8 has no truth to show
+    for name, panels in {"v0_labels": 4, "v0_pca": 3, "v8_labels": 3, "v8_pca": 3}.items():  # v8 has no ground truth
         assert pictures[name].shape[1] == panels * WIDTH + (panels - 1) * GAP
     # v0's photo, truth, teacher and field: all road, but for the pixels that no Gaussian covers.
     panels = [pictures["v0_labels"][TITLE_HEIGHT:, i * (WIDTH + GAP) :][:HEIGHT, :WIDTH] for i in range(4)]
@@ -203,7 +203,7 @@ def test_a_teacher_without_text_is_compared_by_cosine_only_even_where_there_are_
 
 
 def test_classes_are_asked_for_where_nothing_is_labelled(ready: Fixture) -> None:
-    """The field says road where there is a Gaussian, its teacher everywhere."""
+    """The field predicts road where there is a Gaussian, its teacher everywhere."""
     result = ready.evaluate(classes=("sky", "road"))
     maps = result["label_maps"]
     assert maps["classes"] == maps["queries"] == ["sky", "road"] and "labels" not in result
@@ -215,7 +215,7 @@ def test_classes_are_asked_for_where_nothing_is_labelled(ready: Fixture) -> None
 
 
 def test_a_point_whose_teacher_changes_its_mind_is_inconsistent_and_its_field_is_not(ready: Fixture) -> None:
-    """Three opaque blobs: one in sight of all, one hidden behind it, and one too faint to mark a surface."""
+    """Three blobs: one visible in all views, one hidden behind it, and one too faint for a surface point."""
     gaussians = ready.run.gaussians.map(lambda tensor: tensor[:3].clone())
     gaussians.means = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.6, 0.0, 0.0]])
     gaussians.log_scales = torch.full((3, 3), -1.5)
@@ -227,12 +227,12 @@ def test_a_point_whose_teacher_changes_its_mind_is_inconsistent_and_its_field_is
 
 
 def test_the_teachers_scores_are_blended_not_its_labels(ready: Fixture) -> None:
-    """Sure of road on the left, hardly of sky on the right: the border lies where the blend of the scores puts it."""
+    """Road scores high on the left, sky low on the right: the border is where the blended scores are equal."""
     feature_map = constant_map(TEXT[0])
     feature_map[:, :, 4:] = constant_map(torch.tensor([0.0, 0.3, 0.0, 0.0, 0.91**0.5]))[:, :, 4:]
     write_map(ready, "v0", feature_map)
     # The centres of the map's middle pixels are at 11.375 and 14.625. Between, road leads while 1 - t > 0.3 t, up to
-    # 13.87: in column 13 too, whose centre is at 13.5 and thus in a pixel of the map that says sky.
+    # 13.87: in column 13 too, whose centre is at 13.5 and thus in a pixel of the map that is sky.
     true = np.where(np.arange(WIDTH) <= 13, ROAD, SKY) * np.ones((HEIGHT, 1))
     write_labels(ready, "v0", true)
     assert ready.evaluate()["labels"]["teacher"]["accuracy"] == 1
@@ -245,7 +245,7 @@ def test_instance_maps_are_the_segments_where_there_are_any(ready: Fixture) -> N
     write_map(ready, "v0", feature_map)
     labels = ready.evaluate()["labels"]
     assert labels["segments"] == "labels" and labels["teacher"]["gradient_energy"] > 0
-    # Things as narrow as a pixel's column: no pair crosses from road to sky.
+    # Instances one column wide: no pair crosses from road to sky.
     (ready.scene.root / "instances").mkdir()
     columns = np.tile(np.arange(1, WIDTH + 1, dtype=np.uint16), (HEIGHT, 1))
     Image.fromarray(columns).save(ready.scene.root / "instances" / "v0.png")
@@ -255,7 +255,7 @@ def test_instance_maps_are_the_segments_where_there_are_any(ready: Fixture) -> N
 
 def test_the_teachers_maps_are_not_kept(ready: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
     class Watched:
-        """Says which of its maps are still held when the next is made."""
+        """A teacher that checks that its maps are released before the next one is made."""
 
         name = "watched"
 
@@ -284,14 +284,14 @@ def test_a_view_the_teacher_says_nothing_about_has_no_cosine(ready: Fixture) -> 
 
 
 def test_questions_are_checked_before_anything_is_rendered(ready: Fixture) -> None:
-    check_questions(ready.field(), None, ("road", "sky"))
-    with pytest.raises(UserError, match="cannot be asked for 'zebra'"):
-        check_questions(ready.field(), None, ("road", "zebra"))
+    check_classes(ready.field(), None, ("road", "sky"))
+    with pytest.raises(UserError, match="does not know 'zebra'"):
+        check_classes(ready.field(), None, ("road", "zebra"))
     with pytest.raises(UserError, match="nowhere: no such folder"):
-        check_questions(ready.field(), ready.out / "nowhere", ())
+        check_classes(ready.field(), ready.out / "nowhere", ())
     blind = ready.field(gaussians=dataclasses.replace(ready.run.gaussians, features=None))
     with pytest.raises(UserError, match="run: has no features"):
-        check_questions(blind, None, ("road", "sky"))
+        check_classes(blind, None, ("road", "sky"))
 
 
 def test_a_run_without_features_is_left_alone(ready: Fixture) -> None:

@@ -56,7 +56,7 @@ def test_the_table_sets_the_field_beside_its_teacher() -> None:
         "IoU car": ["-", "-"],
         "IoU road": ["0.800", "0.850"],
         "mean IoU": ["0.500", "0.550"],
-        "of what stands still": ["0.600", "0.650"],
+        "of static classes": ["0.600", "0.650"],
         "3 px around boundaries": ["0.300", "0.350"],
         "5 px around boundaries": ["0.400", "0.450"],
         "accuracy": ["0.700", "0.750"],
@@ -72,7 +72,7 @@ def test_nothing_is_said_about_motion_where_nothing_moves() -> None:
     labels = {"competing": ["car", "road"], "ignored": [], "not_in_mean": [], "moving": []}
     table = features_table(BASICS | {"label_maps": MAPS, "labels": {**labels, "field": labels_side(0)} | {
         "teacher": labels_side(0)}})  # fmt: skip
-    assert "stands still" not in table and "do not count" not in table
+    assert "static" not in table and "do not count" not in table
 
 
 def test_without_truth_there_are_only_the_scores_that_need_none() -> None:

@@ -1,4 +1,4 @@
-"""Evaluation of tiny runs, end to end and at its door."""
+"""Evaluation of tiny runs, from Python and by the command."""
 
 import json
 import logging
@@ -24,13 +24,13 @@ HELD_OUT = ["a/v0.png", "b/v3.png"]
 
 @pytest.fixture(autouse=True)
 def no_weights(tmp_path_factory, monkeypatch):
-    """LPIPS' weights are not there, whatever the machine has."""
+    """Hides the weights of LPIPS, should the machine have them."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("hub")))
 
 
 @pytest.fixture
 def run(tmp_path, generator):
-    """A run whose Gaussians are a little off those in the photos."""
+    """A run whose Gaussians differ a little from those in the photos."""
     gaussians = make_gaussians(generator)
     noise = 0.3 * torch.randn(gaussians.sh0.shape, generator=generator)
     return write_run(tmp_path, gaussians, trained=replace(gaussians, sh0=gaussians.sh0 + noise))
@@ -116,7 +116,7 @@ def test_features_are_a_section_of_their_own_and_images_are_kept_without_them(ru
         assert (labels, classes) == (tmp_path, ("dog", "cat"))
         return {"cosine_to_teacher": 0.5}
 
-    monkeypatch.setattr("gsdff.evaluation.run.check_questions", lambda *args: None)
+    monkeypatch.setattr("gsdff.evaluation.run.check_classes", lambda *args: None)
     monkeypatch.setattr("gsdff.evaluation.run.evaluate_features", scored)
     monkeypatch.setattr(
         "gsdff.evaluation.run.features_table", lambda features: f"cosine {features['cosine_to_teacher']}"

@@ -1,4 +1,4 @@
-"""Sums over views of what the field and its teacher answer, by hand."""
+"""Scores of predictions of the field and its teacher over several views, by hand."""
 
 import json
 from dataclasses import replace
@@ -7,40 +7,40 @@ from pathlib import Path
 import pytest
 import torch
 
-from gsdff.evaluation.classes import Questions, ViewTruth
-from gsdff.evaluation.scores import FeatureScores, ViewAnswer, enlarge
+from gsdff.evaluation.classes import GroundTruth, ScoredClasses
+from gsdff.evaluation.scores import FeatureScores, Prediction, enlarge
 from gsdff.labels import LabelClass, Truth
 from gsdff.scene import VOID
 
 ROAD, CAR = LabelClass(0, "road", "road"), LabelClass(1, "car", "car", moves=True)
 POLE = LabelClass(2, "pole", None)
-ASKED = Questions([ROAD, CAR], None, None)
-SCORED = Questions([ROAD, CAR], Truth(Path("labels"), [ROAD, CAR], [POLE]), None)
+UNLABELLED = ScoredClasses([ROAD, CAR], None, None)
+SCORED = ScoredClasses([ROAD, CAR], Truth(Path("labels"), [ROAD, CAR], [POLE]), None)
 HEIGHT, WIDTH = 4, 20
 NO_POINTS = torch.zeros(0, dtype=torch.long)
 COLUMNS = torch.arange(WIDTH).expand(HEIGHT, WIDTH)
 
 
 def step_at(column: int) -> torch.Tensor:
-    """Road left of a column, car from there on."""
+    """Labels with road left of a column, car from there on."""
     return (column <= COLUMNS).byte()
 
 
-def answer(labels: torch.Tensor) -> ViewAnswer:
-    """With features that say the same: right, or up."""
-    return ViewAnswer(torch.eye(2)[labels.clamp(max=1).long()], labels)
+def predict(labels: torch.Tensor) -> Prediction:
+    """A prediction with features to match: right for road, up for car."""
+    return Prediction(torch.eye(2)[labels.clamp(max=1).long()], labels)
 
 
-def truth_of(labels: torch.Tensor, ids: torch.Tensor | None = None) -> ViewTruth:
+def truth_of(labels: torch.Tensor, ids: torch.Tensor | None = None) -> GroundTruth:
     ids = labels if ids is None else ids
-    return ViewTruth(labels, ids, ids.int(), no_segment=VOID)
+    return GroundTruth(labels, ids, ids.int(), no_segment=VOID)
 
 
-def scores_of(questions: Questions, *views: tuple) -> dict:
-    """Of (field, teacher, truth) or (field, teacher, truth, points) a view."""
-    scores = FeatureScores(questions)
+def scores_of(scored: ScoredClasses, *views: tuple) -> dict:
+    """Scores of views that are each (field, teacher, truth) or (field, teacher, truth, pixels)."""
+    scores = FeatureScores(scored)
     for field, teacher, truth, *points in views:
-        scores.add({"field": answer(field), "teacher": answer(teacher)}, truth, points[0] if points else NO_POINTS)
+        scores.add({"field": predict(field), "teacher": predict(teacher)}, truth, points[0] if points else NO_POINTS)
     return scores.result()
 
 
@@ -55,9 +55,9 @@ def test_boundary_scores_count_so_many_pixels_on_either_side() -> None:
 
 def test_a_class_that_does_not_count_competes_and_is_left_out_of_the_means() -> None:
     car = replace(CAR, counts=False)
-    asked = Questions([ROAD, car], Truth(Path("labels"), [ROAD, car], []), None)
+    scored = ScoredClasses([ROAD, car], Truth(Path("labels"), [ROAD, car], []), None)
     true = step_at(10)
-    labels = scores_of(asked, (step_at(14), true, truth_of(true)))["labels"]
+    labels = scores_of(scored, (step_at(14), true, truth_of(true)))["labels"]
     assert labels["not_in_mean"] == ["car"] and labels["field"]["iou"]["car"] == pytest.approx(6 / 10)
     assert labels["field"]["miou"] == labels["field"]["miou_static"] == pytest.approx(10 / 14)
     assert labels["field"]["boundary_miou"]["3px"] == pytest.approx(3 / 6)
@@ -82,10 +82,10 @@ def test_energy_is_that_within_segments_of_the_truth_whatever_is_answered() -> N
 
 
 def test_a_small_feature_map_is_enlarged_before_its_energy_is_measured() -> None:
-    coarse = ViewAnswer(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), step_at(10))
+    coarse = Prediction(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), step_at(10))
     scores = FeatureScores(SCORED)
     everywhere = torch.zeros(HEIGHT, WIDTH, dtype=torch.uint8)
-    scores.add({"field": coarse, "teacher": answer(everywhere)}, truth_of(everywhere), NO_POINTS)
+    scores.add({"field": coarse, "teacher": predict(everywhere)}, truth_of(everywhere), NO_POINTS)
     smooth = scores.result()["labels"]["field"]["gradient_energy"]
     assert 0 < smooth < HEIGHT * 2 / (HEIGHT * 19 + 3 * WIDTH) / 2  # a ramp has less than a step
 
@@ -95,14 +95,14 @@ def test_agreement_speckles_and_consistency_need_no_truth() -> None:
     field[0, :3] = VOID
     pixels = torch.tensor([0, 1, 5, 19, -1])
     views = [(field, step_at(10), None, pixels), (step_at(10), step_at(4), None, pixels + (pixels >= 0))]
-    result = scores_of(ASKED, *views)
+    result = scores_of(UNLABELLED, *views)
     assert set(result) == {"label_maps"} and result["label_maps"]["classes"] == ["road", "car"]
     maps = result["label_maps"]
     assert maps["agreement_with_teacher"] == pytest.approx(1 - (3 + 6 * HEIGHT) / (2 * HEIGHT * WIDTH))
     # All components but the car of the second teacher map are below 50 pixels.
     assert maps["field"]["speckle_share"] == 1
     assert maps["teacher"]["speckle_share"] == pytest.approx((HEIGHT * WIDTH + 4 * HEIGHT) / (2 * HEIGHT * WIDTH))
-    # The points are seen at columns 0, 1, 5, 19, then 1, 2, 6 and, one row down, 0; the fifth is never seen.
+    # The points are visible in columns 0, 1, 5, 19, then 1, 2, 6 and, one row down, 0; the fifth is never visible.
     assert maps["num_points"] == 4
     assert maps["field"]["view_consistency"] == 1 / 4  # nothing -> road, twice; road -> road; car -> road
     assert maps["teacher"]["view_consistency"] == 2 / 4  # road -> road, twice; road -> car; car -> road

@@ -1,4 +1,4 @@
-"""Agreement, borders, speckles, restlessness and consistency: by hand, by their properties, by what they refuse."""
+"""Agreement, boundaries, speckles, gradient energy and consistency: by hand, by their properties, and their errors."""
 
 import math
 
@@ -13,9 +13,9 @@ from gsdff.evaluation.label_metrics import (
     agreement,
     boundary_distance,
     gradient_energy,
-    seen_pixels,
     speckles,
     view_consistency,
+    visible_pixels,
 )
 from gsdff.scene import VOID
 
@@ -74,7 +74,7 @@ def test_void_has_no_boundaries_and_a_gap_of_void_hides_one() -> None:
 
 
 def boundary_distance_by_definition(ids: torch.Tensor) -> torch.Tensor:
-    """Every pixel against every point between two of them."""
+    """The distance by brute force, over all pixels and boundary points."""
     height, width = ids.shape
     points = []
     for y in range(height):
@@ -101,7 +101,7 @@ def test_speckles_are_components_below_the_area() -> None:
     labels = torch.zeros(10, 10, dtype=torch.uint8)
     labels[0, :3] = 1  # three pixels
     labels[5, 5] = labels[6, 6] = 1  # touch at a corner only: two of one pixel
-    labels[9, 6:] = VOID  # four without an answer
+    labels[9, 6:] = VOID  # four without a label
     assert speckles(labels, min_area=50) == Mean(3 + 2 + 4, 100)
     assert speckles(labels, min_area=4) == Mean(5, 100)
     assert speckles(labels, min_area=3) == Mean(2, 100)
@@ -129,10 +129,10 @@ def test_gradient_energy_by_hand() -> None:
     everything = torch.zeros(2, 3, dtype=torch.int32)
     # across: 2 2 | 0 4; down: 0 2 4
     assert gradient_energy(features, everything, none=255) == Mean(14, 7)
-    # the last column is a thing of its own: across 2 | 0; down 0 2 4
+    # the last column is a segment of its own: across 2 | 0; down 0 2 4
     segments = torch.tensor([[0, 0, 1], [0, 0, 1]])
     assert gradient_energy(features, segments, none=255) == Mean(8, 5)
-    # without the first thing, the pair within the last column is left
+    # without the first segment, the pair within the last column is left
     assert gradient_energy(features, segments, none=0) == Mean(4, 1)
     # a pixel without a feature is in no pair
     features[0, 2] = 0
@@ -184,8 +184,8 @@ CAMERA = Camera(torch.eye(4), torch.tensor([[10.0, 0, 4], [0, 10, 3], [0, 0, 1]]
 )
 def test_a_point_is_seen_in_its_pixel_if_it_lies_on_the_surface(point: tuple, pixel: int) -> None:
     depth, alpha = torch.full((6, 8), 2.0), torch.full((6, 8), MIN_ALPHA)
-    assert seen_pixels(torch.tensor([point]), CAMERA, depth, alpha).tolist() == [pixel]
-    assert seen_pixels(torch.tensor([point]), CAMERA, depth, alpha - 0.01).tolist() == [-1]  # no surface
+    assert visible_pixels(torch.tensor([point]), CAMERA, depth, alpha).tolist() == [pixel]
+    assert visible_pixels(torch.tensor([point]), CAMERA, depth, alpha - 0.01).tolist() == [-1]  # no surface
 
 
 def test_every_pixel_sees_the_points_lifted_from_its_own_depth(generator: torch.Generator) -> None:
@@ -195,37 +195,37 @@ def test_every_pixel_sees_the_points_lifted_from_its_own_depth(generator: torch.
     rays = torch.stack([x + 0.5, y + 0.5, torch.ones(x.shape)], -1) @ torch.linalg.inv(camera.K).T
     in_camera = (rays * depth[..., None]).reshape(-1, 3)
     points = in_camera @ camera.camtoworld[:3, :3].T + camera.camtoworld[:3, 3]
-    seen = seen_pixels(points, camera, depth, torch.ones_like(depth))
-    assert torch.equal(seen, torch.arange(depth.numel()))
+    visible = visible_pixels(points, camera, depth, torch.ones_like(depth))
+    assert torch.equal(visible, torch.arange(depth.numel()))
 
 
 def test_seen_pixels_refuses_a_depth_map_of_another_camera() -> None:
     with pytest.raises(ValueError, match=r"same size, got \(8, 6\) and \(6, 8\)"):
-        seen_pixels(torch.zeros(1, 3), CAMERA, torch.zeros(8, 6), torch.zeros(8, 6))
+        visible_pixels(torch.zeros(1, 3), CAMERA, torch.zeros(8, 6), torch.zeros(8, 6))
     with pytest.raises(ValueError, match=r"same size, got \(8, 6\) and \(6, 8\)"):
-        seen_pixels(torch.zeros(1, 3), CAMERA, torch.zeros(6, 8), torch.zeros(8, 6))
+        visible_pixels(torch.zeros(1, 3), CAMERA, torch.zeros(6, 8), torch.zeros(8, 6))
 
 
 def test_consistency_is_the_chance_that_two_views_agree() -> None:
     labels = torch.tensor([[3, 3, 3, 3, VOID], [3, 3, 4, 4, VOID], [3, 4, 5, 3, VOID]], dtype=torch.uint8)
-    seen = torch.ones(3, 5, dtype=torch.bool)
-    assert view_consistency(labels, seen) == Mean(pytest.approx(1 + 1 / 3 + 0 + 1 / 3 + 1), 5)
-    seen[2, :4] = False  # 3 3, 3 3, 3 4, 3 4, and three without an answer
-    assert view_consistency(labels, seen) == Mean(3, 5)
-    seen[1, 0] = False  # seen once: no pair
-    assert view_consistency(labels, seen) == Mean(2, 4)
+    visible = torch.ones(3, 5, dtype=torch.bool)
+    assert view_consistency(labels, visible) == Mean(pytest.approx(1 + 1 / 3 + 0 + 1 / 3 + 1), 5)
+    visible[2, :4] = False  # 3 3, 3 3, 3 4, 3 4, and three without a label
+    assert view_consistency(labels, visible) == Mean(3, 5)
+    visible[1, 0] = False  # visible in one view: no pair
+    assert view_consistency(labels, visible) == Mean(2, 4)
 
 
 def test_points_that_keep_their_label_are_consistent_in_any_order_of_views(generator: torch.Generator) -> None:
-    seen = torch.rand(6, 40, generator=generator) > 0.4
+    visible = torch.rand(6, 40, generator=generator) > 0.4
     kept = torch.randint(0, 5, (40,), generator=generator).byte().expand(6, 40)
-    assert view_consistency(kept, seen).value == 1
+    assert view_consistency(kept, visible).value == 1
     labels = torch.randint(0, 5, (6, 40), generator=generator).byte()
     order = torch.randperm(6, generator=generator)
-    score = view_consistency(labels, seen)
-    assert view_consistency(labels[order], seen[order]).value == pytest.approx(score.value)
+    score = view_consistency(labels, visible)
+    assert view_consistency(labels[order], visible[order]).value == pytest.approx(score.value)
     assert 0.1 < score.value < 0.35  # two random labels of five agree in one case of five
-    assert view_consistency(torch.where(seen, labels, 99), seen) == score  # unseen labels do not matter
+    assert view_consistency(torch.where(visible, labels, 99), visible) == score  # unseen labels do not matter
 
 
 def test_no_view_no_consistency() -> None:

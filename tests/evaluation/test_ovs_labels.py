@@ -1,4 +1,4 @@
-"""Labels of LERF-OVS and 3D-OVS: masks by hand, photos found for them, damaged files named."""
+"""Labels of LERF-OVS and 3D-OVS: masks by hand, their photos, errors that name damaged files."""
 
 import json
 from pathlib import Path
@@ -118,7 +118,10 @@ def test_a_thing_that_cannot_be_read_names_file_and_place(tmp_path, entry, messa
         ('{"info": {"name": "a", "width": 3}, "objects": []}', "misses 'height'"),
         ('{"info": {"name": "a", "width": 3, "height": 0}, "objects": []}', "expected a photo's name and its size"),
         ('{"info": {"name": "", "width": 3, "height": 3}, "objects": []}', "expected a photo's name and its size"),
-        ('{"info": {"name": "a", "width": 3, "height": 3}, "objects": []}', "expected a list of one labelled thing"),
+        (
+            '{"info": {"name": "a", "width": 3, "height": 3}, "objects": []}',
+            "expected a list of one labelled object or more",
+        ),
     ],
 )
 def test_a_file_that_is_no_label_is_named(tmp_path, text, message):

@@ -1,4 +1,4 @@
-"""Relevancy maps to places and masks: the steps by hand."""
+"""From relevancy maps to peaks and masks: each step by hand."""
 
 import math
 from dataclasses import replace
@@ -8,7 +8,7 @@ import torch
 
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.options import OvsOptions
-from gsdff.evaluation.ovs.scores import find, iou, is_hit, majority, mean_filter, stretch
+from gsdff.evaluation.ovs.scores import iou, is_hit, majority, mean_filter, predict_category, stretch
 
 PLAIN = OvsOptions(filter_size=1, majority_size=1)
 
@@ -64,10 +64,10 @@ def test_a_peak_on_the_border_of_a_box_is_a_hit_and_one_pixel_off_a_miss():
 
 def test_without_windows_the_mask_is_the_upper_three_tenths_of_the_range():
     relevancy = torch.linspace(0.2, 0.8, 13)[None].repeat(3, 1)  # stretched, 0.4 lies at 0.62
-    found = find(relevancy, PLAIN)
+    found = predict_category(relevancy, PLAIN)
     assert found.mask[0].tolist() == [False] * 9 + [True] * 4
-    assert find(relevancy, replace(PLAIN, threshold=0.7)).mask[0].sum() == 2  # at 0.71
-    assert torch.equal(found.heat, relevancy)
+    assert predict_category(relevancy, replace(PLAIN, threshold=0.7)).mask[0].sum() == 2  # at 0.71
+    assert torch.equal(found.relevancy, relevancy)
     assert found.peaks.tolist() == [[12, 0], [12, 1], [12, 2]]
 
 
@@ -75,28 +75,29 @@ def test_the_place_is_of_the_filtered_map_and_the_mask_of_the_mean_of_both():
     relevancy = torch.zeros(11, 13)
     relevancy[2, 2] = 1.0  # a single bright pixel
     relevancy[5:10, 6:11] = 0.8  # a thing of five by five
-    found = find(relevancy, OvsOptions(filter_size=5, majority_size=1))
+    found = predict_category(relevancy, OvsOptions(filter_size=5, majority_size=1))
     assert found.peaks.tolist() == [[8, 7]]
-    assert float(found.heat[7, 8]) == pytest.approx(0.8) and float(found.heat[2, 2]) == pytest.approx((1 + 1 / 25) / 2)
+    assert float(found.relevancy[7, 8]) == pytest.approx(0.8)
+    assert float(found.relevancy[2, 2]) == pytest.approx((1 + 1 / 25) / 2)
     assert bool(found.mask[7, 8]) and not found.mask[2, 2]
 
 
 def test_windows_are_pixels_of_the_labelled_picture(generator):
     relevancy = torch.rand(20, 24, generator=generator)
     half, whole = (OvsOptions(filter_size=size, majority_size=vote) for size, vote in ((10, 5), (5, 3)))
-    assert torch.equal(find(relevancy, half, 0.5).heat, find(relevancy, whole).heat)
-    assert torch.equal(find(relevancy, half, 0.5).mask, find(relevancy, whole).mask)
+    assert torch.equal(predict_category(relevancy, half, 0.5).relevancy, predict_category(relevancy, whole).relevancy)
+    assert torch.equal(predict_category(relevancy, half, 0.5).mask, predict_category(relevancy, whole).mask)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threshold": 1.0}, "--ovs.threshold: expected a number from 0 to below 1"),
-        ({"threshold": float("nan")}, "--ovs.threshold"),
-        ({"alpha": -0.1}, "--ovs.alpha"),
-        ({"filter_size": 0}, "--ovs.filter-size: expected 1 pixel or more, got 0"),
-        ({"majority_size": 4}, "--ovs.majority-size: expected an odd number of pixels, got 4"),
-        ({"temperature": 0.0}, "--ovs.temperature: expected a positive number"),
+        ({"threshold": 1.0}, r"`ovs\.threshold`: expected a number from 0 to below 1"),
+        ({"threshold": float("nan")}, r"`ovs\.threshold`"),
+        ({"alpha": -0.1}, r"`ovs\.alpha`"),
+        ({"filter_size": 0}, r"`ovs\.filter_size`: expected 1 pixel or more, got 0"),
+        ({"majority_size": 4}, r"`ovs\.majority_size`: expected an odd number of pixels, got 4"),
+        ({"temperature": 0.0}, r"`ovs\.temperature`: expected a positive number"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(options, message):

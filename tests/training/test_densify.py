@@ -29,7 +29,7 @@ def make_params(num, *, scale=1e-3):
 
 
 def make_meta(gradients, absgrad=None):
-    """What a rendering reports when the Gaussians' screen-space gradients are `gradients`, in half images."""
+    """Meta of a rendering whose screen-space gradients are `gradients`, in units of half an image."""
     means2d = torch.zeros(1, len(gradients), 2, requires_grad=True)
     means2d.grad = torch.tensor(gradients)[None, :, None] * torch.tensor([2 / WIDTH, 0])
     if absgrad is not None:

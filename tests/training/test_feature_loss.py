@@ -1,4 +1,4 @@
-"""Stage 2's features: rendering in latents, the term's gradients, what a run starts from."""
+"""Features in stage 2: rendering in latents, gradients of the term, lifted features at the start."""
 
 import dataclasses
 import logging
@@ -16,7 +16,7 @@ from gsdff.latents import Basis, area_shares, decode, feature_error, text_cosine
 from gsdff.render import Rendered, render_features
 from gsdff.training.feature_loss import FeatureTerm, check_features, prepare_features
 from gsdff.training.lift import lift_features
-from gsdff.training.smoothing_losses import Look, Smoother, compare
+from gsdff.training.smoothing_losses import RenderedStrip, SmoothingLoss, strip_error
 from gsdff.training.teacher_targets import enlarge_target, make_target, take_strip
 
 
@@ -50,7 +50,7 @@ def ready(tmp_path: Path, generator: torch.Generator) -> Distillation:
 
 
 def error_of(term: FeatureTerm, gaussians: Gaussians, view_id: int, step: int = 0) -> torch.Tensor:
-    """The term's value, which it also reports."""
+    """Value of the term, which is also one of its scalars."""
     error, scalars = term(gaussians, view_id, step)
     assert scalars == {"feature": error}
     return error
@@ -66,12 +66,12 @@ def test_a_run_starts_from_lifted_latents_and_one_weighted_term(ready: Distillat
 
 
 def render(gaussians: Gaussians, view_id: int, ready: Distillation, **options) -> Rendered:
-    """At the photo's size."""
+    """Renders a view at the size of the photo."""
     return render_features(gaussians, ready.scene.views[view_id].camera, **options)
 
 
 def shrink(picture: torch.Tensor, size: int = 8) -> torch.Tensor:
-    """Down to the teacher's map, the mean over each pixel's area in float64."""
+    """Averages a picture down to the size of the teacher's map, in float64."""
     down, across = (area_shares(side, size).double() for side in picture.shape[:2])
     return torch.einsum("ih,jw,hwd->ijd", down, across, picture.double())
 
@@ -110,15 +110,15 @@ def test_strips_take_turns(ready: Distillation, parts: int) -> None:
     values = []
     for strip in strips:
         rendered = render_features(gaussians, strip.camera)
-        values.append(float(compare(rendered.image, rendered.alpha[..., 0], strip, 0.0)))
-    # 7 training views: after as many passes as there are parts, a view has shown them all, in order
+        values.append(float(strip_error(rendered.image, rendered.alpha[..., 0], strip, 0.0)))
+    # 7 training views: after `parts` passes a view has used all its strips, in order
     in_turn = dataclasses.replace(term, parts=parts)
     shown = [float(error_of(in_turn, gaussians, 3, step)) for step in range(0, 7 * parts, 7)]
     first = 3 % parts
     assert shown == pytest.approx(values[first:] + values[:first]) and len(set(values)) == parts
     # and a neighbouring view starts with another
     other = render_features(gaussians, (strip := take_strip(term.targets[4], 4, 4 % parts, parts)).camera)
-    expected = compare(other.image, other.alpha[..., 0], strip, 0.0)
+    expected = strip_error(other.image, other.alpha[..., 0], strip, 0.0)
     assert float(error_of(in_turn, gaussians, 4)) == pytest.approx(float(expected))
 
 
@@ -184,17 +184,17 @@ def test_training_the_term_lowers_it_below_the_lift(ready: Distillation) -> None
     assert float(mean_loss().detach()) < before
 
 
-def fixed(name: str, value: float, *, replaces: bool = False, **schedule: float) -> Smoother:
-    """One that always measures `value`."""
-    return Smoother(name, FilterConfig(**schedule), lambda look: torch.tensor(value), replaces)
+def fixed(name: str, value: float, *, replaces: bool = False, **schedule: float) -> SmoothingLoss:
+    """A smoothing loss of constant value."""
+    return SmoothingLoss(name, FilterConfig(**schedule), lambda rendered: torch.tensor(value), replaces)
 
 
-def test_what_a_smoother_measures_is_added_times_its_weight_and_reported_plain(ready: Distillation) -> None:
+def test_a_smoothing_loss_is_added_times_its_weight_and_logged_unweighted(ready: Distillation) -> None:
     features, (term,) = ready.prepare()
     gaussians = ready.carrying(features)
     plain = float(error_of(term, gaussians, 3))
-    smoothers = [fixed("smooth_a", 2.0, weight=3.0), fixed("smooth_b", 5.0, weight=0.5)]
-    loss, scalars = dataclasses.replace(term, smoothers=smoothers)(gaussians, 3, 100)
+    losses = [fixed("smooth_a", 2.0, weight=3.0), fixed("smooth_b", 5.0, weight=0.5)]
+    loss, scalars = dataclasses.replace(term, smoothing_losses=losses)(gaussians, 3, 100)
     assert float(loss) == pytest.approx(plain + 6 + 2.5)
     assert {name: float(value) for name, value in scalars.items()} == {
         "feature": pytest.approx(plain), "smooth_a": 2, "smooth_b": 5,
@@ -207,13 +207,13 @@ def test_the_plain_comparison_fades_while_what_replaces_it_comes(ready: Distilla
     assert term.first_step == 100
     late = fixed("late", 7.0, replaces=True, weight=2.0, start=3, ramp=4)
     beside = fixed("beside", 1.0, weight=0.5, ramp=2)
-    fading = dataclasses.replace(term, smoothers=[late, beside])
+    fading = dataclasses.replace(term, smoothing_losses=[late, beside])
     for step, share, added in [(0, 0, 0.5), (2, 0, 1), (3, 0.25, 1), (5, 0.75, 1), (6, 1, 1), (99, 1, 1)]:
         plain = float(error_of(term, gaussians, 3, 100 + step))
         loss, scalars = fading(gaussians, 3, 100 + step)
         expected = (1 - share) * plain + share * 2 * 7 + added * 0.5
         assert float(loss) == pytest.approx(expected), step
-        assert float(scalars["feature"]) == pytest.approx(plain)  # reported all the same
+        assert float(scalars["feature"]) == pytest.approx(plain)  # logged all the same
         assert ("late" in scalars) == (share > 0)
 
 
@@ -224,27 +224,28 @@ def test_of_several_that_replace_it_the_furthest_decides_how_much_of_the_plain_c
     gaussians = ready.carrying(features)
     plain = float(error_of(term, gaussians, 3, 100))
     both = [fixed("a", 1.0, replaces=True, ramp=4), fixed("b", 1.0, replaces=True, ramp=2)]
-    loss, _ = dataclasses.replace(term, smoothers=both)(gaussians, 3, 100)
+    loss, _ = dataclasses.replace(term, smoothing_losses=both)(gaussians, 3, 100)
     assert float(loss) == pytest.approx(0.5 * plain + 0.25 + 0.5)
 
 
-def test_smoothers_see_the_strip_at_the_photos_size_with_alpha_detached(ready: Distillation) -> None:
+def test_smoothing_losses_get_the_strip_at_the_photos_size_with_alpha_detached(ready: Distillation) -> None:
     features, (term,) = ready.prepare()
-    gaussians, looks = ready.carrying(features.requires_grad_()), []
+    gaussians, measured = ready.carrying(features.requires_grad_()), []
 
-    def look_at(look: Look) -> torch.Tensor:
-        looks.append(look)
-        return look.latents.sum()
+    def measure(rendered: RenderedStrip) -> torch.Tensor:
+        measured.append(rendered)
+        return rendered.latents.sum()
 
-    term = dataclasses.replace(term, parts=2, smoothers=[Smoother("x", FilterConfig(), look_at)])
+    term = dataclasses.replace(term, parts=2, smoothing_losses=[SmoothingLoss("x", FilterConfig(), measure)])
     term(gaussians, 3, 100)[0].backward()
-    (look,) = looks
-    rendered = render(gaussians, 3, ready)
-    assert look.strip.rows in (slice(0, 5), slice(4, 9)) and look.strip.view_id == 3
-    assert look.latents.shape == (5, 13, 4) and look.latents.requires_grad and not look.alpha.requires_grad
-    expected = rendered.image[look.strip.rows]
-    assert (look.latents - expected).norm() < 0.03 * expected.norm()
-    assert (look.alpha - rendered.alpha[look.strip.rows][..., 0]).abs().max() < 0.05
+    (rendered,) = measured
+    whole = render(gaussians, 3, ready)
+    assert rendered.strip.rows in (slice(0, 5), slice(4, 9)) and rendered.strip.view_id == 3
+    assert rendered.latents.shape == (5, 13, 4)
+    assert rendered.latents.requires_grad and not rendered.alpha.requires_grad
+    expected = whole.image[rendered.strip.rows]
+    assert (rendered.latents - expected).norm() < 0.03 * expected.norm()
+    assert (rendered.alpha - whole.alpha[rendered.strip.rows][..., 0]).abs().max() < 0.05
 
 
 def test_every_step_asks_for_a_refresh_with_its_number_in_stage_2(ready: Distillation) -> None:

@@ -1,4 +1,4 @@
-"""What smoothing changes about the start of stage 2: the lift, the weights of the teacher's map, the graph."""
+"""Smoothing at the start of stage 2: the lift, the weights of the teacher's map, the graph."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +20,9 @@ from gsdff.io.runs import RunFolder
 from gsdff.masks.store import MaskStore
 from gsdff.render import render_features
 from gsdff.smoothing import build_graph, diffuse, gaussian_blur
-from gsdff.training.feature_loss import FeatureTerm
+from gsdff.training.feature_loss import FeatureTerm, build_smoothing_graph
 from gsdff.training.lift import FeatureTarget, lift_features
-from gsdff.training.smoothing_losses import GraphTerm, count_pure, filter_target, graph_settings, open_filters
+from gsdff.training.smoothing_losses import GraphTerm, filter_target, open_filters, purity_weights
 from gsdff.training.teacher_targets import enlarge_target, take_strip
 from gsdff.training.trainer import Trainer
 
@@ -32,14 +32,14 @@ BILATERAL = BilateralFilterConfig("target", window=5, sigma=1.5, sigma_range=0.3
 
 @pytest.fixture
 def ready(tmp_path: Path, generator: torch.Generator) -> Distillation:
-    """With random photos, of which the masks are made too."""
+    """A distillation with random photos, which the masks are made from."""
     ready = Distillation.write(tmp_path, generator)
     config = replace(ready.config, masks=MaskConfig("felzenszwalb", source="photo"))
     return replace(ready, scene=random_photos(ready.scene, generator), config=config)
 
 
 def plain_target(ready: Distillation, view_id: int) -> FeatureTarget:
-    """What the teacher says, without any smoothing."""
+    """Target of a view without any smoothing."""
     _, (term,) = ready.prepare(smoothing=SmoothingConfig())
     return term.targets[view_id]
 
@@ -102,7 +102,7 @@ def test_a_filtered_target_alone_is_all_that_the_loss_compares_with(ready: Disti
     gaussians = ready.carrying(features)
     rendered = render_features(gaussians, ready.scene.views[3].camera)
     target = enlarge_target(plain_target(ready, 3), "bilinear")
-    wanted = gaussian_blur(target.latents, window=5, sigma=1.5)  # every pixel is answered
+    wanted = gaussian_blur(target.latents, window=5, sigma=1.5)  # every pixel has a teacher feature
     error = (rendered.image - wanted).square().sum(-1)
     expected = float((rendered.alpha[..., 0] * error).sum() / rendered.alpha.sum())
     assert float(term(gaussians, 3, 100)[0]) == pytest.approx(expected, rel=1e-3)
@@ -121,7 +121,7 @@ def test_in_the_form_target_impure_pixels_count_less_in_the_mean_of_their_segmen
     target = enlarge_target(plain, "bilinear")
     alpha = render_features(gaussians, ready.scene.views[3].camera).alpha[..., 0]
     for power, value in values.items():
-        counts = count_pure(labels, plain, power) * target.weights
+        counts = purity_weights(labels, plain, power) * target.weights
         wanted = torch.zeros_like(target.latents)
         for label in labels.unique():
             inside = labels == label
@@ -136,7 +136,7 @@ def test_in_the_form_consistency_impure_pixels_count_less_in_the_plain_compariso
     _, (term,) = ready.prepare(smoothing=replace(UNSMOOTHED, sam=SegmentFilterConfig("consistency", purity=2.0)))
     plain = plain_target(ready, 3)
     labels = MaskStore(RunFolder(ready.run).masks).load(ready.scene.views[3])
-    counts = count_pure(labels, plain, 2.0)
+    counts = purity_weights(labels, plain, 2.0)
     shrunk = take_strip(plain, 3, 0, 1).shrink(counts[..., None])[..., 0]
     torch.testing.assert_close(term.targets[3].weights, plain.weights * shrunk)
     assert shrunk.min() < 0.8
@@ -169,7 +169,7 @@ def test_consistency_over_the_graph_is_a_term_of_its_own_that_a_resumed_run_find
     plain, _ = ready.prepare()
     assert torch.equal(features, plain)  # the lift stays as it is
     gaussians = ready.carrying(features)
-    graph = build_graph(gaussians, features=features, **graph_settings(smoothing.graph))
+    graph = build_smoothing_graph(gaussians, features, smoothing.graph)
     expected = (features - diffuse(features, graph, 1)).square().sum(-1).mean()
     assert float(term(gaussians, 3, 100)[0]) == pytest.approx(float(expected), rel=1e-5) and expected > 0.001
 
@@ -179,7 +179,7 @@ def test_consistency_over_the_graph_is_a_term_of_its_own_that_a_resumed_run_find
     for name in ("ids", "weights", "self_weights"):
         assert torch.equal(getattr(again.graph, name), getattr(term.graph, name)), name
     assert again(gaussians, 3, 100)[0] == term(gaussians, 3, 100)[0]
-    anew = build_graph(ready.gaussians, features=features, **graph_settings(smoothing.graph))
+    anew = build_smoothing_graph(ready.gaussians, features, smoothing.graph)
     assert not torch.equal(anew.ids, term.graph.ids)
 
 

@@ -1,9 +1,19 @@
+"""Initial Gaussians of a run: from points, from another run, from a PLY."""
+
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from tiny_run import make_gaussians, write_run
+from tiny_scene import tiny_gaussians, tiny_scene
 
-from gsdff.training.initialise import initialise_gaussians, neighbour_distances
+from gsdff.cameras import WorldFrame
+from gsdff.config.options import TrainConfig
+from gsdff.data import load_scene
+from gsdff.errors import UserError
+from gsdff.io.ply import write_ply
+from gsdff.training.initialise import gaussians_from_points, initial_gaussians, neighbour_distances
 
 
 def cloud(num, generator):
@@ -24,7 +34,7 @@ def test_distances_are_those_of_brute_force(generator):
 
 def test_gaussians_are_round_unrotated_faint_and_of_their_points_colour(generator):
     points, colors = cloud(20, generator)
-    gaussians = initialise_gaussians(points, colors, sh_degree=3, max_gaussians=100)
+    gaussians = gaussians_from_points(points, colors, sh_degree=3, max_gaussians=100)
     assert torch.equal(gaussians.means, points)
     torch.testing.assert_close(gaussians.scales, neighbour_distances(points)[:, None].expand(-1, 3))
     assert torch.equal(gaussians.quats, torch.tensor([1.0, 0, 0, 0]).expand(20, 4))
@@ -35,13 +45,13 @@ def test_gaussians_are_round_unrotated_faint_and_of_their_points_colour(generato
 
 def test_points_at_one_place_get_a_size_all_the_same():
     points = torch.zeros(5, 3)
-    gaussians = initialise_gaussians(points, torch.zeros(5, 3, dtype=torch.uint8), 0, 10)
+    gaussians = gaussians_from_points(points, torch.zeros(5, 3, dtype=torch.uint8), 0, 10)
     torch.testing.assert_close(gaussians.scales, torch.full((5, 3), 1e-7**0.5))
 
 
 def test_too_many_points_are_thinned_evenly(generator):
     points, colors = cloud(101, generator)
-    gaussians = initialise_gaussians(points, colors, 0, 11)
+    gaussians = gaussians_from_points(points, colors, 0, 11)
     assert torch.equal(gaussians.means, points[::10])
     torch.testing.assert_close(gaussians.scales[:, 0], neighbour_distances(points[::10]))
 
@@ -50,3 +60,42 @@ def test_too_many_points_are_thinned_evenly(generator):
 def test_fewer_points_than_neighbours_use_those_there_are(num):
     points = torch.arange(num, dtype=torch.float32)[:, None].expand(num, 3).contiguous()
     assert neighbour_distances(points)[0] == pytest.approx(math.sqrt(3 * sum(i**2 for i in range(1, num)) / (num - 1)))
+
+
+def test_too_few_points_are_an_error_that_names_the_scene():
+    scene = tiny_scene()
+    few = replace(scene, points=scene.points[:3], point_colors=scene.point_colors[:3])
+    with pytest.raises(UserError, match="tiny: expected at least 4 points to start from, got 3"):
+        initial_gaussians(TrainConfig(), few)
+
+
+def test_points_make_one_gaussian_each():
+    scene = tiny_scene()
+    initial = initial_gaussians(TrainConfig(), scene)
+    assert torch.equal(initial.means, scene.points) and initial.features is None
+
+
+def test_a_runs_scene_comes_back_in_the_working_frame_and_without_its_features(tmp_path, generator):
+    run = write_run(tmp_path, make_gaussians(generator, num_features=3))
+    config = TrainConfig(data=run.data, stage1_from=run.folder)
+    scene = load_scene(run.data, config.dataset)
+    initial = initial_gaussians(config, scene)
+    expected = run.gaussians.to_working_frame(run.frame)
+    assert initial.features is None
+    torch.testing.assert_close(initial.means, expected.means, atol=1e-5, rtol=0)
+    torch.testing.assert_close(initial.log_scales, expected.log_scales, atol=1e-5, rtol=0)
+    assert torch.equal(initial.sh0, expected.sh0)
+
+
+def test_a_ply_in_the_photos_frame_is_taken_into_the_working_frame(tmp_path):
+    scene = replace(tiny_scene(), frame=WorldFrame((1.0, 2.0, 3.0), 4.0))
+    write_ply(tmp_path / "scene.ply", tiny_gaussians().to_input_frame(scene.frame))
+    initial = initial_gaussians(TrainConfig(stage1_from=tmp_path / "scene.ply"), scene)
+    torch.testing.assert_close(initial.means, tiny_gaussians().means, atol=1e-5, rtol=0)
+
+
+def test_a_splat_no_photo_sees_is_refused(tmp_path):
+    gaussians = replace(tiny_gaussians(), means=tiny_gaussians().means + torch.tensor([0.0, 500.0, 0.0]))
+    write_ply(tmp_path / "scene.ply", gaussians)
+    with pytest.raises(UserError, match=r"scene\.ply: no training photo of tiny has any of its Gaussians in view"):
+        initial_gaussians(TrainConfig(stage1_from=tmp_path / "scene.ply"), tiny_scene())

@@ -1,4 +1,4 @@
-"""Lifting: the rendering-weighted mean of the teacher, in one backward pass a view."""
+"""Lifting: means of the teacher weighted by blending weights, in one backward pass per view."""
 
 import pytest
 import torch
@@ -29,12 +29,12 @@ def test_lifting_equals_the_weighted_mean_by_brute_force(generator: torch.Genera
     gaussians, targets = make_gaussians(12, generator), make_targets(generator)
     sums, totals = torch.zeros(12, 3), torch.zeros(12)
     for target in targets:
-        # Rendering one-hot features shows every Gaussian's share in every pixel.
+        # Rendered one-hot features are the blending weights of every Gaussian in every pixel.
         shares = render_features(gaussians, target.camera, features=torch.eye(12)).image * target.weights[..., None]
         sums += torch.einsum("hwn,hwk->nk", shares, target.latents)
         totals += shares.sum((0, 1))
     lifted = lift(gaussians, targets)
-    assert (totals > 0.01).sum() >= 8  # the test sees something
+    assert (totals > 0.01).sum() >= 8  # most Gaussians are visible
     torch.testing.assert_close(lifted.weights, totals, atol=1e-5, rtol=1e-4)
     clear = totals > 1e-3
     torch.testing.assert_close(lifted.features[clear], (sums / totals[:, None])[clear], atol=1e-4, rtol=1e-4)
@@ -67,7 +67,7 @@ def test_pixels_of_weight_zero_have_no_say(generator: torch.Generator) -> None:
 
 
 def test_two_shares_of_one_pixel_by_hand() -> None:
-    # Gaussian 0 has shares .5 and .25 in two pixels, Gaussian 1 has .25 in the second: means weighted by these.
+    # Gaussian 0 has weights .5 and .25 in two pixels, Gaussian 1 has .25 in the second.
     shares = torch.tensor([[[0.5, 0.0], [0.25, 0.25]]])
     target = FeatureTarget(make_camera(0.0, 2, 1), torch.tensor([[[1.0], [4.0]]]), torch.ones(1, 2))
     lifted = lift_features(lambda features, target: shares @ features, [target], 2)

@@ -1,4 +1,4 @@
-"""Forms and filters against the formula written out: a filter as a matrix over all pairs of pixels, in float64."""
+"""Smoothing losses against their formulas, with filters as matrices over all pairs of pixels, in float64."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,21 +18,21 @@ from gsdff.config.smoothing import (
     VariationConfig,
 )
 from gsdff.scene import Scene
-from gsdff.smoothing import NeighbourGraph, build_graph, purity
+from gsdff.smoothing import NeighbourGraph, purity
+from gsdff.training.feature_loss import build_smoothing_graph
 from gsdff.training.lift import FeatureTarget
 from gsdff.training.smoothing_losses import (
     GraphTerm,
-    Look,
-    Smoother,
-    compare,
-    count_pure,
+    RenderedStrip,
+    SmoothingLoss,
     filter_target,
-    graph_settings,
     needs_segments,
     open_filters,
-    open_smoothers,
+    open_smoothing_losses,
+    purity_weights,
+    strip_error,
 )
-from gsdff.training.teacher_targets import PhotoMaps, enlarge_target, make_target, take_strip
+from gsdff.training.teacher_targets import FilteredMaps, enlarge_target, make_target, take_strip
 
 VIEW, HEIGHT, WIDTH, K = 3, 9, 13, 3
 HUBER = 0.8
@@ -48,25 +48,25 @@ ROWS = [slice(0, HEIGHT), slice(4, HEIGHT)]
 
 @dataclass(frozen=True)
 class Setting:
-    """One view's photo, segments and target, and what was rendered of it."""
+    """Photo, segments, target and rendered strip of one view."""
 
     scene: Scene
     segments: Mapping[int, Tensor]
     target: FeatureTarget
-    look: Look
+    rendered: RenderedStrip
     folder: Path
 
-    def open(self, huber: float = HUBER, **options) -> list[Smoother]:
-        """What is on; filtered maps of the form `target` are made and saved."""
+    def open(self, huber: float = HUBER, **options) -> list[SmoothingLoss]:
+        """Opens the losses that are on; makes and saves the filtered maps of the form `target`."""
         config = SmoothingConfig(**options)
         filters, maps = open_filters(config, self.scene, self.segments), {}
         for name, function in filters.items():
-            maps[name] = PhotoMaps(self.folder / name, torch.device("cpu"))
+            maps[name] = FilteredMaps(self.folder / name, torch.device("cpu"))
             maps[name].save(self.scene.views[VIEW], filter_target(function, enlarge_target(self.target), VIEW))
-        return open_smoothers(config, filters, maps, self.scene, self.segments, huber)
+        return open_smoothing_losses(config, filters, maps, self.scene, self.segments, huber)
 
     def matrix(self, config, features: Tensor, rows: slice) -> Tensor:
-        """G over the pixels of these rows, in float64; rows sum to one."""
+        """Matrix of the filter G over the pixels of these rows, in float64; its rows sum to one."""
         pixels = torch.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)[rows].flatten()
         y, x = (pixels // WIDTH).double(), (pixels % WIDTH).double()
         dy, dx = y[:, None] - y, x[:, None] - x
@@ -97,16 +97,16 @@ def mean_error(rendered: Tensor, target: Tensor, weights: Tensor, huber: float =
     return (weights.double() * error).sum() / weights.double().sum()
 
 
-def shrink(look: Look, picture: Tensor) -> Tensor:
-    strip = look.strip
+def shrink(rendered: RenderedStrip, picture: Tensor) -> Tensor:
+    strip = rendered.strip
     return torch.einsum("ih,jw,hwd->ijd", strip.down.double(), strip.across.double(), picture.double())
 
 
-def make_look(target: FeatureTarget, generator: torch.Generator, part: int = 0, parts: int = 1) -> Look:
+def make_rendered(target: FeatureTarget, generator: torch.Generator, part: int = 0, parts: int = 1) -> RenderedStrip:
     strip = take_strip(target, VIEW, part, parts)
     height = strip.camera.height
     latents = torch.randn(height, WIDTH, K, generator=generator, requires_grad=True)
-    return Look(strip, latents, torch.rand(height, WIDTH, generator=generator))
+    return RenderedStrip(strip, latents, torch.rand(height, WIDTH, generator=generator))
 
 
 @pytest.fixture(params=[False, True], ids=["whole view", "strip"])
@@ -116,10 +116,10 @@ def setting(request, tmp_path: Path, generator: torch.Generator) -> Setting:
     labels[:3, 2:9] = 7
     labels[2:4, :3] = 0
     latents = torch.randn(4, 4, K, generator=generator)
-    latents[1, 2] = 0  # no answer
+    latents[1, 2] = 0  # no teacher feature
     target = make_target(latents, scene.views[VIEW])
-    look = make_look(target, generator, *((1, 2) if request.param else (0, 1)))
-    return Setting(scene, {VIEW: labels}, target, look, tmp_path / "filtered")
+    rendered = make_rendered(target, generator, *((1, 2) if request.param else (0, 1)))
+    return Setting(scene, {VIEW: labels}, target, rendered, tmp_path / "filtered")
 
 
 def as_form(name: str, form: str) -> tuple[str, object]:
@@ -130,73 +130,77 @@ def as_form(name: str, form: str) -> tuple[str, object]:
 @pytest.mark.parametrize("name", FILTERS)
 def test_render_compares_the_filtered_rendering_with_the_map(setting: Setting, name: str) -> None:
     option, config = as_form(name, "render")
-    look = setting.look
-    (smoother,) = setting.open(**{option: config})
-    assert smoother.name == f"smooth_{option}" and smoother.replaces
-    latents = look.latents.detach().double().requires_grad_()
-    filtered = apply(setting.matrix(config, look.latents, look.strip.rows), latents)
-    weights = shrink(look, look.alpha[..., None])[..., 0] * look.strip.weights
-    expected = mean_error(shrink(look, filtered), look.strip.latents, weights, HUBER)
-    assert_same_with_gradient(smoother.measure, look, expected, latents)
+    rendered = setting.rendered
+    (loss,) = setting.open(**{option: config})
+    assert loss.name == f"smooth_{option}" and loss.replaces
+    latents = rendered.latents.detach().double().requires_grad_()
+    filtered = apply(setting.matrix(config, rendered.latents, rendered.strip.rows), latents)
+    weights = shrink(rendered, rendered.alpha[..., None])[..., 0] * rendered.strip.weights
+    expected = mean_error(shrink(rendered, filtered), rendered.strip.latents, weights, HUBER)
+    assert_same_with_gradient(loss.measure, rendered, expected, latents)
 
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_consistency_compares_the_rendering_with_its_own_filtered_self(setting: Setting, name: str) -> None:
     option, config = as_form(name, "consistency")
-    look = setting.look
-    (smoother,) = setting.open(**{option: config})
-    assert not smoother.replaces
-    latents = look.latents.detach().double().requires_grad_()
-    filtered = apply(setting.matrix(config, look.latents, look.strip.rows), latents)
-    assert_same_with_gradient(smoother.measure, look, mean_error(latents, filtered, look.alpha), latents)
+    rendered = setting.rendered
+    (loss,) = setting.open(**{option: config})
+    assert not loss.replaces
+    latents = rendered.latents.detach().double().requires_grad_()
+    filtered = apply(setting.matrix(config, rendered.latents, rendered.strip.rows), latents)
+    assert_same_with_gradient(loss.measure, rendered, mean_error(latents, filtered, rendered.alpha), latents)
 
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_target_compares_the_rendering_with_the_filtered_map_at_the_photos_size(setting: Setting, name: str) -> None:
     option, config = as_form(name, "target")
-    look = setting.look
-    (smoother,) = setting.open(**{option: config})
-    assert smoother.replaces
+    rendered = setting.rendered
+    (loss,) = setting.open(**{option: config})
+    assert loss.replaces
     large = enlarge_target(setting.target)
-    matrix = setting.matrix(config, large.latents, slice(None))  # of the whole view, whatever the strip
+    matrix = setting.matrix(config, large.latents, slice(None))  # of the whole view, not only the strip
     weights = large.weights[..., None]
     shares = apply(matrix, weights)
     wanted = apply(matrix, large.latents * weights) / shares.clamp_min(1e-20)
-    latents = look.latents.detach().double().requires_grad_()
-    rows = look.strip.rows
-    expected = mean_error(latents, wanted[rows], look.alpha * large.weights[rows], HUBER)
-    assert_same_with_gradient(smoother.measure, look, expected, latents, tolerance=1e-3)  # half precision on disk
+    latents = rendered.latents.detach().double().requires_grad_()
+    rows = rendered.strip.rows
+    expected = mean_error(latents, wanted[rows], rendered.alpha * large.weights[rows], HUBER)
+    assert_same_with_gradient(loss.measure, rendered, expected, latents, tolerance=1e-3)  # half precision on disk
 
 
 def assert_same_with_gradient(
-    measure: Callable[[Look], Tensor], look: Look, expected: Tensor, latents: Tensor, tolerance: float = 1e-4
+    measure: Callable[[RenderedStrip], Tensor],
+    rendered: RenderedStrip,
+    expected: Tensor,
+    latents: Tensor,
+    tolerance: float = 1e-4,
 ) -> None:
-    found = measure(look)
+    found = measure(rendered)
     assert found.item() == pytest.approx(expected.item(), rel=tolerance) and expected > 0.01
     (wanted,) = torch.autograd.grad(expected, latents)
-    (gradient,) = torch.autograd.grad(found, look.latents)
+    (gradient,) = torch.autograd.grad(found, rendered.latents)
     torch.testing.assert_close(gradient.double(), wanted, rtol=0, atol=tolerance * float(wanted.abs().max()))
 
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_a_constant_map_is_consistent(setting: Setting, name: str) -> None:
     option, config = as_form(name, "consistency")
-    (smoother,) = setting.open(**{option: config})
-    constant = replace(setting.look, latents=torch.tensor([0.5, -2.0, 0.0]).expand_as(setting.look.latents))
-    assert smoother.measure(constant) < 1e-11
+    (loss,) = setting.open(**{option: config})
+    constant = replace(setting.rendered, latents=torch.tensor([0.5, -2.0, 0.0]).expand_as(setting.rendered.latents))
+    assert loss.measure(constant) < 1e-11
 
 
 @pytest.mark.parametrize("inside", [False, True])
 def test_variation_counts_the_differences_of_neighbours(setting: Setting, inside: bool) -> None:
-    look = setting.look
-    (smoother,) = setting.open(tv=VariationConfig(weight=0.1, segments=inside))
-    assert (smoother.name, smoother.replaces) == ("smooth_tv", False)
-    latents = look.latents.detach().double().requires_grad_()
-    labels, total = setting.segments[VIEW][look.strip.rows], 0.0
+    rendered = setting.rendered
+    (loss,) = setting.open(tv=VariationConfig(weight=0.1, segments=inside))
+    assert (loss.name, loss.replaces) == ("smooth_tv", False)
+    latents = rendered.latents.detach().double().requires_grad_()
+    labels, total = setting.segments[VIEW][rendered.strip.rows], 0.0
     for axis in (0, 1):
         counts = labels.diff(dim=axis) == 0 if inside else torch.ones_like(labels.diff(dim=axis), dtype=torch.bool)
         total = total + (latents.diff(dim=axis).abs().sum(-1) * counts).sum()
-    assert_same_with_gradient(smoother.measure, look, total / latents.numel(), latents)
+    assert_same_with_gradient(loss.measure, rendered, total / latents.numel(), latents)
 
 
 def test_several_are_on_at_once_each_with_its_own_schedule(setting: Setting) -> None:
@@ -206,9 +210,9 @@ def test_several_are_on_at_once_each_with_its_own_schedule(setting: Setting) -> 
         "gaussian": GaussianFilterConfig("render", ramp=9),
         "tv": VariationConfig(weight=0.3, ramp=5),
     }
-    smoothers = {smoother.name.removeprefix("smooth_"): smoother for smoother in setting.open(**options)}
-    assert {name: smoother.schedule for name, smoother in smoothers.items()} == options
-    assert {name for name, smoother in smoothers.items() if smoother.replaces} == {"bilateral", "gaussian"}
+    losses = {loss.name.removeprefix("smooth_"): loss for loss in setting.open(**options)}
+    assert {name: loss.schedule for name, loss in losses.items()} == options
+    assert {name for name, loss in losses.items() if loss.replaces} == {"bilateral", "gaussian"}
 
 
 def test_by_default_nothing_is_on(setting: Setting) -> None:
@@ -216,7 +220,7 @@ def test_by_default_nothing_is_on(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "shares"),
+    ("schedule", "factors"),
     [
         ({}, [1, 1, 1, 1, 1, 1]),
         ({"start": 2}, [0, 0, 1, 1, 1, 1]),
@@ -225,17 +229,17 @@ def test_by_default_nothing_is_on(setting: Setting) -> None:
         ({"start": 1, "ramp": 1}, [0, 1, 1, 1, 1, 1]),
     ],
 )
-def test_the_share_rises_over_the_ramp_after_the_start(schedule: dict, shares: list[float]) -> None:
-    smoother = Smoother("x", GaussianFilterConfig(**schedule), lambda look: torch.zeros(()))
-    assert [smoother.share(step) for step in range(6)] == shares
-    assert smoother.share(10_000) == 1
+def test_the_weight_rises_over_the_ramp_after_the_start(schedule: dict, factors: list[float]) -> None:
+    loss = SmoothingLoss("x", GaussianFilterConfig(**schedule), lambda rendered: torch.zeros(()))
+    assert [loss.warmup(step) for step in range(6)] == factors
+    assert loss.warmup(10_000) == 1
 
 
 def test_the_plain_comparison_is_at_the_maps_size(setting: Setting) -> None:
-    look = setting.look
-    weights = shrink(look, look.alpha[..., None])[..., 0] * look.strip.weights
-    expected = mean_error(shrink(look, look.latents), look.strip.latents, weights, HUBER)
-    found = compare(look.latents, look.alpha, look.strip, HUBER)
+    rendered = setting.rendered
+    weights = shrink(rendered, rendered.alpha[..., None])[..., 0] * rendered.strip.weights
+    expected = mean_error(shrink(rendered, rendered.latents), rendered.strip.latents, weights, HUBER)
+    found = strip_error(rendered.latents, rendered.alpha, rendered.strip, HUBER)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -261,14 +265,14 @@ def test_pixels_without_weight_have_no_say_in_a_filtered_target(setting: Setting
     answered = ~unanswered
     torch.testing.assert_close(other.latents[answered], filtered.latents[answered])
     assert torch.equal(filtered.weights, target.weights)
-    # A constant stays one beside unanswered pixels: they do not count as zeros.
+    # A constant stays constant beside pixels without a feature: they do not count as zeros.
     constant = replace(target, latents=torch.ones_like(target.latents) * target.weights[..., None])
     kept = filter_target(function, constant, VIEW).latents[answered]
     torch.testing.assert_close(kept, torch.ones_like(kept))
 
 
 def test_counts_lower_the_influence_of_impure_pixels(setting: Setting) -> None:
-    """Of two segments side by side the pixels at the border have wrong answers; purity leaves mostly the others."""
+    """In two adjacent segments the features of pixels at the border are wrong; purity weighs the others more."""
     config = SmoothingConfig(sam=SegmentFilterConfig("target"))
     labels = torch.ones(HEIGHT, WIDTH, dtype=torch.int32)
     labels[:, 7:] = 2
@@ -286,32 +290,32 @@ def test_counts_lower_the_influence_of_impure_pixels(setting: Setting) -> None:
 def test_purity_is_measured_on_the_scale_of_the_maps_pixels(setting: Setting) -> None:
     labels = setting.segments[VIEW]
     expected = purity(labels, (HEIGHT * WIDTH / 16) ** 0.5)
-    torch.testing.assert_close(count_pure(labels, setting.target, 1.0), expected)
-    torch.testing.assert_close(count_pure(labels, setting.target, 3.0), expected**3)
-    assert count_pure(labels, setting.target, 0.0).eq(1).all()
+    torch.testing.assert_close(purity_weights(labels, setting.target, 1.0), expected)
+    torch.testing.assert_close(purity_weights(labels, setting.target, 3.0), expected**3)
+    assert purity_weights(labels, setting.target, 0.0).eq(1).all()
     fine = FeatureTarget(setting.target.camera, torch.ones(HEIGHT, WIDTH, 1), torch.ones(HEIGHT, WIDTH))
-    torch.testing.assert_close(count_pure(labels, fine, 1.0), purity(labels, 1.0))
+    torch.testing.assert_close(purity_weights(labels, fine, 1.0), purity(labels, 1.0))
 
 
 # --- the graph
 
 
 def test_the_graphs_term_by_hand(generator: torch.Generator) -> None:
-    """Two that listen to one another with weights 1 (own) and 3: each is 3/4 of the way from its mean to the other."""
+    """Two neighbours with weights 1 (own) and 3: diffusion moves each by 3/4 of their difference."""
     graph = NeighbourGraph(
         torch.tensor([[1], [0], [0]], dtype=torch.int32), torch.tensor([[3.0], [3.0], [0.0]]), torch.ones(3)
     )
     gaussians = make_gaussians(3, generator)
     gaussians.features = torch.tensor([[1.0, 0.0], [0.0, 2.0], [9.0, 9.0]])
     value, scalars = GraphTerm(graph, 0.5)(gaussians, 0, 0)
-    # z - G(z) = 3/4 (z_i - z_j): (9/16) (1 + 4) for two of three Gaussians; the third listens to itself alone.
+    # z - G(z) = 3/4 (z_i - z_j): (9/16) (1 + 4) for two of three Gaussians; the third has no neighbour.
     assert float(value) == pytest.approx(2 * (9 / 16) * 5 / 3)
     assert scalars == {"smooth_graph": value}
 
 
 def test_the_graphs_term_reaches_features_alone_and_has_the_gradient_of_its_matrix(generator: torch.Generator) -> None:
     gaussians = make_gaussians(12, generator, 4)
-    graph = build_graph(gaussians, features=gaussians.features, **graph_settings(GraphConfig(neighbours=3)))
+    graph = build_smoothing_graph(gaussians, gaussians.features, GraphConfig(neighbours=3))
     leaves = gaussians.map(lambda tensor: tensor.clone().requires_grad_())
     GraphTerm(graph, 1.0)(leaves, 0, 0)[0].backward()
     assert {name for name, tensor in leaves.items() if tensor.grad is not None} == {"features"}

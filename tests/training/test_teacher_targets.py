@@ -1,4 +1,4 @@
-"""Targets at the teacher's size, at the photo's, and the strips of them that steps look at."""
+"""Targets at the size of the teacher's map and of the photo, their strips, and where they are kept."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,10 +13,10 @@ from gsdff.render import render_features
 from gsdff.scene import View
 from gsdff.training import teacher_targets as targets
 from gsdff.training.lift import FeatureTarget
-from gsdff.training.teacher_targets import PhotoMaps, Ready, Strip, enlarge_target, make_target, take_strip
+from gsdff.training.teacher_targets import FilteredMaps, TargetStrip, ViewCache, enlarge_target, make_target, take_strip
 
 SIZES = [(13, 9, 8, 8), (13, 9, 4, 4), (12, 8, 4, 4), (12, 12, 3, 5), (13, 9, 13, 9), (7, 9, 7, 4)]
-"""Photo's width and height, map's width and height."""
+"""Width and height of the photo, width and height of the map."""
 
 
 def make_view(width: int, height: int) -> View:
@@ -28,13 +28,13 @@ def random_target(sizes: tuple[int, int, int, int], generator: torch.Generator, 
     return make_target(torch.randn(h, w, channels, generator=generator), make_view(width, height))
 
 
-def all_strips(target: FeatureTarget, parts: int) -> list[Strip]:
+def all_strips(target: FeatureTarget, parts: int) -> list[TargetStrip]:
     count = min(parts, len(target.weights))
     return [take_strip(target, 7, part, count) for part in range(count)]
 
 
 def mean_by_hand(picture: Tensor, h: int, w: int) -> Tensor:
-    """Every pixel of the map is the mean of what it covers, in float64: a loop over pixels and their overlaps."""
+    """Averages a picture down to a map in float64, with a loop over pixels and their overlaps."""
     height, width, channels = picture.shape
     mean = torch.zeros(h, w, channels, dtype=torch.float64)
     for i in range(h):
@@ -96,7 +96,7 @@ def test_bilinear_enlarging_is_torchs_where_every_pixel_is_answered(generator: t
 
 
 def test_bilinear_enlarging_leaves_pixels_out_that_the_teacher_does_not_answer() -> None:
-    """Two pixels become four: [5, nothing] is 5 wherever the answer has any share, not faded towards 0."""
+    """Two pixels become four: [5, no feature] is 5 at every pixel with any weight, and does not fade to 0."""
     latents = torch.tensor([[[5.0], [0.0]]])
     large = enlarge_target(make_target(latents, make_view(4, 1)), "bilinear")
     torch.testing.assert_close(large.weights, torch.tensor([[1.0, 0.75, 0.25, 0.0]]))
@@ -194,7 +194,7 @@ def test_a_map_of_the_photos_size_is_not_touched_by_shrinking(generator: torch.G
 
 
 def test_the_gradient_of_shrinking_shares_a_pixels_out(generator: torch.Generator) -> None:
-    """A pixel of the map hands its gradient to those it covers by their shares: all of it arrives."""
+    """The gradient of a map's pixel is distributed over the pixels that it covers, without loss."""
     strip = take_strip(random_target((13, 9, 4, 4), generator), 0, 1, 2)
     picture = torch.randn(5, 13, 2, generator=generator, requires_grad=True)
     cotangent = torch.randn(2, 4, 2, generator=generator)
@@ -209,7 +209,7 @@ def test_the_gradient_of_shrinking_shares_a_pixels_out(generator: torch.Generato
 
 @dataclass
 class Maker:
-    """Makes vectors of as many floats as the view's id, and notes which it made."""
+    """Makes vectors of as many floats as the id of the view, and records the ids."""
 
     made: list[int] = field(default_factory=list)
 
@@ -219,18 +219,18 @@ class Maker:
 
 
 def test_only_what_fits_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "READY_BYTES", 2 * 3 * 4)  # two vectors of three floats
+    monkeypatch.setattr(targets, "CACHE_BYTES", 2 * 3 * 4)  # two vectors of three floats
     maker = Maker()
-    ready = Ready(maker, lambda made: made.nbytes)
+    cache = ViewCache(maker, lambda made: made.nbytes)
     for _ in range(2):
         for view_id in (3, 2, 1):  # three vectors of one float fit, but a third view of average size would not
-            assert ready[view_id].tolist() == [view_id] * view_id
+            assert cache[view_id].tolist() == [view_id] * view_id
     assert maker.made == [3, 2, 1]
     maker.made.clear()
-    assert ready[8].tolist() == [8.0] * 8 and ready[8].tolist() == [8.0] * 8
+    assert cache[8].tolist() == [8.0] * 8 and cache[8].tolist() == [8.0] * 8
     assert maker.made == [8, 8]
-    ready.clear()
-    ready[3]
+    cache.clear()
+    cache[3]
     assert maker.made == [8, 8, 3]
 
 
@@ -238,7 +238,7 @@ def test_maps_come_back_from_disk_row_by_row_in_half_precision(tmp_path: Path, g
     view, other = make_view(13, 9), replace(make_view(13, 9), name="other/w.jpg")
     target = enlarge_target(random_target((13, 9, 4, 4), generator))
     target = replace(target, weights=torch.rand(9, 13, generator=generator))
-    maps = PhotoMaps(tmp_path / "filtered" / "sam", torch.device("cpu"))
+    maps = FilteredMaps(tmp_path / "filtered" / "sam", torch.device("cpu"))
     maps.save(view, target)
     maps.save(other, replace(target, latents=-target.latents))
     assert sorted(path.name for path in maps.folder.iterdir()) == ["v.npy", "w.npy"]
@@ -248,5 +248,5 @@ def test_maps_come_back_from_disk_row_by_row_in_half_precision(tmp_path: Path, g
         assert torch.equal(latents, target.latents[rows].half().float())
         assert torch.equal(weights, target.weights[rows].half().float())
     assert torch.equal(maps.load(other, slice(2, 3))[0], -target.latents[2:3].half().float())
-    maps.save(view, replace(target, latents=target.latents + 1))  # masks were made anew
+    maps.save(view, replace(target, latents=target.latents + 1))  # as after new masks
     assert torch.equal(maps.load(view, slice(None))[0], (target.latents + 1).half().float())

@@ -13,8 +13,8 @@ from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
 from gsdff.io.runs import RunFolder, load_run
 from gsdff.training import radiance_loss as radiance
 from gsdff.training import trainer as trainer_module
-from gsdff.training.report import Report
-from gsdff.training.start import first_gaussians
+from gsdff.training.initialise import initial_gaussians
+from gsdff.training.logger import TrainingLogger
 from gsdff.training.trainer import Trainer, train, view_at
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ WITH_TEACHER = replace(CONFIG, teacher=TeacherConfig(name="precomputed"), featur
 
 
 class PullTowardsOne:
-    """A stage 2 term: features of every Gaussian should be one."""
+    """A term of stage 2 that pulls all features towards one."""
 
     weight = 2.0
 
@@ -41,7 +41,7 @@ class PullTowardsOne:
 
 @pytest.fixture
 def fake_features(monkeypatch):
-    """Stands in for the teacher; returns the list of calls' `lift`."""
+    """Replaces the teacher's features; the fixture is the list of the values of `lift` in the calls."""
     calls = []
 
     def prepare_features(config, scene, gaussians, run_folder, device, lift=True):
@@ -55,22 +55,22 @@ def fake_features(monkeypatch):
 
 
 def make_trainer(config, scene=None):
-    """A trainer on the CPU, from the scene's points."""
+    """Makes a trainer on the CPU, from the points of the scene."""
     scene = scene or tiny_scene()
-    return Trainer(config, scene, CPU, first_gaussians(config, scene))
+    return Trainer(config, scene, CPU, initial_gaussians(config, scene))
 
 
 def run(folder, config, state=None):
-    """Trains as the door does; gives the trainer."""
+    """Trains a run as the command does; returns the trainer."""
     names = RunFolder(folder)
     folder.mkdir(exist_ok=True)
     write_toml(names.config, config)
     trainer = make_trainer(config)
-    with Report(config, trainer.scene, names, state["step"] if state else 0, trainer.total_steps) as report:
+    with TrainingLogger(config, trainer.scene, names, state["step"] if state else 0, trainer.total_steps) as logger:
         if state:
             trainer.load_state_dict(state["step"], state)
-            report.load_state_dict(state["report"], CPU)
-        train(trainer, report, names)
+            logger.load_state_dict(state["report"], CPU)
+        train(trainer, logger, names)
     return trainer
 
 
@@ -90,6 +90,28 @@ def assert_same_bits(one, two):
         assert torch.equal(one, two)
     else:
         assert one == two
+
+
+def test_torchs_global_generators_are_left_alone():
+    before = torch.get_rng_state()
+    trainer = make_trainer(replace(CONFIG, dataset=DataConfig(background="random")))
+    for _ in range(12):  # random backgrounds, and splits from step 5 on
+        trainer.advance()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_runs_random_numbers_are_those_of_a_seeded_generator(monkeypatch):
+    drawn = []
+    original = radiance.RadianceTerm._draw_background
+    monkeypatch.setattr(
+        radiance.RadianceTerm, "_draw_background", lambda term: drawn.append(original(term)) or drawn[-1]
+    )
+    trainer = make_trainer(replace(CONFIG, dataset=DataConfig(background="random"), seed=3))
+    for _ in range(3):
+        trainer.advance()
+        torch.randn(5)  # others draw too
+    generator = torch.Generator().manual_seed(3)
+    assert torch.equal(torch.stack(drawn), torch.stack([torch.rand(3, generator=generator) for _ in range(3)]))
 
 
 def test_training_brings_the_renderings_closer_to_the_photos(tmp_path):
@@ -121,13 +143,13 @@ def test_a_resumed_run_reaches_the_bits_and_the_lines_of_one_that_was_not_interr
     for stop in (10, 20, 24, 27):  # in stage 1, at its end, in stage 2
         folder = tmp_path / str(stop)
         torn = make_trainer(config)
-        with Report(config, torn.scene, RunFolder(make(folder)), 0, torn.total_steps) as report:
+        with TrainingLogger(config, torn.scene, RunFolder(make(folder)), 0, torn.total_steps) as logger:
             while torn.step < stop:
                 if torn.step == STAGE1.steps:
                     torn.start_stage2(RunFolder(folder))
                 measures = torn.advance()
-                report.add(torn.step, torn.gaussians, measures)
-            state = {"step": stop, **torn.state_dict(), "report": report.state_dict()}
+                logger.add(torn.step, torn.gaussians, measures)
+            state = {"step": stop, **torn.state_dict(), "report": logger.state_dict()}
         torch.save(state, folder / "state.pt")
         torch.randn(7)  # another process has other random numbers
         resumed = run(folder, config, torch.load(folder / "state.pt", weights_only=True))
@@ -159,7 +181,7 @@ def test_stage_2_trains_features_on_a_fixed_number_of_gaussians(tmp_path, fake_f
     counts = {line["gaussians"] for line in read_lines(tmp_path) if line["step"] >= 24}
     assert len(counts) == 1
     features = trainer.gaussians.features.detach()
-    expected = torch.full_like(features, 6 * WITH_TEACHER.rates.features)  # Adam walks at its rate: six steps
+    expected = torch.full_like(features, 6 * WITH_TEACHER.rates.features)  # Adam moves by its rate: six steps
     torch.testing.assert_close(features, expected, atol=0.1 * WITH_TEACHER.rates.features, rtol=0)
     last = read_lines(tmp_path)[-1]
     assert last["loss"] == pytest.approx(0.8 * last["l1"] + 0.2 * (1 - last["ssim"]) + 2 * last["pull"], abs=1e-5)
@@ -268,10 +290,10 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoints(tmp_pa
     monkeypatch.setattr(radiance, "image_loss", break_down)
     trainer = make_trainer(CONFIG)
     with (
-        Report(CONFIG, trainer.scene, RunFolder(make(tmp_path / "run")), 0, 24) as report,
-        pytest.raises(UserError, match=r"loss became nan after step 12; .*--rates"),
+        TrainingLogger(CONFIG, trainer.scene, RunFolder(make(tmp_path / "run")), 0, 24) as logger,
+        pytest.raises(UserError, match=r"loss became nan after step 12; .*lower learning rates"),
     ):
-        train(trainer, report, RunFolder(tmp_path / "run"))
+        train(trainer, logger, RunFolder(tmp_path / "run"))
     (last,) = list_checkpoints(tmp_path / "run" / "checkpoints")
     assert load_checkpoint(last)["step"] == 10
     assert read_lines(tmp_path / "run")[-1]["step"] == 12

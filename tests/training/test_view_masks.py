@@ -1,4 +1,4 @@
-"""The masks of a run: of what they are made, when they are made anew, and when they are not."""
+"""Masks of a run: their images, when they are renewed, and when they are reused."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,14 +18,14 @@ from gsdff.render import render_rgb
 from gsdff.scene import View
 from gsdff.training import view_masks as segments
 from gsdff.training.feature_loss import check_features
-from gsdff.training.view_masks import ViewSegments, check_segments, draw
+from gsdff.training.view_masks import ViewSegments, check_segments, render_picture
 
 SAM = SmoothingConfig(sam=SegmentFilterConfig("consistency"))
 
 
 @dataclass
 class Halves:
-    """Cuts every view in two where it is told to, and keeps the images it was shown."""
+    """A segmenter that cuts every view in two at a column, and records the images."""
 
     column: int = 6
     name: str = "halves"
@@ -61,7 +61,7 @@ def segmenter(monkeypatch: pytest.MonkeyPatch) -> Halves:
 
 @pytest.fixture
 def ready(tmp_path: Path, generator: torch.Generator) -> Distillation:
-    """With random photos, and with Gaussians of random colours."""
+    """A distillation with random photos, and with Gaussians of random colours."""
     ready = Distillation.write(tmp_path, generator)
     ready.gaussians.sh0 = torch.randn(ready.gaussians.sh0.shape, generator=generator)
     config = replace(ready.config, smoothing=SAM, masks=MaskConfig("felzenszwalb"))
@@ -69,7 +69,7 @@ def ready(tmp_path: Path, generator: torch.Generator) -> Distillation:
 
 
 def shown(segmenter: Halves) -> dict[str, Tensor]:
-    """The one image of every view; forgets them."""
+    """The one image that was segmented of every view; clears the record."""
     images = {stem: images[0] for stem, images in segmenter.seen.items() if len(images) == 1}
     assert len(images) == len(segmenter.seen)
     segmenter.seen.clear()
@@ -104,7 +104,7 @@ def test_masks_are_made_of_the_photos_where_these_are_asked_for(ready: Distillat
 def test_a_drawing_takes_no_gradient_and_stays_within_its_range(ready: Distillation) -> None:
     gaussians = ready.gaussians.map(lambda tensor: tensor.clone().requires_grad_())
     gaussians.sh0 = gaussians.sh0 * 100
-    picture = draw(gaussians, ready.scene.views[1], ready.config)
+    picture = render_picture(gaussians, ready.scene.views[1])
     assert not picture.requires_grad and picture.dtype == torch.uint8 and picture.shape == (9, 13, 3)
     assert picture.max() == 255 and picture.min() == 0
 
@@ -145,7 +145,7 @@ def test_a_resumed_run_keeps_what_is_on_disk_though_the_scene_has_moved_on(
     _, (term,) = ready.prepare(lift=False)
     assert segmenter.seen == {}
     labels = smoothing_labels(ready)
-    assert (labels[:, :6] == 1).all() and (labels[:, 6:] == 2).all() and term.smoothers
+    assert (labels[:, :6] == 1).all() and (labels[:, 6:] == 2).all() and term.smoothing_losses
 
 
 def test_a_resumed_run_makes_masks_that_are_gone(ready: Distillation, segmenter: Halves) -> None:
@@ -157,7 +157,7 @@ def test_a_resumed_run_makes_masks_that_are_gone(ready: Distillation, segmenter:
 
 
 def smoothing_labels(ready: Distillation) -> Tensor:
-    """Those of view 3, as the next sitting would read them."""
+    """Labels of view 3, as the next session would read them."""
     return ViewSegments(ready.config, ready.scene, RunFolder(ready.run), torch.device("cpu"))[3]
 
 
@@ -170,7 +170,7 @@ def test_masks_are_made_anew_every_so_many_steps_of_stage_2(ready: Distillation,
     for step in range(100, 104):
         losses[step] = term(gaussians, 3, step)[1]["smooth_sam"]
         assert segmenter.seen == {}
-    assert term(gaussians, 3, 104)[1]["smooth_sam"] != losses[100]  # it sees the new ones
+    assert term(gaussians, 3, 104)[1]["smooth_sam"] != losses[100]  # it uses the new ones
     anew = shown(segmenter)
     assert list(anew) == TRAINING and not torch.equal(anew["v3"], images["v3"])
     assert (smoothing_labels(ready)[:, 2:] == 2).all()
@@ -212,9 +212,9 @@ def test_runs_on_one_scene_can_share_their_masks(ready: Distillation, segmenter:
 def test_what_fits_in_memory_is_read_once(ready: Distillation, segmenter: Halves) -> None:
     ready.prepare()
     views = ViewSegments(ready.config, ready.scene, RunFolder(ready.run), torch.device("cpu"))
-    assert views.are_there() and views[3].dtype == torch.int32 and views[3].shape == (9, 13)
+    assert views.are_complete() and views[3].dtype == torch.int32 and views[3].shape == (9, 13)
     (RunFolder(ready.run).masks / "v3.png").unlink()
-    assert views[3] is views[3] and not views.are_there()
+    assert views[3] is views[3] and not views.are_complete()
     with pytest.raises(UserError, match=r"v3\.png: missing or damaged"):
         ViewSegments(ready.config, ready.scene, RunFolder(ready.run), torch.device("cpu"))[3]
 
@@ -224,7 +224,7 @@ def test_no_masks_where_they_are_needed_is_an_error_before_training(
     ready: Distillation, smoothing: SmoothingConfig
 ) -> None:
     config = replace(ready.config, masks=MaskConfig("none"), smoothing=smoothing)
-    with pytest.raises(UserError, match=r"--masks none: smoothing inside segments .* needs masks; expected sam"):
+    with pytest.raises(UserError, match=r"`masks\.name` none: smoothing inside segments .* needs masks; expected sam"):
         check_features(config, ready.scene)
     check_features(replace(config, smoothing=SmoothingConfig()), ready.scene)
 

@@ -28,8 +28,8 @@ from gsdff.errors import UserError
 from gsdff.field.field import Field, field_of_run
 from gsdff.field.query import Query
 from gsdff.io.runs import RunFolder, load_run
-from gsdff.training.report import Report
-from gsdff.training.start import first_gaussians
+from gsdff.training.initialise import initial_gaussians
+from gsdff.training.logger import TrainingLogger
 from gsdff.training.trainer import Trainer, train
 from gsdff.viewer import live as live_module
 from gsdff.viewer.document import Document
@@ -131,8 +131,8 @@ def open_run(config, tmp_path):
         ours = replace(config, **changes)
         write_config(folder.config, ours)
         scene = load_scene(ours.data, ours.dataset)
-        trainer = Trainer(ours, scene, CPU, first_gaussians(ours, scene))
-        reports.append(Report(ours, scene, folder, 0, trainer.total_steps))
+        trainer = Trainer(ours, scene, CPU, initial_gaussians(ours, scene))
+        reports.append(TrainingLogger(ours, scene, folder, 0, trainer.total_steps))
         return trainer, folder, reports[-1]
 
     yield make

@@ -5,7 +5,7 @@ sofa/segmentations/classes.txt, 00/<class>.png   a mask per class and labelled v
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isfinite
@@ -22,13 +22,13 @@ from gsdff.scene import Scene, View
 
 CLASSES_FILE = "classes.txt"
 SEGMENTATIONS_FOLDER = "segmentations"
-"""Where a scene of 3D-OVS has its labels."""
+"""Folder of the labels in a scene of 3D-OVS."""
 _LISTED = 10
-"""As many names an error spells out."""
+"""Largest number of names in an error message."""
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1; pixels whose indices lie between them, or are them, are inside."""
+"""x0, y0, x1, y1; pixels with indices between them, both included, are inside."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +37,24 @@ class LerfFrame:
 
     source: Path
     name: str
-    """Of the photo, as the file spells it."""
+    """Name of the photo, as in the file."""
     width: int
     height: int
-    """Of the picture that was labelled."""
+    """Size of the labelled picture."""
     outlines: Mapping[str, Sequence[Sequence[Point]]]
     """Polygons by category, in pixels of that picture."""
     boxes: Mapping[str, Sequence[Box]]
-    """One a polygon: the file's own or, where it has none, the polygon's."""
+    """Bounding boxes, one per polygon: the file's own or, if it has none, the polygon's."""
 
     @property
     def names(self) -> list[str]:
-        """The categories it shows."""
+        """Categories in the frame."""
         return [*self.outlines]
 
     def masks(self, width: int, height: int) -> dict[str, Bool[Tensor, "H W"]]:
-        """The union of each category's polygons in a picture of this size; a polygon's border is part of it.
+        """Masks of the categories in a picture of this size: unions of their polygons, borders included.
 
-        Corners are cut to whole pixels of the labelled picture first, as LangSplat does.
+        Corners are truncated to whole pixels of the labelled picture first, as in LangSplat.
         """
         x_scale, y_scale = width / self.width, height / self.height
         masks = {}
@@ -67,10 +67,17 @@ class LerfFrame:
         return masks
 
     def scaled_boxes(self, width: int, height: int) -> dict[str, list[Box]]:
-        """Boxes in a picture of this size."""
-        scales = (width / self.width, height / self.height) * 2
+        """Bounding boxes in a picture of this size."""
+        x_scale, y_scale = width / self.width, height / self.height
+
+        def scaled(side: float, scale: float) -> float:
+            return (side + 0.5) * scale - 0.5
+
         return {
-            category: [tuple((side + 0.5) * s - 0.5 for side, s in zip(box, scales, strict=True)) for box in boxes]
+            category: [
+                (scaled(x0, x_scale), scaled(y0, y_scale), scaled(x1, x_scale), scaled(y1, y_scale))
+                for x0, y0, x1, y1 in boxes
+            ]
             for category, boxes in self.boxes.items()
         }
 
@@ -81,24 +88,24 @@ class MaskFrame:
 
     source: Path
     name: str
-    """The folder's: a photo's stem, or its index in name order."""
+    """Name of the folder: a photo's stem, or its index in name order."""
     width: int
-    """Of its masks."""
+    """Width of the masks."""
     files: Mapping[str, Path]
-    """Masks by class."""
+    """Files of the masks by class."""
 
     @property
     def names(self) -> list[str]:
-        """All classes, whether it shows them or not."""
+        """All classes, also those not in the view."""
         return [*self.files]
 
     def masks(self, width: int, height: int) -> dict[str, Bool[Tensor, "H W"]]:
-        """Where each class is, in a picture of this size (nearest neighbour); `UserError` for a damaged file."""
+        """Masks of the classes in a picture of this size (nearest neighbour); raises `UserError` for a damaged file."""
         return {name: _read_mask(path, (width, height)) for name, path in self.files.items()}
 
 
 def read_lerf_ovs(folder: Path) -> list[LerfFrame]:
-    """The frames of a folder of LERF-OVS labels, by file name; `UserError` for one that is not as it should be."""
+    """Reads the frames of a folder of LERF-OVS labels, in order of file names; raises `UserError` for a damaged one."""
     files = sorted(folder.glob("*.json"))
     if not files:
         what = "has no JSON file in it" if folder.is_dir() else "no such folder"
@@ -107,9 +114,9 @@ def read_lerf_ovs(folder: Path) -> list[LerfFrame]:
 
 
 def read_3d_ovs(folder: Path) -> list[MaskFrame]:
-    """The labelled views of a 3D-OVS scene, or of its `segmentations`; `UserError` for a missing mask or class list.
+    """Reads the labelled views of a 3D-OVS scene, or of its `segmentations`; classes are in the order of their list.
 
-    Classes are in the list's order.
+    Raises `UserError` for a missing mask or class list.
     """
     root = folder if (folder / CLASSES_FILE).is_file() else folder / SEGMENTATIONS_FOLDER
     if not (root / CLASSES_FILE).is_file():
@@ -129,9 +136,9 @@ def read_3d_ovs(folder: Path) -> list[MaskFrame]:
 
 
 def find_views(frames: Sequence[LerfFrame | MaskFrame], scene: Scene) -> list[View]:
-    """The photo of each frame: by name, by stem or, of 3D-OVS, by index in name order, in that order of precedence.
+    """Finds the photo of each frame: by name, else by stem, else (3D-OVS) by index in name order.
 
-    `UserError`, naming labels and photos, for frames that no photo, or more than one, goes with.
+    Raises `UserError`, naming labels and photos, for frames that match no photo, or more than one.
     """
     found = [_find_view(frame, scene) for frame in frames]
     if missing := [frame for frame, view in zip(frames, found, strict=True) if view is None]:
@@ -142,10 +149,12 @@ def find_views(frames: Sequence[LerfFrame | MaskFrame], scene: Scene) -> list[Vi
             f"{missing[0].source}: no photo of {scene.root} goes with labels for {_list([f.name for f in missing])}; "
             f"closest: {_list([*dict.fromkeys(near)]) or 'nothing like it'}; its photos are {_list(names)}"
         )
-    for i, frame in enumerate(frames):
-        if (first := frames[next(j for j, view in enumerate(found) if view is found[i])]) is not frame:
-            raise UserError(f"{frame.source}: labels {found[i].name}, as {first.source} does; expected one of them")
-    return found
+    views = [view for view in found if view is not None]
+    first_frames: dict[str, LerfFrame | MaskFrame] = {}
+    for frame, view in zip(frames, views, strict=True):
+        if (first := first_frames.setdefault(view.name, frame)) is not frame:
+            raise UserError(f"{frame.source}: labels {view.name}, as {first.source} does; expected one of them")
+    return views
 
 
 def _find_view(frame: LerfFrame | MaskFrame, scene: Scene) -> View | None:
@@ -177,7 +186,7 @@ def _read_frame(path: Path) -> LerfFrame:
     if not (isinstance(name, str) and name and all(isinstance(s, int) and s > 0 for s in (width, height))):
         raise UserError(f"{path}: info: expected a photo's name and its size, got {name!r}, {width!r} x {height!r}")
     if not isinstance(objects, list) or not objects:
-        raise UserError(f"{path}: objects: expected a list of one labelled thing or more, got {objects!r}")
+        raise UserError(f"{path}: objects: expected a list of one labelled object or more, got {objects!r}")
     outlines: dict[str, list[list[Point]]] = {}
     boxes: dict[str, list[Box]] = {}
     for index, entry in enumerate(objects):
@@ -192,7 +201,7 @@ def _read_object(entry: object, where: str, size: tuple[int, int]) -> tuple[str,
         raise UserError(f'{where}: expected {{"category", "segmentation"}}, got {str(entry)[:100]}')
     category, polygon = entry["category"], entry["segmentation"]
     if not isinstance(category, str) or not category.strip():
-        raise UserError(f"{where}: expected a category to ask for, got {category!r}")
+        raise UserError(f"{where}: expected a category name, got {category!r}")
     where = f"{where} ({category})"
     is_list = isinstance(polygon, list) and all(isinstance(point, list) and len(point) == 2 for point in polygon)
     if not (is_list and len(polygon) >= 3 and _are_numbers(side for point in polygon for side in point)):
@@ -211,7 +220,7 @@ def _read_object(entry: object, where: str, size: tuple[int, int]) -> tuple[str,
     return category.strip(), [tuple(point) for point in polygon], (x0, y0, x1, y1)
 
 
-def _are_numbers(values: object) -> bool:
+def _are_numbers(values: Iterable[object]) -> bool:
     return all(isinstance(v, (int, float)) and not isinstance(v, bool) and isfinite(v) for v in values)
 
 
@@ -219,19 +228,24 @@ def _find_mask(view: Path, name: str) -> Path:
     path = view / f"{name}.png"
     if not path.is_file():
         raise UserError(
-            f"{path}: missing; every labelled view needs a mask of every class of {CLASSES_FILE}, black where the "
-            "class is not there"
+            f"{path}: missing; every labelled view needs a mask of every class of {CLASSES_FILE}, black if the "
+            "class is not in it"
         )
     return path
 
 
 def _read_mask(path: Path, size: tuple[int, int] | None = None) -> Bool[Tensor, "H W"]:
-    """At its own size, or at another (width, height)."""
+    """Reads a mask at its own size, or at another (width, height)."""
     try:
         with Image.open(path) as image:
             picture = image.convert("L").resize(size or image.size, Image.Resampling.NEAREST)
             return torch.from_numpy(np.asarray(picture) > 127)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # how Pillow says damaged
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:  # Pillow's for a damaged file
         raise UserError(f"{path}: not a readable mask ({error})") from error
 
 

@@ -1,4 +1,4 @@
-"""How open-vocabulary segmentation is scored: the settings of published protocols, with their values."""
+"""Options of the open-vocabulary benchmarks; the defaults are the published settings."""
 
 from dataclasses import dataclass
 from math import isfinite
@@ -11,33 +11,33 @@ OvsBenchmark = Literal["lerf-ovs", "3d-ovs"]
 
 @dataclass(frozen=True)
 class OvsOptions:
-    """Settings of `gsdff.evaluation.ovs.protocols`. Raises `UserError` for those that make no sense."""
+    """Options of `gsdff.evaluation.ovs.benchmarks`. Raises `UserError` for values out of range."""
 
     threshold: float = 0.4
-    """Relevancies, stretched over their range to -1..1 and clipped to 0..1, are answers above this (LangSplat's)."""
+    """Threshold on relevancies, stretched from their range to -1..1 and clipped to 0..1 (LangSplat's)."""
     filter_size: int = 30
-    """Side of the mean filter over relevancy maps, in pixels of the labelled picture; 1 for none. 30 is LangSplat's."""
+    """Side of the mean filter over relevancy maps, in pixels of the labelled picture; 1 is none (LangSplat's is 30)."""
     majority_size: int = 7
-    """Side of the window of the majority vote over masks of pixels, in the same pixels; 1 for none."""
+    """Side of the window of the majority vote over masks, in the same pixels; 1 is none."""
     temperature: float = 0.1
-    """Of LERF's relevancy; its code's."""
+    """Temperature of LERF's relevancy (its code's)."""
     select: Literal["relevancy", "argmax"] = "relevancy"
-    """Gaussians that answer: relevancy above the threshold, or argmax, where no other label's text is nearer."""
+    """Selected Gaussians: relevancy above the threshold, or argmax, if no other label's text has a larger cosine."""
     occlusion: Literal["alone", "scene"] = "alone"
-    """Gaussians that answer are drawn alone, as published, or in the scene, where others may hide them."""
+    """Whether the selected Gaussians are drawn alone, as published, or in the scene, where others may hide them."""
     alpha: float = 0.7
-    """Drawn alone, they cover pixels of more opacity than this."""
+    """Opacity above which a pixel is covered by the selected Gaussians, if they are drawn alone."""
     answer: Literal["argmax", "relevancy"] = "argmax"
-    """3d-ovs: the best class of each pixel, or each class's relevancy above the threshold, as lerf-ovs has it."""
+    """3d-ovs: the best class of each pixel, or the relevancy of each class above the threshold, as in lerf-ovs."""
 
     def __post_init__(self) -> None:
         for name in ("threshold", "alpha"):
             if not 0 <= (value := getattr(self, name)) < 1:
-                raise UserError(f"--ovs.{name}: expected a number from 0 to below 1, got {value}")
+                raise UserError(f"`ovs.{name}`: expected a number from 0 to below 1, got {value}")
         for name in ("filter_size", "majority_size"):
             if (size := getattr(self, name)) < 1:
-                raise UserError(f"--ovs.{name.replace('_', '-')}: expected 1 pixel or more, got {size}")
+                raise UserError(f"`ovs.{name}`: expected 1 pixel or more, got {size}")
         if self.majority_size % 2 == 0:
-            raise UserError(f"--ovs.majority-size: expected an odd number of pixels, got {self.majority_size}")
+            raise UserError(f"`ovs.majority_size`: expected an odd number of pixels, got {self.majority_size}")
         if not (self.temperature > 0 and isfinite(self.temperature)):
-            raise UserError(f"--ovs.temperature: expected a positive number, got {self.temperature}")
+            raise UserError(f"`ovs.temperature`: expected a positive number, got {self.temperature}")

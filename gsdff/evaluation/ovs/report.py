@@ -1,4 +1,4 @@
-"""Scores of open-vocabulary segmentation for people: what was done in words, a table, pictures."""
+"""Results of the open-vocabulary benchmarks: a description of the procedure, a table, pictures."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from gsdff.evaluation.ovs.options import OvsOptions
-from gsdff.evaluation.ovs.scores import Found
+from gsdff.evaluation.ovs.scores import CategoryPrediction
 from gsdff.evaluation.report import save_label_maps
 from gsdff.evaluation.run import picture_name
 from gsdff.field.relevancy import classify
@@ -19,83 +19,80 @@ from gsdff.labels import LabelClass
 from gsdff.scene import View
 
 MARK = torch.tensor([0, 255, 0], dtype=torch.uint8)
-"""The peak's colour, which no heat has."""
+"""Colour of the peak, which no heat map has."""
 MARK_RADIUS = 4
-"""Pixels."""
+"""Half the length of the peak's cross, in pixels."""
 
 
 def describe_lerf_ovs(options: OvsOptions, negatives: str) -> dict[str, str]:
-    """What `score_lerf_ovs` does, for 2D and 3D."""
+    """Describes the procedure of `score_lerf_ovs`, in 2D and in 3D."""
     relevancy = f"LERF's relevancy (temperature {options.temperature:g}) against {negatives}"
     stretched = "stretched from its range over {} to -1..1, clipped to 0..1 and cut above " + f"{options.threshold:g}"
-    by_relevancy = f"{relevancy}, {stretched.format('all of them')}"
+    by_relevancy = f"{relevancy}, {stretched.format('all Gaussians')}"
     by_argmax = (
-        "the text with the largest cosine among those of all labels, no negatives, as OpenGaussian scores LangSplat"
+        "the text with the largest cosine among the texts of all labels, no negatives, as OpenGaussian scores LangSplat"
     )
-    alone = (
-        f"drawn alone, hidden by nothing, as OpenGaussian has it; a pixel of opacity above {options.alpha:g} is theirs"
-    )
-    scene = (
-        "drawn in the scene, where others hide them, not as published; a pixel is theirs where most of what it shows is"
-    )
+    alone = f"drawn alone, hidden by nothing, as in OpenGaussian; covered are pixels of opacity above {options.alpha:g}"
+    scene = "drawn in the scene, where others hide them, not as published; covered are pixels that show mostly them"
     return {
         "2d": f"features rendered, then {relevancy}; mean filter of {options.filter_size} px of the labelled picture; "
-        "localization: a largest value of the filtered map lies in a box of the category; mask: mean of filtered and "
+        "localization: the peak of the filtered map lies in a box of the category; mask: mean of filtered and "
         f"unfiltered map, {stretched.format('the picture')}, majority vote of {options.majority_size} px; no choice "
-        "among levels; as LangSplat",
-        "3d": f"Gaussians by {by_argmax if options.select == 'argmax' else by_relevancy}; "
+        "among levels; as in LangSplat",
+        "3d": f"Gaussians selected by {by_argmax if options.select == 'argmax' else by_relevancy}; "
         f"{alone if options.occlusion == 'alone' else scene}",
         "mean": "over pairs of a category and a frame that shows it",
     }
 
 
 def describe_3d_ovs(options: OvsOptions, negatives: str | None) -> dict[str, str]:
-    """What `score_3d_ovs` does."""
+    """Describes the procedure of `score_3d_ovs`."""
     masks = "" if negatives is None else describe_lerf_ovs(options, negatives)["2d"]
     masks = re.sub(r" localization: [^;]*;", "", masks)
-    argmax = "features rendered, then every pixel gets the class with the largest cosine, no negatives; as 3D-OVS"
+    argmax = "features rendered, then every pixel gets the class with the largest cosine, no negatives; as in 3D-OVS"
     return {
         "2d": argmax if negatives is None else f"each class alone: {masks}",
-        "iou": "of each class in each view over all pixels, also those of no class; where a class is neither there "
-        "nor answered, none",
-        "accuracy": "share of all pixels with exactly the classes they have; class accuracy: share of a class's pixels",
+        "iou": "of each class in each view over all pixels, also those of no class; none if a class is neither in the "
+        "truth nor predicted",
+        "accuracy": "share of all pixels with exactly their true classes; class accuracy: share of a class's pixels "
+        "that is found",
         "mean": "over classes and views",
     }
 
 
-def save_found(
+def save_category(
     folder: Path,
     view: View,
     category: tuple[int, str],
     masks: Mapping[str, Bool[Tensor, "H W"]],
-    found: Found,
+    predicted: CategoryPrediction,
     row: Mapping[str, Any],
 ) -> None:
-    """Writes photo | truth | relevancy | 2D | 3D; a green cross is the peak. `category`: its number and name."""
+    """Writes photo | truth | relevancy | 2D | 3D of a category (number and name); a green cross marks the peak."""
     number, name = category
     slug = re.sub(r"[^\w-]+", "-", name).strip("-")
     panels = {
         f"{name}": view.image,
         "truth": spotlight(view.image, masks["truth"]),
-        "relevancy, " + ("hit" if row["is_hit"] else "miss"): _draw_heat(found),
-        f"2D, IoU {row['iou_2d']:.2f}": spotlight(view.image, found.mask),
+        "relevancy, " + ("hit" if row["is_hit"] else "miss"): _draw_heat(predicted),
+        f"2D, IoU {row['iou_2d']:.2f}": spotlight(view.image, predicted.mask),
         f"3D, IoU {row['iou_3d']:.2f}": spotlight(view.image, masks["3D"]),
     }
     save_png(folder / f"{picture_name(view)}_{number:02d}_{slug}.png", titled(panels))
 
 
 def save_classes(folder: Path, view: View, classes: Sequence[str], masks: Mapping[str, Bool[Tensor, "Q H W"]]) -> None:
-    """Writes the photo and masks by their titles as colours, the first class on top, above a legend."""
+    """Writes the photo and masks with titles, in the colours of the classes (the first on top), above a legend."""
     maps = {title: classify(layers.float().movedim(0, -1), layers.any(0)) for title, layers in masks.items()}
-    rows = [LabelClass(i, name, name) for i, name in enumerate(classes)]
-    save_label_maps(folder / f"{picture_name(view)}.png", view, rows, maps)
+    entries = [LabelClass(i, name, name) for i, name in enumerate(classes)]
+    save_label_maps(folder / f"{picture_name(view)}.png", view, entries, maps)
 
 
 def format_ovs(result: Mapping[str, Any]) -> str:
-    """The result of `evaluate_ovs` as lines to print: what was done, and a row by category."""
+    """Formats the result of `score_ovs` as lines to print: the procedure, and one row per category."""
     held_out = f"{result['num_frames_held_out']} of them held out"
     lines = [f"{result['num_frames']} labelled photos, {held_out}, of {result['labels']}"]
-    lines += [f"{title}: {what}" for title, what in result["protocol"].items()]
+    lines += [f"{title}: {text}" for title, text in result["protocol"].items()]
     is_lerf = "iou_2d" in result["mean"]
     heads, line = (LERF_HEADS, _lerf_row) if is_lerf else (CLASS_HEADS, _class_row)
     rows = {"": heads} | {name: line(row) for name, row in result["categories"].items()}
@@ -130,10 +127,10 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _draw_heat(found: Found) -> UInt8[Tensor, "H W 3"]:
-    low, high = found.heat.min(), found.heat.max()
-    picture = heat((found.heat - low) / (high - low).clamp_min(1e-6))
-    x, y = found.peaks[0].tolist()
+def _draw_heat(predicted: CategoryPrediction) -> UInt8[Tensor, "H W 3"]:
+    low, high = predicted.relevancy.min(), predicted.relevancy.max()
+    picture = heat((predicted.relevancy - low) / (high - low).clamp_min(1e-6))
+    x, y = predicted.peaks[0].tolist()
     picture[y, max(x - MARK_RADIUS, 0) : x + MARK_RADIUS + 1] = MARK
     picture[max(y - MARK_RADIUS, 0) : y + MARK_RADIUS + 1, x] = MARK
     return picture

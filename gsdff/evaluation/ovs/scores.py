@@ -1,4 +1,4 @@
-"""From a relevancy map to a place and a mask, as LangSplat's evaluation has it, and how right they are.
+"""Peaks and masks from relevancy maps, as in LangSplat's evaluation, and their scores.
 
 Qin et al. 2024, "LangSplat: 3D Language Gaussian Splatting", section 4 and its published evaluation.
 """
@@ -16,37 +16,38 @@ from gsdff.evaluation.ovs.options import OvsOptions
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What a relevancy map says of one category."""
+class CategoryPrediction:
+    """Peak and mask of one category in a view, predicted from its relevancy map."""
 
-    heat: Float[Tensor, "H W"]
-    """The mean of the map and its filtered self."""
+    relevancy: Float[Tensor, "H W"]
+    """Mean of the relevancy map and its filtered copy."""
     peaks: Int[Tensor, "P 2"]
-    """x, y of the largest value of the filtered map; more than one among equals."""
+    """x, y of the largest value of the filtered map; several if values are equal."""
     mask: Bool[Tensor, "H W"]
 
 
-def find(relevancy: Float[Tensor, "H W"], options: OvsOptions, scale: float = 1.0) -> Found:
-    """Peaks of the filtered map, and the mask of the mean of both maps: stretched, cut, and voted on by neighbours.
+def predict_category(relevancy: Float[Tensor, "H W"], options: OvsOptions, scale: float = 1.0) -> CategoryPrediction:
+    """Finds the peaks of the filtered map, and the mask of the mean of both maps: stretched, cut, majority filtered.
 
-    `scale` is the map's width over that of the labelled picture, whose pixels the windows of the options are in.
+    `scale` is the width of the map divided by that of the labelled picture, in whose pixels the windows are given.
     """
     filtered = mean_filter(relevancy, max(1, round(options.filter_size * scale)))
-    heat = (relevancy + filtered) / 2
+    mean = (relevancy + filtered) / 2
     peaks = (filtered == filtered.max()).nonzero().flip(-1)
     radius = round((options.majority_size - 1) / 2 * scale)
-    return Found(heat, peaks, majority(stretch(heat) > options.threshold, 2 * radius + 1))
+    return CategoryPrediction(mean, peaks, majority(stretch(mean) > options.threshold, 2 * radius + 1))
 
 
 def mean_filter(values: Float[Tensor, "H W"], size: int) -> Float[Tensor, "H W"]:
-    """Means over squares of `size` pixels, the picture mirrored at its edge pixels; OpenCV's filter2D gives the same.
+    """Means over squares of `size` pixels, with the picture mirrored at its edge pixels, as OpenCV's filter2D.
 
-    An even square reaches one pixel further to the left and top. `UserError` for one that mirroring cannot fill.
+    An even square reaches one pixel further to the left and top. Raises `UserError` if the picture is too small to be
+    mirrored that far.
     """
     before, after = size // 2, (size - 1) // 2
     if before >= min(values.shape):
         raise UserError(
-            f"--ovs.filter-size: a mean filter of {size} pixels needs a picture of more than {before} pixels a side, "
+            f"`ovs.filter_size`: a mean filter of {size} pixels needs a picture of more than {before} pixels a side, "
             f"got {values.shape[1]}x{values.shape[0]}"
         )
     padded = F.pad(values[None, None], (before, after, before, after), mode="reflect")
@@ -54,13 +55,13 @@ def mean_filter(values: Float[Tensor, "H W"], size: int) -> Float[Tensor, "H W"]
 
 
 def stretch(values: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
-    """Values brought from their range to -1..1 and clipped to 0..1: the lower half of the range is 0."""
+    """Maps values linearly from their range to -1..1, and clips to 0..1: the lower half of the range becomes 0."""
     low, high = values.min(), values.max()
     return (2 * (values - low) / (high - low + 1e-9) - 1).clamp(0, 1)
 
 
 def majority(mask: Bool[Tensor, "H W"], size: int) -> Bool[Tensor, "H W"]:
-    """What most pixels of the square of `size` (odd) around each say, as far as it lies in the picture; a tie is no.
+    """Majority of each pixel's square of side `size` (odd), as far as it lies in the picture; a tie is false.
 
     LangSplat leaves the last row and column out of the squares.
     """
@@ -69,13 +70,13 @@ def majority(mask: Bool[Tensor, "H W"], size: int) -> Bool[Tensor, "H W"]:
 
 
 def iou(mask: Bool[Tensor, "*S"], truth: Bool[Tensor, "*S"]) -> float:
-    """Intersection over union; NaN where both are empty."""
+    """Intersection over union; NaN if both are empty."""
     union = int((mask | truth).sum())
     return int((mask & truth).sum()) / union if union else float("nan")
 
 
 def is_hit(peaks: Int[Tensor, "P 2"], boxes: Sequence[Sequence[float]]) -> bool:
-    """Whether some peak lies in some box [x0, y0, x1, y1], border included."""
+    """Whether any peak lies in any box [x0, y0, x1, y1], border included."""
     x, y = peaks.unbind(-1)
     inside = [(x >= x0) & (x <= x1) & (y >= y0) & (y <= y1) for x0, y0, x1, y1 in boxes]
     return bool(torch.stack(inside).any())

@@ -14,23 +14,23 @@ from gsdff.errors import UserError
 from gsdff.io.runs import RunFolder
 from gsdff.metrics import psnr
 from gsdff.render import render_view
-from gsdff.training.report import Report, drop_lines_after, last_line
+from gsdff.training.logger import TrainingLogger, drop_lines_after, last_line
 
 BLACK = (0.0, 0.0, 0.0)
 CONFIG = replace(TrainConfig(), log_every=2, picture_every=4)
 
 
-def open_report(folder, *, step=0, total_steps=10, config=CONFIG):
+def open_logger(folder, *, step=0, total_steps=10, config=CONFIG):
     folder.mkdir(exist_ok=True)
-    return Report(config, tiny_scene(), RunFolder(folder), step, total_steps)
+    return TrainingLogger(config, tiny_scene(), RunFolder(folder), step, total_steps)
 
 
-def run_steps(report, first, last, value=None):
-    """Steps whose loss is their number (or `value`) and whose mean squared error is 0.01."""
+def run_steps(logger, first, last, value=None):
+    """Logs steps whose loss is their number (or `value`) and whose mean squared error is 0.01."""
     gaussians = tiny_gaussians()
     for step in range(first, last + 1):
         loss = torch.tensor(float(step) if value is None else value, requires_grad=True)
-        report.add(step, gaussians, {"loss": loss, "mse": torch.tensor(0.01)})
+        logger.add(step, gaussians, {"loss": loss, "mse": torch.tensor(0.01)})
 
 
 def read_lines(folder):
@@ -38,8 +38,8 @@ def read_lines(folder):
 
 
 def test_a_line_holds_the_means_since_the_last_one(tmp_path):
-    with open_report(tmp_path) as report:
-        run_steps(report, 1, 5)
+    with open_logger(tmp_path) as logger:
+        run_steps(logger, 1, 5)
         lines = read_lines(tmp_path)  # lines are there as soon as they are written
     assert [(line["step"], line["loss"]) for line in lines] == [(2, 1.5), (4, 3.5)]
     assert lines[0]["psnr"] == pytest.approx(20, abs=1e-5)
@@ -49,8 +49,8 @@ def test_a_line_holds_the_means_since_the_last_one(tmp_path):
 
 def test_the_last_step_has_a_line_and_every_held_out_view(tmp_path):
     config = replace(CONFIG, log_every=100, picture_every=100)
-    with open_report(tmp_path, total_steps=3, config=config) as report:
-        run_steps(report, 1, 3)
+    with open_logger(tmp_path, total_steps=3, config=config) as logger:
+        run_steps(logger, 1, 3)
     (line,) = read_lines(tmp_path)
     assert (line["step"], line["loss"]) == (3, 2.0) and line == last_line(tmp_path / "metrics.jsonl")
     scene = tiny_scene()
@@ -63,8 +63,8 @@ def test_the_last_step_has_a_line_and_every_held_out_view(tmp_path):
 
 
 def test_a_picture_shows_the_photo_beside_the_rendering(tmp_path):
-    with open_report(tmp_path) as report:
-        run_steps(report, 1, 4)
+    with open_logger(tmp_path) as logger:
+        run_steps(logger, 1, 4)
     scene = tiny_scene()
     with Image.open(tmp_path / "pictures" / "step_000004_view_0.png") as picture:
         pixels = torch.from_numpy(np.array(picture.convert("RGB")))
@@ -75,8 +75,8 @@ def test_a_picture_shows_the_photo_beside_the_rendering(tmp_path):
 
 
 def test_tensorboard_reads_the_curves_and_the_pictures(tmp_path):
-    with open_report(tmp_path, total_steps=100) as report:
-        run_steps(report, 1, 4)
+    with open_logger(tmp_path, total_steps=100) as logger:
+        run_steps(logger, 1, 4)
     events = EventAccumulator(str(tmp_path / "events")).Reload()
     assert [(point.step, point.value) for point in events.Scalars("loss")] == [(2, 1.5), (4, 3.5)]
     assert {"psnr", "gaussians", "heldout_psnr"} <= set(events.Tags()["scalars"])
@@ -85,15 +85,15 @@ def test_tensorboard_reads_the_curves_and_the_pictures(tmp_path):
 
 
 def test_a_resumed_report_writes_each_step_once_and_the_same_means(tmp_path):
-    with open_report(tmp_path / "whole") as report:
-        run_steps(report, 1, 10)
-    with open_report(tmp_path / "torn") as report:
-        run_steps(report, 1, 5)
-        state = report.state_dict()
-        run_steps(report, 6, 9)
-    with open_report(tmp_path / "torn", step=5) as report:
-        report.load_state_dict(state, torch.device("cpu"))
-        run_steps(report, 6, 10)
+    with open_logger(tmp_path / "whole") as logger:
+        run_steps(logger, 1, 10)
+    with open_logger(tmp_path / "torn") as logger:
+        run_steps(logger, 1, 5)
+        state = logger.state_dict()
+        run_steps(logger, 6, 9)
+    with open_logger(tmp_path / "torn", step=5) as logger:
+        logger.load_state_dict(state, torch.device("cpu"))
+        run_steps(logger, 6, 10)
     whole, torn = ([line | {"seconds": 0} for line in read_lines(tmp_path / name)] for name in ("whole", "torn"))
     assert torn == whole
     events = EventAccumulator(str(tmp_path / "torn" / "events")).Reload()
@@ -101,9 +101,9 @@ def test_a_resumed_report_writes_each_step_once_and_the_same_means(tmp_path):
 
 
 def test_the_time_of_earlier_sittings_counts(tmp_path):
-    with open_report(tmp_path) as report:
-        report.load_state_dict({"sums": {}, "num_steps": 0, "seconds": 1000.0}, torch.device("cpu"))
-        assert 1000 <= report.seconds < 1100
+    with open_logger(tmp_path) as logger:
+        logger.load_state_dict({"sums": {}, "num_steps": 0, "seconds": 1000.0}, torch.device("cpu"))
+        assert 1000 <= logger.seconds < 1100
 
 
 def test_lines_beyond_the_step_and_lines_cut_off_are_dropped(tmp_path):
@@ -118,17 +118,17 @@ def test_lines_beyond_the_step_and_lines_cut_off_are_dropped(tmp_path):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_is_an_error_and_is_not_written(tmp_path, value):
-    with open_report(tmp_path) as report:
-        run_steps(report, 1, 2)
-        with pytest.raises(UserError, match=f"{tmp_path}: loss became {value} after step 2; .*lower --rates"):
-            run_steps(report, 3, 4, value)
+    with open_logger(tmp_path) as logger:
+        run_steps(logger, 1, 2)
+        with pytest.raises(UserError, match=f"{tmp_path}: loss became {value} after step 2; .*lower learning rates"):
+            run_steps(logger, 3, 4, value)
     assert [line["step"] for line in read_lines(tmp_path)] == [2]
 
 
 def test_a_scene_without_held_out_views_has_no_score(tmp_path):
     scene = replace(tiny_scene(), held_out=())
-    with Report(CONFIG, scene, RunFolder(tmp_path), 0, 2) as report:
-        run_steps(report, 1, 2)
+    with TrainingLogger(CONFIG, scene, RunFolder(tmp_path), 0, 2) as logger:
+        run_steps(logger, 1, 2)
     assert read_lines(tmp_path)[0]["heldout_psnr"] is None
 
 

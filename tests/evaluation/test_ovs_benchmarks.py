@@ -1,4 +1,4 @@
-"""Benchmark protocols on a run whose answers are known: chairs to the left, lamps to the right."""
+"""Benchmarks on a run whose selections are known: chairs on the left, lamps on the right."""
 
 import json
 from dataclasses import replace
@@ -14,9 +14,9 @@ from tiny_run import HEIGHT, WIDTH, TinyRun, open_field
 
 from gsdff import evaluate
 from gsdff.errors import UserError
+from gsdff.evaluation.ovs.benchmarks import score_lerf_ovs, score_ovs
 from gsdff.evaluation.ovs.labels import find_views, read_lerf_ovs
 from gsdff.evaluation.ovs.options import OvsOptions
-from gsdff.evaluation.ovs.protocols import score_lerf_ovs, score_ovs
 from gsdff.export import ExportArguments, export_run
 from gsdff.field.field import Field
 from gsdff.io.pictures import GAP, TITLE_HEIGHT
@@ -35,7 +35,7 @@ def run(tmp_path, generator) -> TinyRun:
 
 @pytest.fixture
 def labels(tmp_path) -> Path:
-    """Two held-out photos: all pixels are chair and lamp, which their boxes place rightly, then wrongly."""
+    """Labels of two held-out photos: all pixels are chair and lamp; boxes are right, then wrong."""
     folder = tmp_path / "label"
     right = thing("chair", EVERYWHERE, bbox=LEFT), thing("lamp", EVERYWHERE, bbox=RIGHT)
     wrong = (thing("chair", EVERYWHERE, bbox=RIGHT),)
@@ -54,7 +54,7 @@ def alpha_of(run: TinyRun, name: str, kept: slice) -> torch.Tensor:
 
 
 def test_lerf_ovs_by_hand(run, labels):
-    """The truth is the whole picture, so that an IoU is the share of pixels that are answered."""
+    """The truth is the whole picture, so that an IoU is the share of pixels in the mask."""
     result, path = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
     assert path == run.folder / "evaluation" / "lerf-ovs.json" and json.loads(path.read_text()) == result
     assert (result["num_frames"], result["num_frames_held_out"]) == (2, 2)
@@ -120,7 +120,7 @@ def test_labels_of_a_picture_twice_as_large_score_the_same_with_windows_twice_as
 
 
 def hidden_chairs(run: TinyRun) -> Field:
-    """The lamps stand before the chairs, nearer to the first camera."""
+    """A field whose lamps hide the chairs from the first camera."""
     field = open_field(run.folder)
     means = field.gaussians.means.clone()
     means[NUM_CHAIR:] = means[:NUM_CHAIR] - torch.tensor([0.0, 0.0, 0.8])
@@ -144,7 +144,7 @@ def test_drawn_alone_nothing_hides_what_answers_and_in_the_scene_it_may_be_hidde
 
 
 def test_argmax_gives_every_gaussian_to_the_nearest_of_the_labels_texts(run, labels):
-    """The lamps are nearer to a chair than to nothing: with one text asked for, all Gaussians are its."""
+    """With a single text, all Gaussians have the largest cosine with it, lamps too."""
     argmax = replace(PLAIN, select="argmax")
     both, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=argmax)
     assert both["categories"]["chair"]["num_gaussians"] == NUM_CHAIR
@@ -154,7 +154,7 @@ def test_argmax_gives_every_gaussian_to_the_nearest_of_the_labels_texts(run, lab
 
 
 def test_what_nothing_answers_to_scores_zero(run, labels):
-    """No Gaussian is a wall: none answers, and an empty selection can be drawn."""
+    """No Gaussian is a wall: the selection is empty, and can be drawn."""
     text = (labels / "v3.json").read_text().replace("chair", "wall")
     (labels / "v3.json").write_text(text)
     result, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
@@ -169,14 +169,14 @@ def test_what_was_done_is_said_with_its_negatives(run, labels):
 
 
 def answered(run: TinyRun) -> np.ndarray:
-    """What every pixel of a/v0 answers by argmax: 0 chair, 1 lamp, 255 nothing."""
+    """Labels of the pixels of a/v0 by argmax: 0 chair, 1 lamp, 255 nothing."""
     field = open_field(run.folder)
     latents = field.blend(field.find_view("a/v0.png"))
     return latents.argmax(-1).masked_fill(latents.norm(dim=-1) < 1e-6, 255).numpy()
 
 
 def test_3d_ovs_by_hand(run, tmp_path):
-    """The truth is the field's own answer, but that half of the lamp's pixels are of no class."""
+    """The truth is the field's own prediction, except that half of the lamp's pixels have no class."""
     answer = answered(run)
     ys, xs = np.nonzero(answer == 1)
     lamp = answer == 1
@@ -188,7 +188,7 @@ def test_3d_ovs_by_hand(run, tmp_path):
     kept = lamp.sum() / (answer == 1).sum()
     assert result["categories"]["chair"] == {"iou": 1, "class_accuracy": 1}
     assert result["categories"]["lamp"] == {"iou": pytest.approx(kept), "class_accuracy": 1}
-    assert result["categories"]["wall"] == {"iou": None, "class_accuracy": None}  # neither there nor answered
+    assert result["categories"]["wall"] == {"iou": None, "class_accuracy": None}  # neither in the truth nor predicted
     assert result["mean"]["iou"] == pytest.approx((1 + kept) / 2) and result["mean"]["class_accuracy"] == 1
     wrong = ((answer == 1) & ~lamp).sum()
     assert result["mean"]["accuracy"] == pytest.approx(1 - wrong / answer.size)
@@ -223,7 +223,9 @@ def test_names_that_cannot_be_asked_for_are_all_named_before_anything_is_rendere
     monkeypatch.setattr(Field, "render", lambda *args: pytest.fail("rendered"))
     text = (labels / "v0.json").read_text()
     (labels / "v0.json").write_text(text.replace('"lamp"', '"zebra"').replace('"chair"', '"tiger"'))
-    with pytest.raises(UserError, match=r"label: labels tiger, zebra, which .*tiny .* it knows chair, lamp, wall\."):
+    with pytest.raises(
+        UserError, match=r"label: labels tiger, zebra, which .*tiny .*does not know; it knows chair, lamp, wall\."
+    ):
         score_ovs(open_field(run.folder), "lerf-ovs", labels)
     (run.folder.parents[1] / "maps" / "text_features.npz").unlink()
     with pytest.raises(UserError, match="knows no text"):

@@ -1,4 +1,4 @@
-"""What a run says while it trains: progress bar, metrics.jsonl, TensorBoard events, pictures of held-out views."""
+"""Log of a training run: progress bar, metrics.jsonl, TensorBoard events, pictures of held-out views."""
 
 import json
 import math
@@ -21,17 +21,17 @@ from gsdff.metrics import psnr
 from gsdff.render import render_view
 from gsdff.scene import Scene, picture_name
 
-SHOWN_VIEWS = 4
-"""Held-out views that get a picture while training, spread over all of them; the last step shows every one."""
+PICTURED_VIEWS = 4
+"""Number of held-out views with a picture during training, spread over all of them; the last step draws every one."""
 BAR_DIGITS = {"loss": 4, "psnr": 2, "feature": 4}
-"""What the progress bar shows of a step's means, and with how many digits after the point."""
+"""Means that the progress bar shows, with their number of decimals."""
 
 
-class Report:
-    """Gathers what every step measures; writes the means every `log_every` steps and shows held-out views.
+class TrainingLogger:
+    """Accumulates the scalars of every step, writes their means every `log_every` steps, and scores held-out views.
 
-    A resumed run takes up at `step`: later lines of metrics.jsonl are dropped, as those steps are done again, and
-    TensorBoard is told to forget them. A context manager.
+    A resumed run continues at `step`: later lines of metrics.jsonl are dropped, since those steps are repeated, and
+    TensorBoard purges them. A context manager.
     """
 
     def __init__(self, config: TrainConfig, scene: Scene, folder: RunFolder, step: int, total_steps: int):
@@ -45,12 +45,12 @@ class Report:
         self.start = time.perf_counter()
         drop_lines_after(folder.metrics, step)
         self.metrics = folder.metrics.open("a", encoding="utf-8")
-        self.events = EventFile(folder.events, step)
-        # a log file gets a line now and then instead of a moving bar
+        self.events = TensorBoardWriter(folder.events, step)
+        # in a log file every update of the bar is a line of its own
         interval = 0.2 if sys.stderr.isatty() else 10.0
         self.bar = tqdm(initial=step, total=total_steps, desc="training", unit="step", mininterval=interval)
 
-    def __enter__(self) -> "Report":
+    def __enter__(self) -> "TrainingLogger":
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -60,40 +60,39 @@ class Report:
 
     @property
     def seconds(self) -> float:
-        """Time spent training, over all sittings."""
+        """Time spent on training, over all sessions of the run."""
         return self.earlier_seconds + time.perf_counter() - self.start
 
-    def add(self, step: int, gaussians: Gaussians, measures: dict[str, Tensor]) -> None:
-        """Counts a finished step and writes what is due; `measures` are scalars, `loss` among them."""
-        for name, value in measures.items():
+    def add(self, step: int, gaussians: Gaussians, scalars: dict[str, Tensor]) -> None:
+        """Adds the scalars of a finished step, `loss` among them; writes a line and pictures if they are due."""
+        for name, value in scalars.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
         self.num_steps += 1
         self.bar.update()
-        last = step == self.total_steps
-        shows = last or step % self.config.picture_every == 0
-        if shows or step % self.config.log_every == 0:
-            self.check(step)
-            held_out = {"heldout_psnr": self.show(step, gaussians)} if shows else {}
+        scores_views = step == self.total_steps or step % self.config.picture_every == 0
+        if scores_views or step % self.config.log_every == 0:
+            self.check_finite(step)
+            held_out = {"heldout_psnr": self.score_held_out(step, gaussians)} if scores_views else {}
             self.write_line(step, gaussians, held_out)
 
-    def check(self, step: int) -> None:
-        """Raises `UserError` where the loss is no longer a number."""
+    def check_finite(self, step: int) -> None:
+        """Raises `UserError` if a scalar is not finite any more."""
         for name, total in self.sums.items():
             if not math.isfinite(float(total)):
                 raise UserError(
                     f"{self.folder.path}: {name} became {float(total)} after step {step - self.num_steps}; "
-                    "what was written before is kept: train again with lower --rates"
+                    "what was written before is kept: train again with lower learning rates (`rates.means`, ...)"
                 )
 
-    def show(self, step: int, gaussians: Gaussians) -> float:
-        """Mean PSNR of the held-out views in dB; writes photo | rendering of some of them."""
+    def score_held_out(self, step: int, gaussians: Gaussians) -> float:
+        """Returns the mean PSNR of the held-out views in dB; writes photo | rendering of some of them."""
         views = [self.scene.views[view_id] for view_id in self.scene.test_ids]
-        shown = views if step == self.total_steps else views[:: -(-len(views) // SHOWN_VIEWS)]
+        pictured = views if step == self.total_steps else views[:: -(-len(views) // PICTURED_VIEWS)]
         scores = []
         for view in views:
             image = render_view(gaussians, view, self.config.dataset.solid_background)
             scores.append(psnr(image, view.target.to(image.device)))
-            if any(view is other for other in shown):
+            if any(view is other for other in pictured):
                 name = picture_name(view)
                 path = self.folder.pictures / f"step_{step:06d}_{name}.png"
                 save_png(path, side_by_side(view.image, image))
@@ -101,7 +100,7 @@ class Report:
         return sum(scores) / len(scores) if scores else math.nan
 
     def write_line(self, step: int, gaussians: Gaussians, held_out: dict[str, float]) -> None:
-        """Writes the means since the last line to metrics.jsonl, TensorBoard and the bar."""
+        """Writes the means since the last line to metrics.jsonl, TensorBoard and the progress bar."""
         means = {name: float(total) / self.num_steps for name, total in self.sums.items()}
         self.sums, self.num_steps = {}, 0
         if "mse" in means:
@@ -112,24 +111,25 @@ class Report:
         self.metrics.flush()
         self.events.add_scalars(step, means)
         shown = {name: f"{means[name]:.{digits}f}" for name, digits in BAR_DIGITS.items() if name in means}
-        self.bar.set_postfix(**shown, gaussians=f"{len(gaussians):,}", refresh=False)
+        self.bar.set_postfix(shown | {"gaussians": f"{len(gaussians):,}"}, refresh=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """What an interrupted run needs to write the same lines as one that was not."""
+        """State from which an interrupted run writes the same lines as one that was not interrupted."""
         return {"sums": dict(self.sums), "num_steps": self.num_steps, "seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Takes up the sums of `state_dict`."""
+        """Continues from the sums of `state_dict`."""
         self.sums = {name: total.to(device) for name, total in state["sums"].items()}
         self.num_steps, self.earlier_seconds = state["num_steps"], state["seconds"]
 
 
-class EventFile:
-    """A TensorBoard event file, written without a thread of its own, so that a full disk is an error here and now."""
+class TensorBoardWriter:
+    """Writer of a TensorBoard event file, without a thread of its own, so that a full disk raises an error at once."""
 
     def __init__(self, folder: Path, step: int):
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        # protobuf makes these classes when it is imported, where no type checker looks
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._Event, self._Summary = Event, Summary
@@ -142,12 +142,12 @@ class EventFile:
         self._write(step=step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def add_scalars(self, step: int, values: dict[str, float]) -> None:
-        """One point of every curve."""
+        """Adds one point to every curve."""
         summary = self._Summary(value=[{"tag": tag, "simple_value": value} for tag, value in values.items()])
         self._write(step=step, summary=summary)
 
     def add_picture(self, step: int, tag: str, png: Path) -> None:
-        """A PNG file as it is."""
+        """Adds a PNG file unchanged."""
         image = self._Summary.Image(encoded_image_string=png.read_bytes(), colorspace=3)
         self._write(step=step, summary=self._Summary(value=[{"tag": tag, "image": image}]))
 
@@ -161,7 +161,7 @@ class EventFile:
 
 
 def drop_lines_after(path: Path, step: int) -> None:
-    """Rewrites metrics.jsonl without lines beyond `step`, and without a last line that was cut off; atomically."""
+    """Rewrites metrics.jsonl without lines after `step`, and without a truncated last line; atomically."""
     if not path.exists():
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -171,5 +171,5 @@ def drop_lines_after(path: Path, step: int) -> None:
 
 
 def last_line(path: Path) -> dict[str, Any]:
-    """The newest line of metrics.jsonl."""
+    """Reads the newest line of metrics.jsonl."""
     return json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
