@@ -23,7 +23,7 @@ from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
 from gsdff.io.ply import read_ply
 from gsdff.io.runs import load_run
 from gsdff.train import read_arguments
-from gsdff.training import report, trainer
+from gsdff.training import logger, trainer
 
 SHORT = """
 log_every = 5
@@ -293,7 +293,7 @@ def test_a_disk_that_fills_up_is_an_error_that_names_the_run_and_the_run_goes_on
     run_main(monkeypatch, *arguments, "--out", tmp_path / "whole")
     out = tmp_path / "run"
     with monkeypatch.context() as full_disk, pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as error:
-        full_disk.setattr(report, "save_png", fail_as_full)
+        full_disk.setattr(logger, "save_png", fail_as_full)
         run_main(full_disk, *arguments, "--out", out)
     assert error.value.filename == str(out)
     assert newest_step(out) == 35 and load_run(out).step == 20

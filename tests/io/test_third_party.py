@@ -25,7 +25,7 @@ from gsdff.gaussians import Gaussians
 from gsdff.io.ply import read_ply, write_compressed_ply, write_ply, write_splat
 from gsdff.render import render_rgb
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 def standard_names(degree: int) -> list[str]:
