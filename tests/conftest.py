@@ -1,12 +1,14 @@
 """Fixtures shared by the tests."""
 
+import signatures  # noqa: F401  # isort: skip  # before gsdff: it has every call checked against its signature
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import jaxtyping
 import pytest
 import torch
 
@@ -22,6 +24,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the folder ../shared (real scenes and teachers) beside the checkout")
     return SHARED
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Lets calls through that signatures forbid, for tests of the errors that functions raise themselves."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

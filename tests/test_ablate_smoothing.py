@@ -14,6 +14,7 @@ from tiny_field import make_scene
 
 from gsdff.config.file import to_table
 from gsdff.config.options import TrainConfig
+from gsdff.data.demo import write_demo_scene
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "scripts" / "ablate_smoothing.py"
@@ -85,17 +86,13 @@ def test_a_tiny_study_goes_through_and_is_not_made_again(tmp_path):
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         subprocess.run([sys.executable, *map(str, command)], check=True, cwd=tmp_path, env=environment)
 
-    stage1 = tmp_path / "stage1"
-    call("-m", "gsdff.train", "--teacher", "none", "--device", "cpu", "--stage1.steps", 30, "--out", stage1)
-    options = ["--stage1", stage1, "--steps", 3, "--seeds", 2, "--levels", 1, "--runs", tmp_path / "runs"]
-    options += [
-        "--docs",
-        tmp_path / "docs",
-        "--arms",
-        "naive",
-        "sam consistency, exact",
-        "pooled, purity (best), exact",
-    ]
+    data, stage1 = tmp_path / "data", tmp_path / "stage1"
+    write_demo_scene(data, views=10, width=64, height=48)
+    train = ["-m", "gsdff.train", "--data", data, "--teacher", "none", "--device", "cpu"]
+    call(*train, "--stage1.steps", 30, "--dataset.random-points", 500, "--out", stage1)
+    options = ["--data", data, "--stage1", stage1, "--steps", 3, "--seeds", 2, "--levels", 1]
+    options += ["--runs", tmp_path / "runs", "--docs", tmp_path / "docs"]
+    options += ["--arms", "naive", "sam consistency, exact", "pooled, purity (best), exact"]
     call(SCRIPT, *options)
     page = (tmp_path / "docs" / "smoothness.md").read_text()
     rows = re.findall(r"^\| (naive|sam cons.*?|robust.*?) \|", page, re.M)

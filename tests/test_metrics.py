@@ -43,6 +43,7 @@ def test_psnr_of_a_constant_error_is_known():
     assert psnr(target, target) == math.inf
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_metrics_refuse_images_of_different_shape():
     for metric in (psnr, ssim):
         with pytest.raises(ValueError, match=r"same shape, got \(20, 20, 3\) and \(20, 21, 3\)"):

@@ -37,6 +37,7 @@ def test_few_points_give_as_many_columns_as_there_are_others(num):
     assert distances.shape == ids.shape == (num, max(0, num - 1))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("points", "count", "complaint"),
     [

@@ -125,6 +125,7 @@ def test_segments_are_the_best_class_of_everything(field):
     assert repr(hit) == "<gsdff.Hit: chair 30, lamp 30, wall 0 of 60 Gaussians>"
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_messages_speak_of_parameters(field):
     with pytest.raises(gsdff.UserError, match=r"`view` 77: expected an index from 0 to 9"):
         field.query("chair", view=77)

@@ -101,6 +101,7 @@ def test_selections_of_different_sizes_do_not_combine(combine) -> None:
         combine(chosen("010"), chosen("01"))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("mask", [torch.zeros(3), torch.zeros(3, 1, dtype=torch.bool)])
 def test_a_mask_is_one_boolean_for_each(mask: Tensor) -> None:
     with pytest.raises(ValueError, match=r"booleans of shape \(N,\)"):
@@ -241,8 +242,12 @@ def test_weights_say_which_part_is_the_largest(generator: torch.Generator) -> No
     weights[:30] = 3
     kept = (~Selection.of(91)).keep_largest(means, weights=weights.requires_grad_())
     assert written(kept) == "1" * 30 + "0" * 61
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_weights_are_one_number_for_each(generator: torch.Generator) -> None:
     with pytest.raises(ValueError, match="of 91 Gaussians does not go with weights of 90"):
-        kept.keep_largest(means, weights=weights[1:])
+        Selection.of(91).keep_largest(two_cubes_and_a_stray(generator), weights=torch.ones(90))
 
 
 def test_of_equal_parts_the_first_is_kept() -> None:

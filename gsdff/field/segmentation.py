@@ -202,7 +202,7 @@ def _list_classes(names: Sequence[str]) -> list[LabelClass]:
     return [LabelClass(i, name, name, color=color) for i, (name, color) in enumerate(zip(names, colors, strict=True))]
 
 
-def _count(found: Hit) -> Integer[Tensor, "Q+1"]:
+def _count(found: Hit) -> Integer[Tensor, "counts"]:
     """Number of labels per class, and last of none."""
     assert found.labels is not None, "classes give labels"
     counts = found.labels.cpu().flatten().long().bincount(minlength=VOID + 1)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,7 +149,7 @@ def test_pinholes_need_no_pycolmap_and_scale_with_the_photo():
 )
 def test_lenses_no_pinhole_can_stand_for_are_named(tmp_path, lens, message):
     with pytest.raises(UserError, match=f"cameras.bin: cannot undistort the {message}"):
-        rectify([SizedLens(lens, lens.width, lens.height)], tmp_path, "cameras.bin")
+        rectify([SizedLens(lens, lens.width, lens.height)], tmp_path, Path("cameras.bin"))
 
 
 def test_resampling_reads_pixel_centres_at_a_half_and_blends_between_them():

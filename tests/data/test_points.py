@@ -105,7 +105,7 @@ def test_cameras_that_look_outwards_or_ahead_look_beyond_their_own_spread():
 def test_every_random_point_is_in_view_of_a_camera():
     viewmats = ring([5.0, -2.0, 1.0])
     Ks = np.tile(np.array([[50.0, 0, 40], [0, 60, 20], [0, 0, 1]]), (len(viewmats), 1, 1))
-    points = random_in_view(500, viewmats, Ks, np.tile([80.0, 60.0], (len(viewmats), 1)))
+    points = random_in_view(500, viewmats, Ks, np.tile([80, 60], (len(viewmats), 1)))
     in_camera = np.einsum("cij,pj->cpi", viewmats[:, :3, :3], points) + viewmats[:, None, :3, 3]
     pixels = np.einsum("cij,cpj->cpi", Ks, in_camera)
     pixels = pixels[..., :2] / pixels[..., 2:]

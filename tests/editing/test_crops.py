@@ -25,7 +25,7 @@ def blobs(*places: tuple[float, float, float]) -> Gaussians:
     """Opaque balls with a standard deviation of 0.1."""
     count = len(places)
     return Gaussians(
-        means=torch.tensor(places),
+        means=torch.tensor(places).float(),
         quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(count, 1),
         log_scales=torch.full((count, 3), 0.1).log(),
         logit_opacities=torch.full((count,), 6.0),

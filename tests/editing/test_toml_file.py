@@ -109,6 +109,7 @@ STYLIZE = DELETE.replace("delete", "stylize")
 EXTRACT_NOTHING = '[[edit]]\noperation = "extract"\n'
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -83,7 +83,7 @@ def test_titles_stand_above_their_pictures():
 
 
 def test_no_error_is_black_and_the_full_error_is_white():
-    target = plain(1, 3, 0)
+    target = plain(1, 3, 0.0)
     image = torch.stack([torch.zeros(3), torch.full((3,), FULL_ERROR / 2), torch.full((3,), FULL_ERROR * 1.5)])[None]
     colors = error_map(image, target)
     assert colors[0, 0].tolist() == [0, 0, 0] and colors[0, 2].tolist() == WHITE

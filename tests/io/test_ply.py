@@ -10,35 +10,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plyfile import PlyData, PlyElement
+from random_gaussians import assert_same_bits, make_gaussians
 
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
 from gsdff.io.ply import read_ply, write_compressed_ply, write_ply, write_points, write_splat
-
-
-def make_gaussians(num: int, degree: int = 3, num_features: int = 0, seed: int = 0) -> Gaussians:
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    return Gaussians(
-        means=draw(num, 3),
-        quats=draw(num, 4),
-        log_scales=draw(num, 3) - 3,
-        logit_opacities=draw(num) + 2,
-        sh0=draw(num, 1, 3),
-        shN=draw(num, (degree + 1) ** 2 - 1, 3),
-        features=draw(num, num_features) if num_features else None,
-    )
-
-
-def assert_same_bits(a: Gaussians, b: Gaussians) -> None:
-    assert [name for name, _ in a.items()] == [name for name, _ in b.items()]
-    for (name, x), (_, y) in zip(a.items(), b.items(), strict=True):
-        assert x.shape == y.shape, name
-        assert y.dtype == torch.float32 and y.is_contiguous(), name
-        assert torch.equal(x.contiguous().view(torch.int32), y.view(torch.int32)), name
 
 
 def write_text_ply(path: Path, properties: list[str], rows: list[str], count: int | None = None) -> Path:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from gsplat.exporter import export_splats
 from plyfile import PlyData
-from test_ply import assert_same_bits, make_gaussians
+from random_gaussians import assert_same_bits, make_gaussians
 from tiny_answers import write_asked_run
 from tiny_field import make_camera
 

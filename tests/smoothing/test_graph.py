@@ -257,6 +257,7 @@ SCENE = gaussians_at(torch.arange(15.0).view(5, 3))
 GRAPH = NeighbourGraph(torch.tensor([[1], [0]], dtype=torch.int32), torch.ones(2, 1), torch.ones(2))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [

@@ -177,6 +177,7 @@ Z = torch.zeros(4, 5, 2)
 LABELS = torch.ones(4, 5, dtype=torch.int64)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [

@@ -88,6 +88,7 @@ def test_the_result_does_not_depend_on_threads_or_strides(generator):
     assert torch.equal(results[0][1], results[1][1])
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("Z", "segments", "complaint"),
     [
