@@ -197,6 +197,6 @@ def _draw_classes(hit: Hit) -> UInt8[Tensor, "H W 3"]:
     return _with_legend(to_bytes(label_colors(hit.labels, label_palette(len(hit.classes)))), hit.classes)
 
 
-def _with_legend(picture: UInt8[Tensor, "H W 3"], classes: tuple[str, ...]) -> UInt8[Tensor, "H W 3"]:
+def _with_legend(picture: UInt8[Tensor, "_ _ 3"], classes: tuple[str, ...]) -> UInt8[Tensor, "_ _ 3"]:
     width = max(picture.shape[1], MIN_LEGEND_WIDTH)
     return stacked(picture, legend(classes, label_palette(len(classes)), width=width))
