@@ -7,7 +7,8 @@ from typing import Any
 from gsdff.editing.operations import Delete
 from gsdff.field.search import PreparedQuery
 from gsdff.viewer.document import Shown
-from gsdff.viewer.markup import color_bar, legend, line, small
+from gsdff.viewer.markup import line, small
+from gsdff.viewer.painting import describe_modes
 from gsdff.viewer.screen import Screen
 from gsdff.viewer.tab import Tab
 
@@ -197,7 +198,7 @@ class Panel:
         self.mode.value = tab.mode
         self.other.value = tab.other or NO_SPLIT
         self.way.value = _key(WAYS, tab.way)
-        self.legend.content = self._describe_mode(shown)
+        self.legend.content = describe_modes((tab.mode, tab.other), shown, on_server=tab.draws_here)
         if not tab.draws_here:
             self.speed.content = small("drawn by your browser, colours of one side")
         self._show_work(shown)
@@ -230,22 +231,6 @@ class Panel:
         """How the last picture was drawn."""
         size = "sharp" if screen.scale > 0.99 else f"at {screen.scale:.0%} while it moves"
         self.speed.content = small(f"drawn here, {size}, {screen.seconds * 1000:.0f} ms")
-
-    def _describe_mode(self, shown: Shown) -> str:
-        """What the colours mean."""
-        modes = {self.tab.mode, self.tab.other}
-        parts = []
-        if "relevancy" in modes and shown.asked is not None:
-            low, high = shown.asked.score_range
-            way = "rendered, then asked (2D)" if self.tab.draws_here else "asked, then blended (3D)"
-            parts.append(color_bar(low, high) + small(f"{shown.asked.query.chosen_method}, {way}"))
-        if "classes" in modes and shown.classes is not None:
-            parts.append(legend(shown.classes.query.classes, shown.labels))
-        if modes & {"teacher", "masks", "photo"}:
-            parts.append(small("of the photo taken from nearest by"))
-        if "features" in modes:
-            parts.append(small("features as colours, the same in all views"))
-        return "".join(parts)
 
 
 def _key(table: dict[str, str], value: str) -> str:

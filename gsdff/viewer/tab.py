@@ -19,7 +19,8 @@ from gsdff.viewer.document import Combine, Document, Look, Shown
 from gsdff.viewer.film import Film
 from gsdff.viewer.frustums import add_frustums
 from gsdff.viewer.gizmo import Gizmo
-from gsdff.viewer.painting import ALL_ROWS, SPLAT_MODES, halves, modes_of, paint, splat_colors, to_numpy
+from gsdff.viewer.modes import MODES
+from gsdff.viewer.painting import ALL_ROWS, halves, modes_of, paint, splat_colors, to_numpy
 from gsdff.viewer.pointing import Point, in_rectangle, latents_at
 from gsdff.viewer.screen import Screen, Strip
 from gsdff.viewer.splats import Splats
@@ -107,7 +108,7 @@ class Tab:
     @property
     def draws_here(self) -> bool:
         """Whether this process draws, be it that a browser cannot draw the mode."""
-        return self.way == "server" or self.other is not None or self.mode not in SPLAT_MODES
+        return self.way == "server" or self.other is not None or MODES[self.mode].splat_colors is None
 
     @property
     def camera(self) -> Camera:

@@ -18,10 +18,9 @@ from gsdff.io.pictures import heat, label_colors, label_palette, pca_colors, to_
 from gsdff.io.runs import RunFolder
 from gsdff.render import render_depth, render_features, render_rgb
 from gsdff.viewer.document import Document
+from gsdff.viewer.modes import MODES
 from gsdff.viewer.painting import (
-    FLAT_PAINTERS,
     HIGHLIGHT,
-    SPLAT_MODES,
     halves,
     modes_of,
     paint,
@@ -31,6 +30,8 @@ from gsdff.viewer.painting import (
 from gsdff.viewer.world import open_world
 
 ALL_MODES = ("colour", "depth", "opacity", "features", "relevancy", "classes", "photo", "teacher", "masks")
+SPLAT_MODES = [name for name, mode in MODES.items() if mode.splat_colors is not None]
+PHOTO_MODES = [name for name, mode in MODES.items() if mode.shows_photo]
 CHAIR = Query(positives=("chair",))
 
 
@@ -247,7 +248,7 @@ def test_what_was_edited_is_what_is_drawn(tiny, document):
 
 
 @pytest.mark.parametrize(("width", "height"), [(30, 22), (60, 80), (400, 22), (7, 300), (1, 1)])
-@pytest.mark.parametrize("mode", list(FLAT_PAINTERS))
+@pytest.mark.parametrize("mode", PHOTO_MODES)
 def test_flat_pictures_fit_into_any_window(tiny, document, mode, width, height):
     assert drawn(tiny, document, mode, look_at(tiny.world, width, height)).shape == (height, width, 3)
 
@@ -290,7 +291,7 @@ def test_a_photo_without_a_map_and_a_map_of_other_channels_are_black(tiny, docum
 
 def test_a_scene_without_photos_has_black_flat_pictures(tiny, document):
     world = replace(tiny.world, views=[])
-    for mode in FLAT_PAINTERS:
+    for mode in PHOTO_MODES:
         assert not paint(world, document.shown, mode, look_at(tiny.world), marks=True).any()
 
 
