@@ -47,6 +47,10 @@ class TrainArguments:
     options: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
 
 
+FLAGS = {"host": "--viewer-host", "port": "--viewer-port"}
+"""Options by the names that the viewer has for them in its messages."""
+
+
 def main() -> None:
     """Trains as the command line says."""
     arguments = read_arguments(sys.argv[1:])
@@ -143,7 +147,7 @@ def find_page(arguments: TrainArguments) -> "Address | None":
         raise UserError(f"--viewer-port: expected 1 to 65535, got {arguments.viewer_port}")
     from gsdff.viewer.server import find_address
 
-    address = find_address(arguments.viewer_host, arguments.viewer_port, prefix="viewer-")
+    address = find_address(arguments.viewer_host, arguments.viewer_port)
     if not address.is_private:
         log.warning("%s: everyone who can reach this machine may look, pause the training, and save", address.host)
     return address
@@ -272,4 +276,4 @@ def make_demo_scene(config: TrainConfig, folder: "RunFolder") -> None:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_door(main, FLAGS)

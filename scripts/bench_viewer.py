@@ -31,10 +31,10 @@ from gsdff.cli import run_door
 from gsdff.errors import UserError
 from gsdff.field.field import load
 from gsdff.gaussians import Gaussians
-from gsdff.viewer.screen import Screen
+from gsdff.viewer.render_loop import RenderLoop
 from gsdff.viewer.server import Server, find_address
+from gsdff.viewer.shared_scene import SharedScene, open_shared_scene
 from gsdff.viewer.tab import Tab
-from gsdff.viewer.world import World, open_world
 
 ROOT = Path(__file__).resolve().parents[1]
 SOFTWARE_WEBGL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -98,15 +98,15 @@ def resample(gaussians: Gaussians, count: int) -> Gaussians:
     return replace(copied, means=copied.means + noise) if times > 1 else copied
 
 
-def open_bench(options: Options) -> World:
-    """The run's world, with as many Gaussians as wanted."""
-    world = open_world(load(options.run, device="cpu"))
-    if not world.field.has_features:
-        raise UserError(f"{options.run}: expected a run that can be asked; train it with a teacher")
+def open_bench(options: Options) -> SharedScene:
+    """The run's scene, with as many Gaussians as wanted."""
+    shared = open_shared_scene(load(options.run, device="cpu"))
+    if not shared.field.has_features:
+        raise UserError(f"{options.run}: expected a run that can be queried; train it with a teacher")
     if options.gaussians is not None:
-        gaussians = resample(world.gaussians, options.gaussians)
-        world.field = replace(world.field, gaussians=gaussians)
-    return world
+        gaussians = resample(shared.gaussians, options.gaussians)
+        shared.field = replace(shared.field, gaussians=gaussians)
+    return shared
 
 
 class Bench:
@@ -136,18 +136,18 @@ class Bench:
 
     def _listen(self) -> None:
         tab, told = self.tab, self.told
-        do, on_picture = tab.do, tab.on_picture
+        do, on_image = tab.perform, tab.on_image
 
         def timed_do(*given: Any, **named: Any) -> None:
             told.append(("begun", 0, time.time()))
             do(*given, **named)
             told.append(("done", 0, time.time()))
 
-        def heard(screen: Screen) -> None:
-            told.append(("sent", screen.scale, time.time()))
-            on_picture(screen)
+        def heard(render_loop: RenderLoop) -> None:
+            told.append(("sent", render_loop.scale, time.time()))
+            on_image(render_loop)
 
-        tab.do, tab.on_picture = timed_do, heard
+        tab.perform, tab.on_image = timed_do, heard
         tab.client.camera.on_update(lambda _: told.append(("camera", 0, time.time())))
 
     # --- acting
@@ -165,7 +165,7 @@ class Bench:
 
     def ask(self, text: str) -> None:
         """Types a text and Enter."""
-        has_label = self.page.locator("xpath=./div/p/label[text()='Text']")
+        has_label = self.page.locator("xpath=./div/p/label[text()='Prompts']")
         field = self.page.locator("div.mantine-Flex-root").filter(has=has_label).last.locator("input").last
         field.fill(text)
         self.rest()
@@ -178,7 +178,7 @@ class Bench:
         while quiet < 4:
             before = self.page.evaluate("frames")
             self.page.wait_for_timeout(150)
-            is_quiet = not self.tab.screen.is_busy and self.page.evaluate("frames") - before < 2
+            is_quiet = not self.tab.render_loop.is_busy and self.page.evaluate("frames") - before < 2
             quiet = quiet + 1 if is_quiet else 0
 
     def forget(self) -> None:
@@ -256,7 +256,7 @@ class Bench:
 
     def switch(self, what: str, act: Callable[[int], None]) -> dict:
         """From a click or a key until the page shows the first picture that comes of it."""
-        kind = "picture" if self.tab.draws_here else "splats"
+        kind = "picture" if self.tab.renders_on_server else "splats"
         ends = "sent" if kind == "picture" else "done"
         begins = "keydown" if what == "query" else "pointerdown"
         whole, server, scales = [], [], []
@@ -284,9 +284,9 @@ class Bench:
         """PSNR to the sharp picture of the server's at this scale, enlarged; None for the sharp one itself."""
         if scale > 0.99:
             return None
-        camera, look = self.tab.camera, self.tab.look
+        camera, request = self.tab.camera, self.tab.render_request
         small = camera.resized(max(round(scale * camera.width), 1), max(round(scale * camera.height), 1))
-        sharp, coarse = (self.tab.draw(look, one).float().permute(2, 0, 1)[None] / 255 for one in (camera, small))
+        sharp, coarse = (self.tab.render(request, one).float().permute(2, 0, 1)[None] / 255 for one in (camera, small))
         enlarged = F.interpolate(coarse, sharp.shape[-2:], mode="bilinear", align_corners=False)
         return float(-10 * (enlarged - sharp).square().mean().log10())
 
@@ -294,16 +294,16 @@ class Bench:
 def measure(bench: Bench) -> list[dict]:
     """All rows."""
     rows, texts = [], bench.options.texts
-    for way in ("browser (splats)", "server (exact)"):
-        if bench.panel.way.value != way:
-            bench.choose("Drawn by", way)
-        bench.choose("Show", "colour")
+    for renderer in ("browser (splats)", "server (exact)"):
+        if bench.panel.renderer.value != renderer:
+            bench.choose("Rendering", renderer)
+        bench.choose("Mode", "colour")
         found = [bench.drag()]
-        if bench.tab.draws_here:
+        if bench.tab.renders_on_server:
             found.append(bench.moves())
-        found.append(bench.switch("mode", lambda i: bench.choose("Show", ("features", "colour")[i % 2])))
+        found.append(bench.switch("mode", lambda i: bench.choose("Mode", ("features", "colour")[i % 2])))
         found.append(bench.switch("query", lambda i: bench.ask(texts[i % 2])))
-        rows += [{"drawn_by": way.split()[0], **row} for row in found]
+        rows += [{"drawn_by": renderer.split()[0], **row} for row in found]
     return rows
 
 
@@ -312,9 +312,9 @@ def main() -> None:
     options = tyro.cli(Options, description=Options.__doc__)
     from playwright.sync_api import Error, sync_playwright
 
-    world = open_bench(options)
+    shared = open_bench(options)
     load = os.getloadavg()[0]
-    with Server(world, find_address("127.0.0.1", 8080)) as server, sync_playwright() as driver:
+    with Server(shared, find_address("127.0.0.1", 8080)) as server, sync_playwright() as driver:
         path = shutil.which("chromium") or driver.chromium.executable_path
         try:
             browser = driver.chromium.launch(executable_path=path, args=SOFTWARE_WEBGL)
@@ -326,7 +326,7 @@ def main() -> None:
         browser.close()
     scene = {
         "run": options.run.name,
-        "gaussians": len(world.gaussians),
+        "gaussians": len(shared.gaussians),
         "window": "x".join(map(str, options.size)),
         "webgl": renderer,
         "load_before": load,

@@ -1,4 +1,4 @@
-"""The depth mode: near is bright."""
+"""The depth mode: disparity as heat, near is bright."""
 
 from gsdff.cameras import Camera
 from gsdff.io.pictures import heat
@@ -6,11 +6,11 @@ from gsdff.render import render_depth
 from gsdff.viewer.modes.common import Image, Mode, ModeInput, as_colors
 
 
-def render_disparity(scene: ModeInput, camera: Camera) -> Image:
-    """Disparity as heat, so that near depths get most of the colours; black where the opacity is below 0.5."""
-    rendered = render_depth(scene.shown.gaussians, camera)
+def render_disparity(inputs: ModeInput, camera: Camera) -> Image:
+    """Disparity, which gives most of the colours to near depths; black if the opacity is below 0.5."""
+    rendered = render_depth(inputs.visible.gaussians, camera)
     depth, alpha = rendered.image[..., 0], rendered.alpha[..., 0]
-    near = (0.5 * scene.world.depth / depth.clamp_min(1e-3)).clamp(max=1.0)
+    near = (0.5 * inputs.shared.typical_depth / depth.clamp_min(1e-3)).clamp(max=1.0)
     return as_colors(heat(near * (alpha > 0.5)), depth)
 
 
