@@ -77,7 +77,7 @@ def evaluate_features(
     } | ({} if scores is None else scores.result())
 
 
-def check_classes(field: FieldBase, labels: Path | None, classes: Sequence[str]) -> None:
+def check_scored_classes(field: FieldBase, labels: Path | None, classes: Sequence[str]) -> None:
     """Raises `UserError` for labels or classes that `evaluate_features` could not score; renders nothing."""
     if field.gaussians.features is None:
         raise UserError(f"{field.source}: has no features to score by labels or classes; train it with a teacher")

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 import gsdff
 from gsdff.errors import UserError
-from gsdff.evaluation.features import check_classes, evaluate_features
+from gsdff.evaluation.features import check_scored_classes, evaluate_features
 from gsdff.evaluation.report import features_table
 from gsdff.field.base import FieldBase
 from gsdff.files import whole_file
@@ -61,7 +61,7 @@ def score(
     if not field.scene.test_ids:
         raise UserError(f"{field.data}: expected held-out views to score, the dataset's own split has none")
     if labels or classes:
-        check_classes(field, labels, classes)
+        check_scored_classes(field, labels, classes)
     out = evaluation_folder(field.source)
     facts = _describe(field)
     images = score_images(field, out, open_lpips(field.device.type, download=download))

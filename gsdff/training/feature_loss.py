@@ -36,7 +36,7 @@ from gsdff.training.smoothing_losses import (
     strip_error,
 )
 from gsdff.training.teacher_targets import FilteredMaps, ViewCache, enlarge_target, make_target, take_strip
-from gsdff.training.view_masks import ViewSegments, check_segments
+from gsdff.training.view_masks import ViewSegments, check_masks
 
 log = logging.getLogger("gsdff")
 
@@ -99,7 +99,7 @@ def check_features(config: TrainConfig, scene: Scene) -> None:
                 f"{scene.root}: photos {names[view.stem]} and {view.name} share the stem {view.stem}, by which maps "
                 f"are matched; rename one"
             )
-    check_segments(config, scene)
+    check_masks(config, scene)
 
 
 def prepare_features(

@@ -34,13 +34,11 @@ class ViewSegments:
     def make(self, gaussians: Gaussians) -> None:
         """Makes the masks that are missing or do not fit the Gaussians any more."""
         self.cache.clear()
-        is_rendered = self.config.masks.source == "rendered"
-
-        def rendered(view: View) -> UInt8[Tensor, "H W 3"]:
-            return render_picture(gaussians, view)
-
-        image_of = {"image_of": rendered} if is_rendered else {}
-        make_masks(_open(self.config, self.device), self.views, self.folder, **image_of)
+        segmenter = _open(self.config, self.device)
+        if self.config.masks.source == "rendered":
+            make_masks(segmenter, self.views, self.folder, lambda view: render_picture(gaussians, view))
+        else:
+            make_masks(segmenter, self.views, self.folder)
 
     def are_complete(self) -> bool:
         """Whether every view has masks on disk, possibly of an earlier state of the scene."""
@@ -50,7 +48,7 @@ class ViewSegments:
         return MaskStore(self.folder).load(self.scene.views[view_id]).to(self.device)
 
 
-def check_segments(config: TrainConfig, scene: Scene) -> None:
+def check_masks(config: TrainConfig, scene: Scene) -> None:
     """Raises `UserError` if smoothing needs masks that cannot be made; makes none."""
     if needs_segments(config.smoothing):
         segmenter = _open(config, torch.device("cpu"))

@@ -16,7 +16,7 @@ from tiny_field import make_gaussians, make_scene
 from gsdff.cameras import WorldFrame
 from gsdff.config.options import FeatureConfig, TeacherConfig, TrainConfig
 from gsdff.errors import UserError
-from gsdff.evaluation.features import check_classes, evaluate_features
+from gsdff.evaluation.features import check_scored_classes, evaluate_features
 from gsdff.evaluation.report import features_table
 from gsdff.field.field import Field, field_of_run
 from gsdff.gaussians import Gaussians
@@ -284,14 +284,14 @@ def test_a_view_the_teacher_says_nothing_about_has_no_cosine(ready: Fixture) -> 
 
 
 def test_questions_are_checked_before_anything_is_rendered(ready: Fixture) -> None:
-    check_classes(ready.field(), None, ("road", "sky"))
+    check_scored_classes(ready.field(), None, ("road", "sky"))
     with pytest.raises(UserError, match="does not know 'zebra'"):
-        check_classes(ready.field(), None, ("road", "zebra"))
+        check_scored_classes(ready.field(), None, ("road", "zebra"))
     with pytest.raises(UserError, match="nowhere: no such folder"):
-        check_classes(ready.field(), ready.out / "nowhere", ())
+        check_scored_classes(ready.field(), ready.out / "nowhere", ())
     blind = ready.field(gaussians=dataclasses.replace(ready.run.gaussians, features=None))
     with pytest.raises(UserError, match="run: has no features"):
-        check_classes(blind, None, ("road", "sky"))
+        check_scored_classes(blind, None, ("road", "sky"))
 
 
 def test_a_run_without_features_is_left_alone(ready: Fixture) -> None:

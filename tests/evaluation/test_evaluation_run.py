@@ -116,7 +116,7 @@ def test_features_are_a_section_of_their_own_and_images_are_kept_without_them(ru
         assert (labels, classes) == (tmp_path, ("dog", "cat"))
         return {"cosine_to_teacher": 0.5}
 
-    monkeypatch.setattr("gsdff.evaluation.run.check_classes", lambda *args: None)
+    monkeypatch.setattr("gsdff.evaluation.run.check_scored_classes", lambda *args: None)
     monkeypatch.setattr("gsdff.evaluation.run.evaluate_features", scored)
     monkeypatch.setattr(
         "gsdff.evaluation.run.features_table", lambda features: f"cosine {features['cosine_to_teacher']}"

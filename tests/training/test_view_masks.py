@@ -18,7 +18,7 @@ from gsdff.render import render_rgb
 from gsdff.scene import View
 from gsdff.training import view_masks as segments
 from gsdff.training.feature_loss import check_features
-from gsdff.training.view_masks import ViewSegments, check_segments, render_picture
+from gsdff.training.view_masks import ViewSegments, check_masks, render_picture
 
 SAM = SmoothingConfig(sam=SegmentFilterConfig("consistency"))
 
@@ -248,6 +248,6 @@ def test_a_check_asks_the_segmenter_about_the_training_views(ready: Distillation
     views = [replace(view, name="missing.png") if i == 2 else view for i, view in enumerate(ready.scene.views)]
     scene = replace(ready.scene, views=views)
     with pytest.raises(UserError, match=r"missing\.png: missing"):
-        check_segments(ready.config, scene)
-    check_segments(TrainConfig(), scene)
+        check_masks(ready.config, scene)
+    check_masks(TrainConfig(), scene)
     assert segmenter.seen == {}
