@@ -69,7 +69,7 @@ def find_page(arguments: TrainArguments) -> "Address | None":
         raise UserError(f"--viewer-port: expected 1 to 65535, got {arguments.viewer_port}")
     from gsdff.viewer.server import find_address
 
-    address = find_address(arguments.viewer_host, arguments.viewer_port, prefix="viewer-")
+    address = find_address(arguments.viewer_host, arguments.viewer_port)
     if not address.is_private:
         log.warning("%s: everyone who can reach this machine may look, pause the training, and save", address.host)
     return address

@@ -1,12 +1,12 @@
-"""Benchmark of the viewer on this machine: following a drag, switching modes, querying a text.
+"""What the viewer takes on this machine: to follow a drag, to switch modes, to answer a text.
 
     python scripts/bench_viewer.py runs/fox_animals
     python scripts/bench_viewer.py runs/fox_animals --gaussians 200000 --out docs/benchmarks/viewer_200k.json
 
-A browser (Chromium by Playwright) opens a page of a server in this process, and the script moves its mouse and presses
-its keys. Times are from the event (a key or mouse event in the page, a camera update at the server) until the page has
-drawn the picture. Without a graphics card the page draws in software WebGL, on the same cores as the server, so the
-time of the server alone is reported too. Every row has the PSNR of the picture to the sharp one.
+A browser (Chromium by Playwright) opens a page of a server in this process, and its mouse and keys are moved. Times are
+from what the page heard (a key, a mouse) or the server (a camera) until the page has drawn it. Where there is no
+graphics card the page draws in software WebGL, on the cores that the server draws with: that part is the machine's, so
+the server's own part is told beside the whole. Every row has what the picture was worth: PSNR to the sharp picture.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
@@ -31,18 +31,18 @@ from gsdff.cli import run_door
 from gsdff.errors import UserError
 from gsdff.field.field import load
 from gsdff.gaussians import Gaussians
-from gsdff.viewer.screen import Screen
+from gsdff.viewer.render_loop import RenderLoop
 from gsdff.viewer.server import Server, find_address
+from gsdff.viewer.shared_scene import SharedScene, open_shared_scene
 from gsdff.viewer.tab import Tab
-from gsdff.viewer.world import World, open_world
 
 ROOT = Path(__file__).resolve().parents[1]
 SOFTWARE_WEBGL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 LISTENER = """
-window.recorded = [];
+window.told = [];
 window.frames = 0;
 const now = () => (performance.timeOrigin + performance.now()) / 1000;
-for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => recorded.push([kind, 0, now()]), true);
+for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => told.push([kind, 0, now()]), true);
 const gl = WebGL2RenderingContext.prototype;
 let drew = false;
 for (const name of ["drawElements", "drawArrays", "drawElementsInstanced", "drawArraysInstanced"]) {
@@ -57,40 +57,39 @@ for (const name of ["texImage2D", "texSubImage2D"]) {
     if (!data) return;
     requestAnimationFrame(() => {  // the frame with it has been handed over; reading a pixel waits until it is drawn
       this.readPixels(0, 0, 1, 1, this.RGBA, this.UNSIGNED_BYTE, new Uint8Array(4));
-      recorded.push(data.width ? ["picture", data.width, now()] : ["splats", data.byteLength, now()]);
+      told.push(data.width ? ["picture", data.width, now()] : ["splats", data.byteLength, now()]);
     });
   };
 }
 const count = () => { if (drew) frames += 1; drew = false; requestAnimationFrame(count); };
 requestAnimationFrame(count);
 """
-"""Script in the page: records the times of keys, pictures and splats drawn, and counts the frames with drawing."""
+"""Tells when keys came, when pictures and splats were drawn, by the clock of the day; counts frames with drawing."""
 PATIENCE = 60.0
-"""Seconds to wait for the page."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Times a page: frames during a drag, pictures of the server, switching modes, a query."""
+    """Times a page: frames while dragging, pictures of the server, modes, a question."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = Path("runs/fox_animals")
     """A run with features, or a PLY."""
     texts: tuple[str, str] = ("dog", "cat")
-    """Texts to query, in turn."""
+    """What is asked, in turn."""
     gaussians: int | None = None
-    """Number of Gaussians, reached by copying and jittering those of the run, or by leaving some out."""
+    """So many, by doubling and jittering those of the run, or by leaving some away; as many as there are by default."""
     size: tuple[int, int] = (1280, 800)
-    """Size of the window in pixels."""
+    """Of the window."""
     repeats: int = 8
-    """Number of timed moves and switches of every kind."""
+    """Timed moves and switches of every kind."""
     seconds: float = 4.0
-    """Duration of a drag in seconds."""
+    """Of a drag."""
     out: Path = ROOT / "docs" / "benchmarks" / "viewer_cpu.json"
-    """JSON file for the figures."""
+    """Writes the figures here as JSON."""
 
 
 def resample(gaussians: Gaussians, count: int) -> Gaussians:
-    """`count` of the Gaussians, in a seeded order; if they are fewer, copies too, all moved by about their size."""
+    """So many Gaussians: seeded copies, each moved by about its size, where more are wanted than there are."""
     generator = torch.Generator().manual_seed(0)
     times = -(-count // len(gaussians))
     chosen = torch.randperm(times * len(gaussians), generator=generator)[:count]
@@ -99,15 +98,15 @@ def resample(gaussians: Gaussians, count: int) -> Gaussians:
     return replace(copied, means=copied.means + noise) if times > 1 else copied
 
 
-def open_bench(options: Options) -> World:
-    """Opens the world of the run, with the number of Gaussians in the options."""
-    world = open_world(load(options.run, device="cpu"))
-    if not world.field.has_features:
-        raise UserError(f"{options.run}: expected a run with features; train it with a teacher")
+def open_bench(options: Options) -> SharedScene:
+    """The run's scene, with as many Gaussians as wanted."""
+    shared = open_shared_scene(load(options.run, device="cpu"))
+    if not shared.field.has_features:
+        raise UserError(f"{options.run}: expected a run that can be queried; train it with a teacher")
     if options.gaussians is not None:
-        gaussians = resample(world.gaussians, options.gaussians)
-        world.field = replace(world.field, gaussians=gaussians)
-    return world
+        gaussians = resample(shared.gaussians, options.gaussians)
+        shared.field = replace(shared.field, gaussians=gaussians)
+    return shared
 
 
 class Bench:
@@ -117,7 +116,7 @@ class Bench:
         width, height = options.size
         self.options = options
         self.row = height // 2
-        """Row of the window in which the mouse moves."""
+        """Where the mouse is moved."""
         self.page = browser.new_page(viewport={"width": width, "height": height})
         self.page.set_default_timeout(1000 * PATIENCE)
         self.page.add_init_script(LISTENER)
@@ -127,8 +126,8 @@ class Bench:
             note.click()
         (self.panel,) = server.open_panels
         self.tab: Tab = self.panel.tab
-        self.recorded: list[tuple[str, float, float]] = []
-        """Events at the server: kind, a figure, time."""
+        self.told: list[tuple[str, float, float]] = []
+        """By the server: what it did, a figure of it, when."""
         self._listen()
         self.renderer = self.page.evaluate(
             "(() => { const gl = document.createElement('canvas').getContext('webgl2');"
@@ -136,25 +135,25 @@ class Bench:
         )
 
     def _listen(self) -> None:
-        tab, recorded = self.tab, self.recorded
-        do, on_picture = tab.do, tab.on_picture
+        tab, told = self.tab, self.told
+        do, on_image = tab.perform, tab.on_image
 
         def timed_do(*given: Any, **named: Any) -> None:
-            recorded.append(("begun", 0, time.time()))
+            told.append(("begun", 0, time.time()))
             do(*given, **named)
-            recorded.append(("done", 0, time.time()))
+            told.append(("done", 0, time.time()))
 
-        def heard(screen: Screen) -> None:
-            recorded.append(("sent", screen.scale, time.time()))
-            on_picture(screen)
+        def heard(render_loop: RenderLoop) -> None:
+            told.append(("sent", render_loop.scale, time.time()))
+            on_image(render_loop)
 
-        tab.do, tab.on_picture = timed_do, heard
-        tab.client.camera.on_update(lambda _: recorded.append(("camera", 0, time.time())))
+        tab.perform, tab.on_image = timed_do, heard
+        tab.client.camera.on_update(lambda _: told.append(("camera", 0, time.time())))
 
     # --- acting
 
     def choose(self, label: str, value: str) -> None:
-        """Chooses an entry of a drop-down list with the mouse."""
+        """Picks an entry of a drop-down list by its keys and clicks."""
         has_label = self.page.locator(f"xpath=./div/p/label[text()='{label}']")
         row = self.page.locator("div.mantine-Flex-root").filter(has=has_label).last
         row.locator("input").first.click()
@@ -164,9 +163,9 @@ class Bench:
         self.forget()
         option.click()
 
-    def query(self, text: str) -> None:
-        """Types a text and presses Enter."""
-        has_label = self.page.locator("xpath=./div/p/label[text()='Text']")
+    def ask(self, text: str) -> None:
+        """Types a text and Enter."""
+        has_label = self.page.locator("xpath=./div/p/label[text()='Prompts']")
         field = self.page.locator("div.mantine-Flex-root").filter(has=has_label).last.locator("input").last
         field.fill(text)
         self.rest()
@@ -174,29 +173,29 @@ class Bench:
         field.press("Enter")
 
     def rest(self) -> None:
-        """Waits until neither server nor page draws any more."""
+        """Waits until nothing is drawn any more, here or there."""
         quiet = 0
         while quiet < 4:
             before = self.page.evaluate("frames")
             self.page.wait_for_timeout(150)
-            is_quiet = not self.tab.screen.is_busy and self.page.evaluate("frames") - before < 2
+            is_quiet = not self.tab.render_loop.is_busy and self.page.evaluate("frames") - before < 2
             quiet = quiet + 1 if is_quiet else 0
 
     def forget(self) -> None:
-        """Starts a new measurement."""
-        self.recorded.clear()
-        self.page.evaluate("recorded.length = 0")
+        """Begins a new measurement."""
+        self.told.clear()
+        self.page.evaluate("told.length = 0")
 
     def events(self, kind: str) -> list[tuple[float, float]]:
-        """Figures and times of the events in the page."""
-        return [(figure, at) for name, figure, at in self.page.evaluate("recorded") if name == kind]
+        """Figures and times of what the page told."""
+        return [(figure, at) for name, figure, at in self.page.evaluate("told") if name == kind]
 
     def server_events(self, kind: str) -> list[tuple[float, float]]:
-        """Figures and times of the events at the server."""
-        return [(figure, at) for name, figure, at in list(self.recorded) if name == kind]
+        """The same of the server."""
+        return [(figure, at) for name, figure, at in list(self.told) if name == kind]
 
     def wait_for(self, holds: Callable[[], Any]) -> None:
-        """Waits until `holds` returns true."""
+        """Lets the page go on until this holds."""
         end = time.monotonic() + PATIENCE
         while not holds():
             if time.monotonic() > end:
@@ -210,7 +209,7 @@ class Bench:
     # --- measuring
 
     def drag(self) -> dict:
-        """Frames, and pictures of the server, per second of a steady drag."""
+        """Frames, and pictures of the server, a second of a steady drag."""
         mouse, seconds = self.page.mouse, self.options.seconds
         self.rest()
         mouse.move(300, self.row)
@@ -231,7 +230,7 @@ class Bench:
         return row | {"psnr": self.quality(median(scales) if scales else 1.0)}
 
     def moves(self) -> dict:
-        """Times from one camera move, as the server receives it, to the first and the sharp picture in the page."""
+        """From the server's hearing of one move of the camera until the page shows the first new picture, and sharp."""
         times: dict[str, list[float]] = {"first_ms": [], "first_server_ms": [], "sharp_ms": [], "scale": []}
         for i in range(self.options.repeats + 1):  # one to warm up
             self.rest()
@@ -256,8 +255,8 @@ class Bench:
         return row | spreads | {"psnr": self.quality(row["scale"])}
 
     def switch(self, what: str, act: Callable[[int], None]) -> dict:
-        """Times from a click or a key to the first picture that it causes in the page."""
-        kind = "picture" if self.tab.draws_here else "splats"
+        """From a click or a key until the page shows the first picture that comes of it."""
+        kind = "picture" if self.tab.renders_on_server else "splats"
         ends = "sent" if kind == "picture" else "done"
         begins = "keydown" if what == "query" else "pointerdown"
         whole, server, scales = [], [], []
@@ -282,40 +281,40 @@ class Bench:
         }
 
     def quality(self, scale: float) -> float | None:
-        """PSNR of the server's picture at this scale, enlarged, to its sharp picture; None for the sharp one itself."""
+        """PSNR to the sharp picture of the server's at this scale, enlarged; None for the sharp one itself."""
         if scale > 0.99:
             return None
-        camera, look = self.tab.camera, self.tab.look
+        camera, request = self.tab.camera, self.tab.render_request
         small = camera.resized(max(round(scale * camera.width), 1), max(round(scale * camera.height), 1))
-        sharp, coarse = (self.tab.draw(look, one).float().permute(2, 0, 1)[None] / 255 for one in (camera, small))
+        sharp, coarse = (self.tab.render(request, one).float().permute(2, 0, 1)[None] / 255 for one in (camera, small))
         enlarged = F.interpolate(coarse, sharp.shape[-2:], mode="bilinear", align_corners=False)
         return float(-10 * (enlarged - sharp).square().mean().log10())
 
 
 def measure(bench: Bench) -> list[dict]:
-    """Measures all rows."""
+    """All rows."""
     rows, texts = [], bench.options.texts
-    for way in ("browser (splats)", "server (exact)"):
-        if bench.panel.way.value != way:
-            bench.choose("Drawn by", way)
-        bench.choose("Show", "colour")
+    for renderer in ("browser (splats)", "server (exact)"):
+        if bench.panel.renderer.value != renderer:
+            bench.choose("Rendering", renderer)
+        bench.choose("Mode", "colour")
         found = [bench.drag()]
-        if bench.tab.draws_here:
+        if bench.tab.renders_on_server:
             found.append(bench.moves())
-        found.append(bench.switch("mode", lambda i: bench.choose("Show", ("features", "colour")[i % 2])))
-        found.append(bench.switch("query", lambda i: bench.query(texts[i % 2])))
-        rows += [{"drawn_by": way.split()[0], **row} for row in found]
+        found.append(bench.switch("mode", lambda i: bench.choose("Mode", ("features", "colour")[i % 2])))
+        found.append(bench.switch("query", lambda i: bench.ask(texts[i % 2])))
+        rows += [{"drawn_by": renderer.split()[0], **row} for row in found]
     return rows
 
 
 def main() -> None:
-    """Measures, and prints and writes the figures."""
+    """Measures, prints and writes."""
     options = tyro.cli(Options, description=Options.__doc__)
     from playwright.sync_api import Error, sync_playwright
 
-    world = open_bench(options)
+    shared = open_bench(options)
     load = os.getloadavg()[0]
-    with Server(world, find_address("127.0.0.1", 8080)) as server, sync_playwright() as driver:
+    with Server(shared, find_address("127.0.0.1", 8080)) as server, sync_playwright() as driver:
         path = shutil.which("chromium") or driver.chromium.executable_path
         try:
             browser = driver.chromium.launch(executable_path=path, args=SOFTWARE_WEBGL)
@@ -327,7 +326,7 @@ def main() -> None:
         browser.close()
     scene = {
         "run": options.run.name,
-        "gaussians": len(world.gaussians),
+        "gaussians": len(shared.gaussians),
         "window": "x".join(map(str, options.size)),
         "webgl": renderer,
         "load_before": load,

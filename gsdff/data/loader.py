@@ -45,8 +45,6 @@ def load_scene(path: Path, dataset: DataConfig) -> Scene:
     with transforms.json or transforms_train.json, or such a file. Every photo is decoded here, so that a damaged one
     is found before training. Raises `UserError` naming the file for anything missing, damaged or contradictory.
     """
-    if dataset.downscale < 1:
-        raise UserError(f"`dataset.downscale` must be 1 or more, got {dataset.downscale}")
     capture = read_capture(path, dataset.downscale)
     shots = sorted(capture.shots, key=lambda shot: shot.name)
     viewmats = np.stack([shot.viewmat for shot in shots])
@@ -99,8 +97,6 @@ def draw_points(
     capture: Capture, viewmats: Float64[np.ndarray, "C 4 4"], views: list[View], num_points: int
 ) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarray, "P 3"]]:
     """Draws random grey points where the scene may be, always the same ones for the same cameras."""
-    if num_points < 1:
-        raise UserError(f"{capture.source}: no points, and `dataset.random_points` is {num_points}: expected 1 or more")
     logger.info("%s: no points, starting from %d random ones", capture.source, num_points)
     if capture.cube:
         points = random_in_cube(num_points, capture.cube)

@@ -1,12 +1,12 @@
-"""A scene in the browser: looked at, asked, edited; finished or while it trains.
+"""Viewer in the browser, for a finished scene or one that trains: displays, queries, selects and edits.
 
-world      what all tabs look at            document   what one tab has asked, selected and edited
-painting   ways to see, as colours          splats     what the browser draws itself
-screen     a tab's pictures, drawn here     pointing   what the mouse points at
-film       a camera's path                  frustums   the photos' cameras
-saving     what leaves the page             gizmo      handles to drag the selection by
-tab        what the controls do             panel      the controls; their HTML is in markup
-live       the page of a run that trains    live_panel its controls
-progress   how far it is                    turns      of training and pages
-server     the page, and a tab for every browser that opens it
+shared_scene  data shared by all tabs          session        query, selection and edits of one tab
+modes/        display modes                    rendering      images and splat colours of any mode
+render_loop   renders whenever a tab changes   splats         Gaussians that the browser draws
+picking       Gaussians under the mouse        camera_path    keyframes, playback and video
+saving        files saved from the page        frustums       cameras of the photos
+tab           actions of the controls          gizmo          handles that move the selection
+panel         controls; their HTML: markup     server         the page, with a tab per browser
+live          the page during training         live_panel     its controls
+training_progress  steps, speed, pause         fair_lock      lock in turn for training and pages
 """

@@ -1,4 +1,4 @@
-"""Handles in the page to drag the selection by."""
+"""Handles in the page that move the selection."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,18 +8,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.viewer.document import NOTHING_SELECTED
+from gsdff.viewer.session import NOTHING_SELECTED
 
 
 class Gizmo:
-    """One tab's handles; `move` is told by how much, in the working frame, whenever they are let go of."""
+    """Handles of one tab; `move` gets the offset in the working frame whenever they are released."""
 
     def __init__(self, scene: Any, move: Callable[[np.ndarray], None]):
         self.scene, self.move = scene, move
         self._handle: Any = None
 
     def toggle(self, selected: Float[Tensor, "P 3"]) -> None:
-        """Shows them in the middle of these means, or takes them away; `UserError` for no means."""
+        """Shows the handles at the median of these means, or hides them; raises `UserError` for no means."""
         if self._handle is not None:
             self.hide()
             return
@@ -38,7 +38,7 @@ class Gizmo:
                 self.move(position - before)
 
     def hide(self) -> None:
-        """Takes them away."""
+        """Removes the handles from the page."""
         if self._handle is not None:
             self._handle.remove()
             self._handle = None

@@ -1,4 +1,4 @@
-"""Small pieces of HTML for the panel. Words of users are escaped where they come in here."""
+"""HTML of the panel. Texts of users are escaped here."""
 
 from html import escape
 
@@ -9,21 +9,21 @@ from torch import Tensor
 from gsdff.io.pictures import heat, label_palette
 
 MAX_LEGEND = 40
-"""Classes that a legend tells."""
+"""Largest number of classes in a legend."""
 
 
 def line(markup: str) -> str:
-    """A line of the panel; what it is given is HTML already."""
+    """A line of the panel; `markup` is HTML already."""
     return f'<div style="padding:0.2em 1em;font-size:0.85em">{markup}</div>'
 
 
-def small(words: str) -> str:
-    """A remark."""
-    return f'<div style="padding:0 1.2em 0.3em;font-size:0.75em;opacity:0.65">{escape(words)}</div>'
+def note(text: str) -> str:
+    """A line in small grey type."""
+    return f'<div style="padding:0 1.2em 0.3em;font-size:0.75em;opacity:0.65">{escape(text)}</div>'
 
 
 def color_bar(low: float, high: float) -> str:
-    """The colours of `heat`, and what they stand for."""
+    """Colours of `heat`, with the values at both ends."""
     colors = heat(torch.linspace(0, 1, 9)[None])[0].tolist()
     stops = ",".join("rgb({},{},{})".format(*color) for color in colors)
     return (
@@ -34,18 +34,18 @@ def color_bar(low: float, high: float) -> str:
     )
 
 
-def legend(names: tuple[str, ...], labels: UInt8[Tensor, "M"]) -> str:
-    """The colours of those classes that are there, what there is most of first."""
+def class_legend(names: tuple[str, ...], labels: UInt8[Tensor, "M"]) -> str:
+    """Colours of the classes that occur in `labels`, the most frequent first."""
     counts = labels.cpu().long().bincount(minlength=256)[: len(names)]
     palette = label_palette(len(names)).tolist()
-    there = [i for i in counts.argsort(descending=True, stable=True).tolist() if counts[i]]
+    present = [i for i in counts.argsort(descending=True, stable=True).tolist() if counts[i]]
     items = []
-    for i in there[:MAX_LEGEND]:
+    for i in present[:MAX_LEGEND]:
         square = "display:inline-block;width:0.8em;height:0.8em;margin-right:0.3em;background:rgb({},{},{})"
         items.append(
             f'<span style="margin-right:0.8em;white-space:nowrap"><span style="{square.format(*palette[i])}"></span>'
             f"{escape(names[i])}</span>"
         )
-    if len(there) > MAX_LEGEND:
-        items.append(f"and {len(there) - MAX_LEGEND} more")
+    if len(present) > MAX_LEGEND:
+        items.append(f"and {len(present) - MAX_LEGEND} more")
     return f'<div style="padding:0.2em 1.2em;font-size:0.75em;line-height:1.6">{" ".join(items)}</div>'

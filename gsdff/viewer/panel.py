@@ -1,39 +1,46 @@
-"""The controls of one tab: what is there to press, and what they say."""
+"""Controls of one tab: display, query, selection, edits, camera path, saving."""
 
 from collections.abc import Callable
 from html import escape
-from typing import Any
+from typing import Any, get_args
 
 from gsdff.editing.operations.delete import Delete
 from gsdff.field.search import PreparedQuery
-from gsdff.viewer.document import MadeEdit, Shown
-from gsdff.viewer.markup import color_bar, legend, line, small
-from gsdff.viewer.screen import Screen
+from gsdff.viewer.markup import line, note
+from gsdff.viewer.render_loop import RenderLoop
+from gsdff.viewer.rendering import mode_legends
+from gsdff.viewer.session import MadeEdit, SelectionMode, VisibleScene
+from gsdff.viewer.shared_scene import Renderer
 from gsdff.viewer.tab import Tab
 
-NO_SPLIT = "—"
-WAYS = {"browser (splats)": "browser", "server (exact)": "server"}
-COMBINE = {"replaces": "replace", "adds to": "add", "takes from": "subtract", "stays within": "within"}
-"""What a new selection does to the old one."""
-MOUSE = "click: what is like it; with shift adds, with ctrl takes away; drag a box with shift or ctrl"
+OFF = "off"
+"""Entry of the drop-down list of split modes for no split."""
+NO_QUERY = "—"
+"""Entry of the drop-down list of past queries for none of them."""
+RENDERERS: dict[str, Renderer] = {"browser (splats)": "browser", "server (exact)": "server"}
+NEGATIVES_HINT = "Texts that compete with the prompts, besides the default ones; separated by commas"
+CLASSES_HINT = "Every Gaussian gets the best of these names; separated by commas"
+MOUSE = "Click: select similar Gaussians. With Shift: add. With Ctrl: subtract. Drag with Shift or Ctrl: box."
 MAX_HISTORY = 20
-MAX_KNOWN = 40
-"""Names of a closed vocabulary that a hint tells."""
+"""Largest number of past queries that are kept."""
+MAX_HINT_NAMES = 40
+"""Largest number of names of a closed vocabulary in a hint."""
 
 
 class Panel:
-    """Folders of controls; every one of them calls a method of the tab."""
+    """Folders of controls, each of which calls a method of the tab."""
 
     def __init__(self, gui: Any, tab: Tab):
         self.gui, self.tab = gui, tab
         self.history: list[tuple[str, str]] = []
-        self._asked: PreparedQuery | None = None
-        """The question that the slider is of."""
+        """Past queries, as prompts and negative prompts, the latest first."""
+        self._prepared: PreparedQuery | None = None
+        """Query whose scores the slider ranges over."""
         self._build_view()
-        if tab.world.field.has_features:
-            self._build_questions()
-        self._build_work()
-        tab.on_refresh, tab.on_picture = self.show, self.show_speed
+        if tab.shared.field.has_features:
+            self._build_query()
+        self._build_tools()
+        tab.on_refresh, tab.on_image = self.show, self.show_speed
         tab.refresh()
 
     # --- building
@@ -41,105 +48,110 @@ class Panel:
     def _build_view(self) -> None:
         tab = self.tab
         with self.gui.add_folder("View"):
-            self.mode = self.gui.add_dropdown("Show", tab.modes, initial_value=tab.mode)
-            self.other = self.gui.add_dropdown("Right half", (NO_SPLIT, *tab.modes), initial_value=NO_SPLIT)
-            self.way = self.gui.add_dropdown("Drawn by", tuple(WAYS), initial_value=_key(WAYS, tab.way))
-            self.marks = self.gui.add_checkbox("Mark selection", tab.marks)
-            self.cameras = self.gui.add_checkbox("Cameras", False, visible=bool(tab.world.views))
+            self.mode = self.gui.add_dropdown("Mode", tab.modes, initial_value=tab.mode)
+            self.split_mode = self.gui.add_dropdown("Split view", (OFF, *tab.modes), initial_value=OFF)
+            self.renderer = self.gui.add_dropdown(
+                "Rendering", tuple(RENDERERS), initial_value=_key(RENDERERS, tab.renderer)
+            )
+            self.highlight = self.gui.add_checkbox("Highlight selection", tab.highlight)
+            self.cameras = self.gui.add_checkbox("Show cameras", False, visible=bool(tab.shared.views))
             self.legend = self.gui.add_html("")
             self.speed = self.gui.add_html("")
-        self._on_change(self.mode, lambda: tab.see(mode=self.mode.value))
-        self._on_change(self.other, lambda: tab.see(other=self.other.value.replace(NO_SPLIT, "")))
-        self._on_change(self.way, lambda: tab.see(way=WAYS[self.way.value]))
-        self._on_change(self.marks, lambda: setattr(tab, "marks", self.marks.value))
+        self._on_change(self.mode, lambda: tab.set_display(mode=self.mode.value))
+        self._on_change(self.split_mode, self._choose_split_mode)
+        self._on_change(self.renderer, lambda: tab.set_display(renderer=RENDERERS[self.renderer.value]))
+        self._on_change(self.highlight, lambda: setattr(tab, "highlight", self.highlight.value))
         self._on_change(self.cameras, lambda: tab.show_cameras(self.cameras.value))
 
-    def _build_questions(self) -> None:
+    def _build_query(self) -> None:
         tab = self.tab
-        names = tab.world.names
-        with self.gui.add_folder("Ask"):
+        names = tab.shared.names
+        with self.gui.add_folder("Query"):
             with self.gui.add_form(None) as form:
-                self.text = self.gui.add_text("Text", "", hint=_hint(names))
-                self.negatives = self.gui.add_text("Not", "", hint="What it is not, besides the usual; commas between")
-            button = self.gui.add_button("Ask")
-            self.past = self.gui.add_dropdown("Earlier", (NO_SPLIT,), initial_value=NO_SPLIT)
+                self.prompts = self.gui.add_text("Prompts", "", hint=_prompt_hint(names))
+                self.negatives = self.gui.add_text("Negative prompts", "", hint=NEGATIVES_HINT)
+            button = self.gui.add_button("Search")
+            self.past = self.gui.add_dropdown("History", (NO_QUERY,), initial_value=NO_QUERY)
             self.threshold = self.gui.add_slider("Threshold", 0.0, 1.0, 0.001, 0.5, disabled=True)
             with self.gui.add_form(None) as class_form:
-                self.classes = self.gui.add_text("Classes", ", ".join(names), hint="The best of these, commas between")
-            class_button = self.gui.add_button("Tell classes apart")
-        button.on_click(lambda _: self._ask())
-        form.on_submit(lambda _: self._ask())
-        class_button.on_click(lambda _: tab.do(lambda: tab.ask_classes(self.classes.value)))
-        class_form.on_submit(lambda _: tab.do(lambda: tab.ask_classes(self.classes.value)))
-        self._on_change(self.past, self._ask_again)
+                self.classes = self.gui.add_text("Classes", ", ".join(names), hint=CLASSES_HINT)
+            class_button = self.gui.add_button("Segment")
+        button.on_click(lambda _: self._search())
+        form.on_submit(lambda _: self._search())
+        class_button.on_click(lambda _: tab.perform(lambda: tab.segment(self.classes.value)))
+        class_form.on_submit(lambda _: tab.perform(lambda: tab.segment(self.classes.value)))
+        self._on_change(self.past, self._search_again)
         self.threshold.on_update(self._follow_threshold)
 
-    def _build_work(self) -> None:
+    def _build_tools(self) -> None:
         self.count = self.gui.add_html("")
         tabs = self.gui.add_tab_group()
         with tabs.add_tab("Select"):
             self._build_selection()
         with tabs.add_tab("Edit"):
             self._build_edits()
-        with tabs.add_tab("Film"):
-            self._build_film()
+        with tabs.add_tab("Video"):
+            self._build_camera_path()
         with tabs.add_tab("Save"):
             self._build_saving()
 
     def _build_selection(self) -> None:
-        tab, document = self.tab, self.tab.document
-        self.combine = self.gui.add_dropdown("A new one", tuple(COMBINE), initial_value="replaces")
-        change = self.gui.add_button_group("Change", ("invert", "grow", "shrink"))
-        keep = self.gui.add_button_group("Keep", ("largest part", "no floaters"))
-        nothing = self.gui.add_button("Nothing")
-        self.gui.add_html(small(MOUSE))
-        self._on_change(self.combine, lambda: setattr(tab, "combine", COMBINE[self.combine.value]))
-        changes: dict[str, Callable] = {
-            "invert": lambda s, means: ~s,
-            "grow": lambda s, means: s.grow(means),
-            "shrink": lambda s, means: s.shrink(means),
-            "largest part": lambda s, means: s.keep_largest(means) if s else s,
-            "no floaters": lambda s, means: s.drop_floaters(means) if s else s,
+        tab, session = self.tab, self.tab.session
+        self.selection_mode = self.gui.add_dropdown(
+            "Selection mode", get_args(SelectionMode), initial_value=tab.selection_mode
+        )
+        modify = self.gui.add_button_group("Modify", ("invert", "grow", "shrink"))
+        clean = self.gui.add_button_group("Clean up", ("keep largest", "drop floaters"))
+        deselect = self.gui.add_button("Deselect")
+        self.gui.add_html(note(MOUSE))
+        self._on_change(self.selection_mode, lambda: setattr(tab, "selection_mode", self.selection_mode.value))
+        functions: dict[str, Callable] = {
+            "invert": lambda selection, means: ~selection,
+            "grow": lambda selection, means: selection.grow(means),
+            "shrink": lambda selection, means: selection.shrink(means),
+            "keep largest": lambda selection, means: selection.keep_largest(means) if selection else selection,
+            "drop floaters": lambda selection, means: selection.drop_floaters(means) if selection else selection,
         }
-        for group in (change, keep):
-            group.on_click(lambda event: tab.do(lambda: document.change(changes[event.target.value])))
-        nothing.on_click(lambda _: tab.do(document.select_nothing))
+        for group in (modify, clean):
+            group.on_click(lambda event: tab.perform(lambda: session.modify_selection(functions[event.target.value])))
+        deselect.on_click(lambda _: tab.perform(session.deselect))
 
     def _build_edits(self) -> None:
-        tab, document = self.tab, self.tab.document
-        sight = self.gui.add_button_group("Sight", ("hide", "isolate", "show all"))
+        tab, session = self.tab, self.tab.session
+        visibility = self.gui.add_button_group("Visibility", ("hide", "isolate", "show all"))
         delete = self.gui.add_button("Delete", color="red")
         self.color = self.gui.add_rgb("Colour", (42, 111, 219))
         recolor = self.gui.add_button("Recolour")
         move = self.gui.add_button("Move with handles")
-        back = self.gui.add_button_group("Steps", ("undo", "redo"))
+        undo = self.gui.add_button_group("Edits", ("undo", "redo"))
         self.edits = self.gui.add_html("")
-        actions = {"hide": document.hide, "isolate": document.isolate, "show all": document.show_all}
-        actions |= {"undo": document.undo, "redo": document.redo}
-        for group in (sight, back):
-            group.on_click(lambda event: tab.do(actions[event.target.value]))
-        delete.on_click(lambda _: tab.do(lambda: document.edit(Delete)))
-        recolor.on_click(lambda _: tab.do(lambda: tab.recolor(self.color.value)))
-        move.on_click(lambda _: tab.do(tab.toggle_gizmo))
+        actions = {"hide": session.hide, "isolate": session.isolate, "show all": session.show_all}
+        actions |= {"undo": session.undo, "redo": session.redo}
+        for group in (visibility, undo):
+            group.on_click(lambda event: tab.perform(actions[event.target.value]))
+        delete.on_click(lambda _: tab.perform(lambda: session.edit(Delete)))
+        recolor.on_click(lambda _: tab.perform(lambda: tab.recolor(self.color.value)))
+        move.on_click(lambda _: tab.perform(tab.toggle_gizmo))
 
-    def _build_film(self) -> None:
+    def _build_camera_path(self) -> None:
         tab = self.tab
-        keep = self.gui.add_button("Keep this view")
-        change = self.gui.add_button_group("Views", ("drop last", "drop all"))
+        add = self.gui.add_button("Add keyframe")
+        remove = self.gui.add_button_group("Keyframes", ("remove last", "remove all"))
         self.keyframes = self.gui.add_html("")
         self.seconds = self.gui.add_slider("Seconds", 1.0, 60.0, 0.5, 6.0)
-        run = self.gui.add_button_group("Path", ("fly", "stop"))
+        playback = self.gui.add_button_group("Playback", ("play", "stop"))
         save = self.gui.add_button("Save video (.mp4)")
-        self.progress = self.gui.add_progress_bar(0.0, visible=False)
-        keep.on_click(lambda _: tab.do(lambda: tab.film.keyframes.append(tab.camera)))
-        drops = {"drop last": tab.film.drop_last, "drop all": tab.film.keyframes.clear}
-        change.on_click(lambda event: tab.do(drops[event.target.value]))
-        run.on_click(lambda event: self._run_film(event.target.value))
-        save.on_click(lambda _: tab.save_film(self.seconds.value, self._show_progress))
+        self.video_progress = self.gui.add_progress_bar(0.0, visible=False)
+        add.on_click(lambda _: tab.perform(lambda: tab.camera_path.keyframes.append(tab.camera)))
+        removals = {"remove last": tab.camera_path.remove_last, "remove all": tab.camera_path.keyframes.clear}
+        remove.on_click(lambda event: tab.perform(removals[event.target.value]))
+        actions = {"play": lambda: tab.play_path(self.seconds.value), "stop": tab.camera_path.stop}
+        playback.on_click(lambda event: actions[event.target.value]())
+        save.on_click(lambda _: tab.save_video(self.seconds.value, self._show_video_progress))
 
     def _build_saving(self) -> None:
         tab = self.tab
-        self.gui.add_html(small(f"into {tab.world.folder}"))
+        self.gui.add_html(note(f"Files are saved in {tab.shared.folder}"))
         buttons = {
             "Edits (.toml)": tab.save_edits,
             "Scene (.ply)": lambda: tab.save_scene(only_selected=False),
@@ -147,121 +159,107 @@ class Panel:
             "Screenshot (.png)": tab.save_screenshot,
         }
         for label, action in buttons.items():
-            self.gui.add_button(label).on_click(lambda _, action=action: tab.do(action))
+            self.gui.add_button(label).on_click(lambda _, action=action: tab.perform(action))
 
-    # --- what controls do that need values of others
+    # --- actions that need values of several controls
 
     def _on_change(self, control: Any, action: Callable[[], object]) -> None:
         @control.on_update
         def _(event: Any) -> None:
-            if event.client is not None:  # None where the value was set from here: that is no wish of the user's
-                self.tab.do(action)
+            if event.client is not None:  # None if the value was set by this program
+                self.tab.perform(action)
 
-    def _ask(self) -> None:
-        asked = self.text.value, self.negatives.value
+    def _choose_split_mode(self) -> None:
+        chosen = self.split_mode.value
+        self.tab.set_display(split_mode="" if chosen == OFF else chosen)
+
+    def _search(self) -> None:
+        query = self.prompts.value, self.negatives.value
 
         def action() -> None:
-            self.tab.ask(*asked)
-            self.history = [asked, *(past for past in self.history if past != asked)][:MAX_HISTORY]
+            self.tab.search(*query)
+            self.history = [query, *(past for past in self.history if past != query)][:MAX_HISTORY]
 
-        self.tab.do(action)
+        self.tab.perform(action)
 
-    def _ask_again(self) -> None:
+    def _search_again(self) -> None:
         for past in self.history:
-            if self.past.value == _said(past):
-                self.text.value, self.negatives.value = past
-                self.tab.ask(*past)
+            if self.past.value == _history_entry(past):
+                self.prompts.value, self.negatives.value = past
+                self.tab.search(*past)
 
     def _follow_threshold(self, event: Any) -> None:
-        document = self.tab.document
-        with self.tab.lock:  # what waited here while the last value was shown finds that one, and has nothing to do
-            wanted = self.threshold.value
-            if event.client is not None and document.scores is not None and wanted != document.threshold:
-                self.tab.do(lambda: document.set_threshold(wanted))
+        session = self.tab.session
+        with self.tab.lock:  # events that waited while the last value was applied find it, and have nothing to do
+            threshold = self.threshold.value
+            if event.client is not None and session.scores is not None and threshold != session.threshold:
+                self.tab.perform(lambda: session.set_threshold(threshold))
 
-    def _run_film(self, what: str) -> None:
-        if what == "stop":
-            self.tab.film.stop()
-        else:
-            self.tab.fly_film(self.seconds.value)
+    def _show_video_progress(self, share: float) -> None:
+        self.video_progress.visible = share < 1
+        self.video_progress.value = 100 * share
 
-    def _show_progress(self, share: float) -> None:
-        self.progress.visible = share < 1
-        self.progress.value = 100 * share
+    # --- showing the state
 
-    # --- saying
-
-    def show(self, shown: Shown) -> None:
-        """Brings the controls to what the document says."""
+    def show(self, visible: VisibleScene) -> None:
+        """Sets the controls to the state of the tab."""
         tab = self.tab
         self.mode.value = tab.mode
-        self.other.value = tab.other or NO_SPLIT
-        self.way.value = _key(WAYS, tab.way)
-        self.legend.content = self._describe_mode(shown)
-        if not tab.draws_here:
-            self.speed.content = small("drawn by your browser, colours of one side")
-        self._show_work(shown)
-        if tab.world.field.has_features:
-            self._show_question(shown)
+        self.split_mode.value = tab.split_mode or OFF
+        self.renderer.value = _key(RENDERERS, tab.renderer)
+        self.legend.content = mode_legends((tab.mode, tab.split_mode), visible, on_server=tab.renders_on_server)
+        if not tab.renders_on_server:
+            self.speed.content = note("rendered by your browser, SH degree 0")
+        self._show_tools(visible)
+        if tab.shared.field.has_features:
+            self._show_query(visible)
 
-    def _show_work(self, shown: Shown) -> None:
-        tab, document = self.tab, self.tab.document
-        count = int(shown.selected.sum())
-        hidden = len(document.base) - int((~document.alive).sum()) - len(shown.gaussians)
-        words = f"<b>{count:,}</b> of {len(shown.gaussians):,} Gaussians selected"
-        self.count.content = line(words + (f", {hidden:,} hidden" if hidden else ""))
-        self.keyframes.content = line(f"{len(tab.film.keyframes)} views kept")
-        self.edits.content = line("<br>".join(escape(_name(made)) for made in document.edits) or "no edits yet")
+    def _show_tools(self, visible: VisibleScene) -> None:
+        tab, session = self.tab, self.tab.session
+        count = int(visible.selected.sum())
+        hidden = len(session.base) - int((~session.alive).sum()) - len(visible.gaussians)
+        text = f"<b>{count:,}</b> of {len(visible.gaussians):,} Gaussians selected"
+        self.count.content = line(text + (f", {hidden:,} hidden" if hidden else ""))
+        num_keyframes = len(tab.camera_path.keyframes)
+        self.keyframes.content = line(f"{num_keyframes} keyframe{'' if num_keyframes == 1 else 's'}")
+        self.edits.content = line("<br>".join(escape(_describe(edit)) for edit in session.edits) or "no edits yet")
 
-    def _show_question(self, shown: Shown) -> None:
-        options = (NO_SPLIT, *map(_said, self.history))
+    def _show_query(self, visible: VisibleScene) -> None:
+        options = (NO_QUERY, *map(_history_entry, self.history))
         if tuple(self.past.options) != options:
             self.past.options = options
-        if shown.asked is None or shown.asked is self._asked:
-            return  # of a question that is shown already the slider is the user's: it may be further by now
-        self._asked = shown.asked
-        low, high = min(shown.asked.score_range[0], shown.threshold), max(shown.asked.score_range[1], shown.threshold)
+        prepared, threshold = visible.prepared, visible.threshold
+        if prepared is None or threshold is None or prepared is self._prepared:
+            return  # the slider of the same query is the user's: it may have moved on by now
+        self._prepared = prepared
+        low, high = min(prepared.score_range[0], threshold), max(prepared.score_range[1], threshold)
         self.threshold.disabled = False
         self.threshold.min, self.threshold.max = low, high
         self.threshold.step = max((high - low) / 1000, 1e-6)
-        self.threshold.value = shown.threshold
+        self.threshold.value = threshold
 
-    def show_speed(self, screen: Screen) -> None:
-        """How the last picture was drawn."""
-        size = "sharp" if screen.scale > 0.99 else f"at {screen.scale:.0%} while it moves"
-        self.speed.content = small(f"drawn here, {size}, {screen.seconds * 1000:.0f} ms")
-
-    def _describe_mode(self, shown: Shown) -> str:
-        """What the colours mean."""
-        modes = {self.tab.mode, self.tab.other}
-        parts = []
-        if "relevancy" in modes and shown.asked is not None:
-            low, high = shown.asked.score_range
-            way = "rendered, then asked (2D)" if self.tab.draws_here else "asked, then blended (3D)"
-            parts.append(color_bar(low, high) + small(f"{shown.asked.query.chosen_method}, {way}"))
-        if "classes" in modes and shown.classes is not None:
-            parts.append(legend(shown.classes.query.classes, shown.labels))
-        if modes & {"teacher", "masks", "photo"}:
-            parts.append(small("of the photo taken from nearest by"))
-        if "features" in modes:
-            parts.append(small("features as colours, the same in all views"))
-        return "".join(parts)
+    def show_speed(self, render_loop: RenderLoop) -> None:
+        """Shows resolution and time of the last image."""
+        scale = render_loop.scale
+        resolution = "full resolution" if scale > 0.99 else f"{scale:.0%} of the resolution while moving"
+        self.speed.content = note(f"rendered by the server, {resolution}, {render_loop.seconds * 1000:.0f} ms")
 
 
-def _key(table: dict[str, str], value: str) -> str:
+def _prompt_hint(names: tuple[str, ...]) -> str:
+    if not names:
+        return "Words or phrases, any of which may match; separated by commas"
+    return "Known names: " + ", ".join(names[:MAX_HINT_NAMES]) + (", ..." if len(names) > MAX_HINT_NAMES else "")
+
+
+def _key(table: dict[str, Renderer], value: Renderer) -> str:
     return next(key for key, entry in table.items() if entry == value)
 
 
-def _said(past: tuple[str, str]) -> str:
-    return past[0] + (f" (not {past[1]})" if past[1] else "")
+def _history_entry(query: tuple[str, str]) -> str:
+    prompts, negatives = query
+    return prompts + (f" (not {negatives})" if negatives else "")
 
 
-def _name(made: MadeEdit) -> str:
+def _describe(made: MadeEdit) -> str:
     count = f"{int(made.mask.sum()):,} Gaussians"
     return f"{made.edit.name} {count}" if made.edit.selection is not None else f"{made.edit} ({count})"
-
-
-def _hint(names: tuple[str, ...]) -> str:
-    if not names:
-        return "Any words; commas between alternatives"
-    return "Known: " + ", ".join(names[:MAX_KNOWN]) + (", ..." if len(names) > MAX_KNOWN else "")

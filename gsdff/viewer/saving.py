@@ -1,4 +1,4 @@
-"""What leaves the page, into the world's folder alone: no name and no path comes from a browser."""
+"""Files saved from the page, all in the viewer's folder: no name and no path comes from a browser."""
 
 import threading
 from dataclasses import replace
@@ -11,45 +11,45 @@ from gsdff.editing.edit import EditList
 from gsdff.editing.toml_file import write_edits
 from gsdff.errors import UserError
 from gsdff.io.pictures import save_png
-from gsdff.viewer.document import Document
-from gsdff.viewer.world import World
+from gsdff.viewer.session import Session
+from gsdff.viewer.shared_scene import SharedScene
 
 _naming = threading.Lock()
 
 
-def save_edits(world: World, document: Document) -> Path:
-    """The edits as a file that `python -m gsdff.edit` replays, and beside it selections that no text says.
+def save_edits(shared: SharedScene, session: Session) -> Path:
+    """Saves the edits as a file that `gsdff edit` replays, with selections not made by text beside it.
 
-    `UserError` where there are none.
+    Raises `UserError` if there are no edits.
     """
-    if not document.edits:
+    if not session.edits:
         raise UserError("no edits to save")
-    path = free_path(world, "edits", ".toml")
-    write_edits(path, EditList([made.edit for made in document.edits]))
+    path = free_path(shared, "edits", ".toml")
+    write_edits(path, EditList([made.edit for made in session.edits]))
     return path
 
 
-def save_scene(world: World, document: Document, *, only_selected: bool) -> Path:
-    """The edited scene, or what is selected of it; `UserError` where nothing is."""
-    gaussians = document.result(only_selected=only_selected)
-    path = free_path(world, "selection" if only_selected else "scene", ".ply")
-    replace(world.field, gaussians=gaussians).save(path)
+def save_scene(shared: SharedScene, session: Session, *, only_selected: bool) -> Path:
+    """Saves the edited scene, or its selection, as a PLY; raises `UserError` for an empty selection."""
+    gaussians = session.result(only_selected=only_selected)
+    path = free_path(shared, "selection" if only_selected else "scene", ".ply")
+    replace(shared.field, gaussians=gaussians).save(path)
     return path
 
 
-def save_screenshot(world: World, picture: UInt8[Tensor, "H W 3"]) -> Path:
-    """A picture."""
-    path = free_path(world, "screenshot", ".png")
-    save_png(path, picture)
+def save_screenshot(shared: SharedScene, image: UInt8[Tensor, "H W 3"]) -> Path:
+    """Saves an image as a PNG."""
+    path = free_path(shared, "screenshot", ".png")
+    save_png(path, image)
     return path
 
 
-def free_path(world: World, stem: str, ending: str) -> Path:
-    """A name in the folder that is not taken and that nobody else was given; makes the folder."""
-    world.folder.mkdir(parents=True, exist_ok=True)
+def free_path(shared: SharedScene, stem: str, suffix: str) -> Path:
+    """A numbered path in the viewer's folder that neither exists nor was returned before; makes the folder."""
+    shared.folder.mkdir(parents=True, exist_ok=True)
     with _naming:
         number = 1
-        while (path := world.folder / f"{stem}_{number:03d}{ending}").exists() or path in world.names_given:
+        while (path := shared.folder / f"{stem}_{number:03d}{suffix}").exists() or path in shared.reserved_paths:
             number += 1
-        world.names_given.add(path)
+        shared.reserved_paths.add(path)
     return path

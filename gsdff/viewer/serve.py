@@ -1,11 +1,11 @@
-"""The viewer of a field that is loaded."""
+"""The viewer of a loaded field."""
 
 import logging
 import threading
 
 from gsdff.field.field import Field
 from gsdff.viewer.server import Server, find_address
-from gsdff.viewer.world import open_world
+from gsdff.viewer.shared_scene import open_shared_scene
 
 log = logging.getLogger("gsdff")
 
@@ -13,15 +13,15 @@ log = logging.getLogger("gsdff")
 def serve(field: Field, *, host: str = "127.0.0.1", port: int = 8080) -> None:
     """Shows a field in the browser until the process is interrupted; prints the address.
 
-    `host` 127.0.0.1 lets this machine alone open the page, 0.0.0.0 everyone who can reach it, without a password. If
-    `port` is taken the next free one is used. Raises `UserError` for a host that is not of this machine.
+    With `host` 127.0.0.1 only this machine can open the page, with 0.0.0.0 everyone who can reach it, without a
+    password. If `port` is taken the next free one is used. Raises `UserError` for a host that is not this machine's.
     """
     address = find_address(host, port)
-    world = open_world(field)
-    with Server(world, address):
+    shared = open_shared_scene(field)
+    with Server(shared, address):
         print(f"{field.source}: open {address.url} (Ctrl-C stops it)", flush=True)
-        drawing = {"browser": "the browser draws splats", "server": "this process draws, exactly"}[world.way]
-        log.info("%d Gaussians on %s: %s, until the page says otherwise", len(field), world.device, drawing)
+        renderer = {"browser": "rendered by the browser", "server": "rendered by the server"}[shared.default_renderer]
+        log.info("%d Gaussians on %s, %s by default", len(field), shared.device, renderer)
         if not address.is_private:
-            log.warning("%s: everyone who can reach this machine may look, edit their view, and save", host)
+            log.warning("%s: everyone who can reach this machine can look, edit their view, and save", host)
         threading.Event().wait()

@@ -1,4 +1,4 @@
-"""The page: a server of its own port, a tab for every browser that opens it."""
+"""The page: a web server with a tab for every browser that opens it."""
 
 import errno
 import logging
@@ -13,27 +13,27 @@ from typing import Any
 from gsdff.errors import UserError
 from gsdff.viewer.live_panel import LivePanel
 from gsdff.viewer.panel import Panel
+from gsdff.viewer.shared_scene import SharedScene
 from gsdff.viewer.tab import Tab
-from gsdff.viewer.world import World
 
 log = logging.getLogger("gsdff")
 
 MAX_TRIES = 20
-"""Ports in a row that are looked at."""
+"""Number of successive ports that are tried."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the page is."""
+    """Host and port of the page."""
 
     host: str
     port: int
 
     @property
     def url(self) -> str:
-        """For a browser on this machine."""
-        shown = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
-        return f"http://[{shown}]:{self.port}" if ":" in shown else f"http://{shown}:{self.port}"
+        """URL for a browser on this machine."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def is_private(self) -> bool:
@@ -42,23 +42,23 @@ class Address:
 
 
 class Server:
-    """Serves a world until it is closed; a context manager."""
+    """Web server of a scene; a context manager."""
 
-    def __init__(self, world: World, address: Address):
+    def __init__(self, shared: SharedScene, address: Address):
         import viser
 
-        self.world = world
+        self.shared = shared
         self.address = address
         self.panels: dict[int, Panel] = {}
         self._lock = threading.RLock()
-        # what is on its way to a page that closes is lost, and nobody misses it
+        # messages to a page that has just been closed are lost, and nobody misses them
         warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
-        with redirect_stdout(StringIO()):  # it prints a table of its own
+        with redirect_stdout(StringIO()):  # viser prints a table
             self.viser = viser.ViserServer(address.host, address.port, label="gsdff", verbose=False)
         gui = self.viser.gui
-        # the share button would put the scene on the internet
+        # the share button would publish the scene on the internet
         gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=True, brand_color=(255, 158, 13))
-        self.viser.scene.set_up_direction(tuple(world.up.tolist()))
+        self.viser.scene.set_up_direction(tuple(shared.up.tolist()))
         self.viser.on_client_connect(self._open)
         self.viser.on_client_disconnect(self._close)
 
@@ -69,7 +69,7 @@ class Server:
         self.close()
 
     def close(self) -> None:
-        """Ends all tabs and the server."""
+        """Closes all tabs and the server."""
         with self._lock:
             panels, self.panels = self.open_panels, {}
         for panel in panels:
@@ -79,56 +79,55 @@ class Server:
 
     @property
     def open_panels(self) -> list[Panel]:
-        """Of all pages that are open now."""
+        """Panels of all open pages."""
         return list(self.panels.values())
 
-    def renew(self) -> None:
-        """Builds all pages anew where they stand, as the world has become another."""
+    def rebuild_pages(self) -> None:
+        """Rebuilds the panels of all pages after the scene was replaced; cameras and queries stay."""
         with self._lock:
             for client_id, panel in list(self.panels.items()):
                 with panel.tab.lock:
-                    panel.tab.renew()
+                    panel.tab.reload_scene()
                     panel.gui.reset()
-                    self.panels[client_id] = renewed = self._make_panel(panel.tab)
-                    renewed.history = panel.history
+                    self.panels[client_id] = rebuilt = self._make_panel(panel.tab)
+                    rebuilt.history = panel.history
                     panel.tab.refresh()
 
     def _make_panel(self, tab: Tab) -> Panel:
-        return (Panel if self.world.training is None else LivePanel)(tab.client.gui, tab)
+        return (Panel if self.shared.training is None else LivePanel)(tab.client.gui, tab)
 
     def _open(self, client: Any) -> None:
         with self._lock:
-            self.panels[client.client_id] = self._make_panel(Tab(self.world, client))
-        if client.client_id not in self.viser.get_clients():  # closed while it was built
+            self.panels[client.client_id] = self._make_panel(Tab(self.shared, client))
+        if client.client_id not in self.viser.get_clients():  # closed while the panel was built
             self._close(client)
 
     def _close(self, client: Any) -> None:
-        with self._lock:  # held until its thread has ended, so that the server does not end before
+        with self._lock:  # held until the render thread has ended, so that the server does not end before it
             panel = self.panels.pop(client.client_id, None)
             if panel is not None:
                 panel.tab.close()
 
 
-def find_address(host: str, port: int, *, prefix: str = "") -> Address:
-    """The first port from `port` on that is free; `UserError` for a host that is not ours, or where none is free;
-    `prefix` is before the names of the options."""
+def find_address(host: str, port: int) -> Address:
+    """Address with the first free port from `port` on; raises `UserError` for a foreign host, and if none is free."""
     try:
-        # "localhost" is two addresses; the first of version 4, where there is one
+        # "localhost" may have two addresses; the IPv4 one is preferred
         family = min(entry[0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except (socket.gaierror, UnicodeError) as error:
-        raise UserError(f"--{prefix}host {host}: expected an address or a name of this machine ({error})") from error
+        raise UserError(f"`host` {host}: expected an address or a name of this machine ({error})") from error
     for candidate in range(port, min(port + MAX_TRIES, 65536)):
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, candidate))
             except PermissionError as error:
-                raise UserError(f"--{prefix}port {candidate}: not allowed; choose one above 1023") from error
+                raise UserError(f"`port` {candidate}: not permitted; choose one above 1023") from error
             except OSError as error:
                 if error.errno == errno.EADDRNOTAVAIL:
-                    raise UserError(f"--{prefix}host {host}: no address of this machine") from error
+                    raise UserError(f"`host` {host}: expected an address of this machine") from error
                 continue
         if candidate != port:
             log.info("port %d is taken", port)
         return Address(host, candidate)
-    raise UserError(f"--{prefix}port {port}: none of {MAX_TRIES} ports from there is free at {host}")
+    raise UserError(f"`port` {port}: none of the {MAX_TRIES} ports from there is free on {host}; choose another")

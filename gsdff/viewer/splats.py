@@ -1,4 +1,4 @@
-"""Gaussians as a browser draws them: centres, covariances, one colour from all sides."""
+"""Gaussians that the browser draws: centres, covariances, one colour each (SH degree 0)."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from gsdff.gaussians import Gaussians
 from gsdff.rotation import quats_to_matrices
 
 SPLAT_SCALE = 30.0
-"""Splats are sent enlarged: their covariances travel in half precision, which loses those of small Gaussians."""
+"""Factor by which splats are sent enlarged: covariances are sent in half precision, which loses small ones."""
 LARGEST = 8.0
-"""Standard deviation, in the working frame, that still fits into half precision then."""
+"""Largest standard deviation, in the working frame, that fits into half precision after that."""
 
 
 class Splats:
-    """The splats of one page's scene. Geometry is sent again only where it changed."""
+    """Splats in the scene of one page. Geometry is sent again only if it changed."""
 
     def __init__(self, scene: Any):
         self.scene = scene
@@ -25,7 +25,7 @@ class Splats:
         self._sent: Gaussians | None = None
 
     def show(self, gaussians: Gaussians, colors: Float[Tensor, "M 3"]) -> None:
-        """Draws these."""
+        """Shows Gaussians in these colours."""
         rgbs = colors.detach().cpu().numpy()
         if self._handle is None:
             centers, covariances, opacities = to_splats(gaussians)
@@ -40,19 +40,23 @@ class Splats:
         self._sent = gaussians
 
     def hide(self) -> None:
-        """Draws none: takes them away, as hidden ones cost a page as much as others."""
+        """Removes the splats: invisible ones would cost a page as much as others."""
         if self._handle is not None:
             self._handle.remove()
             self._handle = self._sent = None
 
     def forget(self) -> None:
-        """Lets go of what was sent."""
+        """Frees the memory of a page that is closed."""
         self._handle = self._sent = None
 
 
 def to_splats(gaussians: Gaussians) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centres [M, 3], covariances [M, 3, 3] and opacities [M, 1], `SPLAT_SCALE` times as large."""
+    """Centres [M, 3], covariances [M, 3, 3] and opacities [M, 1], enlarged by `SPLAT_SCALE`."""
     axes = quats_to_matrices(F.normalize(gaussians.quats, dim=1))
     axes = axes * (SPLAT_SCALE * gaussians.scales.clamp(max=LARGEST))[:, None]
-    tensors = SPLAT_SCALE * gaussians.means, axes @ axes.transpose(1, 2), gaussians.opacities[:, None]
-    return tuple(tensor.detach().cpu().numpy() for tensor in tensors)
+    covariances = axes @ axes.transpose(1, 2)
+    centers, covariances, opacities = (
+        tensor.detach().cpu().numpy()
+        for tensor in (SPLAT_SCALE * gaussians.means, covariances, gaussians.opacities[:, None])
+    )
+    return centers, covariances, opacities

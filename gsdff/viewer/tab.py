@@ -1,302 +1,325 @@
-"""What the controls of one tab do: its document, its way of seeing, its pictures."""
+"""One open page: its session, its display, and the actions of its controls."""
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.editing.operations.recolor import Recolor
 from gsdff.editing.operations.transform import Move
-from gsdff.errors import UserError
+from gsdff.errors import UserError, command
 from gsdff.field.examples import Seen
 from gsdff.field.query import Query
 from gsdff.viewer import saving
-from gsdff.viewer.document import Combine, Document, Look, Shown
-from gsdff.viewer.film import Film
+from gsdff.viewer.camera_path import CameraPath
 from gsdff.viewer.frustums import add_frustums
 from gsdff.viewer.gizmo import Gizmo
-from gsdff.viewer.painting import ALL_ROWS, SPLAT_MODES, halves, modes_of, paint, splat_colors, to_numpy
-from gsdff.viewer.pointing import Point, in_rectangle, latents_at
-from gsdff.viewer.screen import Screen, Strip
+from gsdff.viewer.modes import MODES
+from gsdff.viewer.picking import Point, in_rectangle, latents_at
+from gsdff.viewer.render_loop import RenderLoop, RowBlock
+from gsdff.viewer.rendering import ALL_ROWS, available_modes, render_mode, splat_colors, split_view, to_numpy
+from gsdff.viewer.session import SelectionMode, Session, VisibleScene
+from gsdff.viewer.shared_scene import Renderer, SharedScene, make_camera
 from gsdff.viewer.splats import Splats
-from gsdff.viewer.world import Way, World, make_camera
+
+
+@dataclass(frozen=True)
+class RenderRequest:
+    """Everything that determines an image, except the camera."""
+
+    visible: VisibleScene
+    mode: str
+    split_mode: str | None
+    """Mode of the right half; None without a split."""
+    highlight: bool
+    """Whether the selection is highlighted."""
 
 
 class Tab:
-    """One open page. Its controls run in threads of the server, one at a time."""
+    """One open page. Actions of its controls run in threads of the server, one at a time."""
 
-    def __init__(self, world: World, client: Any):
-        self.world = world
+    def __init__(self, shared: SharedScene, client: Any):
+        self.shared = shared
         self.client = client
-        self.document = Document(world.gaussians, world.frame, world.field)
-        self.modes = modes_of(world)
-        self.mode, self.other = "colour", None
-        self.way = world.way
-        self.marks = True
-        self.combine: Combine = "replace"
+        self.session = Session(shared.gaussians, shared.frame, shared.field)
+        self.modes = available_modes(shared)
+        self.mode = "colour"
+        self.split_mode: str | None = None
+        self.renderer: Renderer = shared.default_renderer
+        self.highlight = True
+        self.selection_mode: SelectionMode = "replace"
         self.lock = threading.RLock()
-        self.film = Film()
+        self.camera_path = CameraPath()
         self.is_closed = False
         self.frustums: list[tuple[Any, Camera]] = []
         self.splats = Splats(client.scene)
-        self.gizmo = Gizmo(client.scene, lambda offset: self.do(lambda: self.move(offset)))
-        self.screen = Screen(self._window, self._paint_strip, self._send, world.rendering.clock)
-        self.stand_at(world.first_camera)
-        self.on_refresh: Callable[[Shown], None] = lambda shown: None
-        """Told after every change."""
-        self.on_picture: Callable[[Screen], None] = lambda screen: None
-        """Told after every picture that was drawn here."""
-        client.camera.on_update(lambda _: self._moved())
-        if world.training is None:
-            self.listen()
+        self.gizmo = Gizmo(client.scene, lambda offset: self.perform(lambda: self.move(offset)))
+        self.render_loop = RenderLoop(self._window_size, self._render_block, self._send, shared.render_lock.clock)
+        self.set_camera(shared.initial_camera)
+        self.on_refresh: Callable[[VisibleScene], None] = lambda visible: None
+        """Called after every change."""
+        self.on_image: Callable[[RenderLoop], None] = lambda render_loop: None
+        """Called after every image that the server rendered."""
+        client.camera.on_update(lambda _: self._camera_moved())
+        if shared.training is None:
+            self.register_mouse()
 
     def close(self) -> None:
-        """Lets go of all that the tab held."""
+        """Ends all threads of the tab and frees its memory."""
         self.is_closed = True
-        self.film.stop()
-        self.screen.close()
+        self.camera_path.stop()
+        self.render_loop.close()
         self.splats.forget()
 
-    def renew(self) -> None:
-        """Begins again with the world as it is now; the camera stays where it is, and what was asked."""
-        world = self.world
-        self.document.rebase(world.gaussians, world.field)
-        self.modes = modes_of(world)
+    def reload_scene(self) -> None:
+        """Shows the shared scene after it was replaced; camera and query stay."""
+        shared = self.shared
+        self.session.replace_scene(shared.gaussians, shared.field)
+        self.modes = available_modes(shared)
         self.show_cameras(False)
-        if world.training is None:
-            self.listen()
+        if shared.training is None:
+            self.register_mouse()
 
-    def do(self, action: Callable[[], object]) -> None:
-        """Runs what a control asks for and shows the result; what is the user's mistake is said in the page."""
+    def perform(self, action: Callable[[], object]) -> None:
+        """Runs the action of a control and shows the result; a `UserError` becomes a notification."""
         with self.lock:
-            selected = self.document.selected
+            selected = self.session.selected
             try:
                 action()
             except UserError as error:
-                self.say("That did not work", str(error), color="red")
-            if self.document.selected is not selected:
-                self.gizmo.hide()  # it is where the old selection was
+                self.notify("Error", str(error), color="red")
+            if self.session.selected is not selected:
+                self.gizmo.hide()  # it stands at the old selection
             self.refresh()
 
-    def say(self, title: str, body: str, *, color: str | None = None) -> None:
-        """A note in the page."""
+    def notify(self, title: str, body: str, *, color: str | None = None) -> None:
+        """Shows a notification in the page."""
         self.client.add_notification(title, body, auto_close_seconds=8.0, color=color)
 
-    def listen(self) -> None:
-        """Clicks select what is alike, where there are features; a rectangle drawn with shift what is in it."""
-        scene = self.client.scene
-        keys: dict[str | None, Combine | None] = {None: None, "shift": "add", "cmd/ctrl": "subtract"}
-        for key, combine in keys.items():
-            if self.world.field.has_features:
-                scene.on_click(modifier=key)(
-                    lambda event, combine=combine: self.do(lambda: self.click(event.screen_pos, combine))
-                )
-            if key is not None:
-                scene.on_rect_select(modifier=key)(
-                    lambda event, combine=combine: self.do(
-                        lambda: self.box(event.screen_min, event.screen_max, combine)
-                    )
-                )
+    def register_mouse(self) -> None:
+        """Lets clicks select similar Gaussians, if there are features, and dragged boxes the Gaussians inside."""
+        self._register_key(None, None)
+        self._register_key("shift", "add")
+        self._register_key("cmd/ctrl", "subtract")
 
-    # --- seeing
+    def _register_key(self, key: str | None, selection_mode: SelectionMode | None) -> None:
+        scene = self.client.scene
+        if self.shared.field.has_features:
+            scene.on_click(modifier=key)(
+                lambda event: self.perform(lambda: self.select_similar(event.screen_pos, selection_mode))
+            )
+        if key is not None:
+            scene.on_rect_select(modifier=key)(
+                lambda event: self.perform(lambda: self.select_box(event.screen_min, event.screen_max, selection_mode))
+            )
+
+    # --- display
 
     @property
-    def draws_here(self) -> bool:
-        """Whether this process draws, be it that a browser cannot draw the mode."""
-        return self.way == "server" or self.other is not None or self.mode not in SPLAT_MODES
+    def renders_on_server(self) -> bool:
+        """Whether the server renders, by choice or because a browser cannot."""
+        return self.renderer == "server" or self.split_mode is not None or MODES[self.mode].splat_colors is None
 
     @property
     def camera(self) -> Camera:
-        """The window's, in the working frame."""
-        width, height = self._window()
-        seen = self.client.camera
-        return make_camera(seen.wxyz, seen.position, seen.fov, width, height)
+        """Camera of the window, in the working frame."""
+        width, height = self._window_size()
+        viewer_camera = self.client.camera
+        return make_camera(viewer_camera.wxyz, viewer_camera.position, viewer_camera.fov, width, height)
 
-    def see(self, *, mode: str | None = None, other: str | None = None, way: Way | None = None) -> None:
-        """Changes the mode, the mode of the right half ("" for none) or who draws."""
+    def set_display(
+        self, *, mode: str | None = None, split_mode: str | None = None, renderer: Renderer | None = None
+    ) -> None:
+        """Changes the mode, the mode of the right half ("" for no split) or the renderer; None changes nothing."""
         self.mode = mode or self.mode
-        self.other = self.other if other is None else (other or None)
-        self.way = way or self.way
+        self.split_mode = self.split_mode if split_mode is None else (split_mode or None)
+        self.renderer = renderer or self.renderer
 
-    def show_cameras(self, wanted: bool) -> None:
-        """Shows the photos' cameras, or takes them away."""
+    def show_cameras(self, is_shown: bool) -> None:
+        """Shows or hides the cameras of the photos."""
         for handle, _ in self.frustums:
             handle.remove()
-        self.frustums = add_frustums(self.client.scene, self.world, self.fly_to) if wanted else []
-        self._moved()
+        self.frustums = add_frustums(self.client.scene, self.shared, self.fly_to) if is_shown else []
+        self._camera_moved()
 
-    def stand_at(self, camera: Camera, distance: float | None = None) -> None:
-        """Puts the window's camera there, turning about what is so far away, or in the middle of the picture."""
+    def set_camera(self, camera: Camera, distance: float | None = None) -> None:
+        """Moves the window's camera; it orbits a point at this distance, by default that in the middle of the image."""
         position, forward = camera.position.numpy(), camera.viewmat[2, :3].numpy()
         if distance is None:
             distance = self._depth_at(camera)
         with self.client.atomic():
-            self.client.camera.up_direction = self.world.up.numpy()
+            self.client.camera.up_direction = self.shared.up.numpy()
             self.client.camera.position = position
             self.client.camera.look_at = position + distance * forward
             self.client.camera.fov = camera.fov_y
 
-    def follow(self) -> None:
-        """Shows the scene as far as it is trained now."""
+    def update_scene(self) -> None:
+        """Shows the present state of the training."""
         with self.lock:
-            self.document.rebase(self.world.gaussians, self.world.field)
-            self.refresh(moves=False)
+            self.session.replace_scene(self.shared.gaussians, self.shared.field)
+            self.refresh(is_moving=False)
 
-    def refresh(self, *, moves: bool = True) -> None:
-        """Shows the document as it is now; nothing `moves` where it is the scene that has become another."""
-        shown = self.document.shown
-        self.screen.is_on = self.draws_here
-        if self.draws_here:
+    def refresh(self, *, is_moving: bool = True) -> None:
+        """Shows the present state of the session; `is_moving` as in `RenderLoop.invalidate`."""
+        visible = self.session.visible
+        self.render_loop.is_enabled = self.renders_on_server
+        if self.renders_on_server:
             self.splats.hide()
-            self.screen.touch((self.mode, self.other, self.marks), moves=moves)
+            self.render_loop.invalidate((self.mode, self.split_mode, self.highlight), is_moving=is_moving)
         else:
-            self.splats.show(shown.gaussians, splat_colors(self.world, shown, self.mode, marks=self.marks))
-            self.client.scene.set_background_image(self.world.backdrop)
-        self.on_refresh(shown)
+            colors = splat_colors(self.shared, visible, self.mode, highlight=self.highlight)
+            self.splats.show(visible.gaussians, colors)
+            self.client.scene.set_background_image(self.shared.background_pixel)
+        self.on_refresh(visible)
 
-    def _moved(self) -> None:
-        """The camera did; one does not see the frustum that one stands in."""
+    def _camera_moved(self) -> None:
+        """Renders anew, and hides the frustum that the camera is inside of."""
         position = torch.from_numpy(self.client.camera.position).float()
         for handle, camera in self.frustums:
             handle.visible = float((camera.position - position).norm()) > 1.5 * handle.scale
-        self.screen.touch()
+        self.render_loop.invalidate()
 
-    def _window(self) -> tuple[int, int]:
+    def _window_size(self) -> tuple[int, int]:
         return self.client.camera.image_width, self.client.camera.image_height
 
     @property
-    def look(self) -> Look:
-        """What is shown now, and how."""
-        return Look(self.document.shown, self.mode, self.other, self.marks)
+    def render_request(self) -> RenderRequest:
+        """The present display."""
+        return RenderRequest(self.session.visible, self.mode, self.split_mode, self.highlight)
 
-    def draw(self, look: Look, camera: Camera, rows: slice = ALL_ROWS) -> Tensor:
-        """Some rows of a picture."""
-        with self.world.rendering:
-            left = paint(self.world, look.shown, look.mode, camera, marks=look.marks, rows=rows)
-            if look.other is None:
-                return left
-            return halves(left, paint(self.world, look.shown, look.other, camera, marks=look.marks, rows=rows))
+    def render(self, request: RenderRequest, camera: Camera, rows: slice = ALL_ROWS) -> UInt8[Tensor, "h w 3"]:
+        """Some rows of an image."""
 
-    def _paint_strip(self, strip: Strip) -> Tensor:
+        def render_in(mode: str) -> Tensor:
+            return render_mode(self.shared, request.visible, mode, camera, highlight=request.highlight, rows=rows)
+
+        with self.shared.render_lock:
+            image = render_in(request.mode)
+            return image if request.split_mode is None else split_view(image, render_in(request.split_mode))
+
+    def _render_block(self, block: RowBlock) -> UInt8[Tensor, "h w 3"]:
         with self.lock:
-            look, seen = self.look, self.client.camera
-        camera = make_camera(seen.wxyz, seen.position, seen.fov, strip.width, strip.height)
-        return self.draw(look, camera, slice(strip.top, strip.bottom))
+            request, viewer_camera = self.render_request, self.client.camera
+        camera = make_camera(viewer_camera.wxyz, viewer_camera.position, viewer_camera.fov, block.width, block.height)
+        return self.render(request, camera, slice(block.top, block.bottom))
 
-    def _send(self, picture: Tensor) -> None:
-        with self.lock:  # else splats, or another panel, may have taken the place of what this is for
-            if self.screen.is_on and not self.is_closed:
-                self.client.scene.set_background_image(to_numpy(picture), format="jpeg", jpeg_quality=90)
-                self.on_picture(self.screen)
+    def _send(self, image: UInt8[Tensor, "h w 3"]) -> None:
+        with self.lock:  # otherwise splats, or another panel, may have replaced what this image is for
+            if self.render_loop.is_enabled and not self.is_closed:
+                self.client.scene.set_background_image(to_numpy(image), format="jpeg", jpeg_quality=90)
+                self.on_image(self.render_loop)
 
-    # --- asking and selecting
+    # --- queries and selections
 
-    def ask(self, text: str, negatives: str) -> None:
-        """Asks for texts with commas between them."""
+    def search(self, text: str, negatives: str) -> None:
+        """Selects by texts, separated by commas."""
         positives = split_texts(text)
         if not positives:
-            raise UserError("type what to look for, such as: chair, red plate")
-        with self.world.asking():
-            self.document.ask(Query(positives=positives, negatives=split_texts(negatives)), self.combine)
+            raise UserError("expected a text to search for, such as: chair, red plate")
+        with self.shared.encoding_text():
+            self.session.search(Query(positives=positives, negatives=split_texts(negatives)), self.selection_mode)
         if self.mode not in ("relevancy", "classes"):
-            self.see(mode="relevancy")
+            self.set_display(mode="relevancy")
 
-    def ask_classes(self, text: str) -> None:
-        """Asks which of several names everything is."""
-        with self.world.asking():
-            self.document.ask_classes(split_texts(text))
-        self.see(mode="classes")
+    def segment(self, text: str) -> None:
+        """Segments the scene into classes, separated by commas."""
+        with self.shared.encoding_text():
+            self.session.segment(split_texts(text))
+        self.set_display(mode="classes")
 
-    def click(self, point: Point, combine: Combine | None = None) -> None:
-        """Selects what is like what the window shows there."""
-        latents = latents_at(self.world, self.document.shown, self.camera, point)
-        self.document.ask(Query(like=Seen(latents)), combine or self.combine)
+    def select_similar(self, point: Point, selection_mode: SelectionMode | None = None) -> None:
+        """Selects Gaussians with features similar to those at a point of the window."""
+        latents = latents_at(self.shared, self.session.visible, self.camera, point)
+        self.session.search(Query(like=Seen(latents)), selection_mode or self.selection_mode)
 
-    def box(self, low: Point, high: Point, combine: Combine | None = None) -> None:
-        """Selects the Gaussians whose centres are in a rectangle of the window, at any depth."""
-        mask = torch.zeros_like(self.document.alive)
-        mask[self.document.visible_ids] = in_rectangle(self.document.shown, self.camera, low, high)
-        self.document.select(mask, combine or self.combine)
+    def select_box(self, low: Point, high: Point, selection_mode: SelectionMode | None = None) -> None:
+        """Selects the Gaussians whose centres lie in a rectangle of the window, at any depth."""
+        mask = torch.zeros_like(self.session.alive)
+        mask[self.session.visible_ids] = in_rectangle(self.session.visible, self.camera, low, high)
+        self.session.select(mask, selection_mode or self.selection_mode)
 
     # --- editing
 
     def recolor(self, rgb: tuple[int, int, int]) -> None:
-        """Gives the selection another hue."""
+        """Gives the selection the hue of a colour."""
         red, green, blue = (channel / 255 for channel in rgb)
         if not any(rgb):
-            raise UserError("black has no hue to give; choose another colour")
-        self.document.edit(partial(Recolor, color=(red, green, blue)))
+            raise UserError("black has no hue; choose another colour")
+        self.session.edit(partial(Recolor, color=(red, green, blue)))
 
     def toggle_gizmo(self) -> None:
-        """Shows handles to drag the selection by, or takes them away."""
-        shown = self.document.shown
-        self.gizmo.toggle(shown.gaussians.means[shown.selected])
+        """Shows or hides the handles that move the selection."""
+        visible = self.session.visible
+        self.gizmo.toggle(visible.gaussians.means[visible.selected])
 
     def move(self, offset: np.ndarray) -> None:
-        """Moves the selection, by so much in the working frame."""
-        x, y, z = (float(value) * self.world.frame.scale for value in offset)
-        self.document.edit(partial(Move, translation=(x, y, z)))
+        """Moves the selection by an offset in the working frame."""
+        scale = self.shared.frame.scale
+        x, y, z = (float(value) * scale for value in offset)
+        self.session.edit(partial(Move, translation=(x, y, z)))
 
-    # --- filming
+    # --- camera path
 
     def fly_to(self, camera: Camera) -> None:
-        """Moves the window's camera there in half a second."""
+        """Moves the window's camera to another one in half a second."""
         here = self.camera
-        self._fly([here, camera.resized(here.width, here.height)], 0.5)
+        self._play([here, camera.resized(here.width, here.height)], 0.5)
 
-    def fly_film(self, seconds: float) -> None:
-        """Moves it through the views that were kept."""
+    def play_path(self, seconds: float) -> None:
+        """Moves the window's camera through the keyframes."""
         cameras: list[Camera] = []
-        self.do(lambda: cameras.extend(self.film.sized()))
+        self.perform(lambda: cameras.extend(self.camera_path.resized_keyframes()))
         if cameras:
-            self._fly(cameras, seconds)
+            self._play(cameras, seconds)
 
-    def _fly(self, cameras: list[Camera], seconds: float) -> None:
-        distance = self._depth_at(cameras[-1])  # once: to look for it at every step would make the flight stumble
-        self.film.fly(cameras, lambda camera: self.stand_at(camera, distance), seconds)
+    def _play(self, cameras: list[Camera], seconds: float) -> None:
+        distance = self._depth_at(cameras[-1])  # once: at every step it would make the motion jerky
+        self.camera_path.play(cameras, lambda camera: self.set_camera(camera, distance), seconds)
 
     def _depth_at(self, camera: Camera) -> float:
-        with self.world.rendering:
-            return self.world.depth_at(camera)
+        with self.shared.render_lock:
+            return self.shared.depth_at(camera)
 
-    def save_film(self, seconds: float, report: Callable[[float], None]) -> None:
-        """Writes the path through the views that were kept as a video of what is shown now."""
+    def save_video(self, seconds: float, report: Callable[[float], None]) -> None:
+        """Saves a video of the present display along the camera path; `report` gets the share that is done."""
         with self.lock:
-            look = self.look
-        path = saving.free_path(self.world, "film", ".mp4")
+            request = self.render_request
+        path = saving.free_path(self.shared, "video", ".mp4")
         try:
-            is_whole = self.film.save(path, seconds, lambda camera: self.draw(look, camera), report)
+            is_whole = self.camera_path.save(path, seconds, lambda camera: self.render(request, camera), report)
         except UserError as error:
-            self.say("That did not work", str(error), color="red")
+            self.notify("Error", str(error), color="red")
             return
         report(1.0)
-        self.say("Saved" if is_whole else "Stopped", str(path) if is_whole else "no video was written", color="green")
+        self.notify("Saved" if is_whole else "Stopped", str(path) if is_whole else "no video was saved", color="green")
 
     # --- saving
 
     def save_screenshot(self) -> None:
-        """Writes the window's picture as this process draws it."""
-        self._say_saved(saving.save_screenshot(self.world, self.draw(self.look, self.camera)))
+        """Saves the window's image as the server renders it."""
+        self._notify_saved(saving.save_screenshot(self.shared, self.render(self.render_request, self.camera)))
 
     def save_edits(self) -> None:
-        """Writes the edits as a file to replay."""
-        path = saving.save_edits(self.world, self.document)
-        self._say_saved(path, f"replay: python -m gsdff.edit {self.world.field.source} --edits {path}")
+        """Saves the edits as a file to replay."""
+        path = saving.save_edits(self.shared, self.session)
+        self._notify_saved(path, f"replay: {command('edit', self.shared.field.source, '--edits', path)}")
 
     def save_scene(self, *, only_selected: bool) -> None:
-        """Writes the edited scene, or what is selected of it."""
-        self._say_saved(saving.save_scene(self.world, self.document, only_selected=only_selected))
+        """Saves the edited scene, or its selection."""
+        self._notify_saved(saving.save_scene(self.shared, self.session, only_selected=only_selected))
 
-    def _say_saved(self, path: Path, hint: str = "") -> None:
-        self.say("Saved", f"{path}\n{hint}" if hint else str(path), color="green")
+    def _notify_saved(self, path: Path, hint: str = "") -> None:
+        self.notify("Saved", f"{path}\n{hint}" if hint else str(path), color="green")
 
 
 def split_texts(text: str) -> tuple[str, ...]:
-    """Texts with commas between them."""
+    """Texts separated by commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -166,8 +166,8 @@ def test_random_points_repeat(tmp_path, write_photos):
     write_transforms(tmp_path, ["images/0.png", "images/1.png"], {"fl_x": 20.0})
     one, other = (load_scene(tmp_path, DataConfig(random_points=100)) for _ in range(2))
     assert one.points.shape == (100, 3) and torch.equal(one.points, other.points)
-    with pytest.raises(UserError, match=r"`dataset\.random_points` is 0"):
-        load_scene(tmp_path, DataConfig(random_points=0))
+    with pytest.raises(UserError, match=r"`DataConfig\.random_points`: expected at least 1, got 0"):
+        DataConfig(random_points=0)
 
 
 def test_the_format_in_use_is_said_and_the_other_named(tmp_path, write_colmap, caplog):
@@ -219,9 +219,9 @@ def test_one_photo_is_not_enough(tmp_path, write_colmap, colmap_model):
         load_scene(root, DataConfig())
 
 
-def test_a_downscale_below_one_is_refused(tmp_path, write_colmap):
-    with pytest.raises(UserError, match=r"`dataset\.downscale` must be 1 or more, got 0"):
-        load_scene(write_colmap(tmp_path / "s"), DataConfig(downscale=0))
+def test_a_downscale_below_one_is_refused():
+    with pytest.raises(UserError, match=r"`DataConfig\.downscale`: expected at least 1, got 0"):
+        DataConfig(downscale=0)
 
 
 def test_distorted_photos_keep_alpha_and_are_said_once(tmp_path, caplog):

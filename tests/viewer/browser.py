@@ -90,7 +90,7 @@ class Page:
         self.rest()
 
     def turn_to(self, name: str) -> None:
-        """Opens Select, Edit, Film or Save."""
+        """Opens Select, Edit, Video or Save."""
         self.page.get_by_role("tab", name=name).click()
 
     def fill(self, label: str, value: str) -> None:
@@ -101,9 +101,9 @@ class Page:
         field.press("Enter")
         self.rest()
 
-    def ask(self, text: str, count: int) -> None:
+    def search(self, text: str, count: int) -> None:
         """Asks for a text and waits until so many Gaussians are selected."""
-        self.fill("Text", text)
+        self.fill("Prompts", text)
         self.wait_for_count(count)
 
     def wait_for_text(self, text: str) -> str:
@@ -157,7 +157,7 @@ class Page:
 
         def is_settled() -> bool:
             pictures.append(self.picture())
-            return not self.tab.screen.is_busy and torch.equal(*pictures[-2:])
+            return not self.tab.render_loop.is_busy and torch.equal(*pictures[-2:])
 
         self.wait_until(is_settled, "the picture stands still")
         return pictures[-1]

@@ -1,10 +1,10 @@
 """Fixtures of the viewer's tests."""
 
 import pytest
-from tiny_world import TinyWorld, write_world
+from tiny_viewer import TinyViewer, write_tiny_viewer
 
 
 @pytest.fixture
-def tiny(tmp_path, generator) -> TinyWorld:
-    """A run that can be asked, with photos, maps and masks."""
-    return write_world(tmp_path, generator)
+def tiny(tmp_path, generator) -> TinyViewer:
+    """A run that can be queried, with photos, maps and masks."""
+    return write_tiny_viewer(tmp_path, generator)

@@ -1,6 +1,6 @@
 """A viser client without a browser: it keeps what is added and set, and refuses calls that viser would refuse.
 
-`client.gui["Show"].choose("depth")` is what a user does; `client.gui["Show"].value = "depth"` what a program does.
+`client.gui["Mode"].choose("depth")` is what a user does; `client.gui["Mode"].value = "depth"` what a program does.
 """
 
 import inspect

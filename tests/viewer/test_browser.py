@@ -16,7 +16,7 @@ import torch
 from browser import CLEAR, HEIGHT, WIDTH, Page, open_browser
 from PIL import Image
 from read_video import read_video
-from tiny_world import TinyWorld, write_world
+from tiny_viewer import TinyViewer, write_tiny_viewer
 from torch import Tensor
 
 from gsdff import edit
@@ -48,13 +48,13 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def tiny(browser, tmp_path_factory) -> TinyWorld:
-    return write_world(tmp_path_factory.mktemp("browser"), torch.Generator().manual_seed(0))
+def tiny(browser, tmp_path_factory) -> TinyViewer:
+    return write_tiny_viewer(tmp_path_factory.mktemp("browser"), torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")
 def server(tiny):
-    with Server(tiny.world, find_address("127.0.0.1", 18080)) as server:
+    with Server(tiny.shared, find_address("127.0.0.1", 18080)) as server:
         yield server
 
 
@@ -65,27 +65,27 @@ def page(browser, server):
     page.close()
 
 
-def first_camera(world) -> Camera:
+def initial_camera(shared) -> Camera:
     """The middle photo's, in the page's window."""
-    photo = world.views[len(world.views) // 2].camera
+    photo = shared.views[len(shared.views) // 2].camera
     focal = float(photo.K[1, 1]) * HEIGHT / photo.height
     K = torch.tensor([[focal, 0, WIDTH / 2], [0, focal, HEIGHT / 2], [0, 0, 1]])
     return Camera(photo.viewmat, K, WIDTH, HEIGHT)
 
 
-def working(world, gaussians=None):
-    return (world.gaussians if gaussians is None else gaussians).to_working_frame(world.frame)
+def working(shared, gaussians=None):
+    return (shared.gaussians if gaussians is None else gaussians).to_working_frame(shared.frame)
 
 
-def rendered(world, gaussians=None) -> Tensor:
+def rendered(shared, gaussians=None) -> Tensor:
     """By the rasteriser, from where a page opens."""
     with torch.no_grad():
-        return render_rgb(working(world, gaussians), first_camera(world)).image.clamp(0, 1)
+        return render_rgb(working(shared, gaussians), initial_camera(shared)).image.clamp(0, 1)
 
 
 def drawn_now(page) -> Tensor:
     """What the server would save as a screenshot."""
-    return page.tab.draw(page.tab.look, page.tab.camera).float() / 255
+    return page.tab.render(page.tab.render_request, page.tab.camera).float() / 255
 
 
 def around(picture: Tensor, at: tuple[int, int], size: int = 20) -> Tensor:
@@ -102,43 +102,43 @@ def difference(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().mean())
 
 
-def newest(world, pattern: str) -> Path:
-    return max(world.folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
+def newest(shared, pattern: str) -> Path:
+    return max(shared.folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
 
 
-def screen_threads() -> int:
-    return sum(thread.name == "gsdff-screen" for thread in threading.enumerate())
+def render_threads() -> int:
+    return sum(thread.name == "gsdff-render" for thread in threading.enumerate())
 
 
 def test_a_page_opens_at_the_middle_photo_with_splats_that_are_the_rasteriser_s_colours(page, tiny):
-    gaussians, camera = working(tiny.world), first_camera(tiny.world)
+    gaussians, camera = working(tiny.shared), initial_camera(tiny.shared)
     one_sided = render_features(gaussians, camera, features=gaussians.base_colors.clamp(0, 1)).image.clamp(0, 1)
     picture = page.wait_for_picture(lambda: one_sided, ALIKE)
     assert brightness(picture, CHAIR) > 0.2 and brightness(picture, EDGE) < 0.02
 
 
 def test_a_picture_of_the_server_is_the_rasteriser_s_and_follows_the_mouse(page, tiny):
-    page.choose("Drawn by", "server (exact)")
-    before = page.wait_for_picture(lambda: rendered(tiny.world), ALIKE)
-    page.wait_for_text("drawn here, sharp")
+    page.choose("Rendering", "server (exact)")
+    before = page.wait_for_picture(lambda: rendered(tiny.shared), ALIKE)
+    page.wait_for_text("rendered by the server, full resolution")
     eye = page.tab.client.camera.position
     page.drag((300, 200), (420, 240))
     page.wait_until(lambda: abs(page.tab.client.camera.position - eye).max() > 0.1, "the camera has moved")
     after = page.wait_for_picture(lambda: drawn_now(page), ALIKE)
     assert difference(before, after) > 5 * ALIKE
-    page.choose("Drawn by", "browser (splats)")
+    page.choose("Rendering", "browser (splats)")
     splats = page.wait_for_picture(lambda: drawn_now(page), 5 * ALIKE)
     assert difference(splats, before) > 5 * ALIKE
 
 
 def test_every_mode_can_be_chosen_and_shows_something_else(page):
-    page.ask("chair", 30)
-    page.press("Tell classes apart")
+    page.search("chair", 30)
+    page.press("Segment")
     page.wait_until(lambda: page.tab.mode == "classes", "classes are shown")
-    page.choose("Drawn by", "server (exact)")
+    page.choose("Rendering", "server (exact)")
     pictures: dict[str, Tensor] = {}
     for mode in page.tab.modes:
-        page.choose("Show", mode)
+        page.choose("Mode", mode)
         page.wait_until(lambda mode=mode: page.tab.mode == mode, "the mode is chosen")
         pictures[mode] = page.wait_for_picture(lambda: drawn_now(page), ALIKE)
     assert set(pictures) == {
@@ -150,22 +150,22 @@ def test_every_mode_can_be_chosen_and_shows_something_else(page):
 
 
 def test_the_halves_of_a_split_view_are_of_two_modes(page, tiny):
-    page.choose("Right half", "opacity")
+    page.choose("Split view", "opacity")
     picture = page.wait_for_picture(lambda: drawn_now(page), ALIKE)
     is_grey = (picture.amax(-1) - picture.amin(-1)) < 0.02
     middle = WIDTH // 2
     left = slice(0, middle - 2)
     assert is_grey[:, middle + 2 :].all() and not is_grey[:, left].all()
-    assert difference(picture[:, left], rendered(tiny.world)[:, left]) < 2 * ALIKE
+    assert difference(picture[:, left], rendered(tiny.shared)[:, left]) < 2 * ALIKE
 
 
-@pytest.mark.parametrize("way", ["browser (splats)", "server (exact)"])
-def test_a_text_lights_up_its_object_alone_and_the_threshold_moves_that(page, way):
-    page.choose("Drawn by", way)
-    page.ask("chair", 30)
+@pytest.mark.parametrize("renderer", ["browser (splats)", "server (exact)"])
+def test_a_text_lights_up_its_object_alone_and_the_threshold_moves_that(page, renderer):
+    page.choose("Rendering", renderer)
+    page.search("chair", 30)
     page.wait_until(lambda: brightness(page.picture(), CHAIR) > 0.8, "the chair is lit")
     assert brightness(page.settled(), LAMP) < 0.3
-    page.ask("lamp", 30)
+    page.search("lamp", 30)
     page.wait_until(lambda: brightness(page.picture(), LAMP) > 0.8, "the lamp is lit")
     assert brightness(page.settled(), CHAIR) < 0.3
     page.fill("Threshold", "0")
@@ -177,7 +177,7 @@ def test_a_text_lights_up_its_object_alone_and_the_threshold_moves_that(page, wa
 
 
 def test_clicks_and_boxes_select_add_and_take_away(page):
-    selected = page.tab.document
+    selected = page.tab.session
     page.settled()
     page.click(CHAIR)
     page.wait_for_count(30)
@@ -196,8 +196,8 @@ def test_clicks_and_boxes_select_add_and_take_away(page):
 
 def test_delete_undo_and_redo_take_the_object_out_and_bring_it_back(page):
     whole = page.settled()
-    page.ask("chair", 30)
-    page.choose("Show", "colour")
+    page.search("chair", 30)
+    page.choose("Mode", "colour")
     page.turn_to("Edit")
     page.press("Delete")
     page.wait_for_count(0, of=30)
@@ -205,25 +205,25 @@ def test_delete_undo_and_redo_take_the_object_out_and_bring_it_back(page):
     assert brightness(page.picture(), LAMP) > 0.15
     page.press("undo")
     page.wait_for_count(30)
-    page.row("Mark selection").locator("input").uncheck()
+    page.row("Highlight selection").locator("input").uncheck()
     page.wait_until(lambda: difference(page.picture(), whole) < 0.001, "all is as it was")
     page.press("redo")
     page.wait_for_count(0, of=30)
 
 
 def test_edits_that_were_saved_replay_to_the_bytes_that_were_exported(page, tiny, tmp_path, monkeypatch):
-    page.choose("Drawn by", "server (exact)")
-    before = page.wait_for_picture(lambda: rendered(tiny.world), ALIKE)
-    page.ask("lamp", 30)
+    page.choose("Rendering", "server (exact)")
+    before = page.wait_for_picture(lambda: rendered(tiny.shared), ALIKE)
+    page.search("lamp", 30)
     page.turn_to("Edit")
-    page.choose("Show", "colour")
+    page.choose("Mode", "colour")
     page.press("Recolour")
     page.wait_for_text('recolor "lamp" (30 Gaussians)')
-    page.row("Mark selection").locator("input").uncheck()
+    page.row("Highlight selection").locator("input").uncheck()
     after = page.wait_for_picture(lambda: drawn_now(page), ALIKE)
     blue = around(after, LAMP) - around(before, LAMP)
     assert blue[2] > blue[0] + 0.05
-    page.ask("chair", 30)
+    page.search("chair", 30)
     page.press("Delete")
     page.wait_for_count(0, of=30)
     page.turn_to("Save")
@@ -231,7 +231,7 @@ def test_edits_that_were_saved_replay_to_the_bytes_that_were_exported(page, tiny
         page.press(name)
         page.wait_for_text("Saved")
         page.close_note()
-    edits, scene = newest(tiny.world, "edits_*.toml"), newest(tiny.world, "scene_*.ply")
+    edits, scene = newest(tiny.shared, "edits_*.toml"), newest(tiny.shared, "scene_*.ply")
     again = tmp_path / "again.ply"
     monkeypatch.setattr(sys, "argv", ["edit", str(tiny.run.folder), "--edits", str(edits), "--out", str(again)])
     edit.main()
@@ -241,8 +241,8 @@ def test_edits_that_were_saved_replay_to_the_bytes_that_were_exported(page, tiny
 
 
 def test_what_cannot_be_done_is_said_in_the_page(page):
-    page.fill("Text", "unicorn")
-    page.wait_for_text("That did not work")
+    page.fill("Prompts", "unicorn")
+    page.wait_for_text("Error")
     page.close_note()
     page.turn_to("Edit")
     page.press("Delete")
@@ -251,42 +251,42 @@ def test_what_cannot_be_done_is_said_in_the_page(page):
 
 def test_the_photos_cameras_are_shown_but_for_the_one_that_the_page_stands_in(page):
     without = page.settled()
-    page.row("Cameras").locator("input").check()
+    page.row("Show cameras").locator("input").check()
     page.wait_until(lambda: len(page.tab.frustums) == 10, "there are ten")
     page.page.mouse.move(328, 220)
     page.page.mouse.wheel(0, 1200)
     page.wait_until(lambda: page.tab.frustums[5][0].visible, "the one that the page stood in is seen from behind")
-    page.row("Cameras").locator("input").uncheck()
+    page.row("Show cameras").locator("input").uncheck()
     page.wait_until(lambda: not page.tab.frustums, "they are gone")
     assert difference(page.settled(), without) > ALIKE  # from further away
 
 
 def test_a_screenshot_is_what_is_seen_and_a_film_flies_through_the_views(page, tiny):
-    page.choose("Drawn by", "server (exact)")
-    page.wait_for_picture(lambda: rendered(tiny.world), ALIKE)
+    page.choose("Rendering", "server (exact)")
+    page.wait_for_picture(lambda: rendered(tiny.shared), ALIKE)
     page.turn_to("Save")
     page.press("Screenshot (.png)")
     page.wait_for_text("Saved")
     page.close_note()
-    with Image.open(newest(tiny.world, "screenshot_*.png")) as png:
+    with Image.open(newest(tiny.shared, "screenshot_*.png")) as png:
         assert png.size == (WIDTH, HEIGHT)
         saved = torch.frombuffer(bytearray(png.convert("RGB").tobytes()), dtype=torch.uint8)
     saved = saved.view(HEIGHT, WIDTH, 3).float() / 255
     start = page.wait_for_picture(lambda: saved, ALIKE)
-    page.turn_to("Film")
-    page.press("Keep this view")
-    page.wait_for_text("1 views kept")
+    page.turn_to("CameraPath")
+    page.press("Add keyframe")
+    page.wait_for_text("1 keyframe")
     eye = page.tab.client.camera.position
     page.drag((300, 200), (420, 240))
     page.wait_until(lambda: abs(page.tab.client.camera.position - eye).max() > 0.1, "the camera has moved")
     end = page.wait_for_picture(lambda: drawn_now(page), ALIKE)
-    page.press("Keep this view")
-    page.wait_for_text("2 views kept")
+    page.press("Add keyframe")
+    page.wait_for_text("2 keyframes")
     page.fill("Seconds", "1")
     page.press("Save video (.mp4)")
     page.wait_for_text("Saved")
     page.close_note()
-    _, frames = read_video(newest(tiny.world, "film_*.mp4"))
+    _, frames = read_video(newest(tiny.shared, "video_*.mp4"))
     first, last = (frames[i, :, :CLEAR].float() / 255 for i in (0, -1))
     size = slice(0, min(HEIGHT, frames.shape[1]))
     assert difference(first, start[size]) < 5 * ALIKE < difference(last, start[size])
@@ -295,22 +295,22 @@ def test_a_screenshot_is_what_is_seen_and_a_film_flies_through_the_views(page, t
 
 def test_pages_have_selections_of_their_own_and_leave_nothing_when_closed(browser, server):
     pages = [Page(browser, server, 500, 300) for _ in range(2)]
-    assert len(server.open_panels) == 2 and screen_threads() == 2
+    assert len(server.open_panels) == 2 and render_threads() == 2
     for page, text in zip(pages, ("chair", "lamp"), strict=True):
-        page.ask(text, 30)
-    chair, lamp = (page.tab.document.selected for page in pages)
+        page.search(text, 30)
+    chair, lamp = (page.tab.session.selected for page in pages)
     assert chair[:30].all() and not chair[30:].any() and torch.equal(lamp, ~chair)
-    pages[1].choose("Drawn by", "server (exact)")
+    pages[1].choose("Rendering", "server (exact)")
     pages[1].close()
-    pages[0].wait_until(lambda: len(server.open_panels) == 1 and screen_threads() == 1, "one page is left")
+    pages[0].wait_until(lambda: len(server.open_panels) == 1 and render_threads() == 1, "one page is left")
     pages[0].fill("Threshold", "0")
     pages[0].wait_for_count(60)
     pages[0].page.wait_for_timeout(10)
     pages[0].close()
     for thread in threading.enumerate():
-        if thread.name == "gsdff-screen":
+        if thread.name == "gsdff-render":
             thread.join(30)
-    assert screen_threads() == 0 and not server.open_panels
+    assert render_threads() == 0 and not server.open_panels
 
 
 def test_a_door_takes_the_next_port_and_ends_quietly_while_a_page_draws(browser, tiny):

@@ -19,17 +19,17 @@ from gsdff.cameras import Camera
 from gsdff.editing.toml_file import read_edits
 from gsdff.field.query import Query
 from gsdff.io.ply import write_ply
-from gsdff.viewer.panel import NO_SPLIT, Panel
+from gsdff.viewer.panel import NO_QUERY, OFF, Panel
+from gsdff.viewer.shared_scene import SharedScene, open_shared_scene
 from gsdff.viewer.tab import Tab, split_texts
-from gsdff.viewer.world import World, open_world
 
 
 class Page:
     """A tab with its panel and what the browser sees of it."""
 
-    def __init__(self, world: World):
+    def __init__(self, shared: SharedScene):
         self.client = FakeClient(48, 36)
-        self.tab = Tab(world, self.client)
+        self.tab = Tab(shared, self.client)
         self.panel = Panel(self.client.gui, self.tab)
 
     def __getitem__(self, label: str):
@@ -43,9 +43,9 @@ class Page:
     def count(self) -> str:
         return re.sub("<.*?>", "", self.panel.count.content)
 
-    def ask(self, text: str, negatives: str = "") -> None:
-        self["Text"].value, self["Not"].value = text, negatives
-        self["Ask"].press()
+    def search(self, text: str, negatives: str = "") -> None:
+        self["Prompts"].value, self["Negative prompts"].value = text, negatives
+        self["Search"].press()
 
     def press(self, group: str, button: str) -> None:
         self[group].choose(button)
@@ -53,8 +53,8 @@ class Page:
     def wait_for_picture(self) -> np.ndarray:
         """The sharp picture drawn here."""
         for _ in range(2000):
-            screen = self.tab.screen
-            if not (screen._changed.is_set() or screen._is_drawing):
+            render_loop = self.tab.render_loop
+            if not (render_loop._changed.is_set() or render_loop._is_rendering):
                 return self.client.scene.backgrounds[-1]
             time.sleep(0.01)
         raise AssertionError("no picture comes")
@@ -65,23 +65,23 @@ def open_page():
     """Opens pages, and closes them."""
     pages = []
 
-    def open_it(world: World) -> Page:
-        pages.append(Page(world))
+    def open_it(shared: SharedScene) -> Page:
+        pages.append(Page(shared))
         return pages[-1]
 
     yield open_it
     for page in pages:
         page.tab.close()
-        assert not page.tab.screen._thread.is_alive()
+        assert not page.tab.render_loop._thread.is_alive()
 
 
 @pytest.fixture
 def page(tiny, open_page) -> Page:
-    return open_page(tiny.world)
+    return open_page(tiny.shared)
 
 
 def selected_ids(page: Page) -> list[int]:
-    return page.tab.document.selection.mask.nonzero()[:, 0].tolist()
+    return page.tab.session.selection.mask.nonzero()[:, 0].tolist()
 
 
 CHAIRS, LAMPS = list(range(NUM_CHAIR)), list(range(NUM_CHAIR, 60))
@@ -92,16 +92,16 @@ CHAIRS, LAMPS = list(range(NUM_CHAIR)), list(range(NUM_CHAIR, 60))
 
 def test_a_new_page_shows_splats_in_their_colours_from_the_first_photo(page, tiny):
     splats = page.client.scene["/splats"]
-    colors = page.tab.document.shown.gaussians.base_colors.clamp(0, 1)
+    colors = page.tab.session.visible.gaussians.base_colors.clamp(0, 1)
     assert np.array_equal(splats.rgbs, colors.numpy()) and splats.visible is not False
-    assert torch.allclose(page.tab.camera.viewmat, tiny.world.first_camera.viewmat, atol=1e-5)
+    assert torch.allclose(page.tab.camera.viewmat, tiny.shared.initial_camera.viewmat, atol=1e-5)
     assert page.count == "0 of 60 Gaussians selected" and page.notes == []
-    assert page["Show"].options == page.tab.modes
+    assert page["Mode"].options == page.tab.modes
 
 
 def test_a_mode_that_a_browser_can_draw_sends_colours_alone(page):
     splats = page.client.scene["/splats"]
-    page["Show"].choose("features")
+    page["Mode"].choose("features")
     assert page.tab.mode == "features" and splats.changes.count("rgbs") == 1 and "gaussians" not in splats.changes
     assert "same in all views" in page.panel.legend.content
     assert not page.client.scene.backgrounds[-1].any()
@@ -109,38 +109,38 @@ def test_a_mode_that_a_browser_can_draw_sends_colours_alone(page):
 
 @pytest.mark.parametrize("mode", ["depth", "opacity", "photo", "teacher", "masks"])
 def test_a_mode_that_it_cannot_is_drawn_here(page, mode):
-    page["Show"].choose(mode)
+    page["Mode"].choose(mode)
     picture = page.wait_for_picture()
     assert picture.shape == (36, 48, 3) and picture.any()
     assert not page.client.scene.of_kind("gaussian_splats")
-    assert "drawn here, sharp" in page.panel.speed.content
-    page["Show"].choose("colour")
+    assert "rendered by the server, full resolution" in page.panel.speed.content
+    page["Mode"].choose("colour")
     assert page.client.scene.of_kind("gaussian_splats") and not page.client.scene.backgrounds[-1].any()
     assert "browser" in page.panel.speed.content
 
 
 def test_who_draws_can_be_chosen(page):
-    page["Drawn by"].choose("server (exact)")
+    page["Rendering"].choose("server (exact)")
     exact = page.wait_for_picture()
-    assert page.tab.way == "server" and exact.any()
-    page["Drawn by"].choose("browser (splats)")
-    assert page.tab.way == "browser" and not page.tab.screen.is_on
+    assert page.tab.renderer == "server" and exact.any()
+    page["Rendering"].choose("browser (splats)")
+    assert page.tab.renderer == "browser" and not page.tab.render_loop.is_enabled
 
 
 def test_the_right_half_shows_another_mode(page):
-    page["Right half"].choose("opacity")
+    page["Split view"].choose("opacity")
     both = page.wait_for_picture().copy()
     assert (both[:, 24] == 255).all()
-    page["Right half"].choose(NO_SPLIT)
-    page["Show"].choose("opacity")
+    page["Split view"].choose(OFF)
+    page["Mode"].choose("opacity")
     opacity = page.wait_for_picture()
-    assert page.tab.other is None
+    assert page.tab.split_mode is None
     assert (abs(both[:, 26:].astype(int) - opacity[:, 26:].astype(int)) <= 1).all()
     assert (both[:, :22] != opacity[:, :22]).any()
 
 
 def test_a_camera_that_moves_is_followed(page):
-    page["Show"].choose("opacity")
+    page["Mode"].choose("opacity")
     before = page.wait_for_picture().copy()
     page.client.camera.position = page.client.camera.position + np.array([0.3, 0.0, 0.0])
     page.client.move()
@@ -152,22 +152,22 @@ def test_a_camera_that_moves_is_followed(page):
 
 def test_the_photos_cameras_come_and_go_and_one_flies_there(page, tiny, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    page["Cameras"].choose(True)
+    page["Show cameras"].choose(True)
     frustums = page.client.scene.of_kind("camera_frustum")
     assert len(frustums) == 10 and all(max(frustum.image.shape) == 96 for frustum in frustums)
     assert [frustum.color for frustum in frustums].count((255, 158, 13)) == 2  # held out
     assert frustums[5].visible is False and frustums[0].visible is True  # one stands in the first camera
     frustums[9].press()
-    assert torch.allclose(page.tab.camera.position, tiny.world.views[9].camera.position, atol=1e-5)
+    assert torch.allclose(page.tab.camera.position, tiny.shared.views[9].camera.position, atol=1e-5)
     page.client.move()
     assert frustums[5].visible is True and frustums[9].visible is False
-    page["Cameras"].choose(False)
+    page["Show cameras"].choose(False)
     assert page.client.scene.of_kind("camera_frustum") == []
 
 
 def test_frustums_stand_where_the_cameras_do(page, tiny):
-    page["Cameras"].choose(True)
-    for frustum, view in zip(page.client.scene.of_kind("camera_frustum"), tiny.world.views, strict=True):
+    page["Show cameras"].choose(True)
+    for frustum, view in zip(page.client.scene.of_kind("camera_frustum"), tiny.shared.views, strict=True):
         assert np.allclose(frustum.position, view.camera.position.numpy())
         assert frustum.aspect == pytest.approx(30 / 22) and frustum.fov == pytest.approx(2 * np.arctan(11 / 28))
         w, x, y, z = frustum.wxyz
@@ -179,73 +179,78 @@ def test_frustums_stand_where_the_cameras_do(page, tiny):
 
 
 def test_a_text_selects_and_shows_its_relevancy(page):
-    page.ask("chair")
-    assert selected_ids(page) == CHAIRS and page.tab.mode == page["Show"].value == "relevancy"
+    page.search("chair")
+    assert selected_ids(page) == CHAIRS and page.tab.mode == page["Mode"].value == "relevancy"
     assert page.count == "30 of 60 Gaussians selected"
-    threshold, document = page["Threshold"], page.tab.document
-    assert threshold.disabled is False and threshold.value == document.threshold
-    assert threshold.min <= document.threshold <= threshold.max and threshold.step > 0
+    threshold, session = page["Threshold"], page.tab.session
+    assert threshold.disabled is False and threshold.value == session.threshold
+    assert threshold.min <= session.threshold <= threshold.max and threshold.step > 0
     assert "linear-gradient" in page.panel.legend.content and "3D" in page.panel.legend.content
 
 
 def test_a_form_is_submitted_as_well_as_its_button_is_pressed(page):
-    page["Text"].value = "lamp"
+    page["Prompts"].value = "lamp"
     page.client.gui.of_kind("form")[0].press()
     assert selected_ids(page) == LAMPS
 
 
 def test_several_texts_and_negatives_are_parted_by_commas(page):
-    page.ask(" chair , wall,", "lamp,")
-    query = page.tab.document.asked.query
+    page.search(" chair , wall,", "lamp,")
+    query = page.tab.session.prepared.query
     assert query.positives == ("chair", "wall") and query.negatives == ("lamp",)
     assert split_texts("a b, c ,, ") == ("a b", "c") and split_texts(" ") == ()
 
 
 @pytest.mark.parametrize(
     ("text", "negatives", "words"),
-    [("", "", "what to look for"), (" , ", "", "what to look for"), ("sofa", "", "sofa"), ("chair", "chair", "chair")],
+    [
+        ("", "", "text to search for"),
+        (" , ", "", "text to search for"),
+        ("sofa", "", "sofa"),
+        ("chair", "chair", "chair"),
+    ],
 )
 def test_a_users_mistake_is_said_and_changes_nothing(page, text, negatives, words):
-    page.ask(text, negatives)
+    page.search(text, negatives)
     ((_, body, color),) = page.notes
     assert words in body and color == "red"
-    assert page.tab.document.asked is None and page.tab.mode == "colour" and page.panel.history == []
+    assert page.tab.session.prepared is None and page.tab.mode == "colour" and page.panel.history == []
     page["Classes"].value = "chair"
-    page["Tell classes apart"].press()
-    assert "two different names" in page.notes[1][1] and page.tab.document.classes is None
+    page["Segment"].press()
+    assert "two different names" in page.notes[1][1] and page.tab.session.prepared_classes is None
 
 
 def test_the_threshold_is_followed_while_it_is_dragged(page):
-    page.ask("chair")
+    page.search("chair")
     low, high = page["Threshold"].min, page["Threshold"].max
     page["Threshold"].choose(high)
     assert set(selected_ids(page)) <= set(CHAIRS) and page.count.startswith(f"{len(selected_ids(page))} of")
     page["Threshold"].choose(low)
-    assert len(selected_ids(page)) == 60 and page.tab.document.threshold == low
+    assert len(selected_ids(page)) == 60 and page.tab.session.threshold == low
     assert page.tab.mode == "relevancy" and (page["Threshold"].min, page["Threshold"].max) == (low, high)
 
 
 def test_the_slider_is_left_to_the_user_while_a_value_is_worked_on(page):
     """It went on to 0.7 while 0.2 was shown: it must not jump back, and 0.7 must be shown in the end."""
-    page.ask("chair")
-    slider, document = page["Threshold"], page.tab.document
+    page.search("chair")
+    slider, session = page["Threshold"], page.tab.session
     shown = []
     refresh = page.tab.on_refresh
 
     def go_on(what) -> None:
         refresh(what)
-        shown.append(document.threshold)
+        shown.append(session.threshold)
         if len(shown) == 1:
             assert slider.value == 0.2
             slider.choose(0.7)
 
     page.tab.on_refresh = go_on
     slider.choose(0.2)
-    assert shown == [0.2, 0.7] and slider.value == document.threshold == 0.7
+    assert shown == [0.2, 0.7] and slider.value == session.threshold == 0.7
 
 
 def test_values_that_were_passed_over_are_not_worked_on(page):
-    page.ask("chair")
+    page.search("chair")
     slider, shown = page["Threshold"], []
     page.tab.on_refresh = shown.append
     with page.tab.lock:  # while something else is worked on; the slider is at the last value when they get to it
@@ -254,54 +259,54 @@ def test_values_that_were_passed_over_are_not_worked_on(page):
             thread.start()
     for thread in threads:
         thread.join()
-    assert len(shown) == 1 and page.tab.document.threshold == 0.4
+    assert len(shown) == 1 and page.tab.session.threshold == 0.4
 
 
 def test_the_threshold_before_any_question_does_nothing(page):
     page["Threshold"].choose(0.3)
-    assert page.notes == [] and page.tab.document.asked is None
+    assert page.notes == [] and page.tab.session.prepared is None
 
 
 def test_classes_are_told_apart_with_a_legend(page):
     assert page["Classes"].value == "chair, lamp, wall"
-    page["Tell classes apart"].press()
-    assert page.tab.mode == page["Show"].value == "classes"
-    assert page.tab.document.labels.tolist() == [0] * 30 + [1] * 30
+    page["Segment"].press()
+    assert page.tab.mode == page["Mode"].value == "classes"
+    assert page.tab.session.labels.tolist() == [0] * 30 + [1] * 30
     legend = page.panel.legend.content
     assert "chair" in legend and "lamp" in legend and "wall" not in legend  # of which nothing is there
 
 
 def test_earlier_questions_can_be_asked_again(page):
-    page.ask("chair")
-    page.ask("lamp", "wall")
-    page.ask("chair")
-    assert page["Earlier"].options == (NO_SPLIT, "chair", "lamp (not wall)")
-    page["Earlier"].choose("lamp (not wall)")
-    assert selected_ids(page) == LAMPS and (page["Text"].value, page["Not"].value) == ("lamp", "wall")
-    page["Earlier"].choose(NO_SPLIT)
+    page.search("chair")
+    page.search("lamp", "wall")
+    page.search("chair")
+    assert page["History"].options == (NO_QUERY, "chair", "lamp (not wall)")
+    page["History"].choose("lamp (not wall)")
+    assert selected_ids(page) == LAMPS and (page["Prompts"].value, page["Negative prompts"].value) == ("lamp", "wall")
+    page["History"].choose(NO_QUERY)
     assert selected_ids(page) == LAMPS
 
 
 def test_what_a_user_types_is_never_markup(page, open_page, tiny, monkeypatch):
-    field = tiny.world.field
+    field = tiny.shared.field
     monkeypatch.setattr(type(field), "encode_text", lambda self, names, prompts=(): torch.eye(5)[: len(names)])
     page["Classes"].value = "<img src=x>, b"
-    page["Tell classes apart"].press()
-    page.ask("<script>")
+    page["Segment"].press()
+    page.search("<script>")
     page["Delete"].press()
-    assert page.tab.document.edits or page.notes
+    assert page.tab.session.edits or page.notes
     for handle in page.client.gui.of_kind("html"):
         assert "<img" not in handle.content and "<script" not in handle.content
 
 
 def test_values_set_by_the_program_start_nothing(page):
     done = []
-    page.tab.do = lambda action, **options: done.append(action)
-    page["Show"].value, page["Drawn by"].value, page["Right half"].value = "depth", "server (exact)", "depth"
-    page["Mark selection"].value, page["Cameras"].value, page["Threshold"].value = False, True, 0.9
-    page["Earlier"].options = (NO_SPLIT, "chair")
-    page["Earlier"].value = "chair"
-    page["A new one"].value = "adds to"
+    page.tab.perform = lambda action, **options: done.append(action)
+    page["Mode"].value, page["Rendering"].value, page["Split view"].value = "depth", "server (exact)", "depth"
+    page["Highlight selection"].value, page["Show cameras"].value, page["Threshold"].value = False, True, 0.9
+    page["History"].options = (NO_QUERY, "chair")
+    page["History"].value = "chair"
+    page["Selection mode"].value = "add"
     assert done == [] and page.tab.mode == "colour"
 
 
@@ -311,7 +316,7 @@ def test_values_set_by_the_program_start_nothing(page):
 def at(page: Page, index: int) -> tuple[float, float]:
     """Where the window shows a Gaussian."""
     camera = page.tab.camera
-    mean = page.tab.world.gaussians.to_working_frame(page.tab.world.frame).means[index]
+    mean = page.tab.shared.gaussians.to_working_frame(page.tab.shared.frame).means[index]
     x, y, z = camera.K @ (camera.viewmat[:3, :3] @ mean + camera.viewmat[:3, 3])
     return float(x / z) / camera.width, float(y / z) / camera.height
 
@@ -339,30 +344,30 @@ def test_a_box_adds_and_takes_away(page):
 
 
 def test_a_new_selection_combines_as_is_chosen(page):
-    page.ask("chair")
-    page["A new one"].choose("adds to")
-    page.ask("lamp")
+    page.search("chair")
+    page["Selection mode"].choose("add")
+    page.search("lamp")
     assert selected_ids(page) == CHAIRS + LAMPS
-    page["A new one"].choose("takes from")
-    page.ask("chair")
+    page["Selection mode"].choose("subtract")
+    page.search("chair")
     assert selected_ids(page) == LAMPS
-    page["A new one"].choose("stays within")
-    page.ask("chair")
+    page["Selection mode"].choose("intersect")
+    page.search("chair")
     assert selected_ids(page) == []
 
 
 def test_buttons_change_the_selection(page):
-    page.ask("chair")
-    page.press("Change", "invert")
+    page.search("chair")
+    page.press("Modify", "invert")
     assert selected_ids(page) == LAMPS
-    page.press("Change", "grow")
-    page.press("Change", "shrink")
-    page.press("Keep", "largest part")
-    page.press("Keep", "no floaters")
+    page.press("Modify", "grow")
+    page.press("Modify", "shrink")
+    page.press("Clean up", "keep largest")
+    page.press("Clean up", "drop floaters")
     assert page.notes == []
-    page["Nothing"].press()
+    page["Deselect"].press()
     assert selected_ids(page) == []
-    for group, button in (("Change", "shrink"), ("Keep", "largest part"), ("Keep", "no floaters")):
+    for group, button in (("Modify", "shrink"), ("Clean up", "keep largest"), ("Clean up", "drop floaters")):
         page.press(group, button)
     assert page.notes == [] and selected_ids(page) == []
 
@@ -371,66 +376,66 @@ def test_buttons_change_the_selection(page):
 
 
 def test_edits_are_made_listed_and_taken_back(page):
-    page.ask("chair")
+    page.search("chair")
     page["Delete"].press()
     assert page.count == "0 of 30 Gaussians selected"
     assert page.panel.edits.content.count("delete") == 1 and "30 Gaussians" in page.panel.edits.content
     assert page.client.scene["/splats"].centers.shape == (30, 3)
-    page.press("Steps", "undo")
+    page.press("Edits", "undo")
     assert page.count == "30 of 60 Gaussians selected" and "no edits" in page.panel.edits.content
-    page.press("Steps", "redo")
-    page.press("Steps", "redo")
+    page.press("Edits", "redo")
+    page.press("Edits", "redo")
     assert "nothing to redo" in page.notes[-1][1]
-    assert len(page.tab.document.edits) == 1
+    assert len(page.tab.session.edits) == 1
 
 
 def test_sight_says_how_much_is_hidden(page):
-    page.ask("chair")
-    page.press("Sight", "hide")
+    page.search("chair")
+    page.press("Visibility", "hide")
     assert page.count == "0 of 30 Gaussians selected, 30 hidden"
-    page.press("Sight", "show all")
+    page.press("Visibility", "show all")
     assert page.count == "0 of 60 Gaussians selected"
-    page.press("Sight", "hide")
+    page.press("Visibility", "hide")
     assert "nothing is selected" in page.notes[-1][1]
 
 
 def test_a_colour_is_given_but_black(page):
-    page.ask("lamp")
+    page.search("lamp")
     page["Colour"].value = (0, 0, 0)
     page["Recolour"].press()
-    assert "black" in page.notes[-1][1] and page.tab.document.edits == []
+    assert "black" in page.notes[-1][1] and page.tab.session.edits == []
     page["Colour"].value = (51, 102, 255)
     page["Recolour"].press()
-    (made,) = page.tab.document.edits
+    (made,) = page.tab.session.edits
     assert isinstance(made.edit, Recolor) and made.edit.color == (0.2, 0.4, 1.0)
 
 
 def test_handles_move_the_selection_when_they_are_let_go(page, tiny):
     page["Move with handles"].press()
     assert "nothing is selected" in page.notes[-1][1]
-    page.ask("chair")
+    page.search("chair")
     page["Move with handles"].press()
     handles = page.client.scene["/gizmo"]
     start = np.array(handles.position)
-    means = page.tab.document.shown.gaussians.means[:NUM_CHAIR]
+    means = page.tab.session.visible.gaussians.means[:NUM_CHAIR]
     assert np.allclose(start, means.median(0).values)
     handles.drag(start + np.array([0.5, 0.0, 0.0]))
     handles.drag(start + np.array([0.5, 0.25, 0.0]))
-    moved = [made.edit for made in page.tab.document.edits]
-    scale = tiny.world.frame.scale
-    assert [type(edit) for edit in moved] == [Move, Move]
+    moved = [made.edit for made in page.tab.session.edits]
+    scale = tiny.shared.frame.scale
+    assert [type(operation) for operation in moved] == [Move, Move]
     assert np.allclose(moved[0].translation, [0.5 * scale, 0, 0], atol=1e-6)
     assert np.allclose(moved[1].translation, [0, 0.25 * scale, 0], atol=1e-6)
-    now = page.tab.document.shown.gaussians.means[:NUM_CHAIR]
+    now = page.tab.session.visible.gaussians.means[:NUM_CHAIR]
     assert torch.allclose(now - means, torch.tensor([0.5, 0.25, 0.0]), atol=1e-5)
     page["Move with handles"].press()
     assert page.client.scene.of_kind("transform_controls") == []
 
 
 def test_handles_go_when_something_else_is_selected(page):
-    page.ask("chair")
+    page.search("chair")
     page["Move with handles"].press()
-    page.ask("lamp")
+    page.search("lamp")
     assert page.client.scene.of_kind("transform_controls") == []
     page["Move with handles"].press()
     assert len(page.client.scene.of_kind("transform_controls")) == 1
@@ -440,42 +445,42 @@ def test_handles_go_when_something_else_is_selected(page):
 
 
 def test_a_flight_looks_once_for_what_it_turns_about(page, tiny, monkeypatch):
-    looks, ours = [], World.depth_at
-    monkeypatch.setattr(World, "depth_at", lambda world, camera: looks.append(camera) or ours(world, camera))
-    target = tiny.world.views[0].camera
+    looks, ours = [], SharedScene.depth_at
+    monkeypatch.setattr(SharedScene, "depth_at", lambda shared, camera: looks.append(camera) or ours(shared, camera))
+    target = tiny.shared.views[0].camera
     page.tab.fly_to(target)
     assert len(looks) == 1 and np.allclose(page.client.camera.position, target.position, atol=1e-5)
 
 
 def test_a_film_of_kept_views_is_written(page):
-    page["Keep this view"].press()
+    page["Add keyframe"].press()
     page["Save video (.mp4)"].press()
-    assert "two views" in page.notes[-1][1]
+    assert "two keyframes" in page.notes[-1][1]
     page.client.camera.position = page.client.camera.position + np.array([0.2, 0.0, 0.0])
-    page["Keep this view"].press()
-    assert "2 views kept" in page.panel.keyframes.content
+    page["Add keyframe"].press()
+    assert "2 keyframes" in page.panel.keyframes.content
     page["Seconds"].value = 1.0
     page["Save video (.mp4)"].press()
     title, body, _ = page.notes[-1]
-    path = page.tab.world.folder / "film_002.mp4"
+    path = page.tab.shared.folder / "video_002.mp4"
     assert title == "Saved" and body == str(path) and read_video(path)[1].shape == (24, 36, 48, 3)
-    assert page.panel.progress.value == 100 and page.panel.progress.visible is False
-    page.press("Views", "drop last")
-    page.press("Views", "drop all")
-    assert "0 views kept" in page.panel.keyframes.content
-    page.press("Path", "fly")
-    assert "two views" in page.notes[-1][1]
+    assert page.panel.video_progress.value == 100 and page.panel.video_progress.visible is False
+    page.press("Keyframes", "remove last")
+    page.press("Keyframes", "remove all")
+    assert "0 keyframes" in page.panel.keyframes.content
+    page.press("Playback", "play")
+    assert "two keyframes" in page.notes[-1][1]
 
 
 def test_flying_moves_the_camera_through_the_views(page, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     first = page.client.camera.position.copy()
-    page["Keep this view"].press()
+    page["Add keyframe"].press()
     page.client.camera.position = first + np.array([0.4, 0.0, 0.0])
-    page["Keep this view"].press()
+    page["Add keyframe"].press()
     page.client.camera.position = first + np.array([0.0, 5.0, 0.0])
     page["Seconds"].value = 1.0
-    page.press("Path", "fly")
+    page.press("Playback", "play")
     assert np.allclose(page.client.camera.position, first + np.array([0.4, 0.0, 0.0]), atol=1e-4)
 
 
@@ -483,13 +488,13 @@ def test_what_is_saved_is_said_with_what_replays_it(page, tiny):
     page["Edits (.toml)"].press()
     page["Selection (.ply)"].press()
     assert [color for *_, color in page.notes] == ["red", "red"]
-    page.ask("chair")
+    page.search("chair")
     page["Selection (.ply)"].press()
     page["Delete"].press()
     for label in ("Edits (.toml)", "Scene (.ply)", "Screenshot (.png)"):
         page[label].press()
-    folder = tiny.world.folder
-    assert f"python -m gsdff.edit {tiny.run.folder} --edits {folder / 'edits_001.toml'}" in page.notes[3][1]
+    folder = tiny.shared.folder
+    assert f"gsdff edit {tiny.run.folder} --edits {folder / 'edits_001.toml'}" in page.notes[3][1]
     assert [type(edit) for edit in read_edits(folder / "edits_001.toml").edits] == [Delete]
     assert {path.name for path in folder.iterdir()} >= {
         "edits_001.toml", "scene_001.ply", "selection_001.ply", "screenshot_001.png",
@@ -502,9 +507,9 @@ def test_what_is_saved_is_said_with_what_replays_it(page, tiny):
 def test_a_ply_without_features_has_no_questions_and_can_be_edited(open_page, tmp_path, generator, caplog):
     with caplog.at_level(logging.INFO, "gsdff"):
         write_ply(tmp_path / "other.ply", make_gaussians(generator))
-        page = open_page(open_world(open_field(tmp_path / "other.ply")))
+        page = open_page(open_shared_scene(open_field(tmp_path / "other.ply")))
     labels = {vars(handle).get("label") for handle in page.client.gui.added}
-    assert not labels & {"Text", "Threshold", "Classes"} and page["Cameras"].visible is False
+    assert not labels & {"Prompts", "Threshold", "Classes"} and page["Show cameras"].visible is False
     assert [key for key in page.client.scene.listeners] == [("box", "shift"), ("box", "cmd/ctrl")]
     page.client.scene.box((0.0, 0.0), (0.5, 1.0), "shift")
     assert 0 < len(selected_ids(page)) < 60
@@ -514,25 +519,25 @@ def test_a_ply_without_features_has_no_questions_and_can_be_edited(open_page, tm
 
 
 def test_large_scenes_are_drawn_here(tiny, open_page, monkeypatch):
-    monkeypatch.setattr("gsdff.viewer.world.BROWSER_LIMIT", 59)
-    page = open_page(tiny.world)
-    assert page.tab.way == "server" and page["Drawn by"].value == "server (exact)"
+    monkeypatch.setattr("gsdff.viewer.shared_scene.BROWSER_LIMIT", 59)
+    page = open_page(tiny.shared)
+    assert page.tab.renderer == "server" and page["Rendering"].value == "server (exact)"
     assert page.wait_for_picture().any() and page.client.scene.of_kind("gaussian_splats") == []
 
 
 def test_a_closed_tab_draws_and_sends_nothing(page):
-    page["Show"].choose("opacity")
+    page["Mode"].choose("opacity")
     page.wait_for_picture()
     page.tab.close()
     count = len(page.client.scene.backgrounds)
     page.client.move()
     page.tab._send(torch.zeros(2, 2, 3, dtype=torch.uint8))
-    assert len(page.client.scene.backgrounds) == count and not page.tab.screen._thread.is_alive()
+    assert len(page.client.scene.backgrounds) == count and not page.tab.render_loop._thread.is_alive()
 
 
 def test_a_tab_closes_while_it_films(page):
     first = page.tab.camera
-    page.tab.film.keyframes += [first, replace(first, viewmat=first.viewmat + 0.01 * torch.eye(4))]
+    page.tab.camera_path.keyframes += [first, replace(first, viewmat=first.viewmat + 0.01 * torch.eye(4))]
     drawn = []
 
     def close_soon(look, camera: Camera) -> torch.Tensor:
@@ -541,15 +546,15 @@ def test_a_tab_closes_while_it_films(page):
             page.tab.close()
         return torch.zeros(camera.height, camera.width, 3, dtype=torch.uint8)
 
-    page.tab.draw = close_soon
-    page.tab.save_film(5.0, lambda share: None)
-    assert len(drawn) == 3 and list(page.tab.world.folder.iterdir()) == []
+    page.tab.render = close_soon
+    page.tab.save_video(5.0, lambda share: None)
+    assert len(drawn) == 3 and list(page.tab.shared.folder.iterdir()) == []
 
 
 def test_tabs_do_not_see_one_anothers_edits(tiny, open_page):
-    first, second = open_page(tiny.world), open_page(tiny.world)
-    first.ask("chair")
+    first, second = open_page(tiny.shared), open_page(tiny.shared)
+    first.search("chair")
     first["Delete"].press()
     assert first.count.endswith("of 30 Gaussians selected") and second.count.endswith("of 60 Gaussians selected")
-    second.tab.document.ask(Query(positives=("lamp",)))
-    assert len(tiny.world.gaussians) == 60
+    second.tab.session.search(Query(positives=("lamp",)))
+    assert len(tiny.shared.gaussians) == 60

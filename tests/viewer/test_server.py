@@ -47,19 +47,19 @@ def test_a_free_port_is_taken_as_it_is(listener, caplog):
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "two words", "." * 3])
 def test_a_host_that_is_not_ours_is_a_users_mistake(host):
-    with pytest.raises(UserError, match="--host"):
+    with pytest.raises(UserError, match="`host`"):
         find_address(host, 8080)
 
 
 def test_the_ports_end(monkeypatch):
-    with pytest.raises(UserError, match="--viewer-port 65535"):
+    with pytest.raises(UserError, match="`port` 65535"):
         monkeypatch.setattr(server_module.socket.socket, "bind", refuse(errno.EADDRINUSE))
-        find_address("127.0.0.1", 65535, prefix="viewer-")
+        find_address("127.0.0.1", 65535)
 
 
 def test_a_port_that_is_not_allowed_is_a_users_mistake(monkeypatch):
     monkeypatch.setattr(server_module.socket.socket, "bind", refuse(errno.EACCES))
-    with pytest.raises(UserError, match="--port 80: not allowed"):
+    with pytest.raises(UserError, match="`port` 80: not permitted"):
         find_address("127.0.0.1", 80)
 
 
@@ -91,54 +91,54 @@ def test_an_address_says_where_and_for_whom(host, url, is_private):
 @pytest.fixture
 def server(tiny, monkeypatch):
     """With pages 1 to 9 connected."""
-    with Server(tiny.world, find_address("127.0.0.1", 18080)) as server:
+    with Server(tiny.shared, find_address("127.0.0.1", 18080)) as server:
         monkeypatch.setattr(server.viser, "get_clients", lambda: dict.fromkeys(range(1, 10)))
         yield server
 
 
-def screens() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "gsdff-screen"]
+def render_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "gsdff-render"]
 
 
 def test_every_page_has_a_tab_of_its_own(server):
-    before = len(screens())
+    before = len(render_threads())
     clients = [FakeClient(client_id=number) for number in (3, 4)]
     for client in clients:
         server._open(client)
-    assert list(server.panels) == [3, 4] and len(screens()) == before + 2
-    clients[0].gui["Text"].value = "chair"
-    clients[0].gui["Ask"].press()
+    assert list(server.panels) == [3, 4] and len(render_threads()) == before + 2
+    clients[0].gui["Prompts"].value = "chair"
+    clients[0].gui["Search"].press()
     first, second = (panel.tab for panel in server.open_panels)
-    assert first.document.selection and not second.document.selection
+    assert first.session.selection and not second.session.selection
     assert (first.mode, second.mode) == ("relevancy", "colour")
-    assert first.world is second.world
+    assert first.shared is second.shared
 
 
 def test_a_closed_page_frees_what_it_held(server):
-    before = len(screens())
+    before = len(render_threads())
     client = FakeClient(client_id=5)
     server._open(client)
     tab = server.panels[5].tab
     server._close(client)
-    assert server.panels == {} and tab.is_closed and len(screens()) == before
+    assert server.panels == {} and tab.is_closed and len(render_threads()) == before
     server._close(client)  # again, to no effect
     client.move()  # what still comes of it is not drawn
-    assert len(screens()) == before
+    assert len(render_threads()) == before
 
 
 def test_a_page_that_went_while_it_was_built_is_not_kept(server):
-    before = len(screens())
+    before = len(render_threads())
     server._open(FakeClient(client_id=10))
-    assert server.panels == {} and len(screens()) == before
+    assert server.panels == {} and len(render_threads()) == before
 
 
 def test_closing_ends_all_pages(server):
-    before = len(screens())
+    before = len(render_threads())
     server._open(FakeClient(client_id=1))
     server._open(FakeClient(client_id=2))
-    assert len(screens()) == before + 2
+    assert len(render_threads()) == before + 2
     server.close()
-    assert len(screens()) == before and server.open_panels == []
+    assert len(render_threads()) == before and server.open_panels == []
 
 
 # --- the door
@@ -161,9 +161,9 @@ def test_a_port_that_is_none_is_refused_before_anything_is_read(door, tmp_path, 
         door(tmp_path, "--port", port)
 
 
-def test_a_host_that_is_not_ours_is_refused_before_anything_is_read(door, tmp_path):
+def test_a_host_that_is_not_ours_is_refused_before_anything_is_read(call, tmp_path):
     with pytest.raises(UserError, match=r"--host 192\.0\.2\.1"):
-        door(tmp_path, "--host", "192.0.2.1")
+        call(view, tmp_path, "--host", "192.0.2.1")
 
 
 def test_what_is_not_there_is_refused(door, tmp_path):
@@ -186,6 +186,6 @@ def test_the_door_serves_until_it_is_interrupted(door, tiny, monkeypatch, capsys
     with pytest.raises(KeyboardInterrupt):
         door(tiny.run.folder, "--port", port)
     assert capsys.readouterr().out == f"{tiny.run.folder}: open http://127.0.0.1:{port} (Ctrl-C stops it)\n"
-    assert "60 Gaussians on cpu: the browser draws splats, until the page says otherwise" in caplog.text
+    assert "60 Gaussians on cpu, rendered by the browser by default" in caplog.text
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from gsdff.viewer.turns import Turns
+from gsdff.viewer.fair_lock import FairLock
 
 
 def start(function):
@@ -20,17 +20,17 @@ def wait_until(condition):
 
 
 def test_who_waits_comes_before_who_just_had_it_and_those_who_wait_in_their_order():
-    turns, order = Turns(), []
+    lock, order = FairLock(), []
 
     def take(name):
-        with turns:
+        with lock:
             order.append(name)
 
-    with turns:
+    with lock:
         threads = []
         for number in range(3):
             threads.append(start(lambda number=number: take(number)))
-            wait_until(lambda number=number: len(turns._waiting) == number + 1)
+            wait_until(lambda number=number: len(lock._waiting) == number + 1)
     take("again")  # at once, as a training loop does
     for thread in threads:
         thread.join(20)
@@ -38,11 +38,11 @@ def test_who_waits_comes_before_who_just_had_it_and_those_who_wait_in_their_orde
 
 
 def test_one_thread_at_a_time_is_in_it():
-    turns, inside, most = Turns(), [], []
+    lock, inside, most = FairLock(), [], []
 
     def work():
         for _ in range(200):
-            with turns:
+            with lock:
                 inside.append(1)
                 most.append(len(inside))
                 inside.pop()
@@ -55,44 +55,44 @@ def test_one_thread_at_a_time_is_in_it():
 
 @pytest.mark.parametrize("was_handed_on", [False, True])
 def test_ctrl_c_while_waiting_leaves_it_to_the_others(was_handed_on, monkeypatch):
-    turns = Turns()
-    turns.__enter__()
+    lock = FairLock()
+    lock.__enter__()
 
     def interrupted(event):
         if was_handed_on:  # between the turn's coming and its being noticed
-            turns.__exit__()
+            lock.__exit__()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(threading.Event, "wait", interrupted)
-        turns.__enter__()
+        lock.__enter__()
     if not was_handed_on:
-        turns.__exit__()
-    with turns:
+        lock.__exit__()
+    with lock:
         pass
-    assert not turns._is_taken and not turns._waiting
+    assert not lock._is_taken and not lock._waiting
 
 
 def test_an_error_inside_hands_it_on():
-    turns = Turns()
-    with pytest.raises(ZeroDivisionError), turns:
+    lock = FairLock()
+    with pytest.raises(ZeroDivisionError), lock:
         _ = 1 / 0
-    with turns:
+    with lock:
         pass
 
 
 def test_the_clock_stands_still_for_who_waits_only():
-    turns, passed = Turns(), []
+    lock, passed = FairLock(), []
 
     def wait():
-        before = turns.clock()
-        with turns:
-            passed.append(turns.clock() - before)
+        before = lock.clock()
+        with lock:
+            passed.append(lock.clock() - before)
 
-    before = turns.clock()
-    with turns:
+    before = lock.clock()
+    with lock:
         thread = start(wait)
-        wait_until(lambda: turns._waiting)
+        wait_until(lambda: lock._waiting)
         time.sleep(0.2)
     thread.join(20)
-    assert passed[0] < 0.1 and turns.clock() - before >= 0.2
+    assert passed[0] < 0.1 and lock.clock() - before >= 0.2

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_world import look_at
+from tiny_viewer import look_at
 
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
-from gsdff.viewer.document import Document
-from gsdff.viewer.pointing import in_rectangle, latents_at
+from gsdff.viewer.picking import in_rectangle, latents_at
+from gsdff.viewer.session import Session
 
 
 def gaussians_at(means: list[list[float]], scale: float = 0.05) -> Gaussians:
@@ -29,12 +29,12 @@ def gaussians_at(means: list[list[float]], scale: float = 0.05) -> Gaussians:
 @pytest.fixture
 def camera(tiny):
     """At the origin of the working frame, looking along z, 90 degrees across; 40 x 20 pixels."""
-    camera = look_at(tiny.world, 40, 20)
+    camera = look_at(tiny.shared, 40, 20)
     return replace(camera, viewmat=torch.eye(4), K=torch.tensor([[20.0, 0, 20], [0, 20, 10], [0, 0, 1]]))
 
 
-def shown_of(tiny, gaussians: Gaussians):
-    return Document(gaussians.to_input_frame(tiny.world.frame), tiny.world.frame, tiny.world.field).shown
+def visible_of(tiny, gaussians: Gaussians):
+    return Session(gaussians.to_input_frame(tiny.shared.frame), tiny.shared.frame, tiny.shared.field).visible
 
 
 @pytest.mark.parametrize(
@@ -42,40 +42,40 @@ def shown_of(tiny, gaussians: Gaussians):
     [([0.0, 0, 2], (0.5, 0.5)), ([1.0, 0.5, 2.0], (0.75, 0.75)), ([-1.8, -0.9, 2.0], (0.05, 0.05))],
 )
 def test_a_click_on_a_gaussian_gives_its_latents(tiny, camera, mean, point):
-    shown = shown_of(tiny, gaussians_at([mean, [0.0, 0.0, 9.0]], 0.3))
-    found = latents_at(tiny.world, shown, camera, point)
-    assert torch.allclose(found / found.norm(), shown.gaussians.features[0] / 2**0.5, atol=2e-2)
+    visible = visible_of(tiny, gaussians_at([mean, [0.0, 0.0, 9.0]], 0.3))
+    found = latents_at(tiny.shared, visible, camera, point)
+    assert torch.allclose(found / found.norm(), visible.gaussians.features[0] / 2**0.5, atol=2e-2)
 
 
 def test_a_click_is_at_what_is_in_front(tiny, camera):
-    shown = shown_of(tiny, gaussians_at([[0.0, 0.0, 3.0], [0.0, 0.0, 2.0]], 0.8))
-    found = latents_at(tiny.world, shown, camera, (0.5, 0.5))
+    visible = visible_of(tiny, gaussians_at([[0.0, 0.0, 3.0], [0.0, 0.0, 2.0]], 0.8))
+    found = latents_at(tiny.shared, visible, camera, (0.5, 0.5))
     assert torch.allclose(found / found[1].abs(), torch.tensor([2.0, -1.0, 0.0]), atol=2e-2)
 
 
 @pytest.mark.parametrize("point", [(0.0, 0.0), (1.0, 1.0), (0.999, 0.0)])
 def test_a_click_at_the_border_gives_nothing_but_an_answer(tiny, camera, point):
-    found = latents_at(tiny.world, shown_of(tiny, gaussians_at([[0.0, 0.0, 2.0]])), camera, point)
+    found = latents_at(tiny.shared, visible_of(tiny, gaussians_at([[0.0, 0.0, 2.0]])), camera, point)
     assert found.shape == (3,) and not found.any()
 
 
 def test_a_click_needs_features_and_something_to_see(tiny, camera):
-    world = tiny.world
-    shown = shown_of(tiny, gaussians_at([[0.0, 0.0, 2.0]]))
+    shared = tiny.shared
+    visible = visible_of(tiny, gaussians_at([[0.0, 0.0, 2.0]]))
     with pytest.raises(UserError, match="box"):
-        latents_at(replace(world, field=replace(world.field, basis=None)), shown, camera, (0.5, 0.5))
+        latents_at(replace(shared, field=replace(shared.field, basis=None)), visible, camera, (0.5, 0.5))
     with pytest.raises(UserError, match="box"):
-        nothing = replace(shown, gaussians=shown.gaussians.map(lambda tensor: tensor[:0]))
-        latents_at(world, nothing, camera, (0.5, 0.5))
+        nothing = replace(visible, gaussians=visible.gaussians.map(lambda tensor: tensor[:0]))
+        latents_at(shared, nothing, camera, (0.5, 0.5))
 
 
 def test_a_rectangle_holds_the_centres_that_are_seen_in_it(tiny, camera):
     """At depth 2 the window shows x in -2..2 and y in -1..1, so that these lie at 0.25, 0.5 and 0.75 across."""
     places = [[-1.0, 0, 2], [0.0, 0, 2], [1.0, 0.5, 2], [2.0, 1.0, 4], [-1.0, 0, -2], [0.0, 0, 0], [3.0, 0, 2]]
-    shown = shown_of(tiny, gaussians_at(places))
+    visible = visible_of(tiny, gaussians_at(places))
 
     def inside(low, high) -> list[int]:
-        return in_rectangle(shown, camera, low, high).nonzero()[:, 0].tolist()
+        return in_rectangle(visible, camera, low, high).nonzero()[:, 0].tolist()
 
     assert inside((0.0, 0.0), (1.0, 1.0)) == [0, 1, 2, 3]  # neither behind the camera, nor at it, nor beside
     assert inside((0.2, 0.4), (0.6, 0.6)) == [0, 1]
@@ -85,8 +85,8 @@ def test_a_rectangle_holds_the_centres_that_are_seen_in_it(tiny, camera):
 
 def test_a_rectangle_is_of_the_working_frame(tiny):
     """All chairs are left of the middle from the first photo, all lamps right of it."""
-    shown = tiny.document().shown
-    camera = tiny.world.views[0].camera
-    left = in_rectangle(shown, camera, (0.0, 0.0), (0.5, 1.0))
-    right = in_rectangle(shown, camera, (0.5, 0.0), (1.0, 1.0))
+    visible = tiny.session().visible
+    camera = tiny.shared.views[0].camera
+    left = in_rectangle(visible, camera, (0.0, 0.0), (0.5, 1.0))
+    right = in_rectangle(visible, camera, (0.5, 0.0), (1.0, 1.0))
     assert torch.equal(left, torch.arange(60) < 30) and torch.equal(right, ~left)

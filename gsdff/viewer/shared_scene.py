@@ -1,4 +1,4 @@
-"""What all tabs look at and none of them changes: the scene, its photos, its colours for features."""
+"""Data that all tabs share and none of them changes: field, photos, frame, colours of features, render lock."""
 
 import logging
 from collections.abc import Iterator
@@ -23,68 +23,68 @@ from gsdff.io.pictures import PcaBasis
 from gsdff.render import render_depth
 from gsdff.rotation import quats_to_matrices
 from gsdff.scene import View
-from gsdff.viewer.progress import Progress
-from gsdff.viewer.turns import Turns
+from gsdff.viewer.fair_lock import FairLock
+from gsdff.viewer.training_progress import TrainingProgress
 
 log = logging.getLogger("gsdff")
 
-Way = Literal["browser", "server"]
-"""Who draws: the browser, splats with colours, or this process, exactly."""
+Renderer = Literal["browser", "server"]
+"""The browser renders splats of one colour each (SH degree 0); the server, this process, renders exactly."""
 BROWSER_LIMIT = 1_000_000
-"""Gaussians that a laptop's browser still sorts while it is dragged."""
+"""Number of Gaussians that a laptop's browser still sorts while the camera moves."""
 
 
 @dataclass(eq=False)
-class World:
-    """A scene to look at. Cameras and what is drawn are in the working frame, edits in the input's."""
+class SharedScene:
+    """The scene that all tabs show. Cameras and rendering use the working frame, edits the input's."""
 
     field: Field
     views: list[View]
     """All photos in name order; empty for a PLY without photos."""
     frame: WorldFrame
     folder: Path
-    """Where everything goes that is saved from the page."""
-    names_given: set[Path] = dataclass_field(default_factory=set)
-    """In that folder, to what is being written or was."""
-    rendering: Turns = dataclass_field(default_factory=Turns)
-    """Held while something is drawn, or a step is trained: two at once would both be late."""
-    training: Progress | None = None
-    """Of the run that makes the scene; None for one that is finished, which alone can be edited."""
+    """Folder of all files that are saved from the page."""
+    reserved_paths: set[Path] = dataclass_field(default_factory=set)
+    """Paths in that folder that some tab writes or has written."""
+    render_lock: FairLock = dataclass_field(default_factory=FairLock)
+    """Held while an image is rendered or a step is trained: two at once would both be late."""
+    training: TrainingProgress | None = None
+    """Progress of the run that trains the scene; None for a finished one. Only a finished one can be edited."""
 
-    def become(self, field: Field, training: Progress | None) -> None:
-        """Shows another field of the same photos, with colours and words of its own."""
+    def replace_field(self, field: Field, training: TrainingProgress | None) -> None:
+        """Shows another field of the same photos, whose colours of features, names and depth are computed anew."""
         for name in ("feature_colors", "names", "depth"):
             field.read.pop(name, None)
         self.field, self.training = field, training
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
-        """While texts are looked up: a teacher may load its network, which draws from the generators of training."""
+    def encoding_text(self) -> Iterator[None]:
+        """Context for encoding texts during training: loading a teacher's network draws from torch's generators."""
         if self.training is None:
             yield
             return
         devices = [self.device] if self.device.type == "cuda" else []
-        with self.rendering, torch.random.fork_rng(devices):
+        with self.render_lock, torch.random.fork_rng(devices):
             yield
 
     @property
     def gaussians(self) -> Gaussians:
-        """In the input's frame."""
+        """The Gaussians in the input's world frame."""
         return self.field.gaussians
 
     @property
-    def way(self) -> Way:
-        """Who draws until the page says otherwise."""
+    def default_renderer(self) -> Renderer:
+        """Renderer of a new tab."""
         return "server" if self.device.type == "cuda" or len(self.gaussians) > BROWSER_LIMIT else "browser"
 
     @property
     def device(self) -> torch.device:
-        """Where the Gaussians are."""
+        """Device of the Gaussians."""
         return self.gaussians.means.device
 
     @property
     def pca(self) -> PcaBasis | None:
-        """The colours of features, the same in all views and tabs; None without features."""
+        """Colours of features, the same in all views and tabs; None without features."""
         return None if self.gaussians.features is None else self.field.feature_colors
 
     @property
@@ -103,20 +103,19 @@ class World:
         return () if vocabulary is None else tuple(vocabulary.vectors)
 
     @property
-    def backdrop(self) -> np.ndarray:
-        """One pixel of what is behind the scene, as large as the window where a browser draws."""
+    def background_pixel(self) -> np.ndarray:
+        """Background of the scene as an image of one pixel, for the browser to fill the window with."""
         return np.full((1, 1, 3), [round(255 * channel) for channel in self.field.background], np.uint8)
 
     @cached_property
     def up(self) -> Float[Tensor, "3"]:
-        """What the photos' horizons are level to; the input's +z without photos."""
+        """Up direction of the photos; +z of the input without photos."""
         cameras = [view.camera for view in self.views]
         return find_up(cameras).float() if cameras else torch.tensor([0.0, 0.0, 1.0])
 
     @cached_property
-    def first_camera(self) -> Camera:
-        """Where a new tab stands: at the photo in the middle of their order, or, without any, so far away that most of
-        the scene is seen."""
+    def initial_camera(self) -> Camera:
+        """Camera of a new tab: that of the middle photo; without photos, one that sees most of the scene."""
         if self.views:
             return self.views[len(self.views) // 2].camera
         forward = torch.tensor([0.0, 1.0, 0.0])
@@ -127,18 +126,18 @@ class World:
         return Camera(viewmat, torch.tensor([[800.0, 0, 400], [0, 800, 300], [0, 0, 1]]), 800, 600)
 
     @property
-    def depth(self) -> float:
-        """How far away most photos see things; half as far is what the depth mode draws brightest."""
+    def typical_depth(self) -> float:
+        """Median over photos of the depth in their middle; half of it is brightest in the depth mode."""
         if "depth" not in self.field.read:
-            self.field.read["depth"] = self._typical_depth()
+            self.field.read["depth"] = self._measure_depth()
         return self.field.read["depth"]
 
-    def _typical_depth(self) -> float:
+    def _measure_depth(self) -> float:
         depths = [self.depth_at(view.camera) for view in self.views[:: -(-len(self.views) // 8)]] if self.views else []
-        return float(torch.tensor(depths or [self.depth_at(self.first_camera)]).median())
+        return float(torch.tensor(depths or [self.depth_at(self.initial_camera)]).median())
 
     def depth_at(self, camera: Camera) -> float:
-        """How far away, along its axis, is what a camera shows in the middle; 1 where it shows nothing there."""
+        """Median depth in the middle of a camera's image; 1 if nothing is there."""
         part = camera.cropped(camera.width // 4, camera.height // 4, camera.width // 2, camera.height // 2)
         small = part.resized(32, 24).to(self.device)
         with torch.no_grad():
@@ -147,7 +146,7 @@ class World:
         return float(solid.median()) if len(solid) else 1.0
 
     def nearest_view(self, camera: Camera) -> View | None:
-        """The photo taken from nearest by, of those that look the same way; None without photos."""
+        """Photo with the nearest position and direction; None without photos."""
         if not self.views:
             return None
         position, forward = camera.position, camera.viewmat[2, :3]
@@ -159,17 +158,17 @@ class World:
         return min(self.views, key=distance)
 
 
-def open_world(field: Field) -> World:
-    """A field to look at; logs once which of features and photos it lacks."""
+def open_shared_scene(field: Field) -> SharedScene:
+    """The scene of a loaded field; logs once if it lacks features or photos."""
     if not field.has_features:
         log.info("no queries: %s", field.why_no_features)
     source = field.source
     folder = source / "viewer" if source.is_dir() else source.with_name(f"{source.stem}_viewer")
-    return World(field, field.scene.views if field.has_photos else [], field.frame, folder)
+    return SharedScene(field, field.scene.views if field.has_photos else [], field.frame, folder)
 
 
 def make_camera(wxyz: np.ndarray, position: np.ndarray, fov: float, width: int, height: int) -> Camera:
-    """A camera in the working frame, as a browser describes it: OpenCV axes, `fov` vertical and in radians."""
+    """Camera in the working frame from a browser's description: OpenCV axes, `fov` vertical and in radians."""
     R = quats_to_matrices(torch.as_tensor(np.asarray(wxyz, dtype=np.float64))).T
     viewmat = torch.eye(4, dtype=torch.float64)
     viewmat[:3, :3] = R

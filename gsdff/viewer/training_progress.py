@@ -1,4 +1,4 @@
-"""How far a run has come: what its page says of it, and whether it is to wait."""
+"""Progress of a training run for its page: steps, speed, curves, and a pause."""
 
 import json
 import math
@@ -10,24 +10,25 @@ from pathlib import Path
 import numpy as np
 
 MAX_POINTS = 300
-"""Of a curve as it is sent; a page is not wider."""
+"""Largest number of points of a curve that is sent; a plot is no wider in pixels."""
 RECENT = 100
-"""Steps from which the pace is measured."""
+"""Number of steps over which the speed is measured."""
 
 
 class Curves:
-    """The loss and the PSNR of a run's metrics.jsonl, read on as it grows."""
+    """Curves of a run's metrics.jsonl, as lists of (step, value), updated as the file grows."""
 
     def __init__(self, path: Path):
         self.path = path
         self.losses: list[tuple[float, float]] = []
-        """Steps and values; so are the others."""
         self.psnrs: list[tuple[float, float]] = []
+        """PSNR of training views in dB."""
         self.heldout: list[tuple[float, float]] = []
+        """PSNR of held-out views in dB."""
         self._position = 0
 
-    def read_on(self) -> bool:
-        """Reads the lines that are new and says whether there were any."""
+    def update(self) -> bool:
+        """Reads the new lines of the file; returns whether there were any."""
         if not self.path.is_file():
             return False
         with self.path.open("rb") as file:
@@ -43,7 +44,7 @@ class Curves:
 
 
 def thin_out(points: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of a curve, means of neighbours where there are more than `MAX_POINTS`."""
+    """Steps and values of a curve; means of neighbours if there are more than `MAX_POINTS`."""
     if not points:
         return np.zeros(0), np.zeros(0)
     every = math.ceil(len(points) / MAX_POINTS)
@@ -52,8 +53,8 @@ def thin_out(points: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]
     return steps, values
 
 
-class Progress:
-    """Steps done, the pace, and a switch to stop at; told of every step by the thread that trains."""
+class TrainingProgress:
+    """Steps done, their speed, and a pause; updated after every step by the thread that trains."""
 
     def __init__(self, step: int, stage1_steps: int, total_steps: int, metrics: Path):
         self.step = step
@@ -66,33 +67,33 @@ class Progress:
 
     @property
     def is_paused(self) -> bool:
-        """Whether no further step is to be begun."""
+        """Whether the training pauses before the next step."""
         return not self._may_run.is_set()
 
     def pause(self) -> None:
-        """Training stops after the step that it is in."""
+        """Pauses the training after the present step."""
         self._may_run.clear()
 
     def resume(self) -> None:
-        """Training goes on."""
+        """Resumes the training."""
         self._may_run.set()
 
     def wait_while_paused(self) -> None:
-        """Returns at once, or when training is to go on."""
+        """Blocks while the training is paused."""
         if self.is_paused:
             self._may_run.wait()
             self._times.clear()
 
-    def count(self, step: int, num_gaussians: int) -> None:
-        """So many steps are done, and there are so many Gaussians."""
-        if step == self.stage1_steps + 1:  # what came in between was no step
+    def update(self, step: int, num_gaussians: int) -> None:
+        """Records the number of steps done and of Gaussians after a step."""
+        if step == self.stage1_steps + 1:  # the preparation of stage 2 was no step
             self._times.clear()
         self.step, self.num_gaussians = step, num_gaussians
         self._times.append(time.perf_counter())
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace of the last steps, in whichever stage they were; None before there is one, and between them."""
+        """Estimate from the speed of the last steps, of either stage; None before there is one, and between stages."""
         times = list(self._times)
         if len(times) < 2 or self._is_between:
             return None
@@ -104,20 +105,20 @@ class Progress:
 
     @property
     def stage(self) -> str:
-        """In words."""
+        """Name of the present stage, for the page."""
         if self.step < self.stage1_steps:
-            return "stage 1, colours"
+            return "stage 1 (colours)"
         if self._is_between:
             return "preparing stage 2"
-        return "stage 2, features too" if self.step > self.stage1_steps else "done"
+        return "stage 2 (features)" if self.step > self.stage1_steps else "finished"
 
     def describe(self) -> list[str]:
         """Lines for the page."""
         state = "paused" if self.is_paused else self.stage
         lines = [f"step {self.step:,} of {self.total_steps:,}, {state}"]
         left = self.seconds_left
-        about = "" if left is None or self.is_paused else f", about {format_seconds(left)} left"
-        lines.append(f"{self.num_gaussians:,} Gaussians{about}")
+        estimate = "" if left is None or self.is_paused else f", about {format_seconds(left)} left"
+        lines.append(f"{self.num_gaussians:,} Gaussians{estimate}")
         if self.curves.heldout:
             step, value = self.curves.heldout[-1]
             lines.append(f"held-out views: {value:.2f} dB at step {step:,}")
@@ -125,7 +126,7 @@ class Progress:
 
 
 def format_seconds(seconds: float) -> str:
-    """As one says it: 42 s, 3 min 20 s, 1 h 5 min."""
+    """A duration in its two largest units: 42 s, 3 min 20 s, 1 h 5 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,15 +1,15 @@
-"""A lock that is handed on in the order of those who wait for it, so that training and pages get it in turn."""
+"""A lock that goes to waiting threads in their order, so that training and pages take turns."""
 
 import threading
 import time
 from collections import deque
 
 
-class Turns:
-    """A context manager that one thread at a time is in; not to be entered twice by the same thread.
+class FairLock:
+    """Mutual exclusion as a context manager, in the order of arrival; not reentrant.
 
-    Python's own lock goes to whoever grabs it first after it was let go, which is mostly who let it go: a training
-    loop would take it again and again while a page waits for many steps.
+    Python's own lock goes to whichever thread takes it first after its release, mostly the one that released it: a
+    training loop would take it again and again while a page waits for many steps.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Turns:
         self._waiting: deque[threading.Event] = deque()
         self._waited = threading.local()
 
-    def __enter__(self) -> "Turns":
+    def __enter__(self) -> "FairLock":
         with self._guard:
             if not self._is_taken:
                 self._is_taken = True
@@ -29,7 +29,7 @@ class Turns:
         try:
             turn.wait()
         except BaseException:  # Ctrl-C while waiting
-            self._give_up(turn)
+            self._cancel(turn)
             raise
         self._waited.seconds = getattr(self._waited, "seconds", 0.0) + time.perf_counter() - started
         return self
@@ -39,10 +39,10 @@ class Turns:
             self._hand_on()
 
     def clock(self) -> float:
-        """Seconds that pass for the calling thread while it does not wait for its turn."""
+        """Clock of the calling thread in seconds, which stands still while the thread waits for the lock."""
         return time.perf_counter() - getattr(self._waited, "seconds", 0.0)
 
-    def _give_up(self, turn: threading.Event) -> None:
+    def _cancel(self, turn: threading.Event) -> None:
         with self._guard:
             if turn.is_set():
                 self._hand_on()
@@ -50,7 +50,7 @@ class Turns:
                 self._waiting.remove(turn)
 
     def _hand_on(self) -> None:
-        """It stays taken where somebody waits: who comes anew cannot get in between."""
+        """Wakes the next thread; the lock stays taken meanwhile, so that no newcomer gets it first."""
         if self._waiting:
             self._waiting.popleft().set()
         else:

@@ -17,17 +17,17 @@ from gsdff.export import ExportArguments, export_run
 from gsdff.field.base import fit_frame
 from gsdff.io.ply import write_ply
 from gsdff.rotation import matrices_to_quats
-from gsdff.viewer.document import Document
-from gsdff.viewer.painting import modes_of, paint
-from gsdff.viewer.world import make_camera, open_world
+from gsdff.viewer.rendering import available_modes, render_mode
+from gsdff.viewer.session import Session
+from gsdff.viewer.shared_scene import make_camera, open_shared_scene
 
 
 def test_a_run_is_opened_with_photos_and_questions(tiny):
-    world = tiny.world
-    assert len(world.views) == 10 and world.folder == tiny.run.folder / "viewer" and not world.folder.exists()
-    assert world.names == ("chair", "lamp", "wall")
-    assert world.frame.scale == pytest.approx(tiny.run.frame.scale)
-    assert torch.equal(world.gaussians.means, world.field.gaussians.means)
+    shared = tiny.shared
+    assert len(shared.views) == 10 and shared.folder == tiny.run.folder / "viewer" and not shared.folder.exists()
+    assert shared.names == ("chair", "lamp", "wall")
+    assert shared.frame.scale == pytest.approx(tiny.run.frame.scale)
+    assert torch.equal(shared.gaussians.means, shared.field.gaussians.means)
 
 
 def test_a_ply_without_features_and_photos_can_be_looked_at_and_edited(tmp_path, generator, caplog):
@@ -36,15 +36,15 @@ def test_a_ply_without_features_and_photos_can_be_looked_at_and_edited(tmp_path,
     gaussians.log_scales -= 1.5
     write_ply(path, gaussians)
     with caplog.at_level(logging.INFO, "gsdff"):
-        world = open_world(open_field(path))
+        shared = open_shared_scene(open_field(path))
     assert "no queries" in caplog.text and "no photos" in caplog.text
-    assert world.folder == tmp_path / "other_viewer" and not world.field.has_features
-    assert world.names == () and world.pca is None
-    assert world.nearest_view(world.first_camera) is None
-    assert modes_of(world) == ("colour", "depth", "opacity")
-    document = Document(world.gaussians, world.frame, world.field)
-    for mode in modes_of(world):
-        picture = paint(world, document.shown, mode, world.first_camera.resized(40, 30), marks=True)
+    assert shared.folder == tmp_path / "other_viewer" and not shared.field.has_features
+    assert shared.names == () and shared.pca is None
+    assert shared.nearest_view(shared.initial_camera) is None
+    assert available_modes(shared) == ("colour", "depth", "opacity")
+    session = Session(shared.gaussians, shared.frame, shared.field)
+    for mode in available_modes(shared):
+        picture = render_mode(shared, session.visible, mode, shared.initial_camera.resized(40, 30), highlight=True)
         assert picture[10:20, 13:27].float().mean() > 20  # it is in the middle
         assert picture.any(-1).float().mean() < 0.9  # and not all over
 
@@ -52,12 +52,12 @@ def test_a_ply_without_features_and_photos_can_be_looked_at_and_edited(tmp_path,
 def test_a_ply_that_can_be_asked_says_that_it_has_no_photos(tiny, tmp_path, caplog):
     path = export_run(ExportArguments(tiny.run.folder))
     with caplog.at_level(logging.INFO, "gsdff"):
-        world = open_world(open_field(path))
+        shared = open_shared_scene(open_field(path))
     assert "no photos" in caplog.text and "no queries" not in caplog.text
-    assert world.field.has_features and world.views == [] and "photo" not in modes_of(world)
-    seen = open_world(open_field(path, data=tiny.run.data))
-    assert len(seen.views) == 10 and seen.frame == tiny.world.frame
-    assert torch.allclose(seen.views[3].camera.viewmat, tiny.world.views[3].camera.viewmat)
+    assert shared.field.has_features and shared.views == [] and "photo" not in available_modes(shared)
+    seen = open_shared_scene(open_field(path, data=tiny.run.data))
+    assert len(seen.views) == 10 and seen.frame == tiny.shared.frame
+    assert torch.allclose(seen.views[3].camera.viewmat, tiny.shared.views[3].camera.viewmat)
 
 
 @pytest.mark.parametrize("data", [None, "nowhere"])
@@ -69,11 +69,11 @@ def test_what_is_not_there_is_a_users_mistake(tmp_path, data):
 def test_a_run_whose_photos_are_gone_is_shown_without_them(tiny, caplog):
     shutil.rmtree(tiny.run.data)
     with caplog.at_level("INFO", logger="gsdff"):
-        world = open_world(open_field(tiny.run.folder))
-    assert "no photos" in caplog.text and world.views == [] and world.frame == tiny.run.frame
-    assert "photo" not in modes_of(world) and "colour" in modes_of(world)
-    shown = Document(world.gaussians, world.frame, world.field).shown
-    assert paint(world, shown, "colour", world.first_camera, marks=False).any()
+        shared = open_shared_scene(open_field(tiny.run.folder))
+    assert "no photos" in caplog.text and shared.views == [] and shared.frame == tiny.run.frame
+    assert "photo" not in available_modes(shared) and "colour" in available_modes(shared)
+    visible = Session(shared.gaussians, shared.frame, shared.field).visible
+    assert render_mode(shared, visible, "colour", shared.initial_camera, highlight=False).any()
 
 
 def test_photos_that_were_named_and_are_not_there_are_a_users_mistake(tiny, tmp_path, call):
@@ -83,21 +83,21 @@ def test_photos_that_were_named_and_are_not_there_are_a_users_mistake(tiny, tmp_
 
 
 def test_the_nearest_photo_is_near_and_looks_the_same_way(tiny):
-    world = tiny.world
-    for view in world.views:
-        assert world.nearest_view(view.camera) is view
-    camera = world.views[2].camera
+    shared = tiny.shared
+    for view in shared.views:
+        assert shared.nearest_view(view.camera) is view
+    camera = shared.views[2].camera
     viewmat = camera.viewmat.clone()
     viewmat[:3, 3] += torch.tensor([0.01, 0.0, 0.02])
-    assert world.nearest_view(replace(camera, viewmat=viewmat)) is world.views[2]
-    turned = torch.diag(torch.tensor([-1.0, 1, -1, 1])) @ world.views[9].camera.viewmat
-    other = replace(world.views[9], camera=replace(camera, viewmat=turned))
-    assert replace(world, views=[other, world.views[7]]).nearest_view(world.views[9].camera) is world.views[7]
+    assert shared.nearest_view(replace(camera, viewmat=viewmat)) is shared.views[2]
+    turned = torch.diag(torch.tensor([-1.0, 1, -1, 1])) @ shared.views[9].camera.viewmat
+    other = replace(shared.views[9], camera=replace(camera, viewmat=turned))
+    assert replace(shared, views=[other, shared.views[7]]).nearest_view(shared.views[9].camera) is shared.views[7]
 
 
 @pytest.mark.parametrize("index", [0, 4, 9])
 def test_a_browsers_camera_at_a_photos_place_is_the_photos(tiny, index):
-    theirs = tiny.world.views[index].camera
+    theirs = tiny.shared.views[index].camera
     wxyz = matrices_to_quats(theirs.viewmat[:3, :3].T.double()[None])[0].numpy()
     fov = 2 * math.atan(0.5 * theirs.height / float(theirs.K[1, 1]))
     ours = make_camera(wxyz, theirs.position.numpy(), fov, theirs.width, theirs.height)
@@ -114,12 +114,12 @@ def test_a_browsers_camera_by_hand():
 
 
 def test_up_is_the_photographers(tiny):
-    assert torch.allclose(tiny.world.up, torch.tensor([0.0, -1.0, 0.0]), atol=1e-6)  # y is down in these
-    assert replace(tiny.world, views=[]).up.tolist() == [0, 0, 1]
+    assert torch.allclose(tiny.shared.up, torch.tensor([0.0, -1.0, 0.0]), atol=1e-6)  # y is down in these
+    assert replace(tiny.shared, views=[]).up.tolist() == [0, 0, 1]
 
 
 def test_without_photos_one_stands_before_the_scene_upright(tiny):
-    camera = replace(tiny.world, views=[]).first_camera
+    camera = replace(tiny.shared, views=[]).initial_camera
     assert torch.allclose(camera.position, torch.tensor([0.0, -2.5, 0.0]))
     assert torch.allclose(camera.viewmat[:3, :3] @ camera.viewmat[:3, :3].T, torch.eye(3))
     assert torch.linalg.det(camera.viewmat[:3, :3]) == 1
@@ -127,13 +127,13 @@ def test_without_photos_one_stands_before_the_scene_upright(tiny):
 
 
 def test_depths_are_those_in_the_middle_of_the_photos(tiny):
-    world = tiny.world
-    camera = world.views[4].camera
-    mean = world.gaussians.to_working_frame(world.frame).means.mean(0)
+    shared = tiny.shared
+    camera = shared.views[4].camera
+    mean = shared.gaussians.to_working_frame(shared.frame).means.mean(0)
     distance = float((camera.viewmat[:3, :3] @ mean + camera.viewmat[:3, 3])[2])
-    assert 0.5 * distance < world.depth < 1.5 * distance
+    assert 0.5 * distance < shared.typical_depth < 1.5 * distance
     away = replace(camera, viewmat=torch.diag(torch.tensor([-1.0, 1, -1, 1])) @ camera.viewmat)
-    assert world.depth_at(away) == 1.0  # where there is nothing to see
+    assert shared.depth_at(away) == 1.0  # where there is nothing to see
 
 
 @pytest.mark.parametrize("count", [1, 2, 60])
@@ -150,12 +150,12 @@ def test_a_fit_frame_any_scene_holds_most_of_it(generator, count):
 def test_standing_at_a_photos_place_shows_the_photo(tiny):
     """As a tab puts the window's camera there: the round trip through viser's own camera."""
     client = FakeClient(30, 22)
-    camera = tiny.world.views[6].camera
-    client.camera.up_direction = tiny.world.up.numpy()
+    camera = tiny.shared.views[6].camera
+    client.camera.up_direction = tiny.shared.up.numpy()
     client.camera.position = camera.position.numpy()
     client.camera.look_at = camera.position.numpy() + camera.viewmat[2, :3].numpy()
     client.camera.fov = 2 * math.atan(0.5 * camera.height / float(camera.K[1, 1]))
     seen = make_camera(client.camera.wxyz, client.camera.position, client.camera.fov, 30, 22)
     assert torch.allclose(seen.viewmat, camera.viewmat, atol=1e-5)
-    picture = paint(tiny.world, tiny.document().shown, "colour", seen, marks=False)
-    assert (picture.int() - tiny.world.views[6].image.int()).abs().max() <= 2
+    picture = render_mode(tiny.shared, tiny.session().visible, "colour", seen, highlight=False)
+    assert (picture.int() - tiny.shared.views[6].image.int()).abs().max() <= 2

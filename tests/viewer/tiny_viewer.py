@@ -1,4 +1,4 @@
-"""A scene to look at whose answers are known, with all that a run may keep of its photos."""
+"""A scene for a viewer, with known results of queries and everything that a run may keep of its photos."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,41 +11,41 @@ from tiny_run import TinyRun, open_field
 
 from gsdff.cameras import Camera
 from gsdff.io.runs import RunFolder
-from gsdff.viewer.document import Document
-from gsdff.viewer.world import World, open_world
+from gsdff.viewer.session import Session
+from gsdff.viewer.shared_scene import SharedScene, open_shared_scene
 
 
 @dataclass(frozen=True)
-class TinyWorld:
-    """A run and what is opened of it."""
+class TinyViewer:
+    """A run and the scene that a viewer opens of it."""
 
     run: TinyRun
-    world: World
+    shared: SharedScene
 
-    def document(self) -> Document:
-        """A new one."""
-        return Document(self.world.gaussians, self.world.frame, self.world.field)
+    def session(self) -> Session:
+        """A new session."""
+        return Session(self.shared.gaussians, self.shared.frame, self.shared.field)
 
 
-def write_world(root: Path, generator: torch.Generator) -> TinyWorld:
+def write_tiny_viewer(root: Path, generator: torch.Generator) -> TinyViewer:
     """`write_asked_run` with teacher maps and masks of its training views."""
     run = write_asked_run(root, generator)
-    world = open_world(open_field(run.folder))
+    shared = open_shared_scene(open_field(run.folder))
     (run.folder / "features").mkdir()
     RunFolder(run.folder).masks.mkdir()
-    for i in world.field.scene.train_ids:
-        view = world.views[i]
+    for i in shared.field.scene.train_ids:
+        view = shared.views[i]
         latents = torch.randn(11, 15, 3, generator=generator)
         latents[0] = 0  # the teacher says nothing there
         np.save(run.folder / "features" / f"{view.stem}.npy", latents.half().numpy())
         labels = np.zeros((22, 30), np.uint16)
         labels[5:, :12], labels[5:, 12:] = 1, 2
         Image.fromarray(labels).save(RunFolder(run.folder).masks / f"{view.stem}.png")
-    return TinyWorld(run, world)
+    return TinyViewer(run, shared)
 
 
-def look_at(world: World, width: int = 40, height: int = 30) -> Camera:
+def look_at(shared: SharedScene, width: int = 40, height: int = 30) -> Camera:
     """From a training photo's place, in a window of another shape."""
-    camera = world.views[3].camera
+    camera = shared.views[3].camera
     K = torch.tensor([[32.0, 0, width / 2], [0, 32, height / 2], [0, 0, 1]])
     return Camera(camera.viewmat, K, width, height)

@@ -1,0 +1,102 @@
+"""Images and splat colours of any display mode, and the highlight of the selection."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from gsdff.cameras import Camera
+from gsdff.viewer.modes import MODES, ModeInput
+from gsdff.viewer.modes.common import Image, blend
+from gsdff.viewer.session import VisibleScene
+from gsdff.viewer.shared_scene import SharedScene
+
+ALL_ROWS = slice(None)
+HIGHLIGHT = (1.0, 0.62, 0.05)
+"""Colour of the selection."""
+SPLAT_TINT = 0.55
+"""Share of `HIGHLIGHT` in the colour of a selected splat."""
+IMAGE_TINT = 0.35
+"""Share of `HIGHLIGHT` in a pixel that only selected Gaussians cover."""
+
+
+def available_modes(shared: SharedScene) -> tuple[str, ...]:
+    """Names of the modes in which this scene has something to show."""
+    return tuple(name for name, mode in MODES.items() if mode.is_available(shared))
+
+
+def mode_legends(modes: Iterable[str | None], visible: VisibleScene, *, on_server: bool) -> str:
+    """Legends of several modes as HTML, without repetition; None is no mode."""
+    legends = [MODES[name].legend(visible, on_server) for name in modes if name is not None]
+    return "".join(dict.fromkeys(legends))
+
+
+def splat_colors(shared: SharedScene, visible: VisibleScene, mode: str, *, highlight: bool) -> Float[Tensor, "M 3"]:
+    """Colours in [0, 1] for the browser to blend; `highlight` highlights the selection."""
+    row = MODES[mode]
+    assert row.splat_colors is not None, f"a browser cannot render the mode {mode}"
+    colors = row.splat_colors(ModeInput(shared, visible, highlight))
+    if not (highlight and visible.any_selected and row.tints_selection):
+        return colors
+    tinted = torch.lerp(colors, colors.new_tensor(HIGHLIGHT), SPLAT_TINT)
+    return torch.where(visible.selected[:, None], tinted, colors)
+
+
+def render_mode(
+    shared: SharedScene,
+    visible: VisibleScene,
+    mode: str,
+    camera: Camera,
+    *,
+    highlight: bool,
+    rows: slice = ALL_ROWS,
+) -> UInt8[Tensor, "h w 3"]:
+    """Some rows of a camera's image, on the CPU; `highlight` highlights the selection."""
+    row, inputs = MODES[mode], ModeInput(shared, visible, highlight)
+    with torch.no_grad():
+        if row.shows_photo:
+            return _to_bytes(row.render(inputs, camera)[rows])
+        top, bottom, _ = rows.indices(camera.height)
+        part = camera.cropped(0, top, camera.width, bottom - top).to(shared.device)
+        if not len(visible.gaussians):
+            return torch.zeros(part.height, part.width, 3, dtype=torch.uint8)
+        image = row.render(inputs, part)
+        if highlight and visible.any_selected and row.tints_selection:
+            image = _tint_selection(image, _selected_opacity(inputs, part))
+        return _to_bytes(image)
+
+
+def split_view(left: UInt8[Tensor, "h w 3"], right: UInt8[Tensor, "h w 3"]) -> UInt8[Tensor, "h w 3"]:
+    """The left half of one image beside the right half of another, with a white line between them."""
+    middle = left.shape[1] // 2
+    joined = torch.cat([left[:, :middle], right[:, middle:]], dim=1)
+    joined[:, max(middle - 1, 0) : middle + 1] = 255
+    return joined
+
+
+def to_numpy(image: UInt8[Tensor, "h w 3"]) -> np.ndarray:
+    """The image as a contiguous array, as viser takes it."""
+    return np.ascontiguousarray(image.numpy())
+
+
+def _to_bytes(image: Image) -> UInt8[Tensor, "H W 3"]:
+    return (image.clamp(0, 1) * 255).round().byte().cpu()
+
+
+def _selected_opacity(inputs: ModeInput, camera: Camera) -> Float[Tensor, "h w"]:
+    """Opacity of the selected Gaussians, with one more row above and below, so that blocks of rows fit together."""
+    larger = camera.cropped(0, -1, camera.width, camera.height + 2)
+    return blend(inputs, larger, inputs.visible.selected.float()[:, None])[..., 0]
+
+
+def _tint_selection(image: Image, opacity: Float[Tensor, "H+2 W"]) -> Image:
+    """Tints the selection and outlines it."""
+    inside = opacity >= 0.5
+    padded = F.pad(inside[None, None].float(), (1, 1, 0, 0), mode="replicate")
+    edge = (F.max_pool2d(padded, 3, 1) - (1 - F.max_pool2d(1 - padded, 3, 1)))[0, 0] > 0
+    color = image.new_tensor(HIGHLIGHT)
+    tinted = torch.lerp(image, color.expand_as(image), (IMAGE_TINT * opacity[1:-1].clamp(0, 1))[..., None])
+    return torch.where(edge[..., None], color, tinted)
