@@ -61,7 +61,7 @@ PUBLIC = {
 }
 """Public names, by the module that defines each; it is imported when the name is first used."""
 
-__all__ = ["__version__", *PUBLIC]
+__all__ = ["__version__", *PUBLIC]  # pyright: ignore[reportUnsupportedDunderAll]  (the stub lists them)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The thin thread on real input: street photos and a real network's maps in, labels by text and a PLY out."""
+"""End to end on real input: street photos and a real network's maps in, labels by text and a PLY out."""
 
 import importlib.util
 import json
@@ -20,12 +20,12 @@ def run(*command: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def thread(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The run's folder, and what evaluating it printed: a short run at a quarter of the photos' size."""
+def trained(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Folder of a short run at a quarter of the photos' size, and what evaluating it printed."""
     if importlib.util.find_spec("ai_edge_litert") is None:
         pytest.skip("needs ai-edge-litert (of the development set-up) to run the real teacher")
     scene, teacher = shared / "assets/scenes/camvid", shared / "assets/teachers/mosaic/extract_features.py"
-    folder = tmp_path_factory.mktemp("thread")
+    folder = tmp_path_factory.mktemp("end_to_end")
     maps, out = folder / "maps", folder / "run"
     run(teacher, "--images", scene / "images", "--out", maps, "--size", 32)
     options = ["--downscale", 4, "--teacher", "precomputed", "--teacher.maps", maps, "--device", "cpu"]
@@ -37,8 +37,8 @@ def thread(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 
 
 @pytest.mark.slow
-def test_the_field_answers_text_about_as_well_as_its_teacher(thread: tuple[Path, str]) -> None:
-    out, table = thread
+def test_the_field_answers_text_about_as_well_as_its_teacher(trained: tuple[Path, str]) -> None:
+    out, table = trained
     features = json.loads((out / "evaluation" / "metrics.json").read_text())["features"]
     labels = features["labels"]
     assert labels["competing"] == ["sky", "building", "road", "pavement", "tree", "car", "pedestrian"]
@@ -52,12 +52,12 @@ def test_the_field_answers_text_about_as_well_as_its_teacher(thread: tuple[Path,
 
 
 @pytest.mark.slow
-def test_training_to_convergence_never_loses_what_the_lift_had(thread: tuple[Path, str], tmp_path: Path) -> None:
+def test_training_to_convergence_never_loses_what_the_lift_had(trained: tuple[Path, str], tmp_path: Path) -> None:
     cosines = []
     for steps in (0, 400):
         out = tmp_path / str(steps)
         run(
-            "-m", "gsdff.train", "--stage1-from", thread[0], "--out", out, "--stage2.steps", steps,
+            "-m", "gsdff.train", "--stage1-from", trained[0], "--out", out, "--stage2.steps", steps,
             "--stage2.freeze-radiance", "--features.cache", tmp_path / "maps",
         )  # fmt: skip
         run("-m", "gsdff.evaluate", out)
@@ -69,15 +69,15 @@ def test_training_to_convergence_never_loses_what_the_lift_had(thread: tuple[Pat
 
 
 @pytest.mark.slow
-def test_pictures_of_every_held_out_frame_are_written(thread: tuple[Path, str]) -> None:
-    out, _ = thread
+def test_pictures_of_every_held_out_frame_are_written(trained: tuple[Path, str]) -> None:
+    out, _ = trained
     for kind in ("pca", "labels"):
         assert len(list((out / "evaluation").glob(f"*_{kind}.png"))) == 13
 
 
 @pytest.mark.slow
-def test_the_ply_carries_the_features_and_the_basis_lies_beside_it(thread: tuple[Path, str]) -> None:
-    out, _ = thread
+def test_the_ply_carries_the_features_and_the_basis_lies_beside_it(trained: tuple[Path, str]) -> None:
+    out, _ = trained
     header = (out / "scene.ply").read_bytes()[:4000].split(b"end_header")[0].decode()
     assert [f"semantic_{k}" in header for k in (0, 31, 32)] == [True, True, False]
     assert read_ply(out / "scene.ply").features.any()

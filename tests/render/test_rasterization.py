@@ -144,7 +144,7 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_forked_process_renders_too():
     process = subprocess.Popen([sys.executable, "-c", FORK], cwd=Path(__file__).parent, process_group=0)
     try:
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=200) == 0
     finally:
         if process.returncode is None:
             os.killpg(process.pid, 9)
