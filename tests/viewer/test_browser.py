@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from gsdff.cameras import Camera
 from gsdff.io.ply import read_ply
 from gsdff.io.runs import load_run
 from gsdff.render import render_features, render_rgb
+from gsdff.viewer import render_loop
 from gsdff.viewer.server import Server, find_address
 
 pytestmark = [
@@ -131,7 +133,9 @@ def test_a_picture_of_the_server_is_the_rasteriser_s_and_follows_the_mouse(page,
     assert difference(splats, before) > 5 * ALIKE
 
 
-def test_every_mode_can_be_chosen_and_shows_something_else(page):
+def test_every_mode_can_be_chosen_and_shows_something_else(page, monkeypatch):
+    # in one block, however busy the machine: several cut large Gaussians differently, which classes show most
+    monkeypatch.setattr(render_loop, "MAX_UNDIVIDED", inf)
     page.search("chair", 30)
     page.press("Segment")
     page.wait_until(lambda: page.tab.mode == "classes", "classes are shown")
@@ -273,7 +277,7 @@ def test_a_screenshot_is_what_is_seen_and_a_film_flies_through_the_views(page, t
         saved = torch.frombuffer(bytearray(png.convert("RGB").tobytes()), dtype=torch.uint8)
     saved = saved.view(HEIGHT, WIDTH, 3).float() / 255
     start = page.wait_for_picture(lambda: saved, ALIKE)
-    page.turn_to("CameraPath")
+    page.turn_to("Video")
     page.press("Add keyframe")
     page.wait_for_text("1 keyframe")
     eye = page.tab.client.camera.position
