@@ -19,9 +19,9 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.inspect import stringify_signature
 
-from gsdff.doors import DOORS
+from gsdff.cli.doors import DOORS
+from gsdff.cli.help import Option, options_of
 from gsdff.editing.edit import Edit
-from gsdff.help import Option, options_of
 
 METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 

@@ -16,7 +16,7 @@ Conventions, everywhere in the package:
 - A scene lives in its own *working frame*, the input's world frame shifted and scaled so that the cameras lie around
   the origin at about unit distance (`gsdff.cameras.WorldFrame`). Everything that is written is in the input's frame.
 
-Packages, and imports point down only: doors (`gsdff train`, `python -m gsdff.train`) -> viewer -> evaluation ->
+Packages, and imports point down only: doors (`gsdff train`, `python -m gsdff.train`) -> cli -> viewer -> evaluation ->
 training -> field -> editing -> io -> data, losses, masks, render, smoothing, teachers -> config -> the files here.
 """
 

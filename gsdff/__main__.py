@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Annotated, Any, Union
 
 import gsdff
-from gsdff.doors import DOORS, Door
+from gsdff.cli.doors import DOORS, Door
 from gsdff.errors import nearest
 
 SHELLS = {

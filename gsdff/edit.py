@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
+from gsdff.cli.vocabulary import check_words
 from gsdff.editing.table import OPERATIONS, split_text
 from gsdff.editing.values import parse_color
 from gsdff.errors import UserError
 from gsdff.files import check_paths
-from gsdff.vocabulary import check_words
 
 if TYPE_CHECKING:
     from gsdff.cameras import Camera

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
+from gsdff.cli.vocabulary import check_classes
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
 from gsdff.files import check_paths
-from gsdff.vocabulary import check_classes
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
+from gsdff.cli.vocabulary import check_words
 from gsdff.errors import UserError
 from gsdff.field.query import Query, Space
 from gsdff.files import check_paths
-from gsdff.vocabulary import check_words
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from gsdff.cli import HELP_OPTIONS, asks_for_help, flags_of, read_options, run_door
+from gsdff.cli.doors import DOORS
+from gsdff.cli.help import print_help
 from gsdff.config.checks import OptionError
 from gsdff.config.file import find_preset, flatten, locate, read_config, to_table
 from gsdff.config.options import TrainConfig
-from gsdff.doors import DOORS
 from gsdff.errors import UserError
 from gsdff.files import check_paths
-from gsdff.help import print_help
 from gsdff.run_folder import DEMO, RunFolder
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tiny_answers import write_asked_run
 
 import gsdff
 from gsdff.cli import flags_of
-from gsdff.doors import DOORS
+from gsdff.cli.doors import DOORS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

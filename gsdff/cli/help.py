@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from gsdff.doors import Door
+from gsdff.cli.doors import Door
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import tyro
 
-from gsdff.doors import DOORS, NEEDLESS_OPTIONS, find_own_names
+from gsdff.cli.doors import DOORS, NEEDLESS_OPTIONS, find_own_names
+from gsdff.cli.help import options_of, print_help
 from gsdff.errors import UserError
-from gsdff.help import options_of, print_help
 
 HELP_OPTIONS = ("-h", "--help", "--help-all")
 

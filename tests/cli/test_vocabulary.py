@@ -10,13 +10,13 @@ from PIL import Image
 from tiny_answers import NAMES, write_asked_run
 from tiny_run import make_gaussians, write_run
 
+from gsdff.cli.vocabulary import check_classes, check_words, known_names
 from gsdff.config.file import read_config, write_config
 from gsdff.config.options import TeacherConfig
 from gsdff.data import load_scene
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
 from gsdff.teachers import open_teacher
-from gsdff.vocabulary import check_classes, check_words, known_names
 
 CLASSES = [
     {"id": 0, "name": "Road"},

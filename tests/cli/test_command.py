@@ -14,11 +14,11 @@ from tiny_run import make_gaussians, write_run
 
 import gsdff
 from gsdff.cli import flags_of, read_options
+from gsdff.cli.doors import DOORS, FOREIGN_OPTIONS, NEEDLESS_OPTIONS, find_own_names
+from gsdff.cli.help import options_of
 from gsdff.config.file import read_config
-from gsdff.doors import DOORS, FOREIGN_OPTIONS, NEEDLESS_OPTIONS, find_own_names
 from gsdff.errors import command
 from gsdff.export import ExportArguments, export_run
-from gsdff.help import options_of
 from gsdff.train import TrainArguments
 
 ROOT = Path(__file__).resolve().parents[2]
