@@ -28,9 +28,9 @@ DOORS = {
             "PrepareArguments",
             "Find the camera poses of a folder of photos (structure from motion).",
             (
-                "gsdff prepare --images photos",
-                "gsdff prepare --images frames --matcher sequential",
-                "gsdff prepare --images photos --out garden --camera-model SIMPLE_RADIAL",
+                "gsdff prepare --images my_photos",
+                "gsdff prepare --images my_video_frames --matcher sequential",
+                "gsdff prepare --images my_photos --out my_scene --camera-model SIMPLE_RADIAL",
             ),
         ),
         Door(
@@ -39,8 +39,8 @@ DOORS = {
             "Train a scene of 3D Gaussians, and its features, on photos with poses.",
             (
                 "gsdff train --data demo",
-                "gsdff train --data garden --downscale 4 --teacher lseg --out runs/garden",
-                "gsdff train --out runs/garden --resume",
+                "gsdff train --data my_photos_scene --downscale 8 --teacher clip",
+                "gsdff train --out runs/my_photos_scene --resume",
             ),
             (
                 "data", "out", "resume", "viewer", "config", "device", "seed", "dataset.downscale", "stage1.steps",
@@ -55,7 +55,7 @@ DOORS = {
             "Look at a scene in the browser: query, select and edit it.",
             (
                 "gsdff view runs/demo",
-                "gsdff view garden.ply --data garden",
+                "gsdff view runs/my_photos_scene/scene.ply --data my_photos_scene",
                 "gsdff view runs/demo --host 0.0.0.0 --port 9000",
             ),
         ),
@@ -64,9 +64,9 @@ DOORS = {
             "QueryArguments",
             "Query a scene by words or examples: scores, pictures and selections.",
             (
-                "gsdff query runs/demo --text cup --out heat.png",
+                "gsdff query runs/demo --text cup --out cup.png",
                 "gsdff query runs/demo --classes cup plate table --view 0 --out classes.png",
-                "gsdff query runs/demo --pixel view_000.png 120 90 --selection cup.safetensors",
+                "gsdff query runs/demo --pixel view_000.png 120 90 --selection thing.safetensors",
             ),
         ),
         Door(
@@ -76,7 +76,7 @@ DOORS = {
             (
                 "gsdff edit runs/demo --delete cup",
                 'gsdff edit runs/demo --recolor "table:#2a6fdb" --views 0 --out blue.ply',
-                "gsdff edit blue.ply --edits edits.toml --out edited.ply",
+                "gsdff edit runs/demo --edits blue.toml --out again.ply",
             ),
         ),
         Door(
@@ -86,7 +86,7 @@ DOORS = {
             (
                 "gsdff segment runs/demo --classes table sofa wall floor",
                 "gsdff segment runs/demo --classes table sofa wall floor --space 3d --all-held-out",
-                "gsdff segment garden.ply --data garden --classes tree grass table --out labelled",
+                "gsdff segment runs/my_photos_scene --classes chair table floor --out labelled",
             ),
         ),
         Door(
@@ -95,7 +95,7 @@ DOORS = {
             "Score a run: PSNR, SSIM, LPIPS and its features.",
             (
                 "gsdff evaluate runs/demo",
-                "gsdff evaluate runs/garden --classes tree grass table",
+                "gsdff evaluate runs/my_photos_scene --classes chair table floor",
                 "gsdff evaluate runs/teatime --benchmark lerf-ovs --labels label/teatime",
             ),
             ("run", "labels", "classes", "download", "benchmark", "data"),
@@ -107,7 +107,7 @@ DOORS = {
             (
                 "gsdff export runs/demo",
                 "gsdff export runs/demo --format compressed --out demo.ply",
-                "gsdff export runs/demo --features decoded --out wide.ply",
+                "gsdff export runs/my_photos_scene --features decoded --out wide.ply",
             ),
         ),
     )
