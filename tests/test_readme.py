@@ -11,11 +11,11 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from gsdff.doors import DOORS
+from gsdff.help import options_of
 from test_architecture import RANKS
 
 from gsdff.data.demo import write_demo_scene
-from gsdff.doors import DOORS
-from gsdff.help import options_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()

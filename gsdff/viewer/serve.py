@@ -18,8 +18,8 @@ def serve(field: Field, *, host: str = "127.0.0.1", port: int = 8080) -> None:
     """
     address = find_address(host, port)
     shared = open_shared_scene(field)
-    with Server(shared, address):
-        print(f"{field.source}: open {address.url} (Ctrl-C stops it)", flush=True)
+    with Server(shared, address) as server:
+        print(f"{field.source}: open {server.address.url} (Ctrl-C stops it)", flush=True)
         renderer = {"browser": "rendered by the browser", "server": "rendered by the server"}[shared.default_renderer]
         log.info("%d Gaussians on %s, %s by default", len(field), shared.device, renderer)
         if not address.is_private:

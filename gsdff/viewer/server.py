@@ -6,7 +6,7 @@ import socket
 import threading
 import warnings
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any
 
@@ -48,13 +48,14 @@ class Server:
         import viser
 
         self.shared = shared
-        self.address = address
         self.panels: dict[int, Panel] = {}
         self._lock = threading.RLock()
         # messages to a page that has just been closed are lost, and nobody misses them
         warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
         with redirect_stdout(StringIO()):  # viser prints a table
             self.viser = viser.ViserServer(address.host, address.port, label="gsdff", verbose=False)
+        # a later port if another process has taken this one since it was found free
+        self.address = replace(address, port=self.viser.get_port())
         gui = self.viser.gui
         # the share button would publish the scene on the internet
         gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=True, brand_color=(255, 158, 13))

@@ -26,7 +26,7 @@ from gsdff.io.ply import read_ply
 from gsdff.io.runs import load_run
 from gsdff.render import render_features, render_rgb
 from gsdff.viewer import render_loop
-from gsdff.viewer.server import Server, find_address
+from gsdff.viewer.server import Address, Server
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,7 +56,7 @@ def tiny(browser, tmp_path_factory) -> TinyViewer:
 
 @pytest.fixture(scope="module")
 def server(tiny):
-    with Server(tiny.shared, find_address("127.0.0.1", 18080)) as server:
+    with Server(tiny.shared, Address("127.0.0.1", 0)) as server:
         yield server
 
 

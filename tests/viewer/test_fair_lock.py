@@ -1,8 +1,10 @@
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from gsdff.viewer import fair_lock as module
 from gsdff.viewer.fair_lock import FairLock
 
 
@@ -81,18 +83,23 @@ def test_an_error_inside_hands_it_on():
         pass
 
 
-def test_the_clock_stands_still_for_who_waits_only():
-    lock, passed = FairLock(), []
+def test_the_clock_stands_still_for_who_waits_only(monkeypatch):
+    lock, passed, now, readers = FairLock(), [], [100.0], []
+
+    def perf_counter():
+        readers.append(threading.current_thread())
+        return now[0]
 
     def wait():
         before = lock.clock()
         with lock:
             passed.append(lock.clock() - before)
 
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=perf_counter))
     before = lock.clock()
     with lock:
         thread = start(wait)
-        wait_until(lambda: lock._waiting)
-        time.sleep(0.2)
+        wait_until(lambda: readers.count(thread) == 2)  # the second time as it begins to wait
+        now[0] += 7
     thread.join(20)
-    assert passed[0] < 0.1 and lock.clock() - before >= 0.2
+    assert passed == [0.0] and lock.clock() - before == 7

@@ -3,7 +3,6 @@
 import gc
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ import time
 import weakref
 from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,10 +33,11 @@ from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger
 from gsdff.training.trainer import Trainer, train
 from gsdff.viewer import live as live_module
+from gsdff.viewer import training_progress as progress_module
 from gsdff.viewer.live import Live
 from gsdff.viewer.live_panel import LivePanel
 from gsdff.viewer.panel import Panel
-from gsdff.viewer.server import find_address
+from gsdff.viewer.server import Address
 from gsdff.viewer.session import Session
 from gsdff.viewer.shared_scene import SharedScene
 
@@ -75,7 +76,7 @@ class Client:
 
     def __init__(self, number):
         self.client_id = number
-        self.server = viser.ViserServer("127.0.0.1", free_port(), verbose=False)
+        self.server = viser.ViserServer("127.0.0.1", 0, verbose=False)
         self.gui, self.scene, self.camera = self.server.gui, self.server.scene, Camera()
         self.notes = []
 
@@ -84,12 +85,6 @@ class Client:
 
     def add_notification(self, title, body, **_options):
         self.notes.append((title, body))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture
@@ -150,7 +145,7 @@ def show(monkeypatch):
     monkeypatch.setattr(live_module, "SPLATS_PER_SECOND", 1e12)
 
     def make(trainer, folder, tabs=0):
-        live = Live(find_address("127.0.0.1", free_port()), trainer, folder)
+        live = Live(Address("127.0.0.1", 0), trainer, folder)
         pages.append(live)
         ours = {number: Client(number) for number in range(tabs)}
         clients.extend(ours.values())
@@ -326,50 +321,81 @@ def test_lifted_features_that_are_trained_no_further_are_there_at_the_end(open_r
     assert {"features", "relevancy"} <= set(live.server.open_panels[0].tab.modes)
 
 
-def test_a_paused_run_takes_no_step_until_it_is_resumed(open_run, show):
+@pytest.fixture
+def waiting(monkeypatch):
+    """Is set when a paused run waits to be resumed."""
+    waiting = threading.Event()
+
+    class MayRun(threading.Event):
+        def wait(self, timeout=None):
+            waiting.set()
+            return super().wait(timeout)
+
+    monkeypatch.setattr(progress_module, "threading", SimpleNamespace(Event=MayRun))
+    return waiting
+
+
+def test_a_paused_run_takes_no_step_until_it_is_resumed(open_run, waiting, show):
     trainer, folder, _ = open_run()
     live = show(trainer, folder)
     live.advance(trainer)
+    assert not waiting.is_set()
     live.progress.pause()
     step = threading.Thread(target=lambda: live.advance(trainer))
     step.start()
-    step.join(0.3)
-    assert step.is_alive() and trainer.step == 1
+    assert waiting.wait(20) and trainer.step == 1
     live.progress.resume()
     step.join(20)
     assert trainer.step == 2
 
 
-def test_ctrl_c_gets_through_to_a_paused_run(open_run, show):
+def test_ctrl_c_gets_through_to_a_paused_run(open_run, waiting, show):
     trainer, folder, _ = open_run()
     live = show(trainer, folder)
     live.progress.pause()
-    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    ended = threading.Event()
+
+    def interrupt():
+        waiting.wait(20)
+        while not ended.wait(0.2):  # again, as a signal just before a thread falls asleep does not wake it
+            os.kill(os.getpid(), signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
     with pytest.raises(KeyboardInterrupt):
-        live.advance(trainer)
-    assert trainer.step == 0
+        try:
+            live.advance(trainer)
+        finally:
+            ended.set()
+    interrupting.join()
+    assert trainer.step == 0 and waiting.is_set()
 
 
-def test_the_page_draws_between_steps_however_fast_they_follow(open_run, show):
+def test_the_page_draws_between_steps_however_fast_they_follow(open_run, show, monkeypatch):
     trainer, folder, _ = open_run()
     live = show(trainer, folder, tabs=1)
     (panel,) = live.server.open_panels
-    tab, ended, pictures = panel.tab, threading.Event(), []
+    tab, ended, pictures, drawn = panel.tab, threading.Event(), [], []
+    step = trainer.advance
+
+    def step_while_the_page_waits():
+        while not live.shared.render_lock._waiting:
+            time.sleep(0.001)
+        drawn.append(len(pictures))
+        return step()
 
     def look():
         while not ended.is_set():
             pictures.append(tab.render(tab.render_request, tab.camera))
 
+    monkeypatch.setattr(trainer, "advance", step_while_the_page_waits)
     looking = threading.Thread(target=look)
     looking.start()
-    while len(pictures) < 2:
-        time.sleep(0.001)
-    before = len(pictures)
     for _ in range(20):
         live.advance(trainer)
     ended.set()
     looking.join(20)
-    assert len(pictures) - before >= 18  # one at least between two steps, but where the other thread sleeps
+    assert len(set(drawn)) == 20  # a picture at least between any two steps
 
 
 def test_a_closed_tab_is_forgotten_and_the_others_go_on(open_run, show):
@@ -464,17 +490,29 @@ def test_a_page_that_cannot_be_is_an_error_before_training_starts(flags, complai
     assert complaint in name_flags(str(error.value), door.FLAGS) and not out.exists()
 
 
-def start(dataset, tmp_path, steps):
-    preset = tmp_path / "short.toml"
-    preset.write_text(SHORT.format(steps=steps))
-    command = [
-        sys.executable, "-m", "gsdff.train", "--data", dataset, "--config", preset, "--out", tmp_path / "run",
-        "--device", "cpu", "--teacher", "none", "--viewer", "--viewer-port", free_port(),
-    ]  # fmt: skip
-    return subprocess.Popen(
-        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+@pytest.fixture
+def start(dataset, tmp_path):
+    """Starts a run with a page in a process of its own; ends it where the test did not."""
+    processes = []
+
+    def start_it(steps):
+        preset = tmp_path / "short.toml"
+        preset.write_text(SHORT.format(steps=steps))
+        command = [
+            sys.executable, "-m", "gsdff.train", "--data", dataset, "--config", preset, "--out", tmp_path / "run",
+            "--device", "cpu", "--teacher", "none", "--viewer",
+        ]  # fmt: skip
+        process = subprocess.Popen(
+            [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        processes.append(process)
+        return process
+
+    yield start_it
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 def read_until(process, words):
@@ -486,11 +524,11 @@ def read_until(process, words):
     raise AssertionError(f"ended without saying {words}:\n{text}")
 
 
-def test_ctrl_c_ends_training_and_page_with_exit_code_130(dataset, tmp_path):
-    process = start(dataset, tmp_path, steps=100_000)
+def test_ctrl_c_ends_training_and_page_with_exit_code_130(start, tmp_path):
+    process = start(steps=100_000)
     read_until(process, "viewer of the training: open http://127.0.0.1:")
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "run" / "checkpoints").glob("*.pt")) and time.monotonic() < deadline:
+    while not list((tmp_path / "run" / "checkpoints").glob("*.pt")):
+        assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=60)
@@ -498,8 +536,8 @@ def test_ctrl_c_ends_training_and_page_with_exit_code_130(dataset, tmp_path):
     assert "viewer" not in (tmp_path / "run" / "config.toml").read_text()
 
 
-def test_the_page_of_a_finished_run_stays_until_ctrl_c_which_is_no_failure(dataset, tmp_path):
-    process = start(dataset, tmp_path, steps=20)
+def test_the_page_of_a_finished_run_stays_until_ctrl_c_which_is_no_failure(start, tmp_path):
+    process = start(steps=20)
     text = read_until(process, "now shows the finished scene (Ctrl-C stops it)")
     assert "held-out views: PSNR" in text and (tmp_path / "run" / "scene.ply").is_file()
     process.send_signal(signal.SIGINT)

@@ -64,8 +64,8 @@ def test_a_click_needs_features_and_something_to_see(tiny, camera):
     visible = visible_of(tiny, gaussians_at([[0.0, 0.0, 2.0]]))
     with pytest.raises(UserError, match="box"):
         latents_at(replace(shared, field=replace(shared.field, basis=None)), visible, camera, (0.5, 0.5))
+    nothing = replace(visible, gaussians=visible.gaussians.map(lambda tensor: tensor[:0]))
     with pytest.raises(UserError, match="box"):
-        nothing = replace(visible, gaussians=visible.gaussians.map(lambda tensor: tensor[:0]))
         latents_at(shared, nothing, camera, (0.5, 0.5))
 
 

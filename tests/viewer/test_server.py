@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import re
 import socket
 import sys
 import threading
@@ -35,14 +36,19 @@ def test_a_taken_port_gives_the_next(listener, caplog):
         address = find_address("127.0.0.1", port_of(listener))
     assert port_of(listener) < address.port < port_of(listener) + MAX_TRIES
     assert f"port {port_of(listener)} is taken" in caplog.text
-    with socket.socket() as free:
-        free.bind((address.host, address.port))
 
 
-def test_a_free_port_is_taken_as_it_is(listener, caplog):
-    port = port_of(listener)
-    listener.close()
-    assert find_address("127.0.0.1", port) == Address("127.0.0.1", port) and caplog.text == ""
+def test_a_free_port_is_taken_as_it_is(monkeypatch, caplog):
+    monkeypatch.setattr(server_module.socket.socket, "bind", lambda probe, place: None)
+    assert find_address("127.0.0.1", 8080) == Address("127.0.0.1", 8080) and caplog.text == ""
+
+
+def test_a_server_knows_the_port_it_got(tiny):
+    with Server(tiny.shared, Address("127.0.0.1", 0)) as server:
+        port = server.address.port
+        assert port > 0
+        with Server(tiny.shared, Address("127.0.0.1", port)) as other:
+            assert other.address.port > port
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "two words", "." * 3])
@@ -52,8 +58,8 @@ def test_a_host_that_is_not_ours_is_a_users_mistake(host):
 
 
 def test_the_ports_end(monkeypatch):
+    monkeypatch.setattr(server_module.socket.socket, "bind", refuse(errno.EADDRINUSE))
     with pytest.raises(UserError, match="`port` 65535"):
-        monkeypatch.setattr(server_module.socket.socket, "bind", refuse(errno.EADDRINUSE))
         find_address("127.0.0.1", 65535)
 
 
@@ -91,7 +97,7 @@ def test_an_address_says_where_and_for_whom(host, url, is_private):
 @pytest.fixture
 def server(tiny, monkeypatch):
     """With pages 1 to 9 connected."""
-    with Server(tiny.shared, find_address("127.0.0.1", 18080)) as server:
+    with Server(tiny.shared, Address("127.0.0.1", 0)) as server:
         monkeypatch.setattr(server.viser, "get_clients", lambda: dict.fromkeys(range(1, 10)))
         yield server
 
@@ -168,24 +174,26 @@ def test_a_host_that_is_not_ours_is_refused_before_anything_is_read(call, tmp_pa
 
 def test_what_is_not_there_is_refused(door, tmp_path):
     with pytest.raises(UserError, match="nowhere"):
-        door(tmp_path / "nowhere", "--port", 18080)
+        door(tmp_path / "nowhere")
 
 
 def test_the_door_serves_until_it_is_interrupted(door, tiny, monkeypatch, capsys, caplog):
     caplog.set_level("INFO", logger="gsdff")
+    ports = []
 
     class Interrupted:
         def wait(self) -> None:
-            with socket.create_connection(("127.0.0.1", port)) as browser:
+            folder = re.escape(str(tiny.run.folder))
+            line = rf"{folder}: open http://127\.0\.0\.1:(\d+) \(Ctrl-C stops it\)\n"
+            ports.append(int(re.fullmatch(line, capsys.readouterr().out)[1]))
+            with socket.create_connection(("127.0.0.1", ports[0])) as browser:
                 browser.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert browser.recv(12) == b"HTTP/1.1 200"
             raise KeyboardInterrupt
 
-    port = find_address("127.0.0.1", 18080).port
     monkeypatch.setattr(serve, "threading", SimpleNamespace(Event=Interrupted))
     with pytest.raises(KeyboardInterrupt):
-        door(tiny.run.folder, "--port", port)
-    assert capsys.readouterr().out == f"{tiny.run.folder}: open http://127.0.0.1:{port} (Ctrl-C stops it)\n"
+        door(tiny.run.folder)
     assert "60 Gaussians on cpu, rendered by the browser by default" in caplog.text
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port))
+        socket.create_connection(("127.0.0.1", ports[0]))
