@@ -11,10 +11,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from gsdff.doors import DOORS
-from gsdff.help import options_of
 from test_architecture import RANKS
 
+from gsdff.cli.doors import DOORS
+from gsdff.cli.help import options_of
 from gsdff.data.demo import write_demo_scene
 
 ROOT = Path(__file__).resolve().parents[1]
