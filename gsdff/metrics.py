@@ -1,6 +1,7 @@
 """Metrics of renderings against photos (PSNR, SSIM, LPIPS) and of label maps against ground truth (IoU)."""
 
 import logging
+import math
 import pickle
 import warnings
 from collections.abc import Callable
@@ -146,3 +147,8 @@ def _load_lpips(weights: Path) -> torch.nn.Module:
     except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
         raise UserError(f"{weights}: expected torchvision's AlexNet weights, got something else; remove it") from error
     return model.eval().requires_grad_(False)
+
+
+def finite_or_none(score: float) -> float | None:
+    """The score for a JSON file, which has no NaN: None if there was nothing to score."""
+    return None if math.isnan(score) else score

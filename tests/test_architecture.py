@@ -140,6 +140,16 @@ def scattered_dependencies(package: list[Module]) -> list[str]:
     return [f"{name} is imported in {sorted(where)}" for name, where in places.items() if len(where) > 1]
 
 
+def names_of_two_classes(package: list[Module]) -> list[str]:
+    """Classes of one name in several modules: one word, one meaning."""
+    places: dict[str, list[str]] = {}
+    for module in package:
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module.name)
+    return [f"{name} is a class of {' and of '.join(modules)}" for name, modules in places.items() if len(modules) > 1]
+
+
 def long_files(package: list[Module]) -> list[str]:
     """Files over 400 lines."""
     lines = {module.name: len(module.text.splitlines()) for module in package}
@@ -318,7 +328,7 @@ def unread_options(package: list[Module]) -> list[str]:
 
 
 RULES = [upward_imports, cycles, scattered_dependencies, long_files, unsafe_calls, broad_excepts, foreign_places]
-RULES += [unranked_packages, unread_options]
+RULES += [unranked_packages, unread_options, names_of_two_classes]
 
 
 def our_package() -> list[Module]:
@@ -394,6 +404,7 @@ OPTIONS = GOOD["gsdff.config.options"]
                                   "gsdff.train": "from torch.utils import tensorboard"}, "torch.utils.tensorboard is"),
         (scattered_dependencies, {"gsdff.view": "from gsplat import exporter, strategy",
                                   "gsdff.train": "import gsplat.strategy.default"}, "gsplat.strategy is imported in"),
+        (names_of_two_classes, {"gsdff.io.ply": "class UserError: ..."}, "UserError is a class of gsdff.errors and of"),
         (long_files, {"gsdff.io.ply": "\n" * 401}, "gsdff.io.ply has 401 lines"),
         (unsafe_calls, {"gsdff.io.ply": "import torch\ntorch.load(f, weights_only=0)"}, "ply:2 calls torch.load"),
         (unsafe_calls, {"gsdff.io.ply": "from torch import load\nload('x')"}, "gsdff.io.ply:2 calls load"),

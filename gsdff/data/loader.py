@@ -22,7 +22,7 @@ logger = logging.getLogger("gsdff")
 
 
 @dataclass(frozen=True)
-class Format:
+class DatasetFormat:
     """A dataset format: how to find it at a path, and how to read it."""
 
     name: str
@@ -33,8 +33,8 @@ class Format:
 
 
 FORMATS = (
-    Format("COLMAP model", colmap.find, colmap.read),
-    Format("transforms.json", transforms.find, transforms.read),
+    DatasetFormat("COLMAP model", colmap.find, colmap.read),
+    DatasetFormat("transforms.json", transforms.find, transforms.read),
 )  # in order of preference: a COLMAP model has points
 
 

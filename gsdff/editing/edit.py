@@ -16,7 +16,7 @@ from torch import Tensor
 from gsdff.editing.context import EditContext
 from gsdff.editing.selector import Selector
 from gsdff.editing.table import OPERATIONS, split_text
-from gsdff.editing.values import COLOR, RGB, Format, check, read_fields
+from gsdff.editing.values import COLOR, RGB, FieldFormat, check, read_fields
 from gsdff.gaussians import Gaussians
 
 
@@ -94,7 +94,7 @@ class Edit(Selector):
 class EditList:
     """Edits in the order they are made."""
 
-    edits: Annotated[Sequence[Edit], Format(tuple)] = ()
+    edits: Annotated[Sequence[Edit], FieldFormat(tuple)] = ()
     background: Annotated[RGB, COLOR] | None = None
     """Background of pictures of the result; None leaves it to the scene."""
 

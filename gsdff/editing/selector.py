@@ -6,7 +6,7 @@ from math import inf
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from gsdff.editing.values import Format, Number, Texts, check, read_fields, read_texts
+from gsdff.editing.values import FieldFormat, Number, Texts, check, read_fields, read_texts
 from gsdff.selection import Selection
 
 
@@ -34,7 +34,7 @@ def _read_target(value: object) -> tuple[str, ...] | Path | Click | Selection:
     return texts
 
 
-Target: TypeAlias = Annotated[Sequence[str] | Path | Click | Selection, Format(_read_target)]
+Target: TypeAlias = Annotated[Sequence[str] | Path | Click | Selection, FieldFormat(_read_target)]
 """One or several texts, of which any may match; the `Path` of a saved selection; a selection in memory; or a click."""
 
 

@@ -25,7 +25,7 @@ RGB: TypeAlias = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Format:
+class FieldFormat:
     """Reader and writer of one type of field, given in its annotation."""
 
     read: Callable[[Any], Any]
@@ -120,17 +120,17 @@ def _as_triple(value: Sequence[float | int]) -> tuple[float, float, float]:
     return x, y, z
 
 
-Number: TypeAlias = Annotated[float | int, Format(_read_number)]
+Number: TypeAlias = Annotated[float | int, FieldFormat(_read_number)]
 """A float once it is read."""
-Vector: TypeAlias = Annotated[Sequence[float | int], Format(_read_vector)]
+Vector: TypeAlias = Annotated[Sequence[float | int], FieldFormat(_read_vector)]
 """x, y and z, finite; a tuple of floats once it is read."""
-COLOR = Format(parse_color, write_color)
+COLOR = FieldFormat(parse_color, write_color)
 Color: TypeAlias = Annotated[Sequence[float | int] | str, COLOR]
 """An `RGB` once it is read; `parse_color` lists what else may be given."""
-Texts: TypeAlias = Annotated[Sequence[str], Format(read_texts)]
+Texts: TypeAlias = Annotated[Sequence[str], FieldFormat(read_texts)]
 """A tuple once it is read; a single string is one text."""
-FORMATS = {bool: Format(_read_flag), int: Format(_read_count), str: Format(read_text)}
-"""By type, for annotations without a `Format` of their own."""
+FORMATS = {bool: FieldFormat(_read_flag), int: FieldFormat(_read_count), str: FieldFormat(read_text)}
+"""By type, for annotations without a `FieldFormat` of their own."""
 
 
 def read_fields(record: Any) -> None:
@@ -162,19 +162,19 @@ def check(is_fine: bool, name: str, expected: str, got: object) -> None:
 
 
 @cache
-def _formats(kind: type) -> dict[str, tuple[Format, bool]]:
-    """Format of every field, and whether it may be None."""
+def _formats(kind: type) -> dict[str, tuple[FieldFormat, bool]]:
+    """FieldFormat of every field, and whether it may be None."""
     hints = get_type_hints(kind, include_extras=True)
     return {entry.name: _format_of(hints[entry.name]) for entry in fields(kind)}
 
 
-def _format_of(hint: Any) -> tuple[Format, bool]:
+def _format_of(hint: Any) -> tuple[FieldFormat, bool]:
     may_be_none = get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)
     (kind,) = [part for part in get_args(hint) if part is not NoneType] if may_be_none else [hint]
     if get_origin(kind) is Annotated:
-        return next(extra for extra in get_args(kind) if isinstance(extra, Format)), may_be_none
+        return next(extra for extra in get_args(kind) if isinstance(extra, FieldFormat)), may_be_none
     if get_origin(kind) is Literal:
-        return Format(lambda value: _read_choice(value, get_args(kind))), may_be_none
+        return FieldFormat(lambda value: _read_choice(value, get_args(kind))), may_be_none
     return FORMATS[kind], may_be_none
 
 

@@ -11,6 +11,7 @@ from gsdff.errors import UserError
 from gsdff.labels import INSTANCES_FOLDER, LabelClass, Truth, find_truth, read_instances
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers import Teacher
+from gsdff.words import fold
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def find_classes(teacher: Teacher, scene: Scene, labels: Path | None, names: Seq
 
 
 def _check_names(names: Sequence[str]) -> None:
-    if not 2 <= len(names) < VOID or len({_key(name) for name in names}) < len(names):
+    if not 2 <= len(names) < VOID or len({fold(name) for name in names}) < len(names):
         got = ", ".join(map(repr, names))
         raise UserError(f"`classes`: expected two different names or more, separated by spaces, got {got}")
 
@@ -89,19 +90,15 @@ def _to_classes(names: Sequence[str], teacher: Teacher) -> list[LabelClass]:
 
 def _restrict(truth: Truth, names: Sequence[str]) -> Truth:
     """The same label images with the named classes competing; a class is found by its name or by its query."""
-    by_name = {_key(text): entry for entry in truth.competing for text in (entry.query, entry.name) if text is not None}
-    if unknown := [name for name in names if _key(name) not in by_name]:
+    by_name = {fold(text): entry for entry in truth.competing for text in (entry.query, entry.name) if text is not None}
+    if unknown := [name for name in names if fold(name) not in by_name]:
         raise UserError(
             f"`classes`: {', '.join(map(repr, unknown))} cannot be scored, expected names among "
             f"{', '.join(entry.name for entry in truth.competing)}, which {truth.folder} labels and the teacher knows"
         )
-    named = [by_name[_key(name)] for name in names]
+    named = [by_name[fold(name)] for name in names]
     if twice := [entry.name for entry in truth.competing if named.count(entry) > 1]:
-        raise UserError(f"`classes`: {twice[0]} is named twice, also as {by_name[_key(twice[0])].query!r}")
+        raise UserError(f"`classes`: {twice[0]} is named twice, also as {by_name[fold(twice[0])].query!r}")
     competing = [entry for entry in truth.competing if entry in named]
     ignored = [entry for entry in [*truth.competing, *truth.ignored] if entry not in named]
     return replace(truth, competing=competing, ignored=ignored)
-
-
-def _key(name: str) -> str:
-    return name.strip().lower()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from gsdff.evaluation.label_metrics import (
     view_consistency,
 )
 from gsdff.labels import LabelClass, Truth
-from gsdff.metrics import confusion_matrix, label_scores
+from gsdff.metrics import confusion_matrix, finite_or_none, label_scores
 from gsdff.scene import VOID
 
 BAND_RADII = (3, 5)
@@ -116,12 +115,12 @@ class FeatureScores:
             "protocol": MAPS_PROTOCOL,
             "classes": [entry.name for entry in self.scored.classes],
             "queries": self.scored.queries,
-            "agreement_with_teacher": _finite(self.agreement.value),
+            "agreement_with_teacher": finite_or_none(self.agreement.value),
             "num_points": consistency["field"].count,
         } | {
             name: {
-                "speckle_share": _finite(sums.speckles.value),
-                "view_consistency": _finite(consistency[name].value),
+                "speckle_share": finite_or_none(sums.speckles.value),
+                "view_consistency": finite_or_none(consistency[name].value),
             }
             for name, sums in self.sums.items()
         }
@@ -152,14 +151,10 @@ def _against_truth(sums: _Sums, classes: Sequence[LabelClass]) -> dict[str, Any]
     static = [i for i in counting if not classes[i].moves]
     bands = {f"{radius}px": label_scores(counts).iou[counting] for radius, counts in sums.bands.items()}
     return {
-        "miou": _finite(float(scores.iou[counting].nanmean())),
-        "miou_static": _finite(float(scores.iou[static].nanmean())),
-        "accuracy": _finite(scores.accuracy),
-        "boundary_miou": {band: _finite(float(iou.nanmean())) for band, iou in bands.items()},
-        "gradient_energy": _finite(sums.energy.value),
-        "iou": {entry.name: _finite(iou) for entry, iou in zip(classes, scores.iou.tolist(), strict=True)},
+        "miou": finite_or_none(float(scores.iou[counting].nanmean())),
+        "miou_static": finite_or_none(float(scores.iou[static].nanmean())),
+        "accuracy": finite_or_none(scores.accuracy),
+        "boundary_miou": {band: finite_or_none(float(iou.nanmean())) for band, iou in bands.items()},
+        "gradient_energy": finite_or_none(sums.energy.value),
+        "iou": {entry.name: finite_or_none(iou) for entry, iou in zip(classes, scores.iou.tolist(), strict=True)},
     }
-
-
-def _finite(value: float) -> float | None:
-    return None if isnan(value) else value  # JSON knows no NaN

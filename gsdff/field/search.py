@@ -91,7 +91,7 @@ def find(field: FieldBase, prepared: PreparedQuery, view: View | None = None) ->
     if prepared.known is not None and latents is prepared.known[0]:
         scores, cosines = prepared.known[1], None
     else:
-        scores, cosines = score(field, prepared, latents)
+        scores, cosines = score_latents(field, prepared, latents)
     hit = Hit(
         field,
         prepared.query,
@@ -124,7 +124,9 @@ def find_with_rim(field: FieldBase, gaussians: Gaussians, prepared: PreparedQuer
     return hit.selection.with_rim(gaussians.means, possible)
 
 
-def score(field: FieldBase, prepared: PreparedQuery, latents: Float[Tensor, "*S K"]) -> tuple[Tensor, Tensor | None]:
+def score_latents(
+    field: FieldBase, prepared: PreparedQuery, latents: Float[Tensor, "*S K"]
+) -> tuple[Tensor, Tensor | None]:
     """Scores of latents [*S], and the cosines [*S, Q] of classes that compete."""
     query = prepared.query
     if query.chosen_method in ("relevancy", "lerf"):
@@ -141,7 +143,7 @@ def _is_something(latents: Float[Tensor, "*S K"]) -> Bool[Tensor, "*S"]:
 
 
 def _with_threshold(field: FieldBase, prepared: PreparedQuery) -> PreparedQuery:
-    scores = score(field, prepared, field.latents)[0]
+    scores = score_latents(field, prepared, field.latents)[0]
     counted = scores[_is_something(field.latents) & scores.isfinite()]
     if not len(counted):
         raise UserError(f"{field.source}: none of its {len(field.gaussians):,} Gaussians has features to score")

@@ -17,7 +17,6 @@ Means are over all pairs of a category and a frame that shows it.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from math import isnan
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -42,6 +41,7 @@ from gsdff.field.relevancy import DEFAULT_NEGATIVES, lerf_relevancy
 from gsdff.field.search import PreparedQuery, prepare
 from gsdff.files import whole_file
 from gsdff.latents import text_cosine
+from gsdff.metrics import finite_or_none
 from gsdff.render import render_features
 from gsdff.scene import View
 
@@ -143,8 +143,8 @@ def score_3d_ovs(
         predicted = torch.stack(predicted).cpu()
         right = (predicted & truth).flatten(1).sum(1) / truth.flatten(1).sum(1)  # 0 / 0 is NaN: not in the view
         rows[view.name] = {
-            "iou": dict(zip(classes, map(_finite, map(iou, predicted, truth)), strict=True)),
-            "class_accuracy": dict(zip(classes, map(_finite, right.tolist()), strict=True)),
+            "iou": dict(zip(classes, map(finite_or_none, map(iou, predicted, truth)), strict=True)),
+            "class_accuracy": dict(zip(classes, map(finite_or_none, right.tolist()), strict=True)),
             "accuracy": float((predicted == truth).all(0).double().mean()),
         }
         save_classes(out, view, classes, {"truth": truth, "answer": predicted})
@@ -243,7 +243,3 @@ def _mean(values: Sequence[float | None]) -> float | None:
     """Mean of the values that are not None."""
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
-
-
-def _finite(value: float) -> float | None:
-    return None if isnan(value) else value  # JSON has no NaN

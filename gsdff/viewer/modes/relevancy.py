@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gsdff.cameras import Camera
-from gsdff.field.search import PreparedQuery, score
+from gsdff.field.search import PreparedQuery, score_latents
 from gsdff.io.pictures import heat
 from gsdff.latents import MIN_NORM
 from gsdff.viewer.markup import color_bar, note
@@ -32,7 +32,7 @@ def render_relevancy(inputs: ModeInput, camera: Camera) -> Image:
     columns = torch.cat([visible.gaussians.features, grey, torch.ones_like(grey)], dim=1)
     blended = blend(inputs, camera, columns)
     latents, grey, alpha = blended[..., :-2], blended[..., -2:-1], blended[..., -1:]
-    scores = score(field, visible.prepared, latents)[0]
+    scores = score_latents(field, visible.prepared, latents)[0]
     scores = scores.masked_fill(latents.norm(dim=-1) < MIN_NORM, torch.nan)
     image = heat_of(visible.prepared, scores)
     if not inputs.highlight:
