@@ -90,7 +90,7 @@ def test_an_address_says_where_and_for_whom(host, url, is_private):
 
 @pytest.fixture
 def server(tiny, monkeypatch):
-    """Server with clients 1 to 9 connected."""
+    """With pages 1 to 9 connected."""
     with Server(tiny.shared, find_address("127.0.0.1", 18080)) as server:
         monkeypatch.setattr(server.viser, "get_clients", lambda: dict.fromkeys(range(1, 10)))
         yield server
