@@ -299,7 +299,10 @@ class Tab:
             self.notify("Error", str(error), color="red")
             return
         report(1.0)
-        self.notify("Saved" if is_whole else "Stopped", str(path) if is_whole else "no video was saved", color="green")
+        if is_whole:
+            self._notify_saved(path)
+        else:
+            self.notify("Stopped", "no video was saved", color="green")
 
     # --- saving
 
@@ -317,7 +320,8 @@ class Tab:
         self._notify_saved(saving.save_scene(self.shared, self.session, only_selected=only_selected))
 
     def _notify_saved(self, path: Path, hint: str = "") -> None:
-        self.notify("Saved", f"{path}\n{hint}" if hint else str(path), color="green")
+        # the name in the title, as the page cuts long paths
+        self.notify(f"Saved {path.name}", f"{path}\n{hint}" if hint else str(path), color="green")
 
 
 def split_texts(text: str) -> tuple[str, ...]:

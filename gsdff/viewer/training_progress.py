@@ -20,10 +20,10 @@ class Curves:
 
     def __init__(self, path: Path):
         self.path = path
-        self.losses: list[tuple[float, float]] = []
-        self.psnrs: list[tuple[float, float]] = []
+        self.losses: list[tuple[int, float]] = []
+        self.psnrs: list[tuple[int, float]] = []
         """PSNR of training views in dB."""
-        self.heldout: list[tuple[float, float]] = []
+        self.heldout: list[tuple[int, float]] = []
         """PSNR of held-out views in dB."""
         self._position = 0
 
@@ -43,7 +43,7 @@ class Curves:
         return bool(whole)
 
 
-def thin_out(points: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+def thin_out(points: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values of a curve; means of neighbours if there are more than `MAX_POINTS`."""
     if not points:
         return np.zeros(0), np.zeros(0)

@@ -1,4 +1,4 @@
-"""A page of the viewer in a real browser, which needs no graphics card: its controls pressed, its pictures read."""
+"""A page of the viewer in a real browser, without a graphics card: presses its controls and reads its images."""
 
 import io
 import shutil
@@ -18,17 +18,17 @@ from gsdff.viewer.tab import Tab
 
 WIDTH, HEIGHT = 1000, 440
 CLEAR = 656
-"""Columns from the left that the controls do not cover."""
+"""Number of columns from the left that the controls do not cover."""
 SOFTWARE_WEBGL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 SHARP = "/?fixedDpr=1"
-"""The page draws coarser where a browser is slow."""
+"""Query string for full resolution: by default the page renders coarser in a slow browser."""
 PATIENCE = 60.0
-"""Seconds until what is waited for counts as not coming; it takes a second or two where nothing else runs."""
+"""Timeout in seconds of every wait, which takes a second or two on an idle machine."""
 
 
 @contextmanager
 def open_browser() -> Iterator[Any]:
-    """Playwright's handle of a browser; skips the test where there is no Playwright or no browser."""
+    """Playwright's handle of a browser; skips the test without Playwright or a browser."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
     with playwright.sync_playwright() as driver:
         names = ("chromium", "chromium-browser", "google-chrome")
@@ -59,27 +59,27 @@ class Page:
 
     @property
     def tab(self) -> Tab:
-        """The server's side of it."""
+        """Tab of the page on the server."""
         return self.server.panels[self.client_id].tab
 
     def close(self) -> None:
-        """Closes it as a user does."""
+        """Closes the page as a user does."""
         self.page.close()
         assert not self.errors
 
     # --- controls
 
     def rest(self) -> None:
-        """Lets the page send what it holds back: for 50 ms after a message it keeps only the latest of all controls."""
+        """Waits until pending messages are sent: for 50 ms after one the page keeps only the latest of all controls."""
         self.page.evaluate("new Promise(done => setTimeout(done, 150))")
 
     def row(self, label: str) -> Any:
-        """The line of controls that begins with this label."""
+        """Row of the control with this label."""
         has_label = self.page.locator(f"xpath=./div/p/label[text()='{label}']")
         return self.page.locator("div.mantine-Flex-root").filter(has=has_label).last
 
     def choose(self, label: str, value: str) -> None:
-        """Picks an entry of a drop-down list."""
+        """Chooses an entry of a drop-down list."""
         self.row(label).locator("input").first.click()
         self.page.get_by_role("option", name=value, exact=True).first.click()
         self.rest()
@@ -90,7 +90,7 @@ class Page:
         self.rest()
 
     def turn_to(self, name: str) -> None:
-        """Opens Select, Edit, Video or Save."""
+        """Opens a tab: Select, Edit, Video or Save."""
         self.page.get_by_role("tab", name=name).click()
 
     def fill(self, label: str, value: str) -> None:
@@ -102,20 +102,20 @@ class Page:
         self.rest()
 
     def search(self, text: str, count: int) -> None:
-        """Asks for a text and waits until so many Gaussians are selected."""
+        """Searches for a text and waits until a number of Gaussians is selected."""
         self.fill("Prompts", text)
         self.wait_for_count(count)
 
     def wait_for_text(self, text: str) -> str:
-        """Waits until the page says so; gives the whole paragraph."""
+        """Waits until the page shows a text; returns its whole paragraph."""
         return self.page.get_by_text(text).first.inner_text()
 
     def wait_for_count(self, count: int, of: int = 60) -> None:
-        """Waits until the page says that so many are selected."""
+        """Waits until the page shows this number of selected Gaussians."""
         self.wait_for_text(f"{count} of {of} Gaussians selected")
 
     def close_note(self) -> None:
-        """Takes away a note in a corner."""
+        """Closes a notification."""
         button = self.page.locator(".mantine-Notification-closeButton").first
         button.click()
         button.wait_for(state="detached")
@@ -123,12 +123,12 @@ class Page:
     # --- the mouse
 
     def click(self, at: tuple[float, float], key: str | None = None) -> None:
-        """Clicks there, with a key held."""
+        """Clicks at a pixel, with a key held."""
         with self._held(key):
             self.page.mouse.click(*at)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float], key: str | None = None) -> None:
-        """Drags from here to there, with a key held."""
+        """Drags between two pixels, with a key held."""
         with self._held(key):
             self.page.mouse.move(*start)
             self.page.mouse.down()
@@ -143,16 +143,16 @@ class Page:
         if key is not None:
             self.page.keyboard.up(key)
 
-    # --- what it draws
+    # --- images
 
     def picture(self) -> Tensor:
-        """What is seen beside the controls, [H, W, 3] in [0, 1]."""
+        """Screenshot left of the controls, [H, W, 3] in [0, 1]."""
         clip = {"x": 0, "y": 0, "width": CLEAR, "height": self.page.viewport_size["height"]}
         with Image.open(io.BytesIO(self.page.screenshot(clip=clip))) as png:
             return torch.from_numpy(np.array(png.convert("RGB"))).float() / 255
 
     def settled(self) -> Tensor:
-        """The picture when neither the page nor the server changes it any more."""
+        """Screenshot when neither page nor server change it any more."""
         pictures = [self.picture()]
 
         def is_settled() -> bool:
@@ -163,7 +163,7 @@ class Page:
         return pictures[-1]
 
     def wait_for_picture(self, expected: Callable[[], Tensor], difference: float, rows: slice = slice(None)) -> Tensor:
-        """Waits until what is drawn differs by less than this, on average; gives it."""
+        """Waits until the mean difference to an expected image is small enough; returns the screenshot."""
         seen: list[Tensor] = [torch.zeros(0)]
 
         def is_drawn() -> bool:
@@ -175,7 +175,7 @@ class Page:
         return seen[0]
 
     def wait_until(self, holds: Callable[[], Any], what: str | Callable[[], str]) -> None:
-        """Lets the page go on until this holds."""
+        """Waits until a condition holds."""
         end = time.monotonic() + PATIENCE
         while not holds():
             words = what if isinstance(what, str) else what()

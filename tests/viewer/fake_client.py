@@ -1,6 +1,6 @@
-"""A viser client without a browser: it keeps what is added and set, and refuses calls that viser would refuse.
+"""A viser client without a browser: it records all controls and values, and rejects calls that viser would reject.
 
-`client.gui["Mode"].choose("depth")` is what a user does; `client.gui["Mode"].value = "depth"` what a program does.
+`client.gui["Mode"].choose("depth")` is an action of the user, `client.gui["Mode"].value = "depth"` one of the program.
 """
 
 import inspect
@@ -13,18 +13,18 @@ import numpy as np
 import viser
 
 PROPERTIES = {"value", "options", "content", "label", "data", "position", "wxyz", "visible", "rgbs"}
-"""Of handles, besides the arguments they were made with."""
+"""Properties of handles, besides the arguments they were made with."""
 
 
 def bound(method: Callable, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """The arguments of a call by name, defaults among them; TypeError where viser's method does not take them."""
+    """Arguments of a call by name, including defaults; raises TypeError if viser's method does not take them."""
     call = inspect.signature(method).bind(None, *args, **kwargs)
     call.apply_defaults()
     return {name: value for name, value in call.arguments.items() if not name.startswith(("self", "_"))}
 
 
 class Handle:
-    """Anything that was added."""
+    """Handle of a control or a node."""
 
     __hash__ = None  # nor has viser's own
 
@@ -68,21 +68,21 @@ class Handle:
         assert not self.is_removed, f"{self.kind} removed twice"
         vars(self)["is_removed"] = True
 
-    # --- what a user does
+    # --- actions of the user
 
     def choose(self, value: Any) -> None:
-        """Gives the control another value."""
+        """Changes the value of the control."""
         if "options" in vars(self):
             assert value in self.options
         vars(self)["value"] = value
         self._call(self.client)
 
     def press(self) -> None:
-        """Clicks it, or submits it."""
+        """Clicks or submits the control."""
         self._call(self.client)
 
     def drag(self, position: Any) -> None:
-        """Drags handles to there, and lets go."""
+        """Drags the handles to a position, and releases them."""
         for phase in ("start", "update", "end"):
             vars(self)["position"] = tuple(position)
             self._call(self.client, phase=phase)
@@ -93,7 +93,7 @@ class Handle:
 
 
 class Api:
-    """Methods `add_...` of one of viser's interfaces."""
+    """The `add_...` methods of one of viser's interfaces."""
 
     def __init__(self, client: "FakeClient", interface: type):
         self.client, self.interface = client, interface
@@ -111,7 +111,7 @@ class Api:
         return add
 
     def __getitem__(self, label: str) -> Handle:
-        """The control of this label, or the node of this name."""
+        """Control with this label, or node with this name."""
         found = [handle for handle in self.added if label in (vars(handle).get("label"), vars(handle).get("name"))]
         found = [handle for handle in found if not handle.is_removed and handle.kind != "folder"]
         assert len(found) == 1, f"{label}: {len(found)} of them"
@@ -139,23 +139,23 @@ class FakeScene(Api):
         return lambda function: self.listeners.__setitem__(("box", modifier), function)
 
     def click(self, x: float, y: float, modifier: str | None = None) -> None:
-        """The user clicks there, 0..1 from the left and the top."""
+        """Clicks at a point, 0..1 from the left and the top."""
         self.listeners["click", modifier](SimpleNamespace(client=self.client, screen_pos=(x, y)))
 
     def box(self, low: tuple[float, float], high: tuple[float, float], modifier: str | None) -> None:
-        """The user draws a box."""
+        """Draws a box."""
         self.listeners["box", modifier](SimpleNamespace(client=self.client, screen_min=low, screen_max=high))
 
 
 class FakeClient:
-    """A browser's page, of a window of `width` x `height` pixels."""
+    """Client of a page with a window of `width` x `height` pixels."""
 
     def __init__(self, width: int = 64, height: int = 48, client_id: int = 0):
         self.client_id = client_id
         self.notes: list[tuple[str, str, str | None]] = []
         self.gui = Api(self, viser.GuiApi)
         self.scene = FakeScene(self)
-        self.camera = viser.CameraHandle(self)  # viser's own: how it turns and moves is not for us to guess
+        self.camera = viser.CameraHandle(self)  # viser's own class, for its rules of motion
         state = self.camera._state
         state.update_timestamp, state.fov = 1.0, 0.8
         state.image_width, state.image_height = width, height
@@ -171,11 +171,11 @@ class FakeClient:
         self.notes.append((said["title"], said["body"], said["color"]))
 
     def resize(self, width: int, height: int) -> None:
-        """The user makes the window another size."""
+        """Resizes the window."""
         self.camera._state.image_width, self.camera._state.image_height = width, height
         self.move()
 
     def move(self) -> None:
-        """The browser says where its camera is."""
+        """Sends the position of the browser's camera."""
         for function in self.camera._state.camera_cb:
             function(self.camera)

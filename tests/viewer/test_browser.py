@@ -1,4 +1,4 @@
-"""The viewer in a real browser: what is pressed, dragged and clicked there, and what is seen then.
+"""The viewer in a real browser: controls, mouse and images.
 
 The scene is `tiny_answers`': thirty Gaussians to the left say chair, thirty to the right lamp.
 """
@@ -34,13 +34,13 @@ pytestmark = [
 ]
 ROOT = Path(__file__).resolve().parents[2]
 CHAIR, LAMP = (400, 220), (600, 220)
-"""Pixels of their middles."""
+"""Pixels in the middle of both objects."""
 RIM = (280, 220)
-"""Of the chair, where no lamp is behind it."""
+"""Pixel of the chair without the lamp behind it."""
 EDGE = (60, 220)
-"""A pixel of the background."""
+"""Pixel of the background."""
 ALIKE = 0.006
-"""Mean difference of one picture drawn twice: JPEG, the browser's splats."""
+"""Largest mean difference between two renderings of the same image, due to JPEG and the browser's splats."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def page(browser, server):
 
 
 def initial_camera(shared) -> Camera:
-    """The middle photo's, in the page's window."""
+    """Camera of the middle photo, in the page's window."""
     photo = shared.views[len(shared.views) // 2].camera
     focal = float(photo.K[1, 1]) * HEIGHT / photo.height
     K = torch.tensor([[focal, 0, WIDTH / 2], [0, focal, HEIGHT / 2], [0, 0, 1]])
@@ -80,18 +80,18 @@ def working(shared, gaussians=None):
 
 
 def rendered(shared, gaussians=None) -> Tensor:
-    """By the rasteriser, from where a page opens."""
+    """Image of the rasteriser for the initial camera of a page."""
     with torch.no_grad():
         return render_rgb(working(shared, gaussians), initial_camera(shared)).image.clamp(0, 1)
 
 
 def drawn_now(page) -> Tensor:
-    """What the server would save as a screenshot."""
+    """Image that the server would save as a screenshot."""
     return page.tab.render(page.tab.render_request, page.tab.camera).float() / 255
 
 
 def around(picture: Tensor, at: tuple[int, int], size: int = 20) -> Tensor:
-    """The mean colour there."""
+    """Mean colour around a pixel."""
     column, row = at
     return picture[row - size : row + size, column - size : column + size].mean((0, 1))
 
@@ -244,7 +244,7 @@ def test_edits_that_were_saved_replay_to_the_bytes_that_were_exported(page, tiny
     assert len(load_run(tiny.run.folder).gaussians) == 60
 
 
-def test_what_cannot_be_done_is_said_in_the_page(page):
+def test_errors_are_shown_in_the_page(page):
     page.fill("Prompts", "unicorn")
     page.wait_for_text("Error")
     page.close_note()
@@ -265,7 +265,7 @@ def test_the_photos_cameras_are_shown_but_for_the_one_that_the_page_stands_in(pa
     assert difference(page.settled(), without) > ALIKE  # from further away
 
 
-def test_a_screenshot_is_what_is_seen_and_a_film_flies_through_the_views(page, tiny):
+def test_a_screenshot_is_the_image_and_a_video_goes_through_the_keyframes(page, tiny):
     page.choose("Rendering", "server (exact)")
     page.wait_for_picture(lambda: rendered(tiny.shared), ALIKE)
     page.turn_to("Save")

@@ -1,4 +1,4 @@
-"""A run with a page, looked at by tabs that stand in for browsers: a real server's controls, a camera of ours."""
+"""The page of a run, with clients that replace browsers: controls of a real server, a fake camera."""
 
 import gc
 import os
@@ -60,7 +60,7 @@ max_gaussians = 300
 
 
 class Camera:
-    """A window's camera, as the browser's library has it."""
+    """Camera of a window, as viser describes it."""
 
     def __init__(self):
         self.image_width, self.image_height = 48, 40
@@ -72,7 +72,7 @@ class Camera:
 
 
 class Client:
-    """A browser's side of a page; what is built in it goes to a server that nobody looks at."""
+    """Client of a page, whose controls belong to a server without browsers."""
 
     def __init__(self, number):
         self.client_id = number
@@ -89,7 +89,7 @@ class Client:
 
 @pytest.fixture
 def dataset(tmp_path, generator):
-    """Photos, and a teacher's maps of them, of 6 channels, with words."""
+    """Photos with teacher maps of 6 channels, and text vectors."""
     folder = TinyDataset.write(tmp_path / "photos").folder
     maps = tmp_path / "maps"
     maps.mkdir()
@@ -102,7 +102,7 @@ def dataset(tmp_path, generator):
 
 @pytest.fixture
 def config(dataset):
-    """Random backgrounds draw from torch's generator in every step, densification in some."""
+    """Options with random backgrounds, which draw from torch's generator in every step; densification does in some."""
     return TrainConfig(
         data=dataset, device="cpu", log_every=4, picture_every=20, checkpoint_every=15,
         dataset=DataConfig(background="random", random_points=60),
@@ -138,7 +138,7 @@ def open_run(config, tmp_path):
 
 @pytest.fixture
 def show(monkeypatch):
-    """Makes the page of a run, followed by hand; closes pages and browsers."""
+    """Makes pages of runs, to be updated by hand; closes pages and clients."""
     pages, clients = [], []
     monkeypatch.setattr(live_module, "MIN_REFRESH_INTERVAL", 0.0)
     monkeypatch.setattr(live_module, "REFRESH_SHARE", 1e9)
@@ -205,7 +205,7 @@ def test_a_run_that_is_looked_at_ends_with_the_bits_of_one_that_is_not(open_run,
         assert all(torch.equal(value, theirs[key]) for key, value in optimizer.state_dict()["state"][0].items())
 
 
-def test_a_teacher_that_draws_from_torchs_generator_when_asked_does_not_change_the_training(open_run, show):
+def test_a_teacher_that_draws_from_torchs_generator_in_a_query_does_not_change_the_training(open_run, show):
     trainer, folder, _ = open_run()
     live = show(trainer, folder, tabs=1)
     (panel,) = live.server.open_panels
@@ -454,7 +454,7 @@ def test_a_document_answers_anew_for_the_gaussians_it_is_given(tiny_field):
 
 @pytest.fixture
 def tiny_field(open_run):
-    """Three Gaussians, of which each is one of the words, and what they carry."""
+    """Three Gaussians, one for each of the words, and their latents."""
     trainer, folder, report = open_run(stage2=Stage2Config(steps=0))
     train(trainer, report, folder)
     field = field_of_run(load_run(folder.path), "cpu")

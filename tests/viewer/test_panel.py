@@ -1,4 +1,4 @@
-"""What the controls and the mouse do to a tab, and what the page then says."""
+"""Controls and mouse of a page: effects on the tab, and texts in the page."""
 
 import logging
 import re
@@ -19,13 +19,14 @@ from gsdff.cameras import Camera
 from gsdff.editing.toml_file import read_edits
 from gsdff.field.query import Query
 from gsdff.io.ply import write_ply
+from gsdff.viewer.modes import MODES, Mode
 from gsdff.viewer.panel import NO_QUERY, OFF, Panel
 from gsdff.viewer.shared_scene import SharedScene, open_shared_scene
 from gsdff.viewer.tab import Tab, split_texts
 
 
 class Page:
-    """A tab with its panel and what the browser sees of it."""
+    """A tab with its panel and its client."""
 
     def __init__(self, shared: SharedScene):
         self.client = FakeClient(48, 36)
@@ -51,7 +52,7 @@ class Page:
         self[group].choose(button)
 
     def wait_for_picture(self) -> np.ndarray:
-        """The sharp picture drawn here."""
+        """Full image of the server."""
         for _ in range(2000):
             render_loop = self.tab.render_loop
             if not (render_loop._changed.is_set() or render_loop._is_rendering):
@@ -87,7 +88,7 @@ def selected_ids(page: Page) -> list[int]:
 CHAIRS, LAMPS = list(range(NUM_CHAIR)), list(range(NUM_CHAIR, 60))
 
 
-# --- seeing
+# --- display
 
 
 def test_a_new_page_shows_splats_in_their_colours_from_the_first_photo(page, tiny):
@@ -119,6 +120,25 @@ def test_a_mode_that_it_cannot_is_drawn_here(page, mode):
     assert "browser" in page.panel.speed.content
 
 
+def test_a_new_mode_needs_a_row_and_nothing_else(tiny, open_page, monkeypatch):
+    def grey(inputs, camera):
+        return torch.full((camera.height, camera.width, 3), 0.4)
+
+    monkeypatch.setitem(MODES, "grey", Mode("grey", grey, tints_selection=False, legend=lambda *_: "all grey"))
+    page = open_page(tiny.shared)
+    page["Mode"].choose("grey")
+    assert (page.wait_for_picture() == 102).all() and page.panel.legend.content == "all grey"
+    assert "grey" in page["Split view"].options
+
+
+def test_two_modes_of_a_photo_have_one_legend(page):
+    page["Mode"].choose("photo")
+    page["Split view"].choose("masks")
+    assert page.panel.legend.content.count("nearest") == 1
+    page["Split view"].choose("features")
+    assert page.panel.legend.content.count("nearest") == page.panel.legend.content.count("principal") == 1
+
+
 def test_who_draws_can_be_chosen(page):
     page["Rendering"].choose("server (exact)")
     exact = page.wait_for_picture()
@@ -127,7 +147,7 @@ def test_who_draws_can_be_chosen(page):
     assert page.tab.renderer == "browser" and not page.tab.render_loop.is_enabled
 
 
-def test_the_right_half_shows_another_mode(page):
+def test_a_split_view_shows_another_mode(page):
     page["Split view"].choose("opacity")
     both = page.wait_for_picture().copy()
     assert (both[:, 24] == 255).all()
@@ -175,7 +195,7 @@ def test_frustums_stand_where_the_cameras_do(page, tiny):
         assert np.allclose(forward, view.camera.viewmat[2, :3].numpy(), atol=1e-6)
 
 
-# --- asking
+# --- queries
 
 
 def test_a_text_selects_and_shows_its_relevancy(page):
@@ -210,7 +230,7 @@ def test_several_texts_and_negatives_are_parted_by_commas(page):
         ("chair", "chair", "chair"),
     ],
 )
-def test_a_users_mistake_is_said_and_changes_nothing(page, text, negatives, words):
+def test_a_users_mistake_is_shown_and_changes_nothing(page, text, negatives, words):
     page.search(text, negatives)
     ((_, body, color),) = page.notes
     assert words in body and color == "red"
@@ -231,7 +251,7 @@ def test_the_threshold_is_followed_while_it_is_dragged(page):
 
 
 def test_the_slider_is_left_to_the_user_while_a_value_is_worked_on(page):
-    """It went on to 0.7 while 0.2 was shown: it must not jump back, and 0.7 must be shown in the end."""
+    """A slider that moves on to 0.7 while 0.2 is applied must not jump back, and 0.7 must be applied in the end."""
     page.search("chair")
     slider, session = page["Threshold"], page.tab.session
     shown = []
@@ -262,7 +282,7 @@ def test_values_that_were_passed_over_are_not_worked_on(page):
     assert len(shown) == 1 and page.tab.session.threshold == 0.4
 
 
-def test_the_threshold_before_any_question_does_nothing(page):
+def test_the_threshold_before_any_query_does_nothing(page):
     page["Threshold"].choose(0.3)
     assert page.notes == [] and page.tab.session.prepared is None
 
@@ -276,7 +296,7 @@ def test_classes_are_told_apart_with_a_legend(page):
     assert "chair" in legend and "lamp" in legend and "wall" not in legend  # of which nothing is there
 
 
-def test_earlier_questions_can_be_asked_again(page):
+def test_past_queries_can_be_repeated(page):
     page.search("chair")
     page.search("lamp", "wall")
     page.search("chair")
@@ -315,7 +335,7 @@ def test_values_set_by_the_program_start_nothing(page):
 
 
 def at(page: Page, index: int) -> tuple[float, float]:
-    """Where the window shows a Gaussian."""
+    """Point of the window that shows a Gaussian."""
     camera = page.tab.camera
     mean = page.tab.shared.gaussians.to_working_frame(page.tab.shared.frame).means[index]
     x, y, z = camera.K @ (camera.viewmat[:3, :3] @ mean + camera.viewmat[:3, 3])
@@ -390,7 +410,7 @@ def test_edits_are_made_listed_and_taken_back(page):
     assert len(page.tab.session.edits) == 1
 
 
-def test_sight_says_how_much_is_hidden(page):
+def test_hidden_gaussians_are_counted(page):
     page.search("chair")
     page.press("Visibility", "hide")
     assert page.count == "0 of 30 Gaussians selected, 30 hidden"
@@ -442,7 +462,7 @@ def test_handles_go_when_something_else_is_selected(page):
     assert len(page.client.scene.of_kind("transform_controls")) == 1
 
 
-# --- filming and saving
+# --- camera path and saving
 
 
 def test_a_flight_looks_once_for_what_it_turns_about(page, tiny, monkeypatch):
@@ -453,7 +473,7 @@ def test_a_flight_looks_once_for_what_it_turns_about(page, tiny, monkeypatch):
     assert len(looks) == 1 and np.allclose(page.client.camera.position, target.position, atol=1e-5)
 
 
-def test_a_film_of_kept_views_is_written(page):
+def test_a_video_through_keyframes_is_written(page):
     page["Add keyframe"].press()
     page["Save video (.mp4)"].press()
     assert "two keyframes" in page.notes[-1][1]
@@ -464,7 +484,7 @@ def test_a_film_of_kept_views_is_written(page):
     page["Save video (.mp4)"].press()
     title, body, _ = page.notes[-1]
     path = page.tab.shared.folder / "video_002.mp4"
-    assert title == "Saved" and body == str(path) and read_video(path)[1].shape == (24, 36, 48, 3)
+    assert title == "Saved video_002.mp4" and body == str(path) and read_video(path)[1].shape == (24, 36, 48, 3)
     assert page.panel.video_progress.value == 100 and page.panel.video_progress.visible is False
     page.press("Keyframes", "remove last")
     page.press("Keyframes", "remove all")
@@ -485,7 +505,7 @@ def test_flying_moves_the_camera_through_the_views(page, monkeypatch):
     assert np.allclose(page.client.camera.position, first + np.array([0.4, 0.0, 0.0]), atol=1e-4)
 
 
-def test_what_is_saved_is_said_with_what_replays_it(page, tiny):
+def test_saved_files_are_shown_with_the_command_that_replays_edits(page, tiny):
     page["Edits (.toml)"].press()
     page["Selection (.ply)"].press()
     assert [color for *_, color in page.notes] == ["red", "red"]
@@ -516,7 +536,7 @@ def test_a_ply_without_features_has_no_questions_and_can_be_edited(open_page, tm
     assert 0 < len(selected_ids(page)) < 60
     page["Delete"].press()
     page["Scene (.ply)"].press()
-    assert page.notes[-1][0] == "Saved" and (tmp_path / "other_viewer" / "scene_001.ply").is_file()
+    assert page.notes[-1][0] == "Saved scene_001.ply" and (tmp_path / "other_viewer" / "scene_001.ply").is_file()
 
 
 def test_large_scenes_are_drawn_here(tiny, open_page, monkeypatch):
@@ -536,7 +556,7 @@ def test_a_closed_tab_draws_and_sends_nothing(page):
     assert len(page.client.scene.backgrounds) == count and not page.tab.render_loop._thread.is_alive()
 
 
-def test_a_tab_closes_while_it_films(page):
+def test_a_tab_closes_while_it_writes_a_video(page):
     first = page.tab.camera
     page.tab.camera_path.keyframes += [first, replace(first, viewmat=first.viewmat + 0.01 * torch.eye(4))]
     drawn = []

@@ -1,4 +1,4 @@
-"""What the mouse points at."""
+"""Picking with the mouse."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from gsdff.viewer.session import Session
 
 
 def gaussians_at(means: list[list[float]], scale: float = 0.05) -> Gaussians:
-    """Opaque ones; the i-th has latents (i + 1, -1, 0)."""
+    """Opaque Gaussians; the i-th has latents (i + 1, -1, 0)."""
     num = len(means)
     return Gaussians(
         means=torch.tensor(means),
@@ -28,7 +28,7 @@ def gaussians_at(means: list[list[float]], scale: float = 0.05) -> Gaussians:
 
 @pytest.fixture
 def camera(tiny):
-    """At the origin of the working frame, looking along z, 90 degrees across; 40 x 20 pixels."""
+    """Camera at the origin of the working frame, looking along z, 90 degrees wide; 40 x 20 pixels."""
     camera = look_at(tiny.shared, 40, 20)
     return replace(camera, viewmat=torch.eye(4), K=torch.tensor([[20.0, 0, 20], [0, 20, 10], [0, 0, 1]]))
 

@@ -19,7 +19,7 @@ from gsdff.viewer.render_loop import (
 )
 
 PATIENCE = 20
-"""Seconds until a test that waits has failed."""
+"""Timeout in seconds of every wait."""
 
 
 class Setup:
@@ -101,7 +101,7 @@ def test_a_coarse_picture_takes_no_longer_than_the_budget(setup):
 
 @pytest.mark.parametrize(("part", "pixels"), [(0.03, 20_000), (0.1, 30_000)], ids=["fits", "does not fit"])
 def test_what_any_picture_takes_makes_it_no_coarser_than_is_worthwhile(setup, part, pixels):
-    """A scene so large that projecting it takes longer than the budget: coarser pictures would be no faster."""
+    """A scene so large that projecting it takes longer than the budget: coarser images would be no faster."""
     on = setup(rate=1e-6, part=part)
     for _ in range(3):
         on.render_loop.invalidate()

@@ -1,4 +1,4 @@
-"""Ways to see: splats' colours and pictures, against what the doors draw."""
+"""Display modes: images and splat colours, compared with those of the other commands."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -45,7 +45,7 @@ def session(tiny) -> Session:
 
 
 def assert_near(picture, expected, levels: int = 1) -> None:
-    """Rounding apart: crops and other orders of sums."""
+    """Checks equality up to rounding: crops and other orders of sums."""
     assert picture.dtype == torch.uint8 and picture.shape == expected.shape
     assert int((picture.int() - expected.int()).abs().max()) <= levels
 
@@ -84,8 +84,8 @@ def test_masks_and_maps_of_another_folder_are_found(tiny, tmp_path):
 
 @pytest.mark.parametrize("highlight", [False, True])
 @pytest.mark.parametrize("mode", ALL_MODES)
-def test_strips_put_together_are_the_picture(tiny, mode, highlight):
-    """Of Gaussians that are small: the projection of large ones is linearised within the block that is drawn."""
+def test_blocks_of_rows_put_together_are_the_image(tiny, mode, highlight):
+    """Small Gaussians: the projection of large ones is linearised within the block that is rendered."""
     tiny.shared.gaussians.log_scales -= 1.0
     session = tiny.session()
     session.search(CHAIR)
@@ -113,7 +113,7 @@ def test_splats_have_a_colour_each(tiny, session, mode):
 
 
 @pytest.mark.parametrize("mode", SPLAT_MODES)
-def test_modes_that_nothing_was_asked_for_show_the_scene(tiny, mode):
+def test_modes_without_a_query_show_the_scene(tiny, mode):
     session = tiny.session()
     if mode != "features":
         expected = session.visible.gaussians.base_colors.clamp(0, 1)
@@ -134,7 +134,7 @@ def test_splat_colours_are_those_of_the_doors_pictures(tiny, session):
     assert torch.allclose(splat_colors(shared, visible, "classes", highlight=False), expected, atol=1e-6)
 
 
-def test_marks_change_the_selected_splats_alone(tiny, session):
+def test_the_highlight_changes_the_selected_splats_alone(tiny, session):
     selected = session.visible.selected
     for mode in ("colour", "features", "classes"):
         plain, marked = (
@@ -151,7 +151,7 @@ def test_marks_change_the_selected_splats_alone(tiny, session):
     assert torch.equal(grey[:, 0], grey[:, 1]) and grey.max() <= 0.3
 
 
-# --- pictures
+# --- images
 
 
 def drawn(tiny, session, mode: str, camera: Camera, *, highlight: bool = False) -> torch.Tensor:
@@ -215,7 +215,7 @@ def test_classes_are_the_doors_labels_of_a_view(tiny, session):
 
 
 @pytest.mark.parametrize("mode", ["colour", "depth", "opacity", "features", "classes"])
-def test_marks_change_nothing_where_nothing_is_selected(tiny, session, mode):
+def test_the_highlight_changes_nothing_where_nothing_is_selected(tiny, session, mode):
     camera = look_at(tiny.shared)
     plain, marked = (drawn(tiny, session, mode, camera, highlight=highlight) for highlight in (False, True))
     selected = session.visible.selected.float()[:, None]
@@ -248,7 +248,7 @@ def test_what_was_edited_is_what_is_drawn(tiny, session):
     assert_near(picture, to_bytes(render_rgb(lamps, camera).image))
 
 
-# --- what belongs to a photo
+# --- modes of photos
 
 
 @pytest.mark.parametrize(("width", "height"), [(30, 22), (60, 80), (400, 22), (7, 300), (1, 1)])
@@ -320,7 +320,7 @@ def test_a_white_run_is_drawn_on_white(tiny):
 
 
 def test_the_colours_of_features_hold_still(tiny):
-    """One basis for the scene: moving, hiding and another tab change no Gaussian's colour."""
+    """There is one basis for the scene: moving, hiding and another tab change no colour of a Gaussian."""
     first, second = tiny.session(), tiny.session()
     second.select(torch.arange(60) < 50)
     second.hide()

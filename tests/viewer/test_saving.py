@@ -1,4 +1,4 @@
-"""What leaves the page: into one folder, under names of ours."""
+"""Files saved from the page: all in one folder, with names chosen by the server."""
 
 from functools import partial
 
@@ -69,7 +69,7 @@ def test_edits_say_what_was_asked_and_keep_what_no_text_says(tiny):
     assert (first, second) == (Delete(first.selection), Recolor("lamp", (0.0, 1.0, 0.0), **limits))
 
 
-def test_a_saved_scene_can_be_asked(tiny):
+def test_a_saved_scene_can_be_queried(tiny):
     session = tiny.session()
     session.search(Query(positives=("chair",)))
     part = save_scene(tiny.shared, session, only_selected=True)

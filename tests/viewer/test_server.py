@@ -1,4 +1,4 @@
-"""The page's address, its tabs as browsers come and go, and the door."""
+"""The address of the page, its tabs as browsers connect and disconnect, and the command."""
 
 import errno
 import logging
@@ -20,7 +20,7 @@ from gsdff.viewer.server import MAX_TRIES, Address, Server, find_address
 
 @pytest.fixture
 def listener():
-    """Takes a port of this machine."""
+    """Socket that occupies a port of this machine."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -91,7 +91,7 @@ def test_an_address_says_where_and_for_whom(host, url, is_private):
     assert (address.url, address.is_private) == (url, is_private)
 
 
-# --- a real server that no browser comes to; pages are brought to it
+# --- a real server with fake clients
 
 
 @pytest.fixture
@@ -147,12 +147,12 @@ def test_closing_ends_all_pages(server):
     assert len(render_threads()) == before and server.open_panels == []
 
 
-# --- the door
+# --- the command
 
 
 @pytest.fixture
 def door(monkeypatch):
-    """Calls it in this process."""
+    """Runs the command in this process."""
 
     def call(*arguments: object) -> None:
         monkeypatch.setattr(sys, "argv", ["view", *map(str, arguments)])

@@ -1,4 +1,4 @@
-"""What one tab asks, selects and edits, against the doors that ask and edit the same scene."""
+"""Queries, selections and edits of one tab, compared with those of the commands for the same scene."""
 
 import sys
 from dataclasses import replace
@@ -42,7 +42,7 @@ def assert_same(gaussians, expected) -> None:
 
 
 def state(session: Session) -> tuple:
-    """All that an action may change, by value."""
+    """Values of everything that an action may change."""
     tensors = [session.alive, session.hidden, session.selected, *dict(session.gaussians.items()).values()]
     return [tensor.clone() for tensor in tensors], list(session.edits), list(session.undone)
 
@@ -52,7 +52,7 @@ def assert_unchanged(session: Session, before: tuple) -> None:
     assert all(map(torch.equal, now[0], before[0])) and now[1:] == before[1:]
 
 
-# --- questions
+# --- queries
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def assert_unchanged(session: Session, before: tuple) -> None:
         Query(like=OneGaussian(NUM_CHAIR + 3)),
     ],
 )
-def test_a_question_selects_what_it_selects_at_the_door(session, tiny, query):
+def test_a_query_selects_as_the_query_command_does(session, tiny, query):
     session.search(query)
     found = search(tiny.shared.field, query)
     assert 0 < len(found.selection) < 60
@@ -84,7 +84,7 @@ def test_what_has_no_features_is_never_selected(tiny):
     assert session.selected.sum() == 58
 
 
-def test_the_threshold_selects_anew_among_the_last_questions_scores(session):
+def test_the_threshold_selects_anew_by_the_scores_of_the_last_query(session):
     session.search(Query(positives=("chair",)))
     scores = session.scores
     low, high = float(scores.min()), float(scores.max())
@@ -95,7 +95,7 @@ def test_the_threshold_selects_anew_among_the_last_questions_scores(session):
     assert session.selected[LAMPS].all() and not session.selected[CHAIRS].any()
 
 
-def test_the_threshold_of_a_question_that_adds_leaves_what_was_there(session):
+def test_the_threshold_of_a_query_that_subtracts_keeps_the_selection_before(session):
     session.select(mask_of(0, 50))
     session.search(Query(positives=("lamp",)), "subtract")
     assert session.selected.nonzero()[:, 0].tolist() == [0]
@@ -122,7 +122,7 @@ def test_a_name_the_field_does_not_know_changes_nothing(session):
     assert session.prepared is prepared and session.prepared_classes is None
 
 
-def test_a_scene_without_features_refuses_questions_and_can_be_edited(tiny):
+def test_a_scene_without_features_refuses_queries_and_can_be_edited(tiny):
     gaussians = replace(tiny.shared.gaussians, features=None)
     session = Session(gaussians, tiny.shared.frame, replace(tiny.shared.field, basis=None))
     with pytest.raises(UserError, match="no features"):
@@ -206,7 +206,7 @@ def test_hiding_needs_a_selection(session, action):
     assert_unchanged(session, before)
 
 
-# --- what is drawn
+# --- the visible scene
 
 
 def test_what_is_drawn_is_in_the_working_frame_with_everything_in_the_same_order(session, tiny):
@@ -352,7 +352,7 @@ def test_a_selection_is_exported_alone_and_edited(session):
 
 @pytest.fixture
 def assert_replays(tiny, tmp_path, monkeypatch):
-    """That the door makes the same bytes of the saved edits as are written of the session."""
+    """Checks that the edit command makes the same bytes from the saved edits as are written from the session."""
 
     def check(session: Session, shared: SharedScene = tiny.shared) -> None:
         path = save_edits(shared, session)
@@ -414,7 +414,7 @@ def test_edits_in_a_row_replay(session, assert_replays):
 
 @pytest.mark.parametrize("operation", [Delete, Extract, BLUE])
 def test_a_rim_goes_along_where_it_does_at_the_door(tiny, assert_replays, operation):
-    """One that is more of a lamp, among the chairs, and one that is the same among lamps."""
+    """One Gaussian is more of a lamp, among the chairs, and one the same among lamps."""
     ply = export_run(ExportArguments(tiny.run.folder))
     gaussians = tiny.shared.gaussians
     gaussians.features[[0, 59]] = torch.tensor([0.7, 1.0, 0.0])

@@ -1,4 +1,4 @@
-"""What is opened to look at, from where, and how a browser's camera becomes ours."""
+"""Opening a scene, the cameras of new tabs, and cameras of a browser."""
 
 import logging
 import math
@@ -148,7 +148,7 @@ def test_a_fit_frame_any_scene_holds_most_of_it(generator, count):
 
 
 def test_standing_at_a_photos_place_shows_the_photo(tiny):
-    """As a tab puts the window's camera there: the round trip through viser's own camera."""
+    """Sets the window's camera as a tab does: a round trip through viser's own camera."""
     client = FakeClient(30, 22)
     camera = tiny.shared.views[6].camera
     client.camera.up_direction = tiny.shared.up.numpy()

@@ -1,4 +1,4 @@
-"""Gaussians as a browser draws them, and what of them is sent again."""
+"""Splats for the browser, and which of their data is sent again."""
 
 import math
 
@@ -14,7 +14,7 @@ from gsdff.viewer.splats import LARGEST, SPLAT_SCALE, Splats, to_splats
 
 
 def one(quat: list[float], scales: list[float]) -> Gaussians:
-    """At (1, 2, 3), of opacity a quarter."""
+    """One Gaussian at (1, 2, 3) with opacity 0.25."""
     return Gaussians(
         means=torch.tensor([[1.0, 2.0, 3.0]]),
         quats=torch.tensor([quat]),

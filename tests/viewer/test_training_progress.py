@@ -15,7 +15,7 @@ def write(path, *lines, end="\n"):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds as the test sets them, one item."""
+    """Clock as a list of one item, the seconds that a test sets."""
     now = [0.0]
     monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
     return now
@@ -39,12 +39,12 @@ def test_curves_are_read_on_as_the_file_grows_and_half_a_line_waits(tmp_path):
 
 
 def test_long_curves_are_means_of_neighbours():
-    points = [(float(i), float(i % 2)) for i in range(4 * module.MAX_POINTS)]
+    points = [(i, float(i % 2)) for i in range(4 * module.MAX_POINTS)]
     steps, values = thin_out(points)
     assert len(steps) == module.MAX_POINTS
     assert np.allclose(steps[:2], [1.5, 5.5]) and np.allclose(values, 0.5)
     assert [len(part) for part in thin_out([])] == [0, 0]
-    assert [part.tolist() for part in thin_out([(3.0, 4.0)])] == [[3.0], [4.0]]
+    assert [part.tolist() for part in thin_out([(3, 4.0)])] == [[3.0], [4.0]]
 
 
 def test_the_time_left_is_that_of_the_last_steps_and_a_pause_does_not_count(tmp_path, clock):
@@ -85,7 +85,7 @@ def test_a_run_without_stage_2_is_done_after_stage_1(tmp_path):
 
 
 def test_seconds_are_said_as_one_says_them():
-    assert [format_seconds(s) for s in (0.4, 59, 60, 200, 3900)] == [
+    assert [format_seconds(s) for s in (0.4, 59.0, 60.0, 200.0, 3900.0)] == [
         "0 s",
         "59 s",
         "1 min 0 s",

@@ -36,7 +36,7 @@ def write_tiny_viewer(root: Path, generator: torch.Generator) -> TinyViewer:
     for i in shared.field.scene.train_ids:
         view = shared.views[i]
         latents = torch.randn(11, 15, 3, generator=generator)
-        latents[0] = 0  # the teacher says nothing there
+        latents[0] = 0  # the teacher has no feature there
         np.save(run.folder / "features" / f"{view.stem}.npy", latents.half().numpy())
         labels = np.zeros((22, 30), np.uint16)
         labels[5:, :12], labels[5:, 12:] = 1, 2
@@ -45,7 +45,7 @@ def write_tiny_viewer(root: Path, generator: torch.Generator) -> TinyViewer:
 
 
 def look_at(shared: SharedScene, width: int = 40, height: int = 30) -> Camera:
-    """From a training photo's place, in a window of another shape."""
+    """Camera of a training photo, in a window of another shape."""
     camera = shared.views[3].camera
     K = torch.tensor([[32.0, 0, width / 2], [0, 32, height / 2], [0, 0, 1]])
     return Camera(camera.viewmat, K, width, height)

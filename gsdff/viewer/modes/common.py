@@ -69,7 +69,7 @@ def has_photos(shared: SharedScene) -> bool:
 
 def describe_photo(visible: VisibleScene, on_server: bool) -> str:
     """Legend of modes that show the nearest photo."""
-    return note("of the photo nearest to the camera")
+    return note("photo nearest to the camera")
 
 
 def fit_into_window(
