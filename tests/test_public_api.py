@@ -180,6 +180,17 @@ def test_edits_give_another_field_and_leave_this_one(field, tmp_path):
     assert again.query("lamp").selected.all()
 
 
+def test_mistakes_in_edits_are_user_errors_that_name_the_parameter(field, unchecked):
+    with pytest.raises(gsdff.UserError, match=r"^`edits`: expected edits such as gsdff.Delete.*, got 'chair'$"):
+        field.edit("chair")
+    with pytest.raises(gsdff.UserError, match=r"^`color`: expected a colour: .*; got 'bluu'$"):
+        gsdff.Recolor("lamp", "bluu")
+    with pytest.raises(gsdff.UserError, match=r"^`factor`: expected more than 0 and finite, got 0"):
+        gsdff.Scale("lamp", 0)
+    with pytest.raises(gsdff.UserError, match=r"^`axis`: expected axis and degrees, or euler, got neither$"):
+        gsdff.Rotate("lamp")
+
+
 def test_an_edit_of_a_selection_is_one_of_a_hit(field):
     assert len(field.edit(gsdff.Delete(field.query("chair").selection))) == 60 - NUM_CHAIR
     assert len(field.edit(gsdff.Extract("chair"), gsdff.Duplicate("chair", (1, 0, 0), copies=2))) == 3 * NUM_CHAIR

@@ -25,7 +25,7 @@ class Edit(Selector):
     """One edit of the Gaussians selected by its target: a subclass says which.
 
     The selection is cleaned up in space before it is edited, in the order of the fields below; 0 and False leave a
-    clean-up out. ValueError names the field that is wrong.
+    clean-up out. Raises `EditValueError` for a field that is wrong.
     """
 
     _: KW_ONLY

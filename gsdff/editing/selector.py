@@ -6,7 +6,7 @@ from math import inf
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from gsdff.editing.values import FieldFormat, Number, Texts, check, read_fields, read_texts
+from gsdff.editing.values import EditValueError, FieldFormat, Number, Texts, check, read_fields, read_texts
 from gsdff.selection import Selection
 
 
@@ -22,7 +22,7 @@ class Click:
     def __post_init__(self) -> None:
         read_fields(self)
         if min(self.x, self.y) < 0:
-            raise ValueError(f"expected x and y in pixels, at least 0, got {(self.x, self.y)}")
+            raise EditValueError(f"expected x and y in pixels, at least 0, got {(self.x, self.y)}")
 
 
 def _read_target(value: object) -> tuple[str, ...] | Path | Click | Selection:
@@ -40,7 +40,7 @@ Target: TypeAlias = Annotated[Sequence[str] | Path | Click | Selection, FieldFor
 
 @dataclass(frozen=True)
 class Selector:
-    """Which Gaussians of a scene are meant. ValueError names the field that is wrong."""
+    """Which Gaussians of a scene are meant. Raises `EditValueError` for a field that is wrong."""
 
     target: Target
     """Selections, saved or in memory, are of the scene before the first edit."""
@@ -61,17 +61,19 @@ class Selector:
         read_fields(self)
         if not self.positives and (self.negatives is not None or self.temperature is not None):
             kind = "click" if self.click else "selection"
-            raise ValueError(f"`negatives` and `temperature`: expected only with texts, got a {kind}")
+            raise EditValueError(f"`negatives` and `temperature`: expected only with texts, got a {kind}")
         if self.only_negatives and not self.negatives:
-            raise ValueError("`only_negatives`: expected negatives to compare with, got none")
+            raise EditValueError("`only_negatives`: expected negatives to compare with, got none")
         if self.threshold is not None:
             if self.selection is not None:
-                raise ValueError("`threshold`: expected only with texts or a click, got a selection, which needs none")
+                raise EditValueError(
+                    "`threshold`: expected only with texts or a click, got a selection, which needs none"
+                )
             check(-1 <= self.threshold <= 1, "threshold", "a score in -1..1", self.threshold)
         if self.temperature is not None:
             check(0 < self.temperature < inf, "temperature", "more than 0 and finite", self.temperature)
             if self.negatives == ():
-                raise ValueError("`temperature`: expected only with negatives, a plain cosine has none")
+                raise EditValueError("`temperature`: expected only with negatives, a plain cosine has none")
 
     @property
     def positives(self) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, TypeGuard, Union, get_args, get_origin, get_type_hints
 
+from gsdff.errors import UserError
+
 COLOR_NAMES = {
     "black": "#000000", "silver": "#c0c0c0", "gray": "#808080", "grey": "#808080", "white": "#ffffff",
     "maroon": "#800000", "red": "#ff0000", "purple": "#800080", "fuchsia": "#ff00ff", "green": "#008000",
@@ -22,6 +24,10 @@ COLOR_NAMES = {
 """CSS's basic colours, with "grey" and "orange"."""
 RGB: TypeAlias = tuple[float, float, float]
 """Red, green, blue in 0..1, gamma-encoded as in photos."""
+
+
+class EditValueError(UserError, ValueError):
+    """A value that a field of an edit cannot have; the message names the field in backquotes."""
 
 
 @dataclass(frozen=True)
@@ -140,14 +146,14 @@ def read_fields(record: Any) -> None:
 
 
 def read_field(kind: type, name: str, value: object) -> Any:
-    """The value of a field of a dataclass, read by its annotation; ValueError names the field in backquotes."""
+    """The value of a field of a dataclass, read by its annotation; raises `EditValueError`."""
     format_, may_be_none = _formats(kind)[name]
     if value is None and may_be_none:
         return None
     try:
         return format_.read(value)
     except ValueError as error:
-        raise ValueError(f"`{name}`: {error}") from error
+        raise EditValueError(f"`{name}`: {error}") from error
 
 
 def write_field(record: Any, name: str) -> Any:
@@ -156,9 +162,9 @@ def write_field(record: Any, name: str) -> Any:
 
 
 def check(is_fine: bool, name: str, expected: str, got: object) -> None:
-    """Raises ValueError, which names the field in backquotes, unless `is_fine`."""
+    """Raises `EditValueError`, which names the field, unless `is_fine`."""
     if not is_fine:
-        raise ValueError(f"`{name}`: expected {expected}, got {got!r}")
+        raise EditValueError(f"`{name}`: expected {expected}, got {got!r}")
 
 
 @cache

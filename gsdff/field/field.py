@@ -141,8 +141,11 @@ class Field(FieldBase):
 
         A dry run selects and reports, and leaves the Gaussians as they are. `clip_model` and `clip_pretrained` are of
         the CLIP that stylizes, by default the teacher's if that is one. Raises `UserError` for an edit that selects
-        nothing, or leaves nothing.
+        nothing or leaves nothing, and for what is no edit.
         """
+        for edit in edits:
+            if not isinstance(edit, Edit):
+                raise UserError(f'`edits`: expected edits such as gsdff.Delete("cup"), got {edit!r}')
         context = None
         if any(edit.needs_photos for edit in edits):
             _ = self.scene  # without photos there is nothing to stylize by: known sooner than whether there is a CLIP

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gsdff.editing import functional
 from gsdff.editing.edit import Edit
-from gsdff.editing.values import Number, check, parse_numbers
+from gsdff.editing.values import EditValueError, Number, check, parse_numbers
 from gsdff.gaussians import Gaussians
 
 
@@ -25,7 +25,7 @@ class Opacity(Edit):
         super().__post_init__()
         if (self.opacity is None) == (self.factor is None):
             got = "neither" if self.factor is None else "both"
-            raise ValueError(f"`opacity`, `factor`: expected one of them, got {got}")
+            raise EditValueError(f"`opacity`, `factor`: expected one of them, got {got}")
         if self.opacity is not None:
             check(0 < self.opacity <= 1, "opacity", "above 0 and at most 1 (delete removes)", self.opacity)
         if self.factor is not None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from gsdff.editing import functional
 from gsdff.editing.edit import Edit
 from gsdff.editing.functional import RecolorMode
-from gsdff.editing.values import Color, parse_color, parse_numbers
+from gsdff.editing.values import Color, EditValueError, parse_color, parse_numbers
 from gsdff.gaussians import Gaussians
 
 
@@ -26,9 +26,9 @@ class Recolor(Edit):
         super().__post_init__()
         if (self.color is None) != (self.mode == "grey"):
             expected = "none with mode grey" if self.mode == "grey" else f"one for mode {self.mode}"
-            raise ValueError(f"`color`: expected {expected}, got {self.color or 'none'}")
+            raise EditValueError(f"`color`: expected {expected}, got {self.color or 'none'}")
         if self.color is not None and not any(self.color):
-            raise ValueError("`color`: black has no hue to give; expected another colour, or mode grey")
+            raise EditValueError("`color`: black has no hue to give; expected another colour, or mode grey")
 
     def apply(self, gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Gaussians:
         """The scene with other colours of the selected Gaussians."""

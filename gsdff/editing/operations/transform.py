@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gsdff.editing import functional
 from gsdff.editing.edit import Edit
-from gsdff.editing.values import Number, Vector, check, parse_numbers
+from gsdff.editing.values import EditValueError, Number, Vector, check, parse_numbers
 from gsdff.gaussians import Gaussians
 from gsdff.rotation import axis_angle_to_matrix, euler_to_matrix
 
@@ -47,7 +47,7 @@ class Rotate(Edit):
         super().__post_init__()
         _check_rotation(self)
         if self.axis is None and self.euler is None:
-            raise ValueError("`axis`: expected axis and degrees, or euler, got neither")
+            raise EditValueError("`axis`: expected axis and degrees, or euler, got neither")
 
     def apply(self, gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Gaussians:
         """The scene with the selected Gaussians turned."""
@@ -123,13 +123,13 @@ class Duplicate(Edit):
 
 
 def _check_rotation(edit: Rotate | Duplicate) -> None:
-    """Raises ValueError unless there is an axis with its degrees, or euler, or none of them."""
+    """Raises `EditValueError` unless there is an axis with its degrees, or euler, or none of them."""
     if (edit.axis is None) != (edit.degrees is None):
-        raise ValueError(f"`axis`, `degrees`: expected both, got only {'degrees' if edit.axis is None else 'axis'}")
+        raise EditValueError(f"`axis`, `degrees`: expected both, got only {'degrees' if edit.axis is None else 'axis'}")
     if edit.axis is None or edit.degrees is None:
         return
     if edit.euler is not None:
-        raise ValueError("`axis`, `euler`: expected axis and degrees, or euler, got both")
+        raise EditValueError("`axis`, `euler`: expected axis and degrees, or euler, got both")
     check(any(edit.axis), "axis", "a direction", edit.axis)
     check(isfinite(edit.degrees), "degrees", "a finite number", edit.degrees)
 
