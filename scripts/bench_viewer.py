@@ -53,7 +53,7 @@ for (const name of ["texImage2D", "texSubImage2D"]) {
   const own = gl[name];
   gl[name] = function (...given) {
     own.apply(this, given);
-    const data = given.find(one => one && (one.width > 64 || one.byteLength > 1e5));
+    const data = given.find(one => one && (one.width > 64 || one.byteLength > 2e4));
     if (!data) return;
     requestAnimationFrame(() => {  // the frame with it has been handed over; reading a pixel waits until it is drawn
       this.readPixels(0, 0, 1, 1, this.RGBA, this.UNSIGNED_BYTE, new Uint8Array(4));
