@@ -1,12 +1,12 @@
-"""What the viewer takes on this machine: to follow a drag, to switch modes, to answer a text.
+"""Times the viewer on this machine: following a drag, switching modes, answering a query.
 
     python scripts/bench_viewer.py runs/fox_animals
     python scripts/bench_viewer.py runs/fox_animals --gaussians 200000 --out docs/benchmarks/viewer_200k.json
 
 A browser (Chromium by Playwright) opens a page of a server in this process, and its mouse and keys are moved. Times are
-from what the page heard (a key, a mouse) or the server (a camera) until the page has drawn it. Where there is no
-graphics card the page draws in software WebGL, on the cores that the server draws with: that part is the machine's, so
-the server's own part is told beside the whole. Every row has what the picture was worth: PSNR to the sharp picture.
+from the event in the page (key, mouse) or in the server (camera) until the page has drawn the result. Without a
+graphics card the page draws in software WebGL, on the cores that the server renders with. That part depends on the
+machine, so the server's own part is listed beside the whole. Every row has a quality: PSNR to the sharp picture.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
@@ -64,32 +64,32 @@ for (const name of ["texImage2D", "texSubImage2D"]) {
 const count = () => { if (drew) frames += 1; drew = false; requestAnimationFrame(count); };
 requestAnimationFrame(count);
 """
-"""Tells when keys came, when pictures and splats were drawn, by the clock of the day; counts frames with drawing."""
+"""Script of the page that logs when keys came and pictures and splats were drawn (wall clock), and counts frames."""
 PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
 class Options:
-    """Times a page: frames while dragging, pictures of the server, modes, a question."""
+    """Times a page: frames while dragging, renderings of the server, mode switches, a query."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = Path("runs/fox_animals")
     """A run with features, or a PLY."""
     texts: tuple[str, str] = ("dog", "cat")
-    """What is asked, in turn."""
+    """Prompts, queried in turn."""
     gaussians: int | None = None
-    """So many, by doubling and jittering those of the run, or by leaving some away; as many as there are by default."""
+    """Number of Gaussians: copies of those of the run, jittered, or a part of them; by default all of the run."""
     size: tuple[int, int] = (1280, 800)
-    """Of the window."""
+    """Width and height of the window, in pixels."""
     repeats: int = 8
-    """Timed moves and switches of every kind."""
+    """Number of timed moves and switches of every kind."""
     seconds: float = 4.0
-    """Of a drag."""
+    """Length of a drag."""
     out: Path = ROOT / "docs" / "benchmarks" / "viewer_cpu.json"
     """Writes the figures here as JSON."""
 
 
 def resample(gaussians: Gaussians, count: int) -> Gaussians:
-    """So many Gaussians: seeded copies, each moved by about its size, where more are wanted than there are."""
+    """A scene of `count` Gaussians: a seeded choice, or copies that are moved by about their size."""
     generator = torch.Generator().manual_seed(0)
     times = -(-count // len(gaussians))
     chosen = torch.randperm(times * len(gaussians), generator=generator)[:count]
@@ -99,7 +99,7 @@ def resample(gaussians: Gaussians, count: int) -> Gaussians:
 
 
 def open_bench(options: Options) -> SharedScene:
-    """The run's scene, with as many Gaussians as wanted."""
+    """The run's scene with the number of Gaussians of the options."""
     shared = open_shared_scene(load(options.run, device="cpu"))
     if not shared.field.has_features:
         raise UserError(f"{options.run}: expected a run that can be queried; train it with a teacher")
@@ -116,7 +116,7 @@ class Bench:
         width, height = options.size
         self.options = options
         self.row = height // 2
-        """Where the mouse is moved."""
+        """Row of the window along which the mouse is moved."""
         self.page = browser.new_page(viewport={"width": width, "height": height})
         self.page.set_default_timeout(1000 * PATIENCE)
         self.page.add_init_script(LISTENER)
@@ -127,7 +127,7 @@ class Bench:
         (self.panel,) = server.open_panels
         self.tab: Tab = self.panel.tab
         self.told: list[tuple[str, float, float]] = []
-        """By the server: what it did, a figure of it, when."""
+        """Events of the server: name, figure, time."""
         self._listen()
         self.renderer = self.page.evaluate(
             "(() => { const gl = document.createElement('canvas').getContext('webgl2');"
@@ -153,7 +153,7 @@ class Bench:
     # --- acting
 
     def choose(self, label: str, value: str) -> None:
-        """Picks an entry of a drop-down list by its keys and clicks."""
+        """Chooses an entry of a drop-down list by its keys and clicks."""
         has_label = self.page.locator(f"xpath=./div/p/label[text()='{label}']")
         row = self.page.locator("div.mantine-Flex-root").filter(has=has_label).last
         row.locator("input").first.click()
@@ -173,7 +173,7 @@ class Bench:
         field.press("Enter")
 
     def rest(self) -> None:
-        """Waits until nothing is drawn any more, here or there."""
+        """Waits until neither page nor server draws."""
         quiet = 0
         while quiet < 4:
             before = self.page.evaluate("frames")
@@ -187,15 +187,15 @@ class Bench:
         self.page.evaluate("told.length = 0")
 
     def events(self, kind: str) -> list[tuple[float, float]]:
-        """Figures and times of what the page told."""
+        """Figures and times of the events that the page logged."""
         return [(figure, at) for name, figure, at in self.page.evaluate("told") if name == kind]
 
     def server_events(self, kind: str) -> list[tuple[float, float]]:
-        """The same of the server."""
+        """Figures and times of the events of the server."""
         return [(figure, at) for name, figure, at in list(self.told) if name == kind]
 
     def wait_for(self, holds: Callable[[], Any]) -> None:
-        """Lets the page go on until this holds."""
+        """Lets the page run until a condition holds."""
         end = time.monotonic() + PATIENCE
         while not holds():
             if time.monotonic() > end:
@@ -209,7 +209,7 @@ class Bench:
     # --- measuring
 
     def drag(self) -> dict:
-        """Frames, and pictures of the server, a second of a steady drag."""
+        """Frames of the page, and renderings of the server, per second of a steady drag."""
         mouse, seconds = self.page.mouse, self.options.seconds
         self.rest()
         mouse.move(300, self.row)
@@ -230,7 +230,7 @@ class Bench:
         return row | {"psnr": self.quality(median(scales) if scales else 1.0)}
 
     def moves(self) -> dict:
-        """From the server's hearing of one move of the camera until the page shows the first new picture, and sharp."""
+        """Time from one move of the camera in the server until the page shows a new picture, and until a sharp one."""
         times: dict[str, list[float]] = {"first_ms": [], "first_server_ms": [], "sharp_ms": [], "scale": []}
         for i in range(self.options.repeats + 1):  # one to warm up
             self.rest()
@@ -255,7 +255,7 @@ class Bench:
         return row | spreads | {"psnr": self.quality(row["scale"])}
 
     def switch(self, what: str, act: Callable[[int], None]) -> dict:
-        """From a click or a key until the page shows the first picture that comes of it."""
+        """Time from a click or a key until the page shows the first picture that follows from it."""
         kind = "picture" if self.tab.renders_on_server else "splats"
         ends = "sent" if kind == "picture" else "done"
         begins = "keydown" if what == "query" else "pointerdown"
@@ -281,7 +281,7 @@ class Bench:
         }
 
     def quality(self, scale: float) -> float | None:
-        """PSNR to the sharp picture of the server's at this scale, enlarged; None for the sharp one itself."""
+        """PSNR of the server's picture at this scale, enlarged, to the sharp one; None for the sharp one itself."""
         if scale > 0.99:
             return None
         camera, request = self.tab.camera, self.tab.render_request

@@ -9,7 +9,7 @@ import torch
 
 
 def read_video(path: Path) -> tuple[str, torch.Tensor]:
-    """What ffmpeg says of the file, and its frames [F, H, W, 3]."""
+    """Metadata of the file by ffmpeg, and its frames [F, H, W, 3]."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]
     done = subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL)
     said = done.stderr.decode()

@@ -54,7 +54,7 @@ class Module:
 
     @property
     def part(self) -> str:
-        """What of the package it belongs to: `gsdff.data.colmap` is of `data`, the package's own docstring of none."""
+        """Second part of its dotted name: "data" of `gsdff.data.colmap`; "" for the package itself."""
         return [*self.name.split("."), ""][1]
 
     @property
@@ -198,7 +198,7 @@ Fields = dict[str, dict[str, str]]
 
 
 def dataclass_fields(node: ast.ClassDef) -> dict[str, str]:
-    """What a class declares itself, with annotations."""
+    """Annotations that a class declares itself."""
     lines = [line for line in node.body if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)]
     return {ast.unparse(line.target): ast.unparse(line.annotation) for line in lines}
 

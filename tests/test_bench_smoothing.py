@@ -15,7 +15,7 @@ OPTIONS = ["--size", "96", "72", "8", "--segments", "3", "--windows", "11", "--r
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Where the one run wrote; its cap is too small for kornia's bilateral blur of the whole map."""
+    """Output of the only run; its cap is too small for kornia's bilateral blur of the whole map."""
     out = tmp_path_factory.mktemp("bench")
     script = ROOT / "scripts" / "bench_smoothing.py"
     command = [sys.executable, str(script), *OPTIONS, "--out", str(out)]

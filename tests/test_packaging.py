@@ -1,4 +1,4 @@
-"""What a user of a fresh machine meets: the lock, the set-up scripts, the wheel."""
+"""Installation on a fresh machine: the lock, the set-up scripts, the wheel."""
 
 import os
 import platform
@@ -30,7 +30,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def environment_of(python: str, machine: str) -> dict[str, str]:
-    """What markers see on that machine."""
+    """Environment of that machine for markers."""
     return {
         "python_version": python,
         "python_full_version": f"{python}.7",

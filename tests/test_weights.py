@@ -38,7 +38,7 @@ script = load_script()
 
 @dataclass
 class Behaviour:
-    """What the server does, and what it was asked."""
+    """Settings of the test server, and a record of its requests."""
 
     content: bytes = CONTENT
     content_type: str = "application/octet-stream"

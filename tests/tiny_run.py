@@ -25,7 +25,7 @@ NAMES = [f"{folder}/v{i}.png" for folder in "ab" for i in range(5)]
 
 @dataclass(frozen=True)
 class TinyRun:
-    """Where it is, and what was put there."""
+    """A small run on disk, and what was written into it."""
 
     folder: Path
     data: Path

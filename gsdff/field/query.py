@@ -115,7 +115,7 @@ class Query:
 
     def _check_classes(self) -> None:
         folded = [fold(name) for name in self.classes]
-        _require(self.method in (None, "argmax"), f"`method` {self.method}: classes are told apart by argmax")
+        _require(self.method in (None, "argmax"), f"`method` {self.method}: classes are assigned by argmax")
         _require(
             self.like is None and not self.negatives,
             "`classes`: expected at most `positives` beside them, the other classes are the negatives",

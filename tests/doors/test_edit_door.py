@@ -38,7 +38,7 @@ def door(call):
 
 
 def original(run):
-    """What is edited, to the bit."""
+    """Gaussians of the run before any edit, in the frame of the input."""
     loaded = load_run(run.folder)
     return loaded.gaussians.to_input_frame(loaded.frame)
 

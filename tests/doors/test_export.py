@@ -1,4 +1,4 @@
-"""What leaves a run: files in the input's world frame."""
+"""Exported files in the input's world frame."""
 
 import subprocess
 import sys

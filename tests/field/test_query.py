@@ -216,7 +216,7 @@ def test_a_view_of_something_else_is_refused(field):
         ({"positives": ("chair",), "method": "argmax"}, "`classes`: expected two different names or more, got none"),
         ({"classes": ("chair",)}, "`classes`: expected two different names or more, got 'chair'"),
         ({"classes": ("chair", "Chair")}, "`classes`: expected two different names"),
-        ({"classes": NAMES, "method": "lerf"}, "`method` lerf: classes are told apart by argmax"),
+        ({"classes": NAMES, "method": "lerf"}, "`method` lerf: classes are assigned by argmax"),
         ({"classes": NAMES, "negatives": ("sofa",)}, "`classes`: expected at most `positives` beside them"),
         ({"classes": NAMES, "like": OneGaussian(0)}, "`classes`: expected at most `positives` beside them"),
         ({"classes": NAMES, "threshold": 0.5}, "`threshold`: not used with `classes`"),

@@ -1,4 +1,4 @@
-"""What others read of our files: plyfile, gsplat's exporter, 3DGS's own loader by its rules; and the browser check."""
+"""Our files in other programs: plyfile, gsplat's exporter, 3DGS's own loader by its rules; and the browser check."""
 
 import json
 import math

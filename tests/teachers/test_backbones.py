@@ -1,4 +1,4 @@
-"""Where the networks of the zoos come from: names, weights, fingerprints, and what is refused; all by way of CLIP."""
+"""Networks of the model zoos: names, weights, fingerprints, and what is refused; all by way of CLIP."""
 
 import socket
 import zipfile

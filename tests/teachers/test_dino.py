@@ -30,7 +30,7 @@ GRID = 4
 
 
 def tiny(model: str) -> dict[str, object]:
-    """What makes timm's networks of these names small."""
+    """Arguments that make timm's networks of these names small."""
     return {"embed_dim": 24, "depth": 2, "num_heads": 2, "img_size": GRID * PATCHES[model]}
 
 

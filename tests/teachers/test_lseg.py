@@ -232,7 +232,7 @@ def touch(path: str) -> None:
 
 
 class Callback:
-    """What training leaves in a checkpoint."""
+    """A checkpoint as training writes it."""
 
 
 class Trap:

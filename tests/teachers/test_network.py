@@ -1,4 +1,4 @@
-"""What network teachers share: order and batches of photos, sizes, windows."""
+"""Common parts of network teachers: order and batches of photos, sizes, windows."""
 
 import pytest
 import torch
