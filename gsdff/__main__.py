@@ -20,7 +20,7 @@ SHELLS = {
 def main() -> None:
     """Runs the door that the command line names; lists all doors if it names none."""
     match sys.argv[1:]:
-        case [] | ["-h" | "--help" | "--help-all", *_]:
+        case [] | ["-h" | "--help" | "--help-all" | "help", *_]:
             print(list_doors())
         case ["--version", *_]:
             print(f"gsdff {gsdff.__version__}")
@@ -38,10 +38,10 @@ def main() -> None:
 
 def run(door: Door) -> None:
     """Runs a door on the command line."""
-    from gsdff.cli import flags_of, run_door
+    from gsdff.cli import run_door
 
     module = import_module(f"gsdff.{door.name}")
-    run_door(module.main, flags_of(getattr(module, door.arguments)))
+    run_door(module.main, module.FLAGS)
 
 
 def list_doors() -> str:

@@ -88,7 +88,11 @@ class EditArguments(OperationArguments):
     """`auto` uses CUDA if there is a card."""
 
 
-FLAGS = flags_of(EditArguments) | {"view": "--views"}
+FLAGS = flags_of(EditArguments) | {
+    "view": "--views",
+    "negatives": "--negative",
+    "only_negatives": "only_negatives in a file of edits",
+}
 
 
 def main() -> None:

@@ -66,7 +66,15 @@ class QueryArguments:
     """`auto` uses CUDA if there is a card."""
 
 
-FLAGS = flags_of(QueryArguments) | {"positives": "--text", "negatives": "--negative", "prompts": "--prompt"}
+FLAGS = flags_of(QueryArguments) | {
+    "positives": "--text",
+    "negatives": "--negative",
+    "prompts": "--prompt",
+    "Pixel": "--pixel",
+    "Box": "--box",
+    "OneGaussian": "--gaussian",
+    "PictureFile": "--image",
+}
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Float, UInt8
@@ -82,10 +83,11 @@ class Scene:
         return 1.1 * float((positions - positions.mean(0)).norm(dim=-1).max()) or 1.0
 
 
-def find_view(scene: Scene, name: str | int) -> View:
+def find_view(scene: Scene, name: str | SupportsIndex) -> View:
     """The photo of a name, with or without folder and suffix, or of an index in name order.
 
-    Raises `UserError` for a name or an index that the scene lacks, and for a stem that several photos have.
+    Raises `UserError` for a name or an index that the scene lacks, for a stem that several photos have, and for what is
+    neither name nor index.
     """
     views = scene.views
     if isinstance(name, str):
@@ -94,7 +96,11 @@ def find_view(scene: Scene, name: str | int) -> View:
             return named[0]
         if named:
             raise UserError(f"`view` {name}: several photos have this name: {', '.join(view.name for view in named)}")
-    index = int(name) if isinstance(name, int) or (name.isascii() and name.isdigit()) else -1
+        index = int(name) if name.isascii() and name.isdigit() else -1
+    elif isinstance(name, SupportsIndex) and not isinstance(name, bool):
+        index = name.__index__()
+    else:
+        raise UserError(f"`view` {name!r}: expected the name of a photo or its index")
     if not 0 <= index < len(views):
         near = get_close_matches(str(name), [view.name for view in views], n=3) or [views[0].name]
         raise UserError(

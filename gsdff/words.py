@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from gsdff.errors import nearest
+from gsdff.errors import UserError, nearest
 
 LISTED = 30
 """Most names that a message lists."""
@@ -14,8 +14,11 @@ def fold(name: str) -> str:
 
 
 def as_words(words: str | Iterable[str]) -> tuple[str, ...]:
-    """A tuple of words; a single string is one word, not its letters."""
-    return (words,) if isinstance(words, str) else tuple(words)
+    """A tuple of words; a single string is one word, not its letters. Raises `UserError` for others."""
+    texts = (words,) if isinstance(words, str) else tuple(words) if isinstance(words, Iterable) else (words,)
+    if not all(isinstance(text, str) for text in texts):
+        raise UserError(f"expected a text or a list of texts, got {words!r}")
+    return texts
 
 
 def describe_unknown(word: str, names: Sequence[str]) -> str:

@@ -168,6 +168,46 @@ def test_a_hit_is_saved_as_pictures_or_as_a_selection(field, tmp_path):
         hit.save(tmp_path / "car.jpg")
 
 
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda field: field.query("chair", method="foo"), "`method` 'foo': expected one of relevancy, lerf, cosine"),
+        (lambda field: field.query("chair", threshold="0.5"), "`threshold`: expected a number, got '0.5'"),
+        (lambda field: field.query("chair", temperature="hot"), "`temperature`: expected a positive number, got 'hot'"),
+        (lambda field: field.query(3), "expected a text or a list of texts, got 3"),
+        (lambda field: field.query(b"chair"), "expected a text or a list of texts, got b'chair'"),
+        (lambda field: field.segment(["chair", 3]), "expected a text or a list of texts, got ['chair', 3]"),
+        (lambda field: field.query("chair", view=1.0), "`view` 1.0: expected the name of a photo or its index"),
+        (lambda field: field.render(True), "`view` True: expected the name of a photo or its index"),
+        (lambda field: field.encode_text([]), "`names`: expected one text or several, got none"),
+        (lambda field: field.to("gpu"), "`device` 'gpu': expected auto, cpu, cuda or one card such as cuda:0"),
+        (lambda field: field.edit([gsdff.Delete("chair")]), "write a star before a list: edit(*edits)"),
+        (
+            lambda _: gsdff.Delete(3),
+            "`target`: expected texts, the Path of a saved selection, a Selection or a Click, got 3",
+        ),
+        (lambda field: gsdff.Delete(field.query("chair")), "; a Hit has a Selection, `hit.selection`"),
+        (lambda _: gsdff.load(3), "`source`: expected the path of a run's folder or of a PLY, got 3"),
+        (
+            lambda _: gsdff.fit(gsdff.TrainConfig()),
+            '`data`: expected the path of a folder, or "demo", got TrainConfig(',
+        ),
+        (lambda _: gsdff.fit(iterations=2.5), "`iterations`: expected a whole number of steps, at least 1, got 2.5"),
+        (lambda _: gsdff.fit(iterations="20"), "`iterations`: expected a whole number of steps, at least 1, got '20'"),
+    ],
+)
+def test_values_of_a_wrong_kind_are_user_errors(field, unchecked, mistake, message):
+    with pytest.raises(gsdff.UserError) as error:
+        mistake(field)
+    assert message in str(error.value)
+
+
+def test_a_view_may_be_a_numpy_integer_and_one_view_or_word_needs_no_list(field, unchecked):
+    assert torch.equal(field.query("chair", view=np.int64(2)).scores, field.query("chair", view=2).scores)
+    assert field.choose_views(2) == field.choose_views([2]) == field.choose_views(field.find_view(2).name)
+    assert torch.equal(field.encode_text("chair"), field.encode_text(["chair"]))
+
+
 # --- edits
 
 
@@ -189,6 +229,25 @@ def test_mistakes_in_edits_are_user_errors_that_name_the_parameter(field, unchec
         gsdff.Scale("lamp", 0)
     with pytest.raises(gsdff.UserError, match=r"^`axis`: expected axis and degrees, or euler, got neither$"):
         gsdff.Rotate("lamp")
+
+
+def test_an_edited_scene_never_takes_the_place_of_the_one_it_came_from(field, run, tmp_path):
+    original = field.save(run.folder / "scene.ply").read_bytes()
+    edited = field.edit(gsdff.Delete("chair"))
+    with pytest.raises(gsdff.UserError, match=r"scene\.ply: is the scene that was edited; choose another name"):
+        edited.save(run.folder / "scene.ply")
+    again = gsdff.load(run.folder / "scene.ply", device="cpu").edit(gsdff.Delete("chair"))
+    with pytest.raises(gsdff.UserError, match=r"scene\.ply: is the scene that was edited"):
+        again.save(run.folder / "scene.ply")
+    assert (run.folder / "scene.ply").read_bytes() == original
+    with pytest.raises(gsdff.UserError, match=r"is named as a compressed PLY; expected `format` compressed"):
+        field.save(tmp_path / "small.compressed.ply", format="ply")
+
+
+def test_values_of_edits_may_be_arrays(field, unchecked):
+    moved, as_list = (field.edit(gsdff.Move("chair", offset)) for offset in (np.array([1, 0, 0]), [1, 0, 0]))
+    assert torch.equal(moved.gaussians.means, as_list.gaussians.means)
+    assert gsdff.Recolor("chair", torch.tensor([1.0, 0, 0])).color == gsdff.Recolor("chair", "red").color
 
 
 def test_an_edit_of_a_selection_is_one_of_a_hit(field):

@@ -63,6 +63,8 @@ def _refuse_others(source: Path, words: Mapping[str, Iterable[str]], names: Sequ
     names = list(dict.fromkeys(names))
     for prefix, some in words.items():
         for word in some:
+            if not word.strip():
+                raise UserError(f"{prefix}: is empty ({word!r}): expected a word or a phrase")
             if fold(word) not in names:
                 raise UserError(f"{prefix}: {source}: {describe_unknown(word, names)}")
 

@@ -76,6 +76,10 @@ def read_capture(path: Path, downscale: int) -> Capture:
         raise UserError(f"{path}: no such file or folder; give a COLMAP folder or one with transforms.json")
     found = [(kind, place) for kind in FORMATS if (place := kind.find(path))]
     if not found:
+        if (path / "config.toml").is_file():
+            raise UserError(
+                f"{path}: is a run, not a folder of photos; give it as `stage1_from`, or as `out` with `resume`"
+            )
         photos = next(list_photos(path), None) if path.is_dir() else None
         if photos:
             folder = path / "images" if (path / "images").is_dir() else path

@@ -28,10 +28,11 @@ class Click:
 def _read_target(value: object) -> tuple[str, ...] | Path | Click | Selection:
     if isinstance(value, Path | Click | Selection):
         return value
-    texts = read_texts(value)
-    if not texts:
-        raise ValueError("expected texts, the Path of a saved selection, a Selection or a Click, got no text")
-    return texts
+    if not isinstance(value, Sequence) or (not value and not isinstance(value, str)):
+        kinds = "texts, the Path of a saved selection, a Selection or a Click"
+        hint = "; a Hit has a Selection, `hit.selection`" if hasattr(value, "selection") else ""
+        raise ValueError(f"expected {kinds}, got {repr(value) if value else 'no text'}{hint}")
+    return read_texts(value)
 
 
 Target: TypeAlias = Annotated[Sequence[str] | Path | Click | Selection, FieldFormat(_read_target)]

@@ -42,6 +42,7 @@ class FieldFormat:
 
 def parse_color(value: object) -> RGB:
     """Colour of "#rrggbb", "#rgb", a name of `COLOR_NAMES` or three numbers in 0..1; ValueError for others."""
+    value = _as_list(value)
     text = COLOR_NAMES.get(value.strip().lower(), value.strip()) if isinstance(value, str) else ""
     if re.fullmatch("#([0-9a-fA-F]{3}){1,2}", text):
         digits = text[1:] if len(text) == 7 else "".join(2 * digit for digit in text[1:])
@@ -88,6 +89,7 @@ def parse_numbers(value: str, *counts: int) -> list[float]:
 
 
 def _read_vector(value: object) -> tuple[float, float, float]:
+    value = _as_list(value)
     if not _is_triple(value):
         raise ValueError(f"expected three numbers [x, y, z], got {value!r}")
     if not all(map(isfinite, value)):
@@ -111,6 +113,11 @@ def _read_flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"expected true or false, got {value!r}")
     return value
+
+
+def _as_list(value: Any) -> object:
+    """Arrays and tensors as lists; other values stay themselves."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _is_number(value: object) -> TypeGuard[float | int]:

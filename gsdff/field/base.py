@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,7 @@ from gsdff.render import Rendered, render_features, render_rgb
 from gsdff.scene import Scene, View, find_view
 from gsdff.teachers import Teacher, open_teacher
 from gsdff.teachers.texts import TextVectors
+from gsdff.words import as_words
 
 log = logging.getLogger("gsdff")
 
@@ -110,18 +111,21 @@ class FieldBase:
         """Photos and cameras; raises `UserError` if there are none or the run was trained on other poses."""
         return self._read("scene", self._load_scene)
 
-    def find_view(self, name: str | int | View) -> View:
+    def find_view(self, name: str | SupportsIndex | View) -> View:
         """Photo of a name, a stem or an index in name order (`gsdff.scene.find_view`); a `View` stays itself."""
         return name if isinstance(name, View) else find_view(self.scene, name)
 
-    def choose_views(self, names: Sequence[str | int], *, all_held_out: bool = False) -> list[View]:
+    def choose_views(
+        self, names: Sequence[str | SupportsIndex] | str | SupportsIndex, *, all_held_out: bool = False
+    ) -> list[View]:
         """Photos by name or index, each once, or all held-out ones; raises `UserError` for both, or no such photo."""
-        if names and all_held_out:
+        chosen = [names] if isinstance(names, str | SupportsIndex) else names
+        if chosen and all_held_out:
             raise UserError("`views` and `all_held_out`: expected one of them")
         scene = self.scene
         if all_held_out and not scene.test_ids:
             raise UserError(f"`all_held_out`: {scene.root} holds none out; name some as `views`")
-        views = [scene.views[i] for i in scene.test_ids] if all_held_out else map(self.find_view, names)
+        views = [scene.views[i] for i in scene.test_ids] if all_held_out else map(self.find_view, chosen)
         return list({view.name: view for view in views}.values())
 
     @property
@@ -187,13 +191,16 @@ class FieldBase:
         """Whether this name can be queried."""
         return self.vocabulary is None or self.vocabulary.knows(name)
 
-    def encode_text(self, names: Sequence[str], prompts: Sequence[str] = ()) -> Float[Tensor, "Q T"]:
+    def encode_text(self, names: str | Sequence[str], prompts: str | Sequence[str] = ()) -> Float[Tensor, "Q T"]:
         """Unit vectors of names, on the field's device.
 
         With `prompts` ("a photo of a {}") a name's vector is the normalised mean over all of its phrases; without, the
         teacher's own prompts are used. Raises `UserError` for a name that a closed vocabulary lacks, with the names
         that it has, and for prompts if only names are known.
         """
+        names, prompts = as_words(names), as_words(prompts)
+        if not names:
+            raise UserError("`names`: expected one text or several, got none")
         basis = self.require_features()
         if (vocabulary := self.vocabulary) is not None:
             if not vocabulary.vectors:

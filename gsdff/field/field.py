@@ -59,7 +59,8 @@ class Field(FieldBase):
         return self.render(default_view(self))._repr_png_() if self.has_photos else None
 
     def to(self, device: torch.device | str) -> "Field":
-        """The same field on another device."""
+        """The same field on another device; raises `UserError` as `gsdff.load` does."""
+        device = choose_device(device)
         basis = None if self.basis is None else replace(self.basis, B=self.basis.B.to(device))
         read = {name: value for name, value in self.read.items() if name in ("scene", "has_photos", "frame")}
         return replace(self, gaussians=self.gaussians.to(device), basis=basis, read=read)
@@ -145,7 +146,8 @@ class Field(FieldBase):
         """
         for edit in edits:
             if not isinstance(edit, Edit):
-                raise UserError(f'`edits`: expected edits such as gsdff.Delete("cup"), got {edit!r}')
+                hint = "; write a star before a list: edit(*edits)" if isinstance(edit, list | tuple) else ""
+                raise UserError(f'`edits`: expected edits such as gsdff.Delete("cup"), got {edit!r}{hint}')
         context = None
         if any(edit.needs_photos for edit in edits):
             _ = self.scene  # without photos there is nothing to stylize by: known sooner than whether there is a CLIP
@@ -179,6 +181,14 @@ class Field(FieldBase):
         ending = ".splat" if format == "splat" else ".ply"
         if path.suffix != ending:
             raise UserError(f"`path` {path}: expected a name ending in {ending} for `format` {format}")
+        if format == "ply" and path.name.endswith(".compressed.ply"):
+            raise UserError(
+                f"`path` {path}: is named as a compressed PLY; expected `format` compressed, or another name"
+            )
+        if self.edits and path.resolve() in (self.source.resolve(), RunFolder(self.source).ply.resolve()):
+            raise UserError(
+                f"`path` {path}: is the scene that was edited; choose another name, as an edit removes for good"
+            )
         gaussians, sidecar = self.gaussians.to("cpu"), None
         if gaussians.features is not None and format != "ply" and features != "none":
             log.info("features are left out: format %s has no place for them", format)
@@ -259,6 +269,8 @@ def load(source: str | Path, *, data: str | Path | None = None, device: torch.de
     photos for a PLY; for a run it replaces the folder that it was trained on. `device` auto takes CUDA if there is a
     card. A PLY can be queried if its `.basis.safetensors` is beside it. Raises `UserError` for any other source.
     """
+    if not isinstance(source, str | Path):
+        raise UserError(f"`source`: expected the path of a run's folder or of a PLY, got {source!r}")
     source = Path(source)
     data = None if data is None else Path(data)
     chosen = choose_device(device)

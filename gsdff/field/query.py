@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from numbers import Real
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from gsdff.errors import UserError
 from gsdff.words import as_words, fold
@@ -94,10 +95,17 @@ class Query:
                 prompt.count(NAME_PLACE) == 1,
                 f"`prompts` {prompt!r}: expected one {NAME_PLACE} for the name, as in 'a photo of a {NAME_PLACE}'",
             )
-        _require(0 < self.temperature < inf, f"`temperature`: expected a positive number, got {self.temperature}")
         _require(
-            self.threshold is None or abs(self.threshold) < inf,
-            f"`threshold`: expected a number, got {self.threshold}",
+            self.method in (None, *get_args(Method)),
+            f"`method` {self.method!r}: expected one of {', '.join(get_args(Method))}",
+        )
+        _require(
+            isinstance(self.temperature, Real) and 0 < self.temperature < inf,
+            f"`temperature`: expected a positive number, got {self.temperature!r}",
+        )
+        _require(
+            self.threshold is None or (isinstance(self.threshold, Real) and abs(self.threshold) < inf),
+            f"`threshold`: expected a number, got {self.threshold!r}",
         )
         if self.classes or self.method == "argmax":
             self._check_classes()

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from gsdff.config.file import lay_over
 from gsdff.config.options import TrainConfig
+from gsdff.errors import UserError
 from gsdff.field.field import Field, load
 from gsdff.training.run import complete, options_below, train_run
 from gsdff.words import as_words
@@ -32,6 +34,10 @@ def fit(
     `iterations` is the number of steps of both stages, divided between them as the preset does. Raises `UserError` for
     options that do not exist or contradict one another, and if `out` holds a run that is not to be resumed.
     """
+    if not isinstance(data, str | Path):
+        raise UserError(f'`data`: expected the path of a folder, or "demo", got {data!r}')
+    if iterations is not None and (not isinstance(iterations, Integral) or iterations < 1):
+        raise UserError(f"`iterations`: expected a whole number of steps, at least 1, got {iterations!r}")
     table: dict[str, Any] = {}
     for name, value in (options or {}).items():
         *tables, key = name.split(".")

@@ -73,6 +73,10 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
     write_config(folder.config, config)
     try:
         _run(config, scene, folder, state, watch)
+    except UserError:
+        if not resume and not list_checkpoints(folder.checkpoints):
+            folder.config.unlink()  # refused before the first step: nothing to resume
+        raise
     except OSError as error:
         error.filename = error.filename or str(folder.path)  # a write that fails does not know its file's name
         raise

@@ -91,6 +91,16 @@ def test_an_unknown_door_exits_2_with_the_nearest_one(words, message):
     assert (status, out, loaded) == (2, "", []) and err.startswith(message) and err.count("\n") == 1
 
 
+def test_an_error_names_the_option_of_the_door_that_the_command_runs(tmp_path):
+    status, _, err, _ = start("query", str(tmp_path), "--text", "a", "--negative", "a")
+    assert (status, err) == (1, "error: --negative: a cannot be positive and negative at once\n")
+
+
+def test_an_empty_word_is_refused_as_empty(tmp_path):
+    status, _, err, _ = start("query", str(tmp_path), "--text", "")
+    assert status == 1 and "is empty" in err and "did you mean" not in err
+
+
 # --- help
 
 

@@ -59,6 +59,14 @@ def run_main(monkeypatch, *arguments):
     train.main()
 
 
+def write_maps(dataset, folder):
+    """Random maps of a precomputed teacher for every photo; returns their folder."""
+    folder.mkdir()
+    for photo in dataset.glob("*.png"):
+        torch.save(torch.randn(6, 8, 8), folder / f"{photo.stem}_fmap_CxHxW.pt")
+    return folder
+
+
 def options(*arguments):
     return read_arguments(["--device", "cpu", *map(str, arguments)]).options
 
@@ -145,10 +153,7 @@ def test_auto_takes_the_teacher_that_is_at_hand(tmp_path, monkeypatch):
 def test_stage_2_on_a_finished_run_takes_its_data_and_options_and_skips_stage_1(dataset, short, tmp_path, monkeypatch):
     first, second = tmp_path / "first", tmp_path / "second"
     run_main(monkeypatch, "--data", dataset, "--config", short, "--out", first, "--device", "cpu", "--seed", 4)
-    maps = tmp_path / "maps"
-    maps.mkdir()
-    for photo in dataset.glob("*.png"):
-        torch.save(torch.randn(6, 8, 8), maps / f"{photo.stem}_fmap_CxHxW.pt")
+    maps = write_maps(dataset, tmp_path / "maps")
     for source, out in ((first, second), (first / "scene.ply", tmp_path / "from_ply")):
         data = () if source == first else ("--data", dataset, "--config", short, "--device", "cpu")
         run_main(
@@ -260,6 +265,18 @@ def test_data_that_is_not_there_leaves_no_run_behind(short, tmp_path, monkeypatc
     with pytest.raises(UserError, match=f"`data` {tmp_path}/photos: no such"):
         run_main(monkeypatch, "--data", tmp_path / "photos", "--config", short, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_is_refused_at_its_start_may_be_corrected_with_the_same_command(
+    dataset, short, tmp_path, monkeypatch
+):
+    splat, maps, out = tmp_path / "broken.ply", write_maps(dataset, tmp_path / "maps"), tmp_path / "run"
+    splat.write_text("not a PLY")
+    arguments = ("--data", dataset, "--config", short, "--out", out, "--device", "cpu")
+    with pytest.raises(UserError, match=r"broken.ply: expected a 3DGS PLY"):
+        run_main(monkeypatch, *arguments, "--stage1-from", splat, "--teacher.maps", maps)
+    run_main(monkeypatch, *arguments)
+    assert (out / "scene.ply").is_file()
 
 
 def test_a_resumed_run_takes_its_own_options_and_refuses_others(dataset, short, tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def test_a_mistake_is_an_error_that_names_the_parameter(make, complaint):
 @pytest.mark.parametrize(
     ("kind", "name", "value", "complaint"),
     [
-        (Delete, "target", 3, "a text or a list of texts, got 3"),
+        (Delete, "target", 3, "texts, the Path of a saved selection, a Selection or a Click, got 3"),
         (Delete, "target", ["a", 3], "a text or a list of texts, got ['a', 3]"),
         (Delete, "threshold", "high", "a number, got 'high'"),
         (Delete, "threshold", True, "a number, got True"),
