@@ -52,7 +52,7 @@ class Field(FieldBase):
         if self.basis is not None:
             channels, latents = self.basis.B.shape
             features = f"{latents} latent channels of {channels} ({self.basis.teacher} teacher)"
-        edits = f", {len(self.edits)} edits" if self.edits else ""
+        edits = f", {len(self.edits)} edit{'s' * (len(self.edits) > 1)}" if self.edits else ""
         return f"<gsdff.Field {self.source}: {len(self):,} Gaussians, {features}{edits}, on {self.device}>"
 
     def _repr_png_(self) -> bytes | None:

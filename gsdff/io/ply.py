@@ -181,10 +181,9 @@ def _read_vertices(path: Path) -> np.ndarray:
 
 def _explain_no_gaussians(path: Path, names: set[str], missing: list[str]) -> str:
     if "packed_position" in names:
-        got, advice = "a compressed PLY", "convert it to an ordinary 3DGS PLY first (SuperSplat does)"
-    else:
-        got, advice = f"{_listed(names)} (a mesh or point cloud?)", "export it as Gaussian splats"
-    return f"{path}: expected a 3DGS PLY, its vertices lack {', '.join(missing)} and have {got}; {advice}"
+        return f"{path}: expected a 3DGS PLY, got a compressed one; convert it first (SuperSplat can)"
+    got = f"its vertices lack {', '.join(missing)} and have {_listed(names)} (a mesh or point cloud?)"
+    return f"{path}: expected a 3DGS PLY, {got}; export it as Gaussian splats"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -295,7 +295,7 @@ def test_compressed_ply_decodes_to_the_same_positions(tmp_path, degree):
     assert ("sh" in ply) == (degree > 0)
     if degree:
         assert len(ply["sh"].properties) == 3 * ((degree + 1) ** 2 - 1)
-    with pytest.raises(UserError, match=r"scene\.ply: expected a 3DGS PLY.*a compressed PLY"):
+    with pytest.raises(UserError, match=r"scene\.ply: expected a 3DGS PLY, got a compressed one; convert it"):
         read_ply(tmp_path / "scene.ply")
 
 
