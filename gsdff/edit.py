@@ -14,7 +14,9 @@ from gsdff.cli.vocabulary import check_words
 from gsdff.editing.table import OPERATIONS, split_text
 from gsdff.editing.values import parse_color
 from gsdff.errors import UserError
+from gsdff.field.checks import check_views
 from gsdff.files import check_paths
+from gsdff.run_folder import refuse_source
 
 if TYPE_CHECKING:
     from gsdff.cameras import Camera
@@ -89,6 +91,7 @@ class EditArguments(OperationArguments):
 
 
 FLAGS = flags_of(EditArguments) | {
+    "path": "--out",
     "view": "--views",
     "negatives": "--negative",
     "only_negatives": "only_negatives in a file of edits",
@@ -150,8 +153,7 @@ def main() -> None:
 
 def check_options(arguments: EditArguments) -> None:
     """Raises `UserError` for options that make no sense together, before anything is loaded."""
-    if arguments.views and arguments.all_held_out:
-        raise UserError("--views and --all-held-out: expected one of them")
+    check_views(arguments.views, arguments.all_held_out)
     if not 0 < arguments.turntable_seconds < math.inf:
         raise UserError(f"--turntable-seconds: expected a time above 0, got {arguments.turntable_seconds:g}")
     if arguments.background is not None:
@@ -205,10 +207,7 @@ def read_operations(arguments: EditArguments, argv: Sequence[str]) -> "list[Edit
         raise UserError(
             "--negative, --threshold, --no-rim, --keep-largest, --grow: no option edits; set them in the file instead"
         )
-    try:
-        return [replace(edit, **shared) for edit in edits]
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    return [replace(edit, **shared) for edit in edits]
 
 
 def read_operation(option: str, value: str) -> "Edit":
@@ -229,9 +228,7 @@ def choose_out(arguments: EditArguments) -> Path:
     out = arguments.out or beside
     if out.suffix != ".ply":
         raise UserError(f"--out {out}: expected a name ending in .ply")
-    own = source if source.is_file() else source / "scene.ply"
-    if out.resolve() == own.resolve():
-        raise UserError(f"--out {out}: is the scene being edited; choose another name, as an edit removes for good")
+    refuse_source(out, source)
     return out
 
 

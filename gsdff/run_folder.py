@@ -79,3 +79,9 @@ class RunFolder:
         if resume and not holds_run:
             check_paths({"out": self.path})
             raise UserError(f"{self.path}: no run to resume here (no {self.config.name}); give its folder as `out`")
+
+
+def refuse_source(path: Path, source: Path) -> None:
+    """Raises `UserError` if an edited scene would be written over its source, a PLY or the run in a folder."""
+    if path.resolve() in (source.resolve(), RunFolder(source).ply.resolve()):
+        raise UserError(f"`path` {path}: is the scene being edited; choose another name, as an edit removes for good")

@@ -8,7 +8,7 @@ import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
 from gsdff.cli.vocabulary import check_words
-from gsdff.errors import UserError
+from gsdff.field.checks import check_segmentation, check_views
 from gsdff.field.query import Query, Space
 from gsdff.files import check_paths
 
@@ -78,12 +78,8 @@ def main() -> None:
 def check_options(arguments: SegmentArguments) -> None:
     """Raises `UserError` for options that make no sense, before anything is loaded."""
     Query(classes=arguments.classes, prompts=arguments.prompt, method="argmax")
-    if arguments.views and arguments.all_held_out:
-        raise UserError("--views and --all-held-out: expected one of them")
-    if arguments.min_area < 1:
-        raise UserError(f"--min-area {arguments.min_area}: expected at least 1 pixel")
-    if not 0 <= arguments.min_opacity <= 1:
-        raise UserError(f"--min-opacity {arguments.min_opacity}: expected a number from 0 to 1")
+    check_views(arguments.views, arguments.all_held_out)
+    check_segmentation(arguments.min_area, arguments.min_opacity)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,7 @@ from gsdff.cli import HELP_OPTIONS, asks_for_help, flags_of, read_options, run_d
 from gsdff.cli.doors import DOORS
 from gsdff.cli.help import print_help
 from gsdff.config.checks import OptionError
-from gsdff.config.file import find_preset, flatten, locate, read_config, to_table
+from gsdff.config.file import flatten, locate, read_presets, to_table
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError
 from gsdff.files import check_paths
@@ -85,7 +84,7 @@ def read_arguments(argv: list[str]) -> TrainArguments:
         sys.exit(0)
     try:
         first = read_options(TrainArguments, "train", argv)
-        check_places(read_over(argv, read_files(TrainConfig(), first.config)) if first.config else first)
+        check_places(read_over(argv, read_presets(first.config, TrainConfig())) if first.config else first)
 
         from gsdff.training.run import complete, options_below
 
@@ -101,18 +100,11 @@ def read_over(argv: list[str], below: TrainConfig) -> TrainArguments:
     return read_options(TrainArguments, "train", argv, defaults=TrainArguments(options=below))
 
 
-def read_files(below: TrainConfig, names: Sequence[str]) -> TrainConfig:
-    """Options of TOML files or presets, later ones over earlier ones, over others."""
-    for name in names:
-        below = read_config(find_preset(name), below)
-    return below
-
-
 def show_help(argv: list[str]) -> None:
     """Prints the help; defaults are those of the device's preset, with the files of --config over it."""
     words = [word for word in argv if word not in HELP_OPTIONS]
     first, _ = tyro.cli(TrainArguments, args=words, add_help=False, return_unknown_args=True)
-    presets = {name: read_files(read_config(find_preset(name)), first.config) for name in ("cpu", "cuda")}
+    presets = {name: read_presets((name, *first.config), TrainConfig()) for name in ("cpu", "cuda")}
     cpu, cuda = (dict(flatten(to_table(presets[name]))) for name in ("cpu", "cuda"))
     differing = {
         name: f"(default: {cpu[name]} on the CPU, {cuda[name]} with CUDA)" for name in cpu if cpu[name] != cuda[name]

@@ -13,11 +13,12 @@ def fold(name: str) -> str:
     return name.strip().lower()
 
 
-def as_words(words: str | Iterable[str]) -> tuple[str, ...]:
-    """A tuple of words; a single string is one word, not its letters. Raises `UserError` for others."""
+def as_words(words: str | Iterable[str], name: str) -> tuple[str, ...]:
+    """A tuple of words; a single string is one word, not its letters. Raises `UserError` with the parameter's
+    name for anything else."""
     texts = (words,) if isinstance(words, str) else tuple(words) if isinstance(words, Iterable) else (words,)
     if not all(isinstance(text, str) for text in texts):
-        raise UserError(f"expected a text or a list of texts, got {words!r}")
+        raise UserError(f"`{name}`: expected a text or a list of texts, got {words!r}")
     return texts
 
 

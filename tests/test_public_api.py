@@ -174,9 +174,9 @@ def test_a_hit_is_saved_as_pictures_or_as_a_selection(field, tmp_path):
         (lambda field: field.query("chair", method="foo"), "`method` 'foo': expected one of relevancy, lerf, cosine"),
         (lambda field: field.query("chair", threshold="0.5"), "`threshold`: expected a number, got '0.5'"),
         (lambda field: field.query("chair", temperature="hot"), "`temperature`: expected a positive number, got 'hot'"),
-        (lambda field: field.query(3), "expected a text or a list of texts, got 3"),
-        (lambda field: field.query(b"chair"), "expected a text or a list of texts, got b'chair'"),
-        (lambda field: field.segment(["chair", 3]), "expected a text or a list of texts, got ['chair', 3]"),
+        (lambda field: field.query(3), "`positives`: expected a text or a list of texts, got 3"),
+        (lambda field: field.query(b"chair"), "`positives`: expected a text or a list of texts, got b'chair'"),
+        (lambda field: field.segment(["chair", 3]), "`classes`: expected a text or a list of texts, got ['chair', 3]"),
         (lambda field: field.query("chair", view=1.0), "`view` 1.0: expected the name of a photo or its index"),
         (lambda field: field.render(True), "`view` True: expected the name of a photo or its index"),
         (lambda field: field.encode_text([]), "`names`: expected one text or several, got none"),
@@ -234,10 +234,10 @@ def test_mistakes_in_edits_are_user_errors_that_name_the_parameter(field, unchec
 def test_an_edited_scene_never_takes_the_place_of_the_one_it_came_from(field, run, tmp_path):
     original = field.save(run.folder / "scene.ply").read_bytes()
     edited = field.edit(gsdff.Delete("chair"))
-    with pytest.raises(gsdff.UserError, match=r"scene\.ply: is the scene that was edited; choose another name"):
+    with pytest.raises(gsdff.UserError, match=r"scene\.ply: is the scene being edited; choose another name"):
         edited.save(run.folder / "scene.ply")
     again = gsdff.load(run.folder / "scene.ply", device="cpu").edit(gsdff.Delete("chair"))
-    with pytest.raises(gsdff.UserError, match=r"scene\.ply: is the scene that was edited"):
+    with pytest.raises(gsdff.UserError, match=r"scene\.ply: is the scene being edited"):
         again.save(run.folder / "scene.ply")
     assert (run.folder / "scene.ply").read_bytes() == original
     with pytest.raises(gsdff.UserError, match=r"is named as a compressed PLY; expected `format` compressed"):
@@ -248,6 +248,14 @@ def test_values_of_edits_may_be_arrays(field, unchecked):
     moved, as_list = (field.edit(gsdff.Move("chair", offset)) for offset in (np.array([1, 0, 0]), [1, 0, 0]))
     assert torch.equal(moved.gaussians.means, as_list.gaussians.means)
     assert gsdff.Recolor("chair", torch.tensor([1.0, 0, 0])).color == gsdff.Recolor("chair", "red").color
+
+
+def test_any_object_that_is_a_path_is_one(run, unchecked):
+    class Place:
+        def __fspath__(self):
+            return str(run.folder)
+
+    assert len(gsdff.load(Place(), device="cpu")) == 60
 
 
 def test_an_edit_of_a_selection_is_one_of_a_hit(field):

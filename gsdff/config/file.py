@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
@@ -77,6 +77,13 @@ def flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def read_presets(names: Iterable[str], below: TrainConfig) -> TrainConfig:
+    """Options of TOML files or presets, later ones over earlier ones, over those of `below`."""
+    for name in names:
+        below = read_config(find_preset(name), below)
+    return below
 
 
 def absolute(config: Any) -> Any:

@@ -57,7 +57,7 @@ def score(
     that has some, see `evaluate_features`; `download` fetches the weights of LPIPS if they are missing. Raises
     `UserError` for a field without photos or held-out views, and for labels or classes that cannot be scored.
     """
-    labels, classes = None if labels is None else Path(labels), as_words(classes)
+    labels, classes = None if labels is None else Path(labels), as_words(classes, "classes")
     if not field.scene.test_ids:
         raise UserError(f"{field.data}: expected held-out views to score, the dataset's own split has none")
     if labels or classes:

@@ -20,6 +20,7 @@ from gsdff.config.options import DataConfig, TeacherConfig
 from gsdff.data import load_scene
 from gsdff.editing.apply import EditReport
 from gsdff.errors import UserError
+from gsdff.field.checks import check_views
 from gsdff.field.query import NAME_PLACE
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import PcaBasis, fit_pca
@@ -120,8 +121,7 @@ class FieldBase:
     ) -> list[View]:
         """Photos by name or index, each once, or all held-out ones; raises `UserError` for both, or no such photo."""
         chosen = [names] if isinstance(names, str | SupportsIndex) else names
-        if chosen and all_held_out:
-            raise UserError("`views` and `all_held_out`: expected one of them")
+        check_views(chosen, all_held_out)
         scene = self.scene
         if all_held_out and not scene.test_ids:
             raise UserError(f"`all_held_out`: {scene.root} holds none out; name some as `views`")
@@ -198,7 +198,7 @@ class FieldBase:
         teacher's own prompts are used. Raises `UserError` for a name that a closed vocabulary lacks, with the names
         that it has, and for prompts if only names are known.
         """
-        names, prompts = as_words(names), as_words(prompts)
+        names, prompts = as_words(names, "names"), as_words(prompts, "prompts")
         if not names:
             raise UserError("`names`: expected one text or several, got none")
         basis = self.require_features()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from gsdff.io.ply import read_ply, write_compressed_ply, write_ply, write_splat
 from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.io.sidecar import Sidecar, sidecar_path
 from gsdff.latents import Basis, decode
+from gsdff.run_folder import refuse_source
 from gsdff.scene import Scene, View
 from gsdff.selection import Selection
 
@@ -176,19 +178,18 @@ class Field(FieldBase):
         text queries need; `features="decoded"` writes all T channels as Feature 3DGS does, "none" leaves them out.
         """
         path = Path(path)
+        is_named_compressed = path.name.endswith(".compressed.ply")
         if format is None:
-            format = "splat" if path.suffix == ".splat" else "compressed" if ".compressed" in path.suffixes else "ply"
+            format = "splat" if path.suffix == ".splat" else "compressed" if is_named_compressed else "ply"
         ending = ".splat" if format == "splat" else ".ply"
         if path.suffix != ending:
             raise UserError(f"`path` {path}: expected a name ending in {ending} for `format` {format}")
-        if format == "ply" and path.name.endswith(".compressed.ply"):
+        if format == "ply" and is_named_compressed:
             raise UserError(
                 f"`path` {path}: is named as a compressed PLY; expected `format` compressed, or another name"
             )
-        if self.edits and path.resolve() in (self.source.resolve(), RunFolder(self.source).ply.resolve()):
-            raise UserError(
-                f"`path` {path}: is the scene that was edited; choose another name, as an edit removes for good"
-            )
+        if self.edits:
+            refuse_source(path, self.source)
         gaussians, sidecar = self.gaussians.to("cpu"), None
         if gaussians.features is not None and format != "ply" and features != "none":
             log.info("features are left out: format %s has no place for them", format)
@@ -269,7 +270,7 @@ def load(source: str | Path, *, data: str | Path | None = None, device: torch.de
     photos for a PLY; for a run it replaces the folder that it was trained on. `device` auto takes CUDA if there is a
     card. A PLY can be queried if its `.basis.safetensors` is beside it. Raises `UserError` for any other source.
     """
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | PathLike):
         raise UserError(f"`source`: expected the path of a run's folder or of a PLY, got {source!r}")
     source = Path(source)
     data = None if data is None else Path(data)

@@ -87,7 +87,7 @@ class Query:
 
     def __post_init__(self) -> None:
         for key in ("positives", "negatives", "classes", "prompts"):
-            object.__setattr__(self, key, as_words(getattr(self, key)))
+            object.__setattr__(self, key, as_words(getattr(self, key), key))
         for name in (*self.positives, *self.negatives, *self.classes):
             _require(name.strip(), f"a text to search for is empty ({name!r}): expected a word or a phrase")
         for prompt in self.prompts:

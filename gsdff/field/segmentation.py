@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from gsdff.errors import UserError
 from gsdff.field.base import FieldBase
+from gsdff.field.checks import check_segmentation
 from gsdff.field.hit import Hit, draw_classes_over
 from gsdff.field.query import Query, Space
 from gsdff.field.search import find, prepare
@@ -135,10 +136,7 @@ def export_segmentation(
     `min_area` pixels, points.ply the Gaussians of at least `min_opacity`. Raises `UserError` for words the field does
     not know, and for two views of one stem, which names the label maps.
     """
-    if min_area < 1:
-        raise UserError(f"`min_area` {min_area}: expected at least 1 pixel")
-    if not 0 <= min_opacity <= 1:
-        raise UserError(f"`min_opacity` {min_opacity}: expected a number from 0 to 1")
+    check_segmentation(min_area, min_opacity)
     _check_stems(views)
     prepared = prepare(field, query)
     found = find(field, prepared)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def fit(
     `iterations` is the number of steps of both stages, divided between them as the preset does. Raises `UserError` for
     options that do not exist or contradict one another, and if `out` holds a run that is not to be resumed.
     """
-    if not isinstance(data, str | Path):
+    if not isinstance(data, str | PathLike):
         raise UserError(f'`data`: expected the path of a folder, or "demo", got {data!r}')
     if iterations is not None and (not isinstance(iterations, Integral) or iterations < 1):
         raise UserError(f"`iterations`: expected a whole number of steps, at least 1, got {iterations!r}")
@@ -50,7 +51,7 @@ def fit(
     if teacher is not None:
         table.setdefault("teacher", {})["name"] = teacher
     first = lay_over(TrainConfig(), table, "options")
-    config = lay_over(options_below(first, resume=resume, presets=as_words(presets)), table, "options")
+    config = lay_over(options_below(first, resume=resume, presets=as_words(presets, "presets")), table, "options")
     config = complete(config)
     if iterations is not None:
         config = _divide(config, iterations)

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from gsdff.config.file import absolute, find_preset, flatten, read_config, to_table, write_config
+from gsdff.config.file import absolute, find_preset, flatten, read_config, read_presets, to_table, write_config
 from gsdff.config.options import TrainConfig
 from gsdff.data import load_scene
 from gsdff.device import choose_device
@@ -89,10 +89,7 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
 def options_below(given: TrainConfig, *, resume: bool, presets: Sequence[str] = ()) -> TrainConfig:
     """Options that those given are laid over: of TOML files or presets, over those of the run resumed or started from,
     or over the preset of the device."""
-    below = _options_below_files(given, resume=resume)
-    for name in presets:
-        below = read_config(find_preset(name), below)
-    return below
+    return read_presets(presets, _options_below_files(given, resume=resume))
 
 
 def complete(options: TrainConfig) -> TrainConfig:
