@@ -1,0 +1,201 @@
+"""Turns a file of one format into data, in one place per format and with one wording for what is wrong with it.
+
+Every function raises `UserError` for a file that is not what it is expected to be, whatever its bytes are: damaged,
+truncated, of another format, nested too deep, or declaring more data than it holds. A file that cannot be opened
+(missing, no permission) raises `OSError` as usual, and the command prints it in one line.
+"""
+
+import errno
+import io
+import json
+import math
+import os
+import pickle
+import stat
+import struct
+import sys
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from gsdff.errors import UserError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    import torch
+
+AGAIN = "make it again, or copy it again"
+DAMAGE = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, ArithmeticError, RuntimeError, MemoryError,
+    SyntaxError, AssertionError, struct.error, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
+    Image.DecompressionBombError,
+)  # fmt: skip
+"""Errors of the libraries for bytes that they cannot read; RecursionError and NotImplementedError are RuntimeErrors."""
+
+
+@contextmanager
+def reading(path: Path, what: str, remedy: str = AGAIN) -> Iterator[None]:
+    """Turns any error of a library that reads `path` into "PATH: cannot be read as WHAT (cause); REMEDY".
+
+    For the call of a library alone: the own code's mistakes would be hidden as well.
+    """
+    try:
+        yield
+    except DAMAGE as error:
+        cause = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, RecursionError):
+            cause = "nested too deep"
+        raise UserError(f"{path}: cannot be read as {what} ({cause}); {remedy}") from error
+    except OSError as error:
+        if error.errno is not None:  # the file cannot be opened or read at all
+            raise
+        raise UserError(f"{path}: cannot be read as {what} ({error}); {remedy}") from error
+
+
+def check_file(path: Path, what: str) -> None:
+    """Raises `UserError` if `path` is a folder, a pipe or another thing that is not a file; reading it could hang.
+
+    Raises `OSError` if it does not exist.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as error:  # a zero byte in the name
+        raise UserError(f"{str(path)!r}: expected the path of {what} ({error})") from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UserError(f"{path}: expected {what}, it is a link that leads back to itself") from error
+        raise
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise UserError(f"{path}: expected {what}, it is {kind}")
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """Reads all bytes of a file."""
+    check_file(path, what)
+    return path.read_bytes()
+
+
+def read_text(path: Path, what: str, remedy: str = AGAIN) -> str:
+    """Reads a text in UTF-8, with or without a byte order mark; also in UTF-16 if it has one."""
+    data = read_bytes(path, what)
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    with reading(path, what, remedy):
+        return data.decode(encoding).replace("\r\n", "\n")
+
+
+def read_json(path: Path, what: str, remedy: str = AGAIN) -> Any:
+    """Reads a JSON file; its numbers are finite or, as Python writes them, NaN and Infinity."""
+    text = read_text(path, what, remedy)
+    with reading(path, what, remedy):
+        return json.loads(text)
+
+
+def read_toml(path: Path, what: str, remedy: str = AGAIN) -> dict[str, Any]:
+    """Reads a TOML file."""
+    text = read_text(path, what, remedy)
+    with reading(path, what, remedy):
+        return tomllib.loads(text)
+
+
+def read_array(path: Path, what: str, remedy: str = AGAIN, *, mapped: bool = False) -> np.ndarray:
+    """Reads an array that numpy.save has written.
+
+    A mapped array is read from the disk when it is used, and its changes are not stored.
+    """
+    check_file(path, what)
+    with reading(path, what, remedy):
+        with path.open("rb") as file:
+            _check_array(file, path.stat().st_size)
+        array = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it is an archive of arrays, not one array")
+    return array
+
+
+def read_arrays(path: Path, what: str, remedy: str = AGAIN) -> dict[str, np.ndarray]:
+    """Reads the arrays of a file that numpy.savez has written, by name."""
+    check_file(path, what)
+    with reading(path, what, remedy):
+        arrays = {}
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    _check_array(file, member.file_size)
+                with archive.open(member) as file:
+                    arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
+
+
+def _check_array(file: Any, num_bytes: int) -> None:
+    """Raises ValueError if an array's header declares more data than there are bytes, before any is reserved."""
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    declared = math.prod(shape) * dtype.itemsize
+    if declared > num_bytes:
+        raise ValueError(f"it declares {declared:,} bytes of values, the file has {num_bytes:,}")
+
+
+def read_torch(path: Path, what: str, remedy: str = AGAIN, *, mapped: bool = False) -> Any:
+    """Reads plain values and tensors that torch.save has written, onto the CPU; executes no code of the file."""
+    import torch
+
+    check_file(path, what)
+    source = path if mapped and zipfile.is_zipfile(path) else io.BytesIO(path.read_bytes())
+    with reading(path, what, remedy):
+        return torch.load(source, map_location="cpu", weights_only=True, mmap=source is path)
+
+
+def read_safetensors(path: Path, what: str, remedy: str = AGAIN) -> "tuple[dict[str, torch.Tensor], dict[str, str]]":
+    """Reads the tensors and the metadata of a .safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    check_file(path, what)
+    with reading(path, what, remedy):
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(error) from error
+
+
+MOST_PIXELS = 500_000_000
+"""Largest picture that is decoded: 1.5 GB as RGB. Pillow refuses more than 179 million, a phone makes 200 million."""
+_pillow_limit = threading.Lock()
+
+
+@contextmanager
+def open_picture(path: Path, what: str, remedy: str = AGAIN) -> Iterator[Image.Image]:
+    """Opens a picture of up to `MOST_PIXELS` in any format that Pillow knows.
+
+    Errors within the block count as the file's, as Pillow decodes a picture when its pixels are used.
+    """
+    check_file(path, what)
+    with reading(path, what, remedy), _open_large(path) as picture:
+        if picture.width * picture.height > MOST_PIXELS:
+            size = f"{picture.width}x{picture.height}"
+            raise ValueError(f"it declares {size} pixels, more than the {MOST_PIXELS / 1e6:.0f} million that are read")
+        yield picture
+
+
+def _open_large(path: Path) -> Image.Image:
+    """Opens a picture without Pillow's limit, which is one for the whole process and is put back at once."""
+    with _pillow_limit:
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit

@@ -1,0 +1,115 @@
+"""Files of every format become data, or one line that names the file and what is wrong with it."""
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gsdff import reading
+from gsdff.errors import UserError
+from gsdff.files import save_tensors
+
+READERS = {
+    "text": reading.read_text,
+    "JSON": reading.read_json,
+    "TOML": reading.read_toml,
+    "npy": reading.read_array,
+    "npz": reading.read_arrays,
+    "torch": reading.read_torch,
+    "safetensors": reading.read_safetensors,
+}
+
+
+def see(path: Path, what: str) -> Image.Image:
+    with reading.open_picture(path, what) as picture:
+        return picture.copy()
+
+
+ALL = READERS | {"picture": see}
+
+
+@pytest.mark.parametrize("reader", ALL.values(), ids=ALL)
+def test_a_pipe_a_folder_and_a_link_to_itself_are_named_and_do_not_hang(reader, tmp_path):
+    pipe, loop = tmp_path / "pipe", tmp_path / "loop"
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    for path, kind in ((pipe, "a pipe"), (tmp_path, "a folder"), (loop, "leads back to itself")):
+        with pytest.raises(UserError, match=kind):
+            reader(path, "the thing")
+    with pytest.raises(FileNotFoundError):
+        reader(tmp_path / "missing", "the thing")
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "text"])
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\xff" * 300, b"[" * 200_000, b"PK\x03\x04" + b"\0" * 60])
+def test_other_bytes_are_refused_with_the_path_and_what_was_expected(name, data, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    if name == "TOML" and data == b"":
+        assert reading.read_toml(path, "options") == {}
+        return
+    with pytest.raises(UserError, match=f"^{path}: cannot be read as the thing"):
+        ALL[name](path, "the thing")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_texts_are_read_with_and_without_a_byte_order_mark(encoding, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"name": "Stühle"}, ensure_ascii=False), encoding=encoding)
+    assert reading.read_json(path, "classes") == {"name": "Stühle"}
+
+
+def test_nesting_too_deep_is_named(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 200_000)
+    with pytest.raises(UserError, match="nested too deep"):
+        reading.read_json(tmp_path / "a.json", "classes")
+
+
+def test_an_array_that_declares_terabytes_is_refused_before_memory_is_reserved(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (1 << 40, 100)})
+    (tmp_path / "huge.npy").write_bytes(header.getvalue() + bytes(64))
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:
+        archive.writestr("vectors.npy", header.getvalue() + bytes(64))
+    with pytest.raises(UserError, match="declares 879,609,302,220,800 bytes"):
+        reading.read_array(tmp_path / "huge.npy", "a map")
+    with pytest.raises(UserError, match="declares 879,609,302,220,800 bytes"):
+        reading.read_arrays(tmp_path / "huge.npz", "texts")
+
+
+def test_right_files_come_back_as_written(tmp_path):
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.save(tmp_path / "a.npy", values)
+    np.savez(tmp_path / "a.npz", values=values, names=np.array(["a", "b"]))
+    torch.save({"x": torch.from_numpy(values)}, tmp_path / "a.pt")
+    save_tensors(tmp_path / "a.safetensors", {"x": torch.from_numpy(values)}, {"by": "me"})
+    Image.new("RGB", (20, 10), "red").save(tmp_path / "a.png")
+    assert np.array_equal(reading.read_array(tmp_path / "a.npy", "a map"), values)
+    assert np.array_equal(reading.read_array(tmp_path / "a.npy", "a map", mapped=True), values)
+    assert list(reading.read_arrays(tmp_path / "a.npz", "texts")["names"]) == ["a", "b"]
+    for mapped in (False, True):
+        assert reading.read_torch(tmp_path / "a.pt", "a state", mapped=mapped)["x"].equal(torch.from_numpy(values))
+    tensors, metadata = reading.read_safetensors(tmp_path / "a.safetensors", "a basis")
+    assert tensors["x"].equal(torch.from_numpy(values)) and metadata == {"by": "me"}
+    assert see(tmp_path / "a.png", "a photo").size == (20, 10)
+
+
+def test_two_hundred_megapixels_are_opened_and_a_declared_billion_is_not(tmp_path):
+    limit = Image.MAX_IMAGE_PIXELS
+    large = Image.new("1", (20_000, 10_000))
+    large.save(tmp_path / "large.png")
+    with reading.open_picture(tmp_path / "large.png", "a photo") as picture:
+        assert picture.size == (20_000, 10_000)
+    Image.new("1", (40_000, 20_000)).save(tmp_path / "bomb.png")
+    with (
+        pytest.raises(UserError, match="40000x20000 pixels, more than the 500 million"),
+        reading.open_picture(tmp_path / "bomb.png", "a photo"),
+    ):
+        pass
+    assert limit == Image.MAX_IMAGE_PIXELS
