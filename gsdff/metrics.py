@@ -10,7 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int, Integer, Shaped
+from jaxtyping import Bool, Float, Int, Integer, Shaped
 from torch import Tensor
 
 from gsdff.errors import UserError
@@ -23,18 +23,27 @@ SSIM_WINDOW = 11
 ImageDistance = Callable[[Tensor, Tensor], float]
 
 
-def psnr(image: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> float:
-    """Peak signal-to-noise ratio in dB of images in [0, 1]: -10 log10 of the mean squared error; inf if identical."""
+def psnr(
+    image: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"], mask: Bool[Tensor, "H W"] | None = None
+) -> float:
+    """Peak signal-to-noise ratio in dB of images in [0, 1]: -10 log10 of the mean squared error; inf if identical.
+
+    The mean is over the pixels of `mask`; NaN if there are none.
+    """
     _check_same_shape(image, target)
-    return float(-10 * (image.double() - target.double()).square().mean().log10())
+    squares = (image.double() - target.double()).square()
+    return float(-10 * (squares if mask is None else squares[mask]).mean().log10())
 
 
-def ssim(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"]) -> float:
+def ssim(
+    image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"], mask: Bool[Tensor, "H W"] | None = None
+) -> float:
     """Structural similarity of images in [0, 1], averaged over pixels and channels.
 
     Wang et al. 2004: Gaussian window of 11 pixels and sigma 1.5, C1 = 0.01², C2 = 0.03², over the pixels whose window
     lies inside the image. torchmetrics, and with it gsplat's and nerfstudio's figures, do the same; INRIA's code pads
-    with black instead and so counts the border too. Raises UserError for images smaller than the window.
+    with black instead and so counts the border too. Pixels outside `mask` count as equal, and the mean is over windows
+    around those inside. Raises UserError for images smaller than the window.
     """
     from kornia.metrics import ssim as ssim_map
 
@@ -42,8 +51,18 @@ def ssim(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"]) -> float
     if min(image.shape[:2]) < SSIM_WINDOW:
         got = f"got {image.shape[1]}x{image.shape[0]}; use a lower `dataset.downscale`"
         raise UserError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side, {got}")
-    batches = (picture.permute(2, 0, 1)[None].contiguous() for picture in (image, target))
-    return float(ssim_map(*batches, window_size=SSIM_WINDOW, eps=0.0, padding="valid").mean())
+    pictures = outside_equal(image, target, mask), target
+    batches = (picture.permute(2, 0, 1)[None].contiguous() for picture in pictures)
+    likeness = ssim_map(*batches, window_size=SSIM_WINDOW, eps=0.0, padding="valid")
+    margin = SSIM_WINDOW // 2
+    return float(likeness.mean() if mask is None else likeness[..., mask[margin:-margin, margin:-margin]].mean())
+
+
+def outside_equal(
+    image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"], mask: Bool[Tensor, "H W"] | None
+) -> Float[Tensor, "H W 3"]:
+    """The image with the target's pixels outside the mask."""
+    return image if mask is None else torch.where(mask[..., None], image, target)
 
 
 def open_lpips(device: torch.device | str, *, download: bool = False) -> ImageDistance | None:

@@ -1,4 +1,4 @@
-"""`gsdff prepare --images DIR`: finds the poses of photos, as a scene that `gsdff train` reads."""
+"""`gsdff prepare --images DIR`: finds the poses of photos or of a video, as a scene that `gsdff train` reads."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,16 @@ SHOWN_NAMES = 10
 
 @dataclass(frozen=True)
 class PrepareArguments:
-    """Finds the poses of a folder of photos (structure from motion, on the CPU) and writes a COLMAP folder."""
+    """Finds the poses of photos, or of a video (structure from motion, on the CPU) and writes a COLMAP folder."""
 
     images: Path
-    """Folder of photos of one still scene."""
+    """Folder of photos of one still scene, or a video of it."""
     out: Path | None = None
     """Folder of the scene, which gets `sparse/0` and `images`; by default beside the photos."""
-    matcher: Literal["exhaustive", "sequential"] = "exhaustive"
-    """`exhaustive` matches every pair; `sequential` only neighbours in name order, for frames of a video."""
+    frames: int = 150
+    """Number of frames taken from a video: the sharpest one of each of so many equal parts."""
+    matcher: Literal["auto", "exhaustive", "sequential"] = "auto"
+    """`exhaustive` matches every pair, `sequential` neighbours in name order; `auto`: photos, and frames of a video."""
     max_size: int = 1600
     """Longest side, in pixels, of the photos in which features are detected."""
     camera_model: Literal[
@@ -50,6 +52,7 @@ def prepare(arguments: PrepareArguments) -> Path:
         matcher=arguments.matcher,
         max_size=arguments.max_size,
         camera_model=arguments.camera_model,
+        frames=arguments.frames,
     )
     report(found.photos, found.registered)
     print(f"{found.num_points} points, mean reprojection error {found.reprojection_error:.3f} px")

@@ -173,6 +173,7 @@ def read_safetensors(path: Path, what: str, remedy: str = AGAIN) -> "tuple[dict[
 
 MOST_PIXELS = 500_000_000
 """Largest picture that is decoded: 1.5 GB as RGB. Pillow refuses more than 179 million, a phone makes 200 million."""
+HEIF_SUFFIXES = (".heic", ".heif")
 _pillow_limit = threading.Lock()
 
 
@@ -193,9 +194,23 @@ def open_picture(path: Path, what: str, remedy: str = AGAIN) -> Iterator[Image.I
 def _open_large(path: Path) -> Image.Image:
     """Opens a picture without Pillow's limit, which is one for the whole process and is put back at once."""
     with _pillow_limit:
+        if path.suffix.lower() in HEIF_SUFFIXES:
+            require_heif(path)
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
             return Image.open(path)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def require_heif(path: Path, number: int = 1) -> None:
+    """Lets Pillow open HEIC photos, those of iPhones; raises `UserError` if pillow-heif is not installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise UserError(
+            f"{path}: reading HEIC photos ({number} here) needs pillow-heif: `pip install gsdff[heic]`, or convert "
+            "them to JPEG"
+        ) from error
+    register_heif_opener()

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import SupportsIndex
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.errors import UserError
+from gsdff.stored_photo import StoredPhoto
 
 VOID = 255
 """Label of a pixel without ground truth or without a prediction."""
@@ -29,6 +30,10 @@ class View:
     image: UInt8[Tensor, "H W 3"]
     alpha: UInt8[Tensor, "H W"] | None = None
     """Alpha channel of a photo with transparency, kept if the background is random; `image` is then over black."""
+    mask: Bool[Tensor, "H W"] | None = None
+    """True for pixels that count; the others, such as people who walk by, are neither learned nor scored. None: all."""
+    stored: StoredPhoto | None = None
+    """Steps from the photo's file to this view; None if the view has the file's pixels, or smaller ones."""
 
     @property
     def stem(self) -> str:
@@ -43,7 +48,8 @@ class View:
     def to(self, device: torch.device | str) -> "View":
         """The same view with its tensors on `device`."""
         alpha = None if self.alpha is None else self.alpha.to(device)
-        return replace(self, camera=self.camera.to(device), image=self.image.to(device), alpha=alpha)
+        mask = None if self.mask is None else self.mask.to(device)
+        return replace(self, camera=self.camera.to(device), image=self.image.to(device), alpha=alpha, mask=mask)
 
     def over(self, background: Float[Tensor, "3"]) -> Float[Tensor, "H W 3"]:
         """The target composited over `background`; the target itself if the photo has no transparency."""

@@ -28,9 +28,14 @@ class DataConfig:
     """Colour behind transparent pixels and behind the last Gaussian; `random` draws a new one in every step."""
     random_points: int = 20_000
     """Number of initial points drawn at random if the scene has no point cloud."""
+    masks: bool = True
+    """Leave out what the photos' masks cover: `mask_path`, `dynamic_mask_*`, or a folder `masks` beside the photos."""
+    memory: float = 4.0
+    """Gigabytes of photos that stay in memory; larger datasets are read from a temporary file as they are used."""
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "downscale", "random_points")
+        check_at_least(0, self, "memory")
 
     @property
     def solid_background(self) -> tuple[float, float, float]:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from gsdff.data.photo_masks import NGP_PREFIX, MaskFile
 from gsdff.errors import UserError
 
-PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".heic", ".heif", ".avif")
 
 logger = logging.getLogger("gsdff")
 
@@ -38,6 +39,8 @@ class Shot:
     lens: Lens
     viewmat: Float64[np.ndarray, "4 4"]
     """Rigid world-to-camera matrix, OpenCV axes, in the input's world frame."""
+    mask: MaskFile | None = None
+    """Pixels that count; None if the dataset does not name a mask itself (`attach_masks` finds others)."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,18 @@ def report_missing(missing: list[str], total: int, source: Path) -> None:
                    missing[0])  # fmt: skip
 
 
+def images_folder(shot: Shot) -> Path:
+    """The folder that the photo's name is below: `images`, or `images_4`."""
+    depth = len([part for part in Path(shot.name).parts if part not in ("/", "..")])
+    return shot.path.parents[min(depth, len(shot.path.parents)) - 1]
+
+
 def list_photos(folder: Path) -> Iterator[Path]:
-    """Iterates over the photos anywhere below `folder`, in name order."""
-    return (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+    """Iterates over the photos anywhere below `folder`, in name order; hidden files and masks are none."""
+    return (path for path in sorted(folder.rglob("*")) if is_photo(path))
+
+
+def is_photo(path: Path) -> bool:
+    """Whether a file's name is that of a photo. A Mac writes hidden `._IMG.jpg` beside the photos of other disks."""
+    is_named_so = path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith((".", NGP_PREFIX))
+    return is_named_so and path.is_file()

@@ -1,88 +1,188 @@
-"""Loads posed photo files as views: decodes, downscales, undistorts and puts them over their background."""
+"""Loads posed photo files as views: decodes, downscales, undistorts, turns upright, and puts over the background."""
 
 import logging
 import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import Bool
 from tqdm import tqdm
 
 from gsdff.cameras import Camera, WorldFrame
+from gsdff.config.options import DataConfig
 from gsdff.data.capture import Shot
-from gsdff.data.images import photo_size, read_photo
+from gsdff.data.images import read_header, read_photo
 from gsdff.data.lens import Pinhole, SizedLens, pinhole_of, rectify, resample
+from gsdff.data.pixel_store import PixelStore
 from gsdff.errors import UserError
 from gsdff.scene import View
+from gsdff.stored_photo import (
+    UNMIRRORED,
+    UPRIGHT,
+    StoredPhoto,
+    is_same_shape,
+    is_transposed,
+    make_lattice,
+    turn,
+    turn_camera,
+)
 
 LENSES_AT_A_TIME = 16  # bounds the disk space of undistortion if every photo has a camera of its own
 
 logger = logging.getLogger("gsdff")
 
 
-def develop(shots: list[Shot], frame: WorldFrame, background: str, source: Path) -> list[View]:
-    """Loads all shots as views, in order. `background` is black, white or random; random keeps each photo's alpha.
+@dataclass(frozen=True)
+class Development:
+    """What is to be done with one photo."""
+
+    shot: Shot
+    lens: SizedLens
+    """The lens, for the photo after `turn_before`."""
+    turn_before: int
+    """EXIF orientation to apply before the undistortion, for poses of turned photos."""
+    turn_after: int
+    """EXIF orientation to apply after it, for poses of photos as they are stored."""
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height to read the file at."""
+        width, height = self.lens.width, self.lens.height
+        return (height, width) if is_transposed(self.turn_before) else (width, height)
+
+    @property
+    def num_bytes(self) -> int:
+        """Estimate of the view's size in memory; undistortion changes it by some percent."""
+        return self.lens.width * self.lens.height * (3 if self.shot.mask is None else 4)
+
+
+def develop(shots: list[Shot], frame: WorldFrame, dataset: DataConfig, source: Path) -> list[View]:
+    """Loads all shots as views, in order; photos with transparency keep their alpha if the background is random.
 
     Raises `UserError` for photos that cannot be read or do not fit their camera, and for lenses without a pinhole.
     """
-    sized = [SizedLens(shot.lens, *stored_size(shot)) for shot in shots]
-    plain = {lens: pinhole for lens in sized if (pinhole := pinhole_of(lens))}
-    distorted = list(dict.fromkeys(lens for lens in sized if lens not in plain))
+    plans = [plan(shot) for shot in shots]
+    pixels = PixelStore(sum(plan.num_bytes for plan in plans), dataset.memory * 1e9, source)
+    lenses = list(dict.fromkeys(plan.lens for plan in plans))
+    plain = {lens: pinhole for lens in lenses if (pinhole := pinhole_of(lens))}
+    distorted = [lens for lens in lenses if lens not in plain]
     views: dict[int, View] = {}
     num_threads = min(8, max(2, os.cpu_count() or 1))
     with tqdm(total=len(shots), desc="photos", unit="photo") as bar, ThreadPoolExecutor(num_threads) as pool:
 
         def develop_with(pinholes: dict[SizedLens, Pinhole]) -> None:
-            ids = [i for i, lens in enumerate(sized) if lens in pinholes]
-            jobs = pool.map(lambda i: make_view(shots[i], sized[i], pinholes[sized[i]], frame, background), ids)
-            for i, view in zip(ids, jobs, strict=True):
+            ids = [i for i, plan in enumerate(plans) if plan.lens in pinholes]
+            lattices = {
+                lens: None if pinhole.grid is None else make_lattice(pinhole.grid, lens.width, lens.height)
+                for lens, pinhole in pinholes.items()
+            }
+
+            def make(i: int) -> View:
+                lens = plans[i].lens
+                return make_view(plans[i], pinholes[lens], lattices[lens], frame, dataset, pixels)
+
+            for i, view in zip(ids, pool.map(make, ids), strict=True):
                 views[i] = view
                 bar.update()
 
         develop_with(plain)
-        warned = False
         for start in range(0, len(distorted), LENSES_AT_A_TIME):
             with tempfile.TemporaryDirectory(prefix="gsdff-lenses-") as folder:
-                pinholes = rectify(distorted[start : start + LENSES_AT_A_TIME], Path(folder), source)
-                warned = warned or warn_undistorting(pinholes)
-                develop_with(pinholes)
-    return [views[i] for i in range(len(shots))]
+                develop_with(rectify(distorted[start : start + LENSES_AT_A_TIME], Path(folder), source))
+    made = [views[i] for i in range(len(shots))]
+    report_steps(made, plans)
+    return made
 
 
-def warn_undistorting(pinholes: dict[SizedLens, Pinhole]) -> bool:
-    """Warns if photos are undistorted, as label images and maps must be made from those; returns whether it did."""
-    changed = {lens: pinhole for lens, pinhole in pinholes.items() if pinhole.grid is not None}
-    if changed:
-        lens, pinhole = next(iter(changed.items()))
+def report_steps(views: list[View], plans: list[Development]) -> None:
+    """Logs, in one line each, how many photos were turned and undistorted, and what that means for other files."""
+    turned = sum(plan.turn_before != UPRIGHT or plan.turn_after != UPRIGHT for plan in plans)
+    if turned:
+        logger.info("%d of %d photos are turned upright, as their EXIF orientation says", turned, len(plans))
+    bent = [(plan.lens, view) for plan, view in zip(plans, views, strict=True) if view.stored and view.stored.is_bent]
+    if bent:
+        lens, view = bent[0]
         logger.warning(
-            "undistorting %s photos (%dx%d becomes %dx%d); label images and feature maps must be made from undistorted "
-            "photos to fit them", "/".join(sorted({lens.lens.model for lens in changed})), lens.width, lens.height,
-            pinhole.width, pinhole.height,
+            "undistorting %d %s photos (%dx%d becomes %dx%d)", len(bent),
+            "/".join(sorted({lens.lens.model for lens, _ in bent})), lens.width, lens.height, view.camera.width,
+            view.camera.height,
         )  # fmt: skip
-    return bool(changed)
 
 
-def stored_size(shot: Shot) -> tuple[int, int]:
-    """Width and height to read the photo at; raises UserError if its shape is not that of its camera's image."""
-    width, height = photo_size(shot.path)
-    lens = shot.lens
-    if min(abs(width * lens.height / lens.width - height), abs(height * lens.width / lens.height - width)) > 1:
+def plan(shot: Shot) -> Development:
+    """Finds which way up a photo is; raises `UserError` if its shape is not that of its camera's image.
+
+    Poses belong to photos as they are stored, COLMAP's convention, unless only the turned photo fits the camera.
+    """
+    header = read_header(shot.path)
+    stored, turned = (header.width, header.height), (header.height, header.width)
+    camera = shot.lens.width, shot.lens.height
+    fits_turned = is_transposed(header.orientation) and is_same_shape(turned, camera)
+    if not is_same_shape(stored, camera) and not fits_turned:
+        swapped = "they are turned, perhaps by an EXIF orientation that one of them lacks"
+        reason = swapped if is_same_shape(turned, camera) else "not turned, not cropped"
         raise UserError(
-            f"{shot.path}: is {width}x{height}, its camera's photos are {lens.width}x{lens.height}; "
-            "the photos must be those the poses were made from (not turned, not cropped)"
+            f"{shot.path}: is {header.width}x{header.height}, its camera's photos are {camera[0]}x{camera[1]}; "
+            f"the photos must be those the poses were made from ({reason})"
         )
-    return max(1, round(width / shot.shrink)), max(1, round(height / shot.shrink))
+    size = [max(1, round(side / shot.shrink)) for side in stored]
+    if is_same_shape(stored, camera):
+        upright = UNMIRRORED.get(header.orientation, header.orientation)
+        return Development(shot, SizedLens(shot.lens, *size), UPRIGHT, upright)
+    return Development(shot, SizedLens(shot.lens, *reversed(size)), header.orientation, UPRIGHT)
 
 
-def make_view(shot: Shot, lens: SizedLens, pinhole: Pinhole, frame: WorldFrame, background: str) -> View:
+def make_view(
+    plan: Development,
+    pinhole: Pinhole,
+    lattice: torch.Tensor | None,
+    frame: WorldFrame,
+    dataset: DataConfig,
+    pixels: PixelStore,
+) -> View:
     """Loads one photo as a view."""
-    photo = read_photo(shot.path, lens.width, lens.height, 255 if background == "white" else 0)
-    alpha = photo.alpha if background == "random" else None
-    image = photo.image
-    if pinhole.grid is not None:
-        image = resample(image, pinhole.grid)
-        alpha = alpha if alpha is None else resample(alpha[..., None], pinhole.grid)[..., 0]
+    shot = plan.shot
+    photo = read_photo(shot.path, *plan.stored_size, 255 if dataset.background == "white" else 0)
+    is_changed = (plan.turn_before, plan.turn_after) != (UPRIGHT, UPRIGHT) or lattice is not None
+    stored = StoredPhoto(*plan.stored_size, plan.turn_before, plan.turn_after, lattice) if is_changed else None
+
+    def finish(values: np.ndarray) -> torch.Tensor:
+        values = turn(values, plan.turn_before)
+        if pinhole.grid is not None:
+            values = resample(values, pinhole.grid)
+        return pixels.keep(np.ascontiguousarray(turn(values, plan.turn_after)))
+
     viewmat = frame.viewmats_to_working(torch.from_numpy(shot.viewmat))
     camera = Camera(viewmat, torch.from_numpy(pinhole.K).float(), pinhole.width, pinhole.height)
-    return View(shot.name, camera, torch.from_numpy(image), None if alpha is None else torch.from_numpy(alpha))
+    camera = turn_camera(camera, plan.turn_after)
+    alpha = photo.alpha if dataset.background == "random" else None
+    return View(
+        shot.name,
+        camera,
+        finish(photo.image),
+        None if alpha is None else finish(alpha[..., None])[..., 0],
+        None if shot.mask is None else pixels.keep(fit_mask(shot, camera, stored)),
+        stored,
+    )
+
+
+def fit_mask(shot: Shot, camera: Camera, stored: StoredPhoto | None) -> Bool[np.ndarray, "H W"]:
+    """The mask of a photo at the size of its view."""
+    assert shot.mask is not None, "the caller checks it"
+    size = camera.height, camera.width
+    counts = torch.from_numpy(shot.mask.read()).float()[..., None]
+    shape = counts.shape[1], counts.shape[0]
+    if stored is not None and stored.is_shape_of_file(*shape):
+        fitted = stored.to_view(counts, size, "nearest")
+    elif is_same_shape(shape, (camera.width, camera.height)):
+        fitted = StoredPhoto(*shape).to_view(counts, size, "nearest")
+    else:
+        raise UserError(
+            f"{shot.mask.path}: is {shape[0]}x{shape[1]}, which is not the shape of its photo {shot.name} "
+            f"({camera.width}x{camera.height}); make it from that photo (not turned, not cropped)"
+        )
+    return (fitted[..., 0] > 0.5).numpy()

@@ -1,19 +1,22 @@
 """Loads a `Scene` from a path: finds its format, then loads photos and points into the working frame."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from gsdff.cameras import WorldFrame
 from gsdff.config.options import DataConfig
 from gsdff.data import colmap, transforms
-from gsdff.data.capture import Capture, list_photos
+from gsdff.data.capture import Capture, Shot, images_folder, list_photos
 from gsdff.data.develop import develop
+from gsdff.data.photo_masks import find_folder, find_mask
 from gsdff.data.points import UNKNOWN_COLOR, random_in_cube, random_in_view
 from gsdff.errors import UserError, command
 from gsdff.scene import Scene, View
@@ -46,21 +49,21 @@ def load_scene(path: Path, dataset: DataConfig) -> Scene:
     is found before training. Raises `UserError` naming the file for anything missing, damaged or contradictory.
     """
     capture = read_capture(path, dataset.downscale)
-    shots = sorted(capture.shots, key=lambda shot: shot.name)
+    shots = sorted(attach_masks(capture) if dataset.masks else capture.shots, key=lambda shot: shot.name)
     viewmats = np.stack([shot.viewmat for shot in shots])
     centres = -np.einsum("cji,cj->ci", viewmats[:, :3, :3], viewmats[:, :3, 3])
     frame = WorldFrame.around(torch.from_numpy(centres))
     held_out = None
     if capture.held_out is not None:
         held_out = tuple(i for i, shot in enumerate(shots) if shot.name in capture.held_out)
-    views = develop(shots, frame, dataset.background, capture.source)
-    points, colors = capture.points, capture.point_colors
+    views = develop(shots, frame, dataset, capture.source)
+    points, colors = frame.points_to_working(torch.from_numpy(capture.points)), capture.point_colors
     if len(points) == 0:
-        points, colors = draw_points(capture, viewmats, views, dataset.random_points)
+        points, colors = draw_points(capture, frame, views, dataset.random_points)
     scene = Scene(
         root=capture.root,
         views=views,
-        points=frame.points_to_working(torch.from_numpy(points)),
+        points=points,
         point_colors=torch.from_numpy(colors),
         frame=frame,
         held_out=held_out,
@@ -98,14 +101,36 @@ def read_capture(path: Path, downscale: int) -> Capture:
 
 
 def draw_points(
-    capture: Capture, viewmats: Float64[np.ndarray, "C 4 4"], views: list[View], num_points: int
-) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarray, "P 3"]]:
-    """Draws random grey points where the scene may be, always the same ones for the same cameras."""
+    capture: Capture, frame: WorldFrame, views: list[View], num_points: int
+) -> tuple[Float[Tensor, "P 3"], UInt8[np.ndarray, "P 3"]]:
+    """Draws random grey points where the scene may be, in the working frame, always the same for the same cameras."""
     logger.info("%s: no points, starting from %d random ones", capture.source, num_points)
     if capture.cube:
-        points = random_in_cube(num_points, capture.cube)
+        points = frame.points_to_working(torch.from_numpy(random_in_cube(num_points, capture.cube)))
     else:
+        viewmats = np.stack([view.camera.viewmat.double().numpy() for view in views])
         Ks = np.stack([view.camera.K.double().numpy() for view in views])
         sizes = np.array([(view.camera.width, view.camera.height) for view in views])
-        points = random_in_view(num_points, viewmats, Ks, sizes)
+        points = torch.from_numpy(random_in_view(num_points, viewmats, Ks, sizes)).float()
     return points, np.full((num_points, 3), UNKNOWN_COLOR, np.uint8)
+
+
+def attach_masks(capture: Capture) -> list[Shot]:
+    """The photos with their masks: those that the dataset names, or else those that lie beside the photos.
+
+    A folder `masks` of pictures with more than two values (segments, labels) is not used, and a warning says so.
+    """
+    folder = find_folder([capture.root, *{images_folder(shot).parent for shot in capture.shots}])
+    shots = [
+        shot if shot.mask else replace(shot, mask=find_mask(shot.path, shot.name, folder)) for shot in capture.shots
+    ]
+    places = Counter(str(shot.mask.path.parent) for shot in shots if shot.mask)
+    if places:
+        found = ", ".join(f"{number} in {folder}" for folder, number in places.items())
+        logger.info(
+            "masks for %d of %d photos (%s); switch `dataset.masks` off to ignore them",
+            places.total(),
+            len(shots),
+            found,
+        )
+    return shots

@@ -87,6 +87,8 @@ def reconstruct(request: dict, folder: Path) -> dict:
     database, photos = folder / "database.db", request["images"]
     reader = pycolmap.ImageReaderOptions()
     reader.camera_model = request["camera_model"]
+    if request["masks"]:
+        reader.mask_path = request["masks"]
     extraction = pycolmap.FeatureExtractionOptions()
     extraction.max_image_size = request["max_size"]
     for names in request["groups"]:  # one camera for all photos of one size

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gsdff.data.capture import list_photos
-from gsdff.data.images import photo_size
+from gsdff.data.staging import stage_photos
 from gsdff.data.worker import run_worker
 from gsdff.errors import UserError
 
@@ -46,34 +45,36 @@ def run_colmap(images: Path, model: Path, *, matcher: str, max_size: int, camera
 
     Photos of one size share one camera of COLMAP's model `camera_model`. `matcher` is exhaustive (every pair) or
     sequential (neighbours in name order, for video frames); features are found at up to `max_size` pixels a side.
-    Raises `UserError` for too few photos, photos that do not connect, and a crash; a failed attempt leaves no files.
+    Masks beside the photos are respected, and damaged photos left out. Raises `UserError` for too few photos, photos
+    that do not connect, and a crash; a failed attempt leaves no files.
     """
-    photos = list(list_photos(images))
-    if len(photos) < FEWEST_PHOTOS:
-        raise UserError(f"{images}: {len(photos)} photos, expected {FEWEST_PHOTOS} or more of one scene")
-    if matcher == "exhaustive" and len(photos) > MANY_PHOTOS:
-        logger.info("matching every pair of %d photos takes long; `matcher` sequential suits video frames", len(photos))
-    groups: dict[tuple[int, int], list[str]] = {}
-    for photo in photos:
-        groups.setdefault(photo_size(photo), []).append(photo.relative_to(images).as_posix())
-    request = {
-        "images": str(images), "groups": list(groups.values()), "matcher": matcher, "max_size": max_size,
-        "camera_model": camera_model,
-    }  # fmt: skip
     model.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".prepare-", dir=model.parent) as folder:
-        with closing(ColmapProgress(len(photos))) as progress:
+        photos = stage_photos(images, Path(folder))
+        num_photos = len(photos.sizes)
+        if num_photos < FEWEST_PHOTOS:
+            raise UserError(f"{images}: {num_photos} photos, expected {FEWEST_PHOTOS} or more of one scene")
+        if matcher == "exhaustive" and num_photos > MANY_PHOTOS:
+            logger.info("matching every pair of %d photos takes long; `matcher` sequential suits video frames",
+                        num_photos)  # fmt: skip
+        groups: dict[tuple[int, int], list[str]] = {}
+        for name, size in photos.sizes.items():
+            groups.setdefault(size, []).append(name)
+        request = {
+            "images": str(photos.folder), "masks": photos.masks and str(photos.masks), "groups": list(groups.values()),
+            "matcher": matcher, "max_size": max_size, "camera_model": camera_model,
+        }  # fmt: skip
+        with closing(ColmapProgress(num_photos)) as progress:
             progress.show("features", 0)
             answer = run_worker("reconstruct", request, Path(folder), progress.read)
         if answer["model"] is None:
             raise UserError(
-                f"{images}: no two of the {len(photos)} photos could be posed; take them of one still scene, from many "
+                f"{images}: no two of the {num_photos} photos could be posed; take them of one still scene, from many "
                 "places, each overlapping the next by two thirds"
             )
         os.replace(answer["model"], model)
-    names = [name for group in groups.values() for name in group]
     return Reconstruction(
-        model, sorted(names), answer["registered"], answer["num_points"], answer["reprojection_error"]
+        model, sorted(photos.sizes), answer["registered"], answer["num_points"], answer["reprojection_error"]
     )
 
 

@@ -49,10 +49,15 @@ class ScoredClasses:
             return None
         ids = replace(self.truth, competing=[*self.truth.competing, *self.truth.ignored], ignored=[]).load(view)
         assert ids is not None, "the view has a label image"
+        if view.mask is not None:
+            labels, ids = (map.masked_fill(~view.mask, VOID) for map in (labels, ids))
         if self.instances is None:
             return GroundTruth(labels, ids, ids.int(), no_segment=VOID)
         size = view.camera.width, view.camera.height
-        return GroundTruth(labels, ids, read_instances(self.instances / f"{view.stem}.png", size), no_segment=0)
+        segments = read_instances(self.instances / f"{view.stem}.png", size)
+        if view.mask is not None:
+            segments = segments.masked_fill(~view.mask, 0)
+        return GroundTruth(labels, ids, segments, no_segment=0)
 
 
 def find_classes(teacher: Teacher, scene: Scene, labels: Path | None, names: Sequence[str]) -> ScoredClasses | None:

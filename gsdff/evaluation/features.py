@@ -87,14 +87,20 @@ def check_scored_classes(field: FieldBase, labels: Path | None, classes: Sequenc
 def _predict_by_teacher(
     teacher: Teacher, views: Sequence[View], basis: Basis, text: Float[Tensor, "Q T"] | None
 ) -> list[Prediction]:
-    """The teacher's maps in the basis, and its labels (all VOID without texts); holds one map of T channels at most."""
+    """The teacher's maps in the basis, and its labels (all VOID without texts); masked pixels have no latents.
+
+    Holds one map of T channels at most.
+    """
     predictions = []
     progress = tqdm(views, desc="maps", unit="view", leave=False)
     for view, channels_first in zip(progress, teacher.extract(views), strict=True):
         features = channels_first.permute(1, 2, 0)
         size = view.image.shape[:2]
         labels = torch.full(size, VOID, dtype=torch.uint8) if text is None else _teacher_labels(features, text, size)
-        predictions.append(Prediction(encode(features, basis.B), labels))
+        latents = encode(features, basis.B)
+        if view.mask is not None:
+            latents = latents * (enlarge(view.mask[..., None].float(), latents.shape[:2], "area") >= 0.5)
+        predictions.append(Prediction(latents, labels))
     return predictions
 
 

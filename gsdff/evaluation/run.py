@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from gsdff.evaluation.report import features_table
 from gsdff.field.base import FieldBase
 from gsdff.files import whole_file
 from gsdff.io.pictures import error_map, save_png, side_by_side
-from gsdff.metrics import ImageDistance, open_lpips, psnr, ssim
+from gsdff.metrics import ImageDistance, open_lpips, outside_equal, psnr, ssim
 from gsdff.render import render_view
 from gsdff.scene import picture_name
 from gsdff.words import as_words
@@ -83,17 +83,22 @@ def score_images(field: FieldBase, out: Path, lpips: ImageDistance | None) -> di
 
     Returns {"mean": {score}, "views": {name: {score}}}, and writes photo | rendering | error of each view into `out`.
     Renderings are clamped to [0, 1] and scored as floats, as 3DGS and gsplat do during training; rounding them to 8
-    bits first would change a PSNR of 30 dB by a hundredth at most.
+    bits first would change a PSNR of 30 dB by a hundredth at most. Pixels outside a photo's mask do not count.
     """
     gaussians = field.trained
-    metrics = {"psnr": psnr, "ssim": ssim} | ({"lpips": lpips} if lpips else {})
+    metrics: dict[str, Callable[..., float]] = {"psnr": psnr, "ssim": ssim}
+    if lpips:
+        metrics["lpips"] = lambda image, target, mask: lpips(outside_equal(image, target, mask), target)
     views = [field.scene.views[i] for i in field.scene.test_ids]
     scores = {}
     for view in tqdm(views, desc="evaluating", unit="view"):
         image = render_view(gaussians, view, field.background).cpu()
-        scores[view.name] = {name: metric(image, view.target) for name, metric in metrics.items()}
-        save_png(out / f"{picture_name(view)}.png", side_by_side(view.image, image, error_map(image, view.target)))
-    mean = {name: statistics.fmean(row[name] for row in scores.values()) for name in metrics}
+        scores[view.name] = {name: metric(image, view.target, view.mask) for name, metric in metrics.items()}
+        error = error_map(outside_equal(image, view.target, view.mask), view.target)
+        save_png(out / f"{picture_name(view)}.png", side_by_side(view.image, image, error))
+    # a view that is masked completely has no scores
+    counted = {name: [row[name] for row in scores.values() if not math.isnan(row[name])] for name in metrics}
+    mean = {name: statistics.fmean(values) if values else math.nan for name, values in counted.items()}
     return {"mean": mean, "views": scores}
 
 

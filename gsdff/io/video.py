@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from gsdff.errors import UserError
+from gsdff.ffmpeg import find_ffmpeg
 from gsdff.files import whole_file
 
 FPS = 24
@@ -51,17 +52,11 @@ def _even(frame: UInt8[Tensor, "H W 3"]) -> UInt8[Tensor, "h w 3"]:
 
 def _command(path: Path, width: int, height: int, fps: int) -> list[str]:
     """Command of the encoder, which takes raw RGB frames from its standard input."""
-    import imageio_ffmpeg
-
-    try:
-        ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError as error:
-        raise UserError(f"no encoder for videos: {error}") from error
     source = f"-f rawvideo -pix_fmt rgb24 -video_size {width}x{height} -framerate {fps} -i pipe:0"
     # browsers guess the meaning of untagged colours; these are converted to HD video's (BT.709) and tagged
     colors = "scale=out_color_matrix=bt709:out_range=tv,setparams=color_primaries=bt709:color_trc=bt709"
     target = f"-vf {colors} -c:v libx264 -crf {_QUALITY} -pix_fmt yuv420p -movflags +faststart -f mp4"
-    return [ffmpeg, "-y", "-loglevel", "error", *source.split(), *target.split(), f"file:{path}"]
+    return [find_ffmpeg(), "-y", "-loglevel", "error", *source.split(), *target.split(), f"file:{path}"]
 
 
 @contextmanager

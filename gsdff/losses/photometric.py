@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gsdff.losses.ssim import ssim_map
@@ -23,12 +23,24 @@ class ImageLoss:
     """Mean squared error."""
 
 
-def image_loss(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"], ssim_weight: float) -> ImageLoss:
+def image_loss(
+    image: Float[Tensor, "H W 3"],
+    target: Float[Tensor, "H W 3"],
+    ssim_weight: float,
+    mask: Bool[Tensor, "H W"] | None = None,
+) -> ImageLoss:
     """The loss of 3DGS (Kerbl et al. 2023, eq. 7), differentiable in `image`.
+
+    Pixels outside `mask` count as equal to the target: they add nothing to the loss, which stays a mean over all
+    pixels, so that a pixel that counts has the same weight in every photo. The other three are means over the mask.
 
     SSIM uses the window of Wang et al. (11 pixels, sigma 1.5) and black pixels outside the images, as 3DGS does, so it
     is defined for images of any size. float32 on the CPU takes one compiled pass; everything else is torch.
     """
+    if mask is not None:
+        whole = image_loss(torch.where(mask[..., None], image, target), target, ssim_weight)
+        share = mask.float().mean().clamp_min(1 / mask.numel())
+        return ImageLoss(whole.loss, whole.l1 / share, 1 - (1 - whole.ssim) / share, whole.mse / share)
     if image.device.type == "cpu" and image.dtype == torch.float32:
         loss, l1, ssim, mse = _CompiledImageLoss.apply(image, target, ssim_weight)
         return ImageLoss(loss, l1, ssim, mse)

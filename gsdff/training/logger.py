@@ -91,12 +91,14 @@ class TrainingLogger:
         scores = []
         for view in views:
             image = render_view(gaussians, view, self.config.dataset.solid_background)
-            scores.append(psnr(image, view.target.to(image.device)))
+            view_on_device = view.to(image.device)
+            scores.append(psnr(image, view_on_device.target, view_on_device.mask))
             if any(view is other for other in pictured):
                 name = picture_name(view)
                 path = self.folder.pictures / f"step_{step:06d}_{name}.png"
                 save_png(path, side_by_side(view.image, image))
                 self.events.add_picture(step, f"heldout/{name}", path)
+        scores = [score for score in scores if not math.isnan(score)]  # a view may be masked completely
         return sum(scores) / len(scores) if scores else math.nan
 
     def write_line(self, step: int, gaussians: Gaussians, held_out: dict[str, float]) -> None:

@@ -40,7 +40,7 @@ class RadianceTerm:
             absgrad=stage1.absgrad,
         )
         target = view.target if background is None else view.over(background)
-        image = image_loss(rendered.image, target, stage1.ssim_weight)
+        image = image_loss(rendered.image, target, stage1.ssim_weight, view.mask)
         self._meta = rendered.meta
         self.densifier.before_backward(rendered.meta)
         return image.loss, {"l1": image.l1, "ssim": image.ssim, "mse": image.mse}

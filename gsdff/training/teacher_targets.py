@@ -74,7 +74,7 @@ def make_target(latents: Float[Tensor, "h w K"], view: View) -> FeatureTarget:
 
     Maps are often square, whatever the shape of the photo: a pixel covers the same part of the photo as it did for the
     network. A side finer than the photo's is averaged down to it, since the Gaussians hold no finer detail. Pixels
-    without a teacher feature have weight 0.
+    without a teacher feature, and those outside the photo's mask, have weight 0.
     """
     photo = view.camera
     height, width = min(latents.shape[0], photo.height), min(latents.shape[1], photo.width)
@@ -84,6 +84,9 @@ def make_target(latents: Float[Tensor, "h w K"], view: View) -> FeatureTarget:
         resized = F.interpolate(stacked[None], (height, width), mode="area")[0].permute(1, 2, 0)
         weights = resized[..., -1]
         latents = resized[..., :-1] / weights.clamp_min(1e-6)[..., None]
+    if view.mask is not None:
+        counts = view.mask.to(weights)[None, None]
+        weights = weights * F.interpolate(counts, (height, width), mode="area")[0, 0]
     return FeatureTarget(photo.to(latents.device), latents.contiguous(), weights.contiguous())
 
 

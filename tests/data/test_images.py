@@ -91,7 +91,7 @@ def test_a_damaged_photo_is_named(tmp_path, suffix):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     assert photo_size(path) == (64, 64)  # the header is whole
-    with pytest.raises(UserError, match=rf"a.{suffix}: damaged or truncated photo"):
+    with pytest.raises(UserError, match=rf"a.{suffix}: cannot be read as a photo"):
         read_photo(path, 64, 64, 0)
     path.write_bytes(b"not a photo")
     with pytest.raises(UserError, match=rf"a.{suffix}: cannot be read as a photo"):
@@ -102,3 +102,13 @@ def test_floating_point_pixels_are_refused(tmp_path):
     path = save(tmp_path / "a.tif", np.ones((2, 2), np.float32))
     with pytest.raises(UserError, match="no agreed brightness"):
         read_photo(path, 2, 2, 0)
+
+
+def test_a_photo_of_200_megapixels_is_read_at_an_eighth_of_its_size(tmp_path):
+    large = Image.new("RGB", (16_000, 12_500), (200, 40, 90))
+    large.paste((10, 220, 30), (8000, 0, 16_000, 12_500))
+    large.save(tmp_path / "a.jpg", quality=90)
+    photo = read_photo(tmp_path / "a.jpg", 2000, 1562, 0)
+    assert photo.image.shape == (1562, 2000, 3)
+    left, right = photo.image[:, :990].astype(int), photo.image[:, 1010:].astype(int)
+    assert np.abs(left - [200, 40, 90]).max() <= 2 and np.abs(right - [10, 220, 30]).max() <= 2

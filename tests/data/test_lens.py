@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from gsdff.cameras import WorldFrame
+from gsdff.config.options import DataConfig
 from gsdff.data import lens as lenses
 from gsdff.data import worker
 from gsdff.data.capture import Lens, Shot
@@ -81,7 +82,7 @@ def views(directions, tmp_path_factory):
         path = folder / f"{lens.model}.png"
         Image.fromarray(np.round(255 * pattern(directions[lens.model])).astype(np.uint8)).save(path)
         shots.append(Shot(path.name, path, 1, lens, np.eye(4)))
-    return dict(zip(DISTORTIONS, develop(shots, WorldFrame(), "black", folder), strict=True))
+    return dict(zip(DISTORTIONS, develop(shots, WorldFrame(), DataConfig(), folder), strict=True))
 
 
 @pytest.mark.parametrize("model", DISTORTIONS)
@@ -103,7 +104,7 @@ def test_more_lenses_than_one_batch_are_undistorted(tmp_path, write_photos):
         write_photos(tmp_path, [f"{i}.png"], (WIDTH, HEIGHT))
         lens = Lens("SIMPLE_RADIAL", WIDTH, HEIGHT, (F + i, CX, CY, -0.05))
         shots.append(Shot(f"{i}.png", tmp_path / f"{i}.png", 1, lens, np.eye(4)))
-    views = develop(shots, WorldFrame(), "black", tmp_path)
+    views = develop(shots, WorldFrame(), DataConfig(), tmp_path)
     assert [view.name for view in views] == [shot.name for shot in shots]
     assert [float(view.camera.K[0, 0]) for view in views] == [F + i for i in range(len(shots))]
 

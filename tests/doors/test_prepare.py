@@ -72,10 +72,11 @@ def test_fewer_than_three_photos_are_refused(photos):
         prepare(PrepareArguments(images=photos))
 
 
-def test_a_damaged_photo_is_named_before_the_long_work(photos):
+def test_a_damaged_photo_is_named_before_the_long_work(photos, caplog):
     (photos / "1.jpg").write_bytes(b"no photo")
-    with pytest.raises(UserError, match=r"1\.jpg: cannot be read as a photo"):
+    with pytest.raises(UserError, match=r"photos: 2 photos, expected 3 or more"):
         prepare(PrepareArguments(images=photos))
+    assert "1.jpg: cannot be read as a photo" in caplog.text
 
 
 def test_bad_options_are_refused(photos):

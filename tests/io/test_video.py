@@ -131,7 +131,7 @@ def test_an_encoder_that_is_not_there_is_named(tmp_path, monkeypatch):
         raise RuntimeError("No ffmpeg exe could be found.")
 
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", find_none)
-    with pytest.raises(UserError, match="no encoder for videos: No ffmpeg exe could be found"):
+    with pytest.raises(UserError, match="no ffmpeg for videos: No ffmpeg exe could be found"):
         save_video(tmp_path / "a.mp4", [plain((1, 2, 3))])
     assert names(tmp_path) == []
 
