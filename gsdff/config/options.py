@@ -28,6 +28,8 @@ class DataConfig:
     """Colour behind transparent pixels and behind the last Gaussian; `random` draws a new one in every step."""
     random_points: int = 20_000
     """Number of initial points drawn at random if the scene has no point cloud."""
+    allow_outside: bool = False
+    """Read photos that the dataset lists outside its folder (absolute, or with `..`); for files that you trust."""
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "downscale", "random_points")

@@ -181,7 +181,7 @@ def test_the_format_in_use_is_said_and_the_other_named(tmp_path, write_colmap, c
 def test_points_that_are_not_finite_are_left_out(tmp_path, write_colmap, colmap_model, caplog):
     points = (((float("nan"), 0.0, 0.0), (1, 1, 1)), ((1.0, 2.0, 3.0), (4, 5, 6)))
     scene = load_scene(write_colmap(tmp_path / "s", colmap_model(points=points)), DataConfig())
-    assert scene.point_colors.tolist() == [[4, 5, 6]] and "1 points are not finite" in caplog.text
+    assert scene.point_colors.tolist() == [[4, 5, 6]] and "1 of 2 points are left out" in caplog.text
 
 
 def test_a_damaged_photo_stops_the_load_with_its_name(tmp_path, write_colmap):

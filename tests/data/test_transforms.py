@@ -10,6 +10,7 @@ from gsdff.data import transforms
 from gsdff.errors import UserError
 
 POSE = [[1.0, 0, 0, 1], [0, 1, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]
+SHEARED = [[1.0, 0.5, 0, 1], [0, 1, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]
 SHARED_LENS = {"fl_x": 20.0, "fl_y": 21.0, "cx": 8.5, "cy": 6.5, "w": 16, "h": 12}
 
 
@@ -161,15 +162,31 @@ def test_rounded_matrices_give_rigid_cameras(write):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"transform_matrix": np.diag([2.0, 2, 2, 1]).tolist()}, "images/0.png: transform_matrix is not rigid"),
-        ({"transform_matrix": np.diag([1.0, 1, -1, 1]).tolist()}, "images/0.png: transform_matrix is not rigid"),
+        (
+            {"transform_matrix": np.diag([2.0, 1, 1, 1]).tolist()},
+            "images/0.png: transform_matrix is scaled differently",
+        ),
+        ({"transform_matrix": np.diag([1.0, 1, -1, 1]).tolist()}, "images/0.png: transform_matrix mirrors"),
+        ({"transform_matrix": np.diag([-2.0, -2, -2, 1]).tolist()}, "images/0.png: transform_matrix mirrors"),
+        ({"transform_matrix": SHEARED}, "images/0.png: transform_matrix is sheared"),
+        ({"transform_matrix": np.diag([1.0, 1, 0, 1]).tolist()}, "images/0.png: transform_matrix is flat"),
+        (
+            {"transform_matrix": np.diag([1e9, 1e9, 1e9, 1]).tolist()},
+            "images/0.png: transform_matrix is flat or scaled",
+        ),
+        ({"transform_matrix": np.transpose(POSE).tolist()}, "images/0.png: .*last row.*may be transposed"),
+        ({"transform_matrix": np.diag([1.0, 1, 1, 2]).tolist()}, "images/0.png: expected 0, 0, 0, 1 in the last row"),
+        ({"transform_matrix": [[10**400] * 4] * 4}, "images/0.png: transform_matrix is not a matrix of numbers"),
         ({"transform_matrix": [[math.nan] * 4] * 4}, "images/0.png: transform_matrix is not finite"),
         ({"transform_matrix": [[1, 2], [3, 4]]}, r"images/0.png: expected a 4x4 transform_matrix, got shape \(2, 2\)"),
         ({"transform_matrix": [["a"]]}, "images/0.png: transform_matrix is not a matrix of numbers"),
         ({"transform_matrix": None}, "images/0.png: expected a 4x4 transform_matrix"),
         ({"fl_x": "20"}, "images/0.png: fl_x must be a number, got '20'"),
-        ({"fl_x": -1.0}, "images/0.png: focal lengths must be positive"),
-        ({"w": 0}, "images/0.png: w and h must be positive"),
+        ({"fl_x": 10**400}, "images/0.png: fl_x must be a number, got 1000"),
+        ({"cx": math.inf}, "images/0.png: cx must be a number, got inf"),
+        ({"camera_angle_x": 0}, "images/0.png: camera_angle_x: expected more than 0 and less than pi radians, got 0"),
+        ({"camera_angle_x": 49.1}, "images/0.png: camera_angle_x: expected more than 0 and less than pi radians"),
+        ({"camera_angle_y": -0.5}, "images/0.png: camera_angle_y: expected more than 0 and less than pi radians"),
         ({"camera_model": "EQUIRECTANGULAR"}, "images/0.png: camera model EQUIRECTANGULAR cannot"),
         ({"k1": 0.1, "k4": 0.1}, "images/0.png: k4 of a perspective camera"),
         ({"file_path": 3}, "frame 0 has no file_path"),
@@ -184,7 +201,9 @@ def test_a_bad_frame_is_named(write, bad, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not valid JSON"),
+        ("{", "cannot be read as a transforms file"),
+        ('{"frames": ' + "[" * 100_000, "cannot be read as a transforms file .nested too deep"),
+        ('{"frames": 1' + "0" * 5000 + "}", "cannot be read as a transforms file"),
         ("[]", "expected an object with a list of frames"),
         ('{"frames": 3}', "expected an object with a list of frames"),
         ('{"frames": []}', "its list of frames is empty"),
