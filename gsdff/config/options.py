@@ -32,6 +32,8 @@ class DataConfig:
     """Leave out what the photos' masks cover: `mask_path`, `dynamic_mask_*`, or a folder `masks` beside the photos."""
     memory: float = 4.0
     """Gigabytes of photos that stay in memory; larger datasets are read from a temporary file as they are used."""
+    allow_outside: bool = False
+    """Read photos that the dataset lists outside its folder (absolute, or with `..`); for files that you trust."""
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "downscale", "random_points")

@@ -61,31 +61,6 @@ class Capture:
     """Half the side of the cube around the origin that holds the scene, if the format guarantees one."""
 
 
-def find_file(path: Path) -> Path | None:
-    """Finds `path` itself, or the photo of that name with a suffix added; None if there is neither."""
-    if path.is_file():
-        return path
-    for suffix in PHOTO_SUFFIXES:
-        for spelled in (suffix, suffix.upper()):
-            if (candidate := path.with_name(path.name + spelled)).is_file():
-                return candidate
-    return None
-
-
-def pick_file(images: Path | None, path: Path, downscale: int) -> tuple[Path, int] | None:
-    """Finds the file to read for the photo `path` below `images`, and the factor by which it is still to be downscaled.
-
-    A file of `images_N` beside `images` is preferred (even with another suffix). None if there is no such photo.
-    """
-    if images and downscale > 1:
-        small = images.with_name(f"{images.name}_{downscale}") / path.relative_to(images)
-        if found := find_file(small) or find_file(small.with_suffix("")):
-            return found, 1
-    if found := find_file(path):
-        return found, downscale
-    return None
-
-
 def report_missing(missing: list[str], total: int, source: Path) -> None:
     """Logs how many listed photos do not exist; raises `UserError` if none does."""
     if not missing:

@@ -1,113 +1,149 @@
-"""Reads COLMAP models, binary and text, without pycolmap, whose library may abort a process that also writes PNGs.
+"""COLMAP models: which of several is read, where its photos lie, and what becomes of its poses."""
 
-File format: colmap.github.io/format.html. Only cameras, images and points3D are read; the rigs and frames of newer
-versions add nothing that a set of photos needs.
-"""
-
+import logging
 import os
-import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
-from gsdff.data.capture import Capture, Lens, Shot, pick_file, report_missing
+from gsdff.data import colmap_files as files
+from gsdff.data.capture import PHOTO_SUFFIXES, Capture, Lens, Shot
+from gsdff.data.images import photo_size
+from gsdff.data.listed import Place, find_photos, keep_one_each, resolve
+from gsdff.data.points import read_points
 from gsdff.errors import UserError
+from gsdff.finder import Finder, subfolders
 
-# Model id: name and number of parameters, as pycolmap.CameraModelId and Camera.params_info give them.
-CAMERA_MODELS = {
-    0: ("SIMPLE_PINHOLE", 3),
-    1: ("PINHOLE", 4),
-    2: ("SIMPLE_RADIAL", 4),
-    3: ("RADIAL", 5),
-    4: ("OPENCV", 8),
-    5: ("OPENCV_FISHEYE", 8),
-    6: ("FULL_OPENCV", 12),
-    7: ("FOV", 5),
-    8: ("SIMPLE_RADIAL_FISHEYE", 4),
-    9: ("RADIAL_FISHEYE", 5),
-    10: ("THIN_PRISM_FISHEYE", 12),
-    11: ("RAD_TAN_THIN_PRISM_FISHEYE", 16),
-    12: ("SIMPLE_DIVISION", 4),
-    13: ("DIVISION", 5),
-    14: ("SIMPLE_FISHEYE", 3),
-    15: ("FISHEYE", 4),
-    16: ("EUCM", 6),
-    17: ("EQUIRECTANGULAR", 2),
-}
-PARAM_COUNTS = dict(CAMERA_MODELS.values())
-MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", ".")
+SUFFIXES = (".bin", ".txt")
+MODEL_FILES = ("cameras", "images", "points3D")
+PHOTO_FOLDERS = ("images", "input")
+"""Folders of photos. 3DGS's convert.py keeps the originals, of which it has the distorted model, in `input`."""
+LEVELS_ABOVE = 4
+"""Number of folders above a model in which its photos may lie: distorted/sparse/0 belongs to the third."""
+NAMES_TRIED = 20
+"""Number of photos by which a folder is recognised."""
 
-Parsed = TypeVar("Parsed")
-
-
-@dataclass(frozen=True)
-class Pose:
-    """One row of the images file: world to camera as a quaternion (wxyz) and a translation."""
-
-    name: str
-    camera_id: int
-    quat: tuple[float, ...]
-    translation: tuple[float, ...]
+logger = logging.getLogger("gsdff")
 
 
 def find(path: Path) -> Path | None:
-    """Folder of the COLMAP model in or below `path`, or None."""
-    for folder in MODEL_FOLDERS:
-        if any((path / folder / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt")):
-            return path / folder
+    """Folder of the COLMAP model with most photos in `sparse`, in `colmap/sparse`, or at or directly below `path`.
+
+    COLMAP numbers its models, and the first one need not be the largest. None if there is no model.
+    """
+    for folder in (path / "sparse", path / "colmap" / "sparse", path):
+        children = sorted(subfolders(folder), key=lambda child: (len(child.name), child.name))
+        if folder == path:
+            children = [child for child in children if child.name.isdigit()]
+        if models := [model for model in (*children, folder) if model_suffix(model)]:
+            return largest(models)
     return None
 
 
-def read(model: Path, downscale: int) -> Capture:
+def model_suffix(model: Path) -> str | None:
+    """The encoding of a model: .bin, or .txt if a binary one is not complete; None if there is no model."""
+    stored = [
+        suffix for suffix in SUFFIXES for stem in MODEL_FILES[:2] if os.path.isfile(model / f"{stem}{suffix}")
+    ]  # the suffix of a complete model is there twice
+    whole = [suffix for suffix in SUFFIXES if stored.count(suffix) == 2]
+    begun = [suffix for suffix in SUFFIXES if os.path.isfile(model / f"cameras{suffix}")]
+    return next(iter(whole or begun), None)
+
+
+def largest(models: list[Path]) -> Path:
+    """The model with most photos, the first of equal ones; logs the numbers if there are several."""
+    counts = {model: files.count_poses(model / f"images{model_suffix(model)}") for model in models}
+    best = max(models, key=lambda model: counts[model])
+    if len(models) > 1:
+        others = ", ".join(f"{model.name} has {counts[model]}" for model in models if model != best)
+        logger.warning("%d COLMAP models: using %s with %d photos (%s); name another to use it",
+                       len(models), best, counts[best], others)  # fmt: skip
+    return best
+
+
+def read(model: Path, downscale: int, allow_outside: bool = False) -> Capture:
     """Reads the photos, cameras and points of the model in the folder `model`.
 
-    Raises `UserError` naming the file if one is truncated or inconsistent.
+    Raises `UserError` naming the file if one is truncated or inconsistent, and for photos outside the dataset's folder
+    unless `allow_outside`.
     """
-    suffix = ".bin" if (model / "cameras.bin").is_file() else ".txt"
-    cameras_path, images_path, points_path = (model / f"{stem}{suffix}" for stem in ("cameras", "images", "points3D"))
+    suffix = model_suffix(model)
+    cameras_path, images_path, points_path = (model / f"{stem}{suffix}" for stem in MODEL_FILES)
     if not images_path.is_file():
         raise UserError(f"{images_path}: not there, but {cameras_path.name} is; a COLMAP model needs both")
-    lenses = parse(cameras_path, lenses_bin if suffix == ".bin" else lenses_txt)
-    poses = parse(images_path, poses_bin if suffix == ".bin" else poses_txt)
+    lenses = files.parse(cameras_path, files.lenses_bin if suffix == ".bin" else files.lenses_txt)
+    poses = files.parse(images_path, files.poses_bin if suffix == ".bin" else files.poses_txt)
     if not poses:
         raise UserError(f"{images_path}: the model is empty, no photo has a pose; run structure from motion again")
-    points, colors = np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
-    if points_path.is_file():
-        points, colors = parse(points_path, points_bin if suffix == ".bin" else points_txt)
-    root, images = image_folder(model)
-    shots, missing = [], []
+    viewmats = [pose_matrix(pose, images_path) for pose in poses]
     for pose in poses:
-        viewmat = pose_matrix(pose, images_path)
         if pose.camera_id not in lenses:
             raise UserError(f"{images_path}: {pose.name} refers to camera {pose.camera_id}, not in {cameras_path.name}")
-        if found := pick_file(images, images / pose.name, downscale):
-            shots.append(Shot(pose.name, *found, lenses[pose.camera_id], viewmat))
-        else:
-            missing.append(str(images / pose.name))
-    report_missing(missing, len(poses), images_path)
+    points, colors = np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
+    if points_path.is_file():
+        points, colors = files.parse(points_path, files.points_bin if suffix == ".bin" else files.points_txt)
+    elif (cloud := model / "points3D.ply").is_file():
+        points, colors = read_points(cloud)
+    root, images = photo_folder(model, [(pose.name, lenses[pose.camera_id]) for pose in poses])
+    names = [pose.name for pose in poses]
+    found = find_photos(names, Place(images_path, images, root, root, downscale, allow_outside))
+    shots, are_exact = [], []
+    for pose, viewmat, photo in zip(poses, viewmats, found, strict=True):
+        if photo:
+            inside = photo.path.is_relative_to(images)
+            name = photo.path.relative_to(images).as_posix() if inside else pose.name
+            shots.append(Shot(name, photo.file, photo.shrink, lenses[pose.camera_id], viewmat))
+            are_exact.append(photo.is_exact)
+    shots, _ = keep_one_each(shots, are_exact, set(), images_path)
     return Capture(images_path, root, shots, points, colors)
 
 
-def image_folder(model: Path) -> tuple[Path, Path]:
-    """Folder of the dataset and its folder of photos: the nearest `images` (or `images_N`) at or above the model."""
+def photo_folder(model: Path, listed: list[tuple[str, Lens]]) -> tuple[Path, Path]:
+    """Folder of the dataset and its folder of photos: the nearest `images` (or `images_N`) at or above the model.
+
+    `input` is taken if its photos have the cameras' size and those of `images` have not, or if there is no `images`. A
+    folder that holds the photos directly beside or above the model comes last. Raises `UserError` naming folders with
+    these photos if none of this is there.
+    """
     model = Path(os.path.abspath(model))  # links are not followed: a linked `sparse` belongs to the folder of the link
-    for root in (model, *model.parents[:3]):
-        if (root / "images").is_dir() or any(root.glob("images_[0-9]")):
-            return root, root / "images"
-    raise UserError(f"{model}: no folder named images beside this COLMAP model or above it; put the photos there")
+    levels = (model, *model.parents[:LEVELS_ABOVE])
+    finder = Finder(PHOTO_SUFFIXES)
+    listed = listed[:: max(1, len(listed) // NAMES_TRIED)]
+    for level in levels:
+        paths = [(finder.find_folder(level / name), level / name) for name in PHOTO_FOLDERS]
+        folders = [there or path for there, path in paths if there or any(level.glob(f"{path.name}_[0-9]*"))]
+        if len(folders) > 1:
+            folders = [folder for folder in folders if has_photo_of_size(folder, listed)] or folders
+        if folders:
+            return level, folders[0]
+    names = [name for name, _ in listed]
+    if level := next((level for level in levels if holds(level, names)), None):
+        return level, level
+    near = [folder for level in levels for folder in subfolders(level) if holds(folder, names)]
+    hint = f"{near[0]} holds them, rename it to images or link it" if near else "put the photos there"
+    raise UserError(f"{model}: no folder named images beside this COLMAP model or above it; {hint}")
 
 
-def pose_matrix(pose: Pose, source: Path) -> np.ndarray:
-    """World-to-camera matrix of a pose, 4x4 float64; the quaternion may have any norm but zero."""
+def holds(folder: Path, names: list[str]) -> bool:
+    """Whether one of the photos is in this folder, under its very name."""
+    paths = [resolve(folder, name) for name in names]
+    return any(path.is_relative_to(folder) and os.path.isfile(path) for path in paths)
+
+
+def has_photo_of_size(folder: Path, listed: list[tuple[str, Lens]]) -> bool:
+    """Whether the first of the photos that is in this folder has the size of its camera, turned or not."""
+    for name, lens in listed:
+        if holds(folder, [name]):
+            return sorted(photo_size(resolve(folder, name))) == sorted((lens.width, lens.height))
+    return False
+
+
+def pose_matrix(pose: files.Pose, source: Path) -> np.ndarray:
+    """World-to-camera matrix of a pose, 4x4 float64; the quaternion may have any usual norm but zero."""
     quat = np.array(pose.quat)
-    norm = np.linalg.norm(quat)
-    if not np.isfinite([*pose.quat, *pose.translation]).all() or norm < 1e-12:
+    if not (np.isfinite(pose.translation).all() and 1e-12 < np.abs(quat).max() < 1e12):
         raise UserError(f"{source}: the pose of {pose.name} is not finite; remove this photo from the model")
-    w, x, y, z = quat / norm
+    w, x, y, z = quat / np.linalg.norm(quat)
     viewmat = np.eye(4)
     viewmat[:3, :3] = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -116,113 +152,3 @@ def pose_matrix(pose: Pose, source: Path) -> np.ndarray:
     ]
     viewmat[:3, 3] = pose.translation
     return viewmat
-
-
-def parse(path: Path, reader: Callable[[Path], Parsed]) -> Parsed:
-    """Returns `reader(path)`; raises `UserError` if the file is truncated or malformed."""
-    try:
-        return reader(path)
-    except (struct.error, ValueError, IndexError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: truncated or damaged COLMAP file ({error}); copy it again or rebuild it") from error
-
-
-def make_lens(model: str, width: int, height: int, params: tuple[float, ...]) -> Lens:
-    """Makes a lens; raises ValueError if the numbers cannot be a camera's."""
-    if width <= 0 or height <= 0 or not np.isfinite(params).all() or len(params) != PARAM_COUNTS[model]:
-        raise ValueError(f"camera {model} {width}x{height} with parameters {list(params)}")
-    return Lens(model, width, height, params)
-
-
-class Cursor:
-    """Reads a binary file field by field; raises struct.error or ValueError past its end."""
-
-    def __init__(self, path: Path) -> None:
-        self.data, self.at = path.read_bytes(), 0
-
-    def take(self, layout: str) -> tuple:
-        """Reads the next fields, little-endian, in `struct`'s format."""
-        values = struct.unpack_from("<" + layout, self.data, self.at)
-        self.at += struct.calcsize("<" + layout)
-        return values
-
-    def text(self) -> str:
-        """Reads the next zero-terminated string."""
-        end = self.data.index(b"\0", self.at)
-        start, self.at = self.at, end + 1
-        return self.data[start:end].decode()
-
-    def skip(self, num_bytes: int) -> None:
-        """Skips bytes, which must exist."""
-        self.at += num_bytes
-        if self.at > len(self.data):
-            raise ValueError(f"ends at byte {len(self.data)}, expected at least {self.at}")
-
-
-def lenses_bin(path: Path) -> dict[int, Lens]:
-    """Reads the lenses by camera id."""
-    cursor, lenses = Cursor(path), {}
-    for _ in range(cursor.take("Q")[0]):
-        camera_id, model_id, width, height = cursor.take("IiQQ")
-        if model_id not in CAMERA_MODELS:
-            raise ValueError(f"camera {camera_id} has the unknown model id {model_id}")
-        model, num_params = CAMERA_MODELS[model_id]
-        lenses[camera_id] = make_lens(model, width, height, cursor.take(f"{num_params}d"))
-    return lenses
-
-
-def poses_bin(path: Path) -> list[Pose]:
-    """Reads the poses in file order."""
-    cursor, poses = Cursor(path), []
-    for _ in range(cursor.take("Q")[0]):
-        _, *pose, camera_id = cursor.take("I7dI")
-        poses.append(Pose(cursor.text(), camera_id, tuple(pose[:4]), tuple(pose[4:])))
-        cursor.skip(cursor.take("Q")[0] * 24)
-    return poses
-
-
-def points_bin(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Reads positions [P, 3] float64 and colours [P, 3] uint8."""
-    cursor, positions, colors = Cursor(path), [], []
-    for _ in tqdm(range(cursor.take("Q")[0]), desc="points", unit="point", leave=False, delay=1):
-        _, x, y, z, red, green, blue, _, track = cursor.take("Q3d3BdQ")
-        positions.append((x, y, z))
-        colors.append((red, green, blue))
-        cursor.skip(track * 8)
-    return np.array(positions, np.float64).reshape(-1, 3), np.array(colors, np.uint8).reshape(-1, 3)
-
-
-def lines(path: Path) -> Iterator[str]:
-    """Lines without comments; empty ones are kept, since an image without 2D points has one."""
-    return (line.strip() for line in path.read_text().splitlines() if not line.startswith("#"))
-
-
-def lenses_txt(path: Path) -> dict[int, Lens]:
-    """Reads the lenses by camera id."""
-    lenses = {}
-    for line in filter(None, lines(path)):
-        camera_id, model, width, height, *params = line.split()
-        if model not in PARAM_COUNTS:
-            raise ValueError(f"camera {camera_id} has the unknown model {model}")
-        lenses[int(camera_id)] = make_lens(model, int(width), int(height), tuple(map(float, params)))
-    return lenses
-
-
-def poses_txt(path: Path) -> list[Pose]:
-    """Reads the poses in file order; skips every second line, which holds 2D points."""
-    poses, remaining = [], lines(path)
-    for line in remaining:
-        if not line:
-            continue
-        _, *pose, camera_id, name = line.split(maxsplit=9)
-        values = tuple(map(float, pose))
-        poses.append(Pose(name, int(camera_id), values[:4], values[4:]))
-        if len(next(remaining, "").split()) % 3:
-            raise ValueError(f"the 2D points of {name} are not triples")
-    return poses
-
-
-def points_txt(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Reads positions [P, 3] float64 and colours [P, 3] uint8."""
-    rows = [line.split(maxsplit=7)[1:7] for line in lines(path) if line]
-    table = np.array(rows, np.float64).reshape(-1, 6)
-    return table[:, :3], table[:, 3:].astype(np.uint8)

@@ -1,6 +1,7 @@
 """Loads a `Scene` from a path: finds its format, then loads photos and points into the working frame."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +19,9 @@ from gsdff.data.capture import Capture, Shot, images_folder, list_photos
 from gsdff.data.develop import develop
 from gsdff.data.photo_masks import find_folder, find_mask
 from gsdff.data.points import UNKNOWN_COLOR, random_in_cube, random_in_view
+from gsdff.data.ranges import in_range
 from gsdff.errors import UserError, command
+from gsdff.finder import subfolders
 from gsdff.scene import Scene, View
 
 logger = logging.getLogger("gsdff")
@@ -31,25 +34,33 @@ class DatasetFormat:
     name: str
     find: Callable[[Path], Path | None]
     """Returns the file or folder of this format in or at the path, or None."""
-    read: Callable[[Path, int], Capture]
-    """Reads that file or folder, given the downscale factor."""
+    read: Callable[[Path, int, bool], Capture]
+    """Reads that file or folder, given the downscale factor and whether photos may lie outside the dataset's folder."""
 
 
 FORMATS = (
     DatasetFormat("COLMAP model", colmap.find, colmap.read),
     DatasetFormat("transforms.json", transforms.find, transforms.read),
 )  # in order of preference: a COLMAP model has points
+DEEPEST = 5
+"""Number of levels of folders below a path that are searched for a dataset."""
+MOST_FOLDERS = 1000
+"""Number of folders that are searched."""
+SHOWN_DATASETS = 5
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts")
 
 
 def load_scene(path: Path, dataset: DataConfig) -> Scene:
     """Loads the posed photos and points at `path`, undistorted, downscaled, in name order, in the working frame.
 
     `path` is a COLMAP folder (`sparse/0`, `sparse`, `colmap/sparse/0` or the model itself, with `images`), a folder
-    with transforms.json or transforms_train.json, or such a file. Every photo is decoded here, so that a damaged one
-    is found before training. Raises `UserError` naming the file for anything missing, damaged or contradictory.
+    with transforms.json or transforms_train.json, such a file, or a folder with one of these somewhere below. Every
+    photo is decoded here, so that a damaged one is found before training. Raises `UserError` naming the file for
+    anything missing, damaged or contradictory.
     """
-    capture = read_capture(path, dataset.downscale)
-    shots = sorted(attach_masks(capture) if dataset.masks else capture.shots, key=lambda shot: shot.name)
+    capture = read_capture(path, dataset)
+    shots = attach_masks(capture) if dataset.masks else [replace(shot, mask=None) for shot in capture.shots]
+    shots.sort(key=lambda shot: shot.name)
     viewmats = np.stack([shot.viewmat for shot in shots])
     centres = -np.einsum("cji,cj->ci", viewmats[:, :3, :3], viewmats[:, :3, 3])
     frame = WorldFrame.around(torch.from_numpy(centres))
@@ -73,31 +84,70 @@ def load_scene(path: Path, dataset: DataConfig) -> Scene:
     return scene
 
 
-def read_capture(path: Path, downscale: int) -> Capture:
-    """Reads `path` in the first format that recognises it; leaves out points that are not finite."""
+def read_capture(path: Path, dataset: DataConfig) -> Capture:
+    """Reads `path` in the first format that recognises it, in it or else below it; checks the ranges of all numbers."""
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        raise UserError(f"{str(path)!r}: expected a path in UTF-8; rename the folder")
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder; give a COLMAP folder or one with transforms.json")
-    found = [(kind, place) for kind in FORMATS if (place := kind.find(path))]
+        hint = "give a COLMAP folder or one with transforms.json"
+        if is_video(path):
+            hint = f"for a video, run `{command('prepare', '--images', path)}` and give the folder it makes"
+        raise UserError(f"{path}: no such file or folder; {hint}")
+    found = [(kind, place) for kind in FORMATS if (place := kind.find(path))] or find_below(path)
     if not found:
-        if (path / "config.toml").is_file():
-            raise UserError(
-                f"{path}: is a run, not a folder of photos; give it as `stage1_from`, or as `out` with `resume`"
-            )
-        photos = next(list_photos(path), None) if path.is_dir() else None
-        if photos:
-            folder = path / "images" if (path / "images").is_dir() else path
-            raise UserError(f"{path}: photos without poses; run `{command('prepare', '--images', folder)}` first")
-        raise UserError(f"{path}: neither a COLMAP model (sparse/0/cameras.bin or .txt) nor transforms.json is there")
+        raise explain_no_dataset(path)
     (kind, place), *others = found
     logger.info("reading the %s %s", kind.name, place)
     for _, other in others:
         logger.info("%s is there as well and not used; name it to use it", other)
-    capture = kind.read(place, downscale)
-    finite = np.isfinite(capture.points).all(1)
-    if not finite.all():
-        logger.warning("%s: %d points are not finite and are left out", place, (~finite).sum())
-        capture = replace(capture, points=capture.points[finite], point_colors=capture.point_colors[finite])
-    return capture
+    return in_range(kind.read(place, dataset.downscale, dataset.allow_outside))
+
+
+def find_below(path: Path) -> list[tuple[DatasetFormat, Path]]:
+    """The dataset somewhere in the folders below `path`, by its formats; none if there is none.
+
+    Hidden folders are skipped, and no folder is entered twice, so that links may lead back. Raises `UserError` naming
+    them if there are several datasets.
+    """
+    found: dict[Path, list[tuple[DatasetFormat, Path]]] = {}
+    level, entered = [path], {os.path.realpath(path)}
+    for _ in range(DEEPEST):
+        folders = [folder for parent in level if parent not in found for folder in subfolders(parent)]
+        level = []
+        for folder in folders:
+            if len(entered) < MOST_FOLDERS and (real := os.path.realpath(folder)) not in entered:
+                entered.add(real)
+                level.append(folder)
+                if formats := [(kind, place) for kind in FORMATS if (place := kind.find(folder))]:
+                    found[folder] = formats
+    if len(found) > 1:
+        names = ", ".join(str(folder.relative_to(path)) for folder in list(found)[:SHOWN_DATASETS])
+        more = f" and {len(found) - SHOWN_DATASETS} more" if len(found) > SHOWN_DATASETS else ""
+        raise UserError(f"{path}: {len(found)} datasets lie below ({names}{more}); give one of them")
+    return next(iter(found.values()), [])
+
+
+def explain_no_dataset(path: Path) -> UserError:
+    """The error for a path that no format recognises, with what to do about it."""
+    if (path / "config.toml").is_file():
+        return UserError(
+            f"{path}: is a run, not a folder of photos; give it as `stage1_from`, or as `out` with `resume`"
+        )
+    if is_video(path):
+        return UserError(f"{path}: is a video; run `{command('prepare', '--images', path)}` first")
+    photos = next(list_photos(path), None) if path.is_dir() else None
+    if photos:
+        folder = path / "images" if (path / "images").is_dir() else path
+        return UserError(f"{path}: photos without poses; run `{command('prepare', '--images', folder)}` first")
+    videos = [p for p in sorted(path.iterdir()) if is_video(p)] if path.is_dir() else []
+    if videos:
+        return UserError(f"{path}: holds a video; run `{command('prepare', '--images', videos[0])}` first")
+    return UserError(f"{path}: neither a COLMAP model (sparse/0/cameras.bin or .txt) nor transforms.json is there")
+
+
+def is_video(path: Path) -> bool:
+    """Whether a path has the suffix of a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def draw_points(

@@ -1,11 +1,14 @@
 """Initial points of a scene: a coloured point cloud from a PLY, or random points where the cameras look."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Integer, UInt8
+from jaxtyping import Float64, Integer, Shaped, UInt8
 
 from gsdff.errors import UserError
+from gsdff.gaussians import SH_C0
+from gsdff.reading import read_bytes
 
 # gsdff.io.ply, which reads Gaussians, ranks above this package; a point cloud needs six columns only.
 PLY_TYPES = {
@@ -14,42 +17,105 @@ PLY_TYPES = {
     "float32": "f4", "float64": "f8",
 }  # fmt: skip
 BYTE_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
+COLOR_NAMES = (
+    ("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"),
+    ("f_dc_0", "f_dc_1", "f_dc_2"),
+)  # fmt: skip
 UNKNOWN_COLOR = 128
+BRIGHTEST = 2.0
+"""Largest colour that is taken for an overexposed one of 0 to 1; a cloud of bytes this dark is black."""
+COARSE = 1e-4
+"""Share of the points' extent by which float32 may round them without a word."""
+
+logger = logging.getLogger("gsdff")
 
 
 def read_points(path: Path) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarray, "P 3"]]:
-    """Reads positions and colours of a PLY's vertices; mid-grey if it has no red, green and blue.
+    """Reads positions and colours of a PLY's vertices; mid-grey, which is logged, if it has no colours.
 
-    Colours may be bytes or floats in [0, 1]. Raises `UserError` for a file that is not a PLY, is truncated, or has no
-    x, y, z.
+    Colours are `red`, `diffuse_red` or `r` and so on, as `to_bytes` reads them, or the first band of a 3DGS scene.
+    Raises `UserError` for a file that is not a PLY, is truncated, or has no x, y, z.
     """
     try:
-        table = read_vertices(path.read_bytes())
-    except (ValueError, KeyError, IndexError) as error:
+        table = read_vertices(read_bytes(path, "a point cloud"))
+    except (ValueError, KeyError, IndexError, OverflowError) as error:
         raise UserError(f"{path}: not a readable point cloud in PLY format ({error}); export it again") from error
     names = table.dtype.names or ()
     if not {"x", "y", "z"} <= set(names):
         raise UserError(f"{path}: a point cloud needs the properties x, y and z, this one has {', '.join(names)}")
     points = np.stack([table[axis].astype(np.float64) for axis in "xyz"], axis=1)
-    if not {"red", "green", "blue"} <= set(names):
-        return points, np.full((len(points), 3), UNKNOWN_COLOR, np.uint8)
-    colors = np.stack([table[channel] for channel in ("red", "green", "blue")], axis=1)
-    if colors.dtype.kind == "f":
-        colors = np.round(colors * 255)
-    return points, colors.clip(0, 255).astype(np.uint8)
+    if any(table.dtype[axis].itemsize <= 4 and table.dtype[axis].kind == "f" for axis in "xyz"):
+        warn_coarse(points, path)
+    for channels in COLOR_NAMES:
+        if set(channels) <= set(names):
+            values = np.stack([table[channel] for channel in channels], axis=1)
+            if channels[0].startswith("f_dc"):
+                logger.info("%s: the points start in the colours of its Gaussians (f_dc)", path)
+                values = (0.5 + SH_C0 * values.astype(np.float64)).clip(0, 1)
+            return points, to_bytes(values, path)
+    logger.warning("%s: has no colours (red, green, blue), so its points start grey", path)
+    return points, np.full((len(points), 3), UNKNOWN_COLOR, np.uint8)
+
+
+def to_bytes(colors: Shaped[np.ndarray, "P 3"], source: Path) -> UInt8[np.ndarray, "P 3"]:
+    """Colours as bytes, from bytes or 16-bit integers, or floats that reach from 0 to 1, to 255 or to 65535.
+
+    Which of them they are follows from the largest; all but bytes and floats up to 1 are logged. What is no colour at
+    all, such as NaN, becomes mid-grey, and is logged with its number.
+    """
+    if colors.dtype == np.uint8:
+        return colors
+    values = colors.astype(np.float64)
+    values[values < 0] += 256 if colors.dtype == np.int8 else 0
+    usable = ((values >= 0) & (values <= 65535)).all(1)  # False for NaN
+    largest = values[usable].max(initial=0)
+    is_whole = colors.dtype.kind in "iu" or (values[usable] % 1 == 0).all()
+    if largest <= 1 and colors.dtype.kind == "f":
+        values *= 255
+    elif largest <= BRIGHTEST and not is_whole:
+        logger.warning("%s: colours reach %g, they are read as 0 to 1 and cut off there", source, largest)
+        values *= 255
+    elif largest > 255:
+        logger.warning("%s: colours reach %g, they are read as 16-bit ones", source, largest)
+        values /= 257
+    elif colors.dtype.kind == "f":
+        logger.info("%s: colours are floats up to %g, they are read as 0 to 255", source, largest)
+    if not usable.all():
+        logger.warning("%s: %d of %d points have a colour that is negative, not finite or above 65535, and start grey",
+                       source, int((~usable).sum()), usable.size)  # fmt: skip
+        values[~usable] = UNKNOWN_COLOR
+    return np.round(values).clip(0, 255).astype(np.uint8)
+
+
+def warn_coarse(points: Float64[np.ndarray, "P 3"], source: Path) -> None:
+    """Logs by how much positions are rounded that were stored as float32 far from the origin."""
+    points = points[np.isfinite(points).all(1)]
+    if len(points) == 0:
+        return
+    farthest = np.abs(points).max(0)
+    extent = float((np.percentile(points, 95, axis=0) - np.percentile(points, 5, axis=0)).max())
+    step = float(np.spacing(farthest.astype(np.float32)).max())
+    if np.isfinite(step) and step > COARSE * extent > 0:
+        logger.warning("%s: its coordinates reach %.0f and are stored as float32, so they are rounded to %g; export it "
+                       "with double", source, farthest.max(), step)  # fmt: skip
 
 
 def read_vertices(data: bytes) -> np.ndarray:
-    """Parses a PLY's vertex element, which must come first; raises ValueError or KeyError for anything else."""
-    header, _, body = data.partition(b"end_header")
+    """Parses a PLY's vertex element, which must come first; raises ValueError or KeyError for anything else.
+
+    The values of a text are float64 whatever type it declares, but integers stay integers.
+    """
+    header, _, body = data.partition(b"\nend_header")
     rows = [line.split() for line in header.decode("ascii").splitlines()]
     if not rows or rows[0] != ["ply"] or not body:
         raise ValueError("it does not begin with a PLY header")
     rows = [row for row in rows if row and row[0] in ("format", "element", "property")]
-    (_, encoding, _), (_, element, count), *rest = rows
+    (_, encoding, _), (_, element, declared), *rest = rows
     if element != "vertex":
         raise ValueError(f"its first element is {element}, expected vertex")
-    order = BYTE_ORDERS[encoding]
+    if not declared.isdigit():
+        raise ValueError(f"its number of vertices is {declared}")
+    count, order = int(declared), BYTE_ORDERS[encoding]
     properties = []
     for row in rest:
         if row[0] == "element":
@@ -60,13 +126,23 @@ def read_vertices(data: bytes) -> np.ndarray:
     dtype = np.dtype(properties)
     body = body[body.index(b"\n") + 1 :]
     if encoding == "ascii":
-        lines = body.split(b"\n")[: int(count)]
-        if len(lines) < int(count):
-            raise ValueError(f"found {len(lines)} of {count} vertices")
-        return np.array([tuple(map(float, line.split()[: len(properties)])) for line in lines], dtype)
-    if len(body) < int(count) * dtype.itemsize:
-        raise ValueError(f"found {len(body)} bytes of vertices, expected {int(count) * dtype.itemsize}")
-    return np.frombuffer(body, dtype, int(count))
+        return read_rows(body, count, dtype)
+    if len(body) < count * dtype.itemsize:
+        raise ValueError(f"found {len(body)} bytes of vertices, expected {count * dtype.itemsize}")
+    return np.frombuffer(body, dtype, count)
+
+
+def read_rows(body: bytes, count: int, dtype: np.dtype) -> np.ndarray:
+    """Parses the vertices of a text; raises ValueError if there are fewer, or if one is not as many numbers."""
+    names = dtype.names or ()
+    lines = body.split(b"\n", count)[:count]
+    if len(lines) < count:
+        raise ValueError(f"found {len(lines)} of {count} vertices")
+    rows = [tuple(map(float, line.split()[: len(names)])) for line in lines]
+    if any(len(row) < len(names) for row in rows):
+        raise ValueError(f"a vertex has fewer than {len(names)} values")
+    types = [(name, np.int64 if dtype[name].kind in "iu" else np.float64) for name in names]
+    return np.array(rows, types)
 
 
 def random_in_cube(num_points: int, half_side: float, seed: int = 0) -> Float64[np.ndarray, "P 3"]:

@@ -5,25 +5,33 @@ Poses are camera to world with OpenGL axes (x right, y up, z backward). nerfstud
 undone. instant-ngp's `scale` and `offset` belong to its renderer and are not applied either.
 """
 
-import json
 import logging
 import math
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from gsdff.data.capture import Capture, Lens, Shot, find_file, pick_file, report_missing
+from gsdff.data.capture import PHOTO_SUFFIXES, Capture, Lens, Shot
 from gsdff.data.images import photo_size
+from gsdff.data.listed import Found, Place, find_photos, keep_one_each, resolve
+from gsdff.data.photo_masks import MaskFile
 from gsdff.data.points import read_points
 from gsdff.errors import UserError
+from gsdff.finder import Finder
+from gsdff.reading import read_json
 
 BLENDER_CUBE = 1.3  # half side of the cube in which 3DGS draws NeRF-synthetic's initial points
 UNSUPPORTED = ("ftheta_p0", "latlong", "orthographic", "equirectangular", "quadrilateral_hyperbolic")
 PINHOLES = ("SIMPLE_PINHOLE", "PINHOLE")
 PERSPECTIVES = (*PINHOLES, "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "PERSPECTIVE")
 FISHEYES = ("OPENCV_FISHEYE", "FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
+ROUNDING = 1e-2
+"""Share by which a matrix of few digits may differ from a rotation."""
+SMALLEST_SCALE = 1e-6
+"""Smallest factor of a rotation that is divided out; the largest is its inverse."""
 
 logger = logging.getLogger("gsdff")
 
@@ -32,17 +40,20 @@ logger = logging.getLogger("gsdff")
 class Frame:
     """One entry of `frames`, with the settings that its file gives for all of them."""
 
-    path: Path
-    """Absolute path of the photo; it may lack its suffix or not exist."""
     entry: dict
     shared: dict
     source: Path
     is_test: bool = False
 
     @property
+    def name(self) -> str:
+        """Path of the photo as it is listed."""
+        return self.entry["file_path"]
+
+    @property
     def where(self) -> str:
         """Name of file and frame, for messages."""
-        return f"{self.source}: frame {self.entry['file_path']}"
+        return f"{self.source}: frame {self.name}"
 
     @property
     def settings(self) -> dict:
@@ -53,18 +64,19 @@ class Frame:
 def find(path: Path) -> Path | None:
     """The transforms file in the folder `path` (or `path` itself if it is one), or None."""
     if path.is_file():
-        return path if path.suffix == ".json" else None
+        return path if path.suffix.lower() == ".json" else None
     return next((p for p in (path / "transforms.json", path / "transforms_train.json") if p.is_file()), None)
 
 
-def read(source: Path, downscale: int) -> Capture:
+def read(source: Path, downscale: int, allow_outside: bool = False) -> Capture:
     """Reads the photos, cameras and optional points of a transforms file.
 
     With `transforms_train.json` the test photos (or else the validation ones) come from the file beside it;
     nerfstudio's `train_filenames` and `test_filenames` are respected too. Raises `UserError` naming the file and the
-    frame.
+    frame, and for files farther away than in the folder above the file's own, unless `allow_outside`.
     """
     source = Path(os.path.abspath(source))
+    root, above = source.parent, source.parent.parent
     shared = load_json(source)
     frames = list_frames(source, shared)
     cube = None
@@ -73,39 +85,54 @@ def read(source: Path, downscale: int) -> Capture:
         cube = BLENDER_CUBE if "fl_x" not in shared else None
     else:
         frames = apply_filenames(frames, shared)
-    images = Path(os.path.commonpath([frame.path.parent for frame in frames]))
-    shots, missing, held_out = [], [], set()
-    for frame in frames:
-        viewmat = frame_viewmat(frame)
-        original = find_file(frame.path)
-        picked = pick_file(images if images != source.parent else None, original or frame.path, downscale)
-        if not picked:
-            missing.append(frame.entry["file_path"])
-            continue
-        name = (original or frame.path).relative_to(images).as_posix()
-        shots.append(Shot(name, *picked, frame_lens(frame, original), viewmat))
-        if frame.is_test:
-            held_out.add(name)
-    report_missing(missing, len(frames), source)
-    if any("mask_path" in frame.entry for frame in frames):
-        logger.warning("%s: mask_path is ignored, the masked parts of photos are trained too", source)
-    return Capture(source, source.parent, shots, *point_cloud(source, shared), frozenset(held_out) or None, cube)
+    # instant-ngp writes ../images if its output is in a folder of its own; the whole disk is never the folder above
+    place = Place(source, root, root, root if above == above.parent else above, downscale, allow_outside)
+    found = find_photos([frame.name for frame in frames], place)
+    images = common_folder(root, frames, found)
+    shots, are_exact, held_out, scales = [], [], set(), []
+    for frame, photo in zip(frames, found, strict=True):
+        viewmat, scale = frame_viewmat(frame)
+        scales.append(scale)
+        if photo:
+            name = photo.path.relative_to(images).as_posix()
+            original = photo.path if photo.path.is_file() else None
+            lens, mask = frame_lens(frame, original), frame_mask(frame)
+            shots.append(Shot(name, photo.file, photo.shrink, lens, viewmat, mask))
+            are_exact.append(photo.is_exact)
+            held_out |= {name} if frame.is_test else set()
+    shots, held_out = keep_one_each(shots, are_exact, held_out, source)
+    report_scales(source, scales)
+    report_lost_split(source, frames, held_out)
+    points = point_cloud(place, shared)
+    return Capture(source, root, shots, *points, frozenset(held_out) or None, cube)
+
+
+def frame_mask(frame: Frame) -> MaskFile | None:
+    """The frame's mask, nerfstudio's `mask_path`; None if it has none. Raises `UserError` if the file is missing."""
+    listed = frame.settings.get("mask_path")
+    if listed is None:
+        return None
+    if not isinstance(listed, str):
+        raise UserError(f"{frame.where}: expected the path of a picture as mask_path, got {listed!r}")
+    path = frame.source.parent / listed.replace("\\", "/")
+    if not path.is_file():
+        raise UserError(f"{frame.where}: mask_path {listed} does not exist; put it there, or remove mask_path")
+    return MaskFile(path)
+
+
+def common_folder(root: Path, frames: list[Frame], found: list[Found | None]) -> Path:
+    """The folder that all photos are below, also those that do not exist but should be in the dataset's folder."""
+    paths = [photo.path if photo else resolve(root, frame.name) for frame, photo in zip(frames, found, strict=True)]
+    inside = [path.parent for path, photo in zip(paths, found, strict=True) if photo or path.is_relative_to(root)]
+    return Path(os.path.commonpath(inside))
 
 
 def load_json(path: Path) -> dict:
     """Reads the file's top level; raises UserError if it is not a transforms file."""
-    try:
-        content = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}); write it again") from error
+    content = read_json(path, "a transforms file", "write it again")
     if not isinstance(content, dict) or not isinstance(content.get("frames"), list):
         raise UserError(f"{path}: expected an object with a list of frames, as nerfstudio writes it")
     return content
-
-
-def photo_path(source: Path, listed: str) -> Path:
-    """Resolves a path relative to the file that lists it; instant-ngp on Windows writes backslashes."""
-    return Path(os.path.normpath(source.parent / listed.replace("\\", "/")))
 
 
 def list_frames(source: Path, shared: dict, is_test: bool = False) -> list[Frame]:
@@ -115,7 +142,7 @@ def list_frames(source: Path, shared: dict, is_test: bool = False) -> list[Frame
     for i, entry in enumerate(shared["frames"]):
         if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
             raise UserError(f"{source}: frame {i} has no file_path; each frame needs one and a transform_matrix")
-    return [Frame(photo_path(source, e["file_path"]), e, shared, source, is_test) for e in shared["frames"]]
+    return [Frame(entry, shared, source, is_test) for entry in shared["frames"]]
 
 
 def held_out_frames(source: Path) -> list[Frame]:
@@ -128,45 +155,117 @@ def held_out_frames(source: Path) -> list[Frame]:
 
 
 def apply_filenames(frames: list[Frame], shared: dict) -> list[Frame]:
-    """Keeps nerfstudio's `train_filenames` and `test_filenames` (or `val_filenames`); the latter become test frames."""
+    """Keeps nerfstudio's `train_filenames` and `test_filenames` (or `val_filenames`); the latter become test frames.
+
+    A frame in both is a test frame, which is logged. Without test photos the frames that are not to be trained on are
+    test frames, without training photos those that are in no list are trained on.
+    """
     source = frames[0].source
-    train, test, val = (
-        {photo_path(source, name) for name in shared.get(f"{split}_filenames") or []}
-        for split in ("train", "test", "val")
-    )
-    if not train:
+    train, test, val = (listed_frames(frames, shared, f"{split}_filenames") for split in ("train", "test", "val"))
+    if not (train or test or val):
         return frames
-    test = test or val
-    return [replace(frame, is_test=frame.path in test) for frame in frames if frame.path in train | test]
+    everything = set(range(len(frames)))
+    if not test | val and train != everything:
+        logger.warning("%s: lists photos to train on and none to test; the other %d are held out", source,
+                       len(everything - train))  # fmt: skip
+    test = test or val or everything - train
+    if both := train & test:
+        logger.warning("%s: %d photos are listed for training and for testing, they are held out (first: %s)", source,
+                       len(both), frames[min(both)].name)  # fmt: skip
+    train = train or everything - val
+    return [replace(frame, is_test=i in test) for i, frame in enumerate(frames) if i in train | test]
 
 
-def frame_viewmat(frame: Frame) -> np.ndarray:
-    """World-to-camera matrix with OpenCV axes, 4x4 float64, from the frame's camera-to-world one with OpenGL axes."""
+def listed_frames(frames: list[Frame], shared: dict, key: str) -> set[int]:
+    """Indices of the frames in a list of file names; raises `UserError` if it is no such list or matches none."""
+    names = shared.get(key) or []
+    source, spelling = frames[0].source, Finder(PHOTO_SUFFIXES)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{source}: {key}: expected a list of file paths as in the frames, got {str(names)[:60]}")
+    exact: dict[Path, set[int]] = {}
+    similar: dict[str, set[int]] = {}
+    for i, frame in enumerate(frames):
+        path = resolve(source.parent, frame.name)
+        exact.setdefault(path, set()).add(i)
+        similar.setdefault(spelling.key(str(path)), set()).add(i)
+    found, unknown = set(), []
+    for name in names:
+        path = resolve(source.parent, name)
+        ids = exact.get(path) or similar.get(spelling.key(str(path)), set())
+        found |= ids
+        unknown += [] if ids else [name]
+    if unknown and not found:
+        raise UserError(f"{source}: {key}: none of its {len(names)} photos is in the frames (first: {unknown[0]!r}); "
+                        "write them as the frames' file_path")  # fmt: skip
+    if unknown:
+        logger.warning("%s: %s: %d of %d photos are not in the frames (first: %r)", source, key, len(unknown),
+                       len(names), unknown[0])  # fmt: skip
+    return found
+
+
+def report_lost_split(source: Path, frames: list[Frame], held_out: set[str]) -> None:
+    """Logs that there are no photos of the dataset's own test views."""
+    if not held_out and any(frame.is_test for frame in frames):
+        logger.warning("%s: none of its test photos exists, every 8th photo is held out in their place", source)
+
+
+def report_scales(source: Path, scales: list[float]) -> None:
+    """Logs how many matrices are scaled, and by how much."""
+    scaled = [scale for scale in scales if abs(scale - 1) > ROUNDING]
+    if scaled:
+        logger.warning("%s: %d of %d transform_matrix are rotations scaled by %.4g to %.4g, the scale is divided out",
+                       source, len(scaled), len(scales), min(scaled), max(scaled))  # fmt: skip
+
+
+def frame_viewmat(frame: Frame) -> tuple[np.ndarray, float]:
+    """World-to-camera matrix with OpenCV axes, 4x4 float64, from the frame's camera-to-world one with OpenGL axes.
+
+    The second value is the scale of its rotation, which the camera is without.
+    """
     try:
         matrix = np.array(frame.entry.get("transform_matrix"), np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{frame.where}: transform_matrix is not a matrix of numbers") from error
     if matrix.shape not in ((3, 4), (4, 4)):
         raise UserError(f"{frame.where}: expected a 4x4 transform_matrix, got shape {matrix.shape}")
     if not np.isfinite(matrix).all():
         raise UserError(f"{frame.where}: transform_matrix is not finite; remove this frame")
-    rotation, position = matrix[:3, :3], matrix[:3, 3]
-    if np.abs(rotation.T @ rotation - np.eye(3)).max() > 1e-2 or np.linalg.det(rotation) < 0:
-        raise UserError(f"{frame.where}: transform_matrix is not rigid; its 3x3 part must be a rotation")
-    left, _, right = np.linalg.svd(rotation)
+    if matrix.shape == (4, 4) and np.abs(matrix[3] - [0, 0, 0, 1]).max() > 1e-6:
+        last = ", ".join(f"{value:g}" for value in matrix[3])
+        hint = "; it may be transposed" if not matrix[:3, 3].any() else ""
+        raise UserError(f"{frame.where}: expected 0, 0, 0, 1 in the last row of transform_matrix, got {last}{hint}")
+    left, sizes, right = np.linalg.svd(matrix[:3, :3])
+    if problem := rotation_problem(left, sizes, right):
+        raise UserError(f"{frame.where}: transform_matrix {problem}; its 3x3 part must be a rotation, which one scale "
+                        "may multiply")  # fmt: skip
     rotation = (left @ right) * [1, -1, -1]  # the nearest rotation, for files of few digits; y down, z forward
     viewmat = np.eye(4)
     viewmat[:3, :3] = rotation.T
-    viewmat[:3, 3] = -rotation.T @ position
-    return viewmat
+    viewmat[:3, 3] = -rotation.T @ matrix[:3, 3]
+    return viewmat, float(sizes.mean())
+
+
+def rotation_problem(left: np.ndarray, sizes: np.ndarray, right: np.ndarray) -> str | None:
+    """Why the matrix of this singular value decomposition is no scaled rotation, or None."""
+    if not (sizes[2] > SMALLEST_SCALE and sizes[0] < 1 / SMALLEST_SCALE):
+        return f"is flat or scaled by {sizes[2]:.3g} to {sizes[0]:.3g}"
+    if np.linalg.det(left) * np.linalg.det(right) < 0:
+        return "mirrors"
+    if sizes[0] - sizes[2] < ROUNDING * sizes[1]:
+        return None
+    matrix = left * (sizes / sizes.mean()) @ right
+    grams = (matrix.T @ matrix, matrix @ matrix.T)  # diagonal if the camera's or the world's axes are scaled
+    if min(np.abs(gram - np.diag(np.diag(gram))).max() for gram in grams) < ROUNDING:
+        return f"is scaled differently along its axes, by {sizes[2]:.4g} to {sizes[0]:.4g}"
+    return "is sheared"
 
 
 def number(frame: Frame, source: dict, key: str) -> float:
     """Returns `source[key]` as a float; raises UserError if it is not a finite number."""
     value = source[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise UserError(f"{frame.where}: {key} must be a number, got {value!r}")
-    return float(value)
+    if not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= sys.float_info.max:
+        return float(value)
+    raise UserError(f"{frame.where}: {key} must be a number, got {value!r:.40}")
 
 
 def optional(frame: Frame, key: str, default: float) -> float:
@@ -182,14 +281,19 @@ def focal_lengths(frame: Frame, width: int, height: int) -> tuple[float, float]:
             if f"fl_{axis}" in source:
                 focals[axis] = number(frame, source, f"fl_{axis}")
             elif f"camera_angle_{axis}" in source and "fl_x" not in source:
-                focals[axis] = 0.5 * size / math.tan(0.5 * number(frame, source, f"camera_angle_{axis}"))
+                focals[axis] = 0.5 * size / math.tan(0.5 * angle_of_view(frame, source, f"camera_angle_{axis}"))
         if focals:
             fx = focals["x" if "x" in focals else "y"]
-            fy = focals.get("y", fx)
-            if not (fx > 0 and fy > 0):
-                raise UserError(f"{frame.where}: focal lengths must be positive, got {fx} and {fy}")
-            return fx, fy
+            return fx, focals.get("y", fx)
     raise UserError(f"{frame.where}: no intrinsics; expected fl_x or camera_angle_x for all frames or for each")
+
+
+def angle_of_view(frame: Frame, source: dict, key: str) -> float:
+    """Returns an angle of view in radians; raises UserError if no pinhole has it."""
+    angle = number(frame, source, key)
+    if not 0 < angle < math.pi:
+        raise UserError(f"{frame.where}: {key}: expected more than 0 and less than pi radians, got {angle:g}")
+    return angle
 
 
 def frame_lens(frame: Frame, original: Path | None) -> Lens:
@@ -200,8 +304,6 @@ def frame_lens(frame: Frame, original: Path | None) -> Lens:
         width, height = photo_size(original)
     else:
         raise UserError(f"{frame.where}: no w and h and no full-size photo, so its size is unknown")
-    if width <= 0 or height <= 0:
-        raise UserError(f"{frame.where}: w and h must be positive, got {width} and {height}")
     fx, fy = focal_lengths(frame, width, height)
     focal_and_centre = (fx, fy, optional(frame, "cx", width / 2), optional(frame, "cy", height / 2))
     model, distortion = distortion_model(frame)
@@ -230,12 +332,17 @@ def distortion_model(frame: Frame) -> tuple[str, tuple[float, ...]]:
     return "FULL_OPENCV", (k1, k2, p1, p2, k3, k4, k5, k6)
 
 
-def point_cloud(source: Path, shared: dict) -> tuple[np.ndarray, np.ndarray]:
+def point_cloud(place: Place, shared: dict) -> tuple[np.ndarray, np.ndarray]:
     """Reads points and colours of nerfstudio's `ply_file_path`; none if it is not given or does not exist."""
-    listed = shared.get("ply_file_path")
-    if isinstance(listed, str):
-        path = source.parent / listed
-        if path.is_file():
+    listed, source = shared.get("ply_file_path"), place.source
+    if listed is not None:
+        if not isinstance(listed, str):
+            raise UserError(f"{source}: ply_file_path: expected the path of a point cloud, got {listed!r:.40}")
+        path = Finder((".ply",)).find(resolve(place.base, listed))
+        if path and not (place.allow_outside or path.is_relative_to(place.limit)):
+            raise UserError(f"{source}: ply_file_path: {path} lies outside {place.limit}; put it into the dataset's "
+                            "folder, or set `dataset.allow_outside` if you trust this file")  # fmt: skip
+        if path:
             return read_points(path)
         logger.warning("%s: its ply_file_path %s does not exist; starting from random points", source, listed)
     return np.zeros((0, 3)), np.zeros((0, 3), np.uint8)

@@ -181,7 +181,7 @@ def test_the_format_in_use_is_said_and_the_other_named(tmp_path, write_colmap, c
 def test_points_that_are_not_finite_are_left_out(tmp_path, write_colmap, colmap_model, caplog):
     points = (((float("nan"), 0.0, 0.0), (1, 1, 1)), ((1.0, 2.0, 3.0), (4, 5, 6)))
     scene = load_scene(write_colmap(tmp_path / "s", colmap_model(points=points)), DataConfig())
-    assert scene.point_colors.tolist() == [[4, 5, 6]] and "1 points are not finite" in caplog.text
+    assert scene.point_colors.tolist() == [[4, 5, 6]] and "1 of 2 points are left out" in caplog.text
 
 
 def test_a_damaged_photo_stops_the_load_with_its_name(tmp_path, write_colmap):
@@ -237,3 +237,180 @@ def test_distorted_photos_keep_alpha_and_are_said_once(tmp_path, caplog):
         assert view.alpha.shape == view.image.shape[:2] == (view.camera.height, view.camera.width)
         assert (view.alpha[:, :14] == 0).all() and (view.alpha[:, -14:] == 255).all()
     assert caplog.text.count("undistorting 3 OPENCV photos (32x24 becomes") == 1
+
+
+@pytest.mark.parametrize("at", ["distorted/sparse/0", "dense/0/sparse", "a/b/c/d", "sfm/models/1", "sparse/0/0"])
+def test_a_model_anywhere_below_is_found(tmp_path, write_colmap, caplog, at):
+    root = write_colmap(tmp_path / "s", at=at)
+    (root / ".hidden").mkdir()
+    (root / ".hidden/transforms.json").write_text("{}")
+    (root / "loop").symlink_to(root)
+    (root / "itself").symlink_to(root / "itself")
+    with caplog.at_level(logging.INFO, "gsdff"):
+        assert len(load_scene(root, DataConfig()).views) == 3
+    assert f"reading the COLMAP model {root / at}" in caplog.text
+
+
+def test_photos_lie_beside_an_undistorted_model(tmp_path, write_colmap, write_photos):
+    root = write_colmap(tmp_path / "s/dense", at="sparse")
+    write_photos(tmp_path / "s/images", ["0.png"], (20, 15))
+    scene = load_scene(tmp_path / "s", DataConfig())
+    assert scene.root == root and [view.camera.width for view in scene.views] == [16] * 3
+
+
+def test_several_datasets_below_are_named(tmp_path, write_colmap):
+    for name in ("garden", "bicycle"):
+        write_colmap(tmp_path / "s" / name)
+    with pytest.raises(UserError, match=r"s: 2 datasets lie below \(bicycle, garden\); give one of them"):
+        load_scene(tmp_path / "s", DataConfig())
+
+
+def test_transforms_come_before_a_model_far_below(tmp_path, write_colmap):
+    root = write_colmap(tmp_path / "s", at="backup/sparse/0")
+    write_transforms(root, ["images/0.png", "images/1.png"], {"fl_x": 20.0})
+    assert len(load_scene(root, DataConfig()).views) == 2
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "CLIP.MOV"])
+def test_a_video_leads_to_prepare(tmp_path, name):
+    for path in (tmp_path / name, tmp_path / "missing" / name, tmp_path):
+        with pytest.raises(UserError, match=rf"gsdff prepare --images \S*{name}`"):
+            load_scene(path, DataConfig())
+        (tmp_path / name).write_bytes(b"film")
+
+
+def test_a_path_that_is_not_utf8_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"expected a path in UTF-8"):
+        load_scene(tmp_path / "caf\udce9", DataConfig())
+
+
+def changed(colmap_model, *, params=None, size=(16, 12), position=None, model="PINHOLE"):
+    """The default model with another camera, or with its first photo at another place."""
+    camera = (1, model, *size, params or (20.0, 21.0, 8.0, 6.0))
+    images = colmap_model().images
+    if position:
+        images = (("0.png", 1, (1.0, 0.0, 0.0, 0.0), position), *images[1:])
+    return colmap_model(cameras=(camera,), images=images)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"params": (-69.0, 21.0, 8.0, 6.0)}, "expected a focal length of 0.16 to 16000 pixels, got -69 and 21"),
+        ({"params": (20.0, 0.0, 8.0, 6.0)}, "expected a focal length .* got 20 and 0"),
+        ({"params": (1e12, 1e12, 8.0, 6.0)}, "expected a focal length .* got 1e.12 and 1e.12"),
+        ({"params": (float("nan"), 21.0, 8.0, 6.0)}, "expected finite parameters of the PINHOLE camera"),
+        (
+            {"params": (20.0, 21.0, 1e9, 6.0)},
+            r"expected the principal point in or near the 16x12 pixels, got \(1e.09, 6\)",
+        ),
+        ({"params": (20.0, 21.0, 8.0, -400.0)}, "expected the principal point"),
+        (
+            {"params": (20.0, 8.0, 6.0, 1e9), "model": "SIMPLE_RADIAL"},
+            "expected distortion parameters of at most 10000",
+        ),
+        ({"params": (-20.0, 8.0, 6.0, 0.1), "model": "SIMPLE_RADIAL"}, "expected a focal length .* got -20"),
+        ({"size": (0, 12)}, "expected 1 to 1000000 pixels a side, got 0x12"),
+        ({"size": (16, 2**63)}, "expected 1 to 1000000 pixels a side, got 16x9223372036854775808"),
+        ({"position": (1e300, 0.0, 0.0)}, r"expected a camera position of at most 1e.10, got \(-1e.300, -?0, -?0\)"),
+    ],
+)
+def test_numbers_that_no_camera_has_are_refused_in_colmap_models(tmp_path, write_colmap, colmap_model, change, message):
+    root = write_colmap(tmp_path / "s", changed(colmap_model, **change))
+    with pytest.raises(UserError, match=rf"images.bin: 0.png: {message}.*; correct it, or take this photo out"):
+        load_scene(root, DataConfig())
+
+
+@pytest.mark.parametrize(
+    ("shared", "message"),
+    [
+        ({"fl_x": -69.0}, "expected a focal length of 0.16 to 16000 pixels, got -69 and -69"),
+        ({"fl_x": 0}, "expected a focal length"),
+        ({"fl_x": 1e12}, "expected a focal length"),
+        ({"camera_angle_x": 1e-12}, "expected a focal length"),
+        ({"camera_angle_x": 3.14159265}, "expected a focal length"),
+        ({"fl_x": 20.0, "cx": 1e9}, "expected the principal point"),
+        ({"fl_x": 20.0, "k1": 1e9}, "expected distortion parameters"),
+        ({"fl_x": 20.0, "w": 0, "h": 12}, "expected 1 to 1000000 pixels a side, got 0x12"),
+        ({"fl_x": 20.0, "w": 1e300, "h": 12}, "expected 1 to 1000000 pixels a side"),
+    ],
+)
+def test_numbers_that_no_camera_has_are_refused_in_transforms(tmp_path, write_photos, shared, message):
+    write_photos(tmp_path, ["images/0.png", "images/1.png"])
+    write_transforms(tmp_path, ["images/0.png", "images/1.png"], shared)
+    with pytest.raises(UserError, match=rf"transforms.json: 0.png: {message}"):
+        load_scene(tmp_path, DataConfig())
+
+
+def test_a_camera_far_from_all_others_is_said(tmp_path, write_colmap, colmap_model, caplog):
+    names = [f"{i}.png" for i in range(5)]
+    places = [*((float(i), 0.0, 0.0) for i in range(4)), (1e7, 0.0, 0.0)]
+    images = tuple((name, 1, (1.0, 0.0, 0.0, 0.0), place) for name, place in zip(names, places, strict=True))
+    load_scene(write_colmap(tmp_path / "near", colmap_model(images=images[:4])), DataConfig())
+    assert "as far away as most" not in caplog.text
+    load_scene(write_colmap(tmp_path / "far", colmap_model(images=images)), DataConfig())
+    assert "the camera of 4.png is 1e+07 times as far away as most" in caplog.text
+
+
+def test_points_behind_all_cameras_are_refused(tmp_path, write_colmap, colmap_model):
+    points = tuple(((0.1 * i, 0.0, -3.0), (1, 2, 3)) for i in range(3000))
+    root = write_colmap(tmp_path / "s", colmap_model(points=points))
+    with pytest.raises(UserError, match=r"images.bin: all points lie behind all cameras"):
+        load_scene(root, DataConfig())
+
+
+def test_points_that_are_all_too_far_become_random_ones(tmp_path, write_colmap, colmap_model, caplog):
+    points = tuple(((1e300, sign * 1e300, 1e300), (1, 1, 1)) for sign in (-1, 1))
+    root = write_colmap(tmp_path / "s", colmap_model(points=points))
+    with caplog.at_level(logging.INFO, "gsdff"):
+        scene = load_scene(root, DataConfig(random_points=100))
+    assert len(scene.points) == 100 and scene.points.isfinite().all()
+    assert "2 of 2 points are left out" in caplog.text and "starting from 100 random ones" in caplog.text
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_georeferenced_coordinates_keep_their_digits(tmp_path, write_colmap, colmap_model, text):
+    place, near = np.array([500_000.0, 4_649_776.0, 100.0]), colmap_model()
+    quat = (0.5, -0.1, 0.7, 0.2)
+    images = tuple((name, camera, quat, tuple(map(float, t))) for name, camera, _, t in near.images)
+    rotation = np.array(rotation_of(quat))
+    moved = tuple((name, c, q, tuple((np.array(t) - rotation @ place).tolist())) for name, c, q, t in images)
+    points = tuple((tuple((np.array(p) + place).tolist()), color) for p, color in near.points)
+    one = load_scene(write_colmap(tmp_path / "a", colmap_model(images=images), text=text), DataConfig())
+    other = load_scene(write_colmap(tmp_path / "b", colmap_model(images=moved, points=points), text=text), DataConfig())
+    for a, b in zip(one.views, other.views, strict=True):
+        assert torch.allclose(a.camera.viewmat, b.camera.viewmat, atol=1e-6)
+    assert torch.allclose(one.points, other.points, atol=1e-6)
+
+
+def rotation_of(quat):
+    """Rotation matrix of a quaternion wxyz of any length."""
+    w, x, y, z = np.array(quat) / np.linalg.norm(quat)
+    return [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+
+
+def test_the_held_out_photo_of_a_repeated_frame_is_not_trained_on(tmp_path, write_photos):
+    write_photos(tmp_path, [f"images/{i}.png" for i in range(3)])
+    frames = ["images/0.png", "images/1.png", "images/2.png"]
+    write_transforms(tmp_path, frames, {"fl_x": 20.0, "test_filenames": ["images/1.png"]})
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    content["frames"] += [content["frames"][1]] * 9
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    scene = load_scene(tmp_path, DataConfig(random_points=10))
+    assert [scene.views[i].name for i in scene.train_ids] == ["0.png", "2.png"]
+    assert [scene.views[i].name for i in scene.test_ids] == ["1.png"]
+
+
+def test_photos_outside_are_an_option(tmp_path, write_colmap, write_photos):
+    root = write_colmap(tmp_path / "s", text=True)
+    write_photos(tmp_path / "private", ["1.png"])
+    (root / "images/1.png").unlink()
+    path = root / "sparse/0/images.txt"
+    path.write_text(path.read_text().replace(" 1.png", " ../../private/1.png"))
+    with pytest.raises(UserError, match=r"set `dataset.allow_outside` if you trust this file"):
+        load_scene(root, DataConfig())
+    assert len(load_scene(root, DataConfig(allow_outside=True)).views) == 3

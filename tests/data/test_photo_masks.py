@@ -1,5 +1,7 @@
 """Masks beside photos, in each convention of the field, say which pixels count."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -118,3 +120,15 @@ def test_teacher_pixels_under_a_mask_have_no_weight(tmp_path, write_colmap):
     coarse = make_target(torch.ones(3, 4, 4), view)
     assert coarse.weights[:, 0].tolist() == [0] * 3 and coarse.weights[:, 1].tolist() == [0.75] * 3
     assert coarse.weights[:, 2:].eq(1).all()
+
+
+def test_a_mask_path_that_does_not_exist_is_named(tmp_path, write_photos):
+    write_photos(tmp_path / "images", ["0.png", "1.png"])
+    pose = np.eye(4).tolist()
+    frames = [{"file_path": f"images/{i}.png", "transform_matrix": pose, "mask_path": f"m/{i}.png"} for i in range(2)]
+    (tmp_path / "transforms.json").write_text(json.dumps({"fl_x": 20, "w": 16, "h": 12, "frames": frames}))
+    with pytest.raises(UserError, match=r"m/0\.png"):
+        load_scene(tmp_path, DataConfig(random_points=10))
+    for i in range(2):
+        save(tmp_path / f"m/{i}.png", COUNTS)
+    assert (load_scene(tmp_path, DataConfig(random_points=10)).views[1].mask.numpy() == COUNTS).all()

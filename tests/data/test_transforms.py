@@ -10,6 +10,7 @@ from gsdff.data import transforms
 from gsdff.errors import UserError
 
 POSE = [[1.0, 0, 0, 1], [0, 1, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]
+SHEARED = [[1.0, 0.5, 0, 1], [0, 1, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]
 SHARED_LENS = {"fl_x": 20.0, "fl_y": 21.0, "cx": 8.5, "cy": 6.5, "w": 16, "h": 12}
 
 
@@ -161,15 +162,31 @@ def test_rounded_matrices_give_rigid_cameras(write):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"transform_matrix": np.diag([2.0, 2, 2, 1]).tolist()}, "images/0.png: transform_matrix is not rigid"),
-        ({"transform_matrix": np.diag([1.0, 1, -1, 1]).tolist()}, "images/0.png: transform_matrix is not rigid"),
+        (
+            {"transform_matrix": np.diag([2.0, 1, 1, 1]).tolist()},
+            "images/0.png: transform_matrix is scaled differently",
+        ),
+        ({"transform_matrix": np.diag([1.0, 1, -1, 1]).tolist()}, "images/0.png: transform_matrix mirrors"),
+        ({"transform_matrix": np.diag([-2.0, -2, -2, 1]).tolist()}, "images/0.png: transform_matrix mirrors"),
+        ({"transform_matrix": SHEARED}, "images/0.png: transform_matrix is sheared"),
+        ({"transform_matrix": np.diag([1.0, 1, 0, 1]).tolist()}, "images/0.png: transform_matrix is flat"),
+        (
+            {"transform_matrix": np.diag([1e9, 1e9, 1e9, 1]).tolist()},
+            "images/0.png: transform_matrix is flat or scaled",
+        ),
+        ({"transform_matrix": np.transpose(POSE).tolist()}, "images/0.png: .*last row.*may be transposed"),
+        ({"transform_matrix": np.diag([1.0, 1, 1, 2]).tolist()}, "images/0.png: expected 0, 0, 0, 1 in the last row"),
+        ({"transform_matrix": [[10**400] * 4] * 4}, "images/0.png: transform_matrix is not a matrix of numbers"),
         ({"transform_matrix": [[math.nan] * 4] * 4}, "images/0.png: transform_matrix is not finite"),
         ({"transform_matrix": [[1, 2], [3, 4]]}, r"images/0.png: expected a 4x4 transform_matrix, got shape \(2, 2\)"),
         ({"transform_matrix": [["a"]]}, "images/0.png: transform_matrix is not a matrix of numbers"),
         ({"transform_matrix": None}, "images/0.png: expected a 4x4 transform_matrix"),
         ({"fl_x": "20"}, "images/0.png: fl_x must be a number, got '20'"),
-        ({"fl_x": -1.0}, "images/0.png: focal lengths must be positive"),
-        ({"w": 0}, "images/0.png: w and h must be positive"),
+        ({"fl_x": 10**400}, "images/0.png: fl_x must be a number, got 1000"),
+        ({"cx": math.inf}, "images/0.png: cx must be a number, got inf"),
+        ({"camera_angle_x": 0}, "images/0.png: camera_angle_x: expected more than 0 and less than pi radians, got 0"),
+        ({"camera_angle_x": 49.1}, "images/0.png: camera_angle_x: expected more than 0 and less than pi radians"),
+        ({"camera_angle_y": -0.5}, "images/0.png: camera_angle_y: expected more than 0 and less than pi radians"),
         ({"camera_model": "EQUIRECTANGULAR"}, "images/0.png: camera model EQUIRECTANGULAR cannot"),
         ({"k1": 0.1, "k4": 0.1}, "images/0.png: k4 of a perspective camera"),
         ({"file_path": 3}, "frame 0 has no file_path"),
@@ -184,7 +201,9 @@ def test_a_bad_frame_is_named(write, bad, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not valid JSON"),
+        ("{", "cannot be read as a transforms file"),
+        ('{"frames": ' + "[" * 100_000, "cannot be read as a transforms file .nested too deep"),
+        ('{"frames": 1' + "0" * 5000 + "}", "cannot be read as a transforms file"),
         ("[]", "expected an object with a list of frames"),
         ('{"frames": 3}', "expected an object with a list of frames"),
         ('{"frames": []}', "its list of frames is empty"),
@@ -199,3 +218,175 @@ def test_a_file_that_is_no_transforms_file_is_named(tmp_path, content, message):
 def test_frames_without_intrinsics_are_named(write):
     with pytest.raises(UserError, match=r"images/0.png: no intrinsics"):
         read(write(shared={}))
+
+
+def test_a_scaled_rotation_is_a_camera_and_said_once(write, caplog):
+    root = write(frames=[frame(), frame("images/1.png")])
+    before = read(root).shots
+    assert "scale" not in caplog.text
+    scaled = [[0.33 * x if column < 3 else x for column, x in enumerate(row)] for row in POSE[:3]]
+    after = read(write(frames=[frame(transform_matrix=scaled), frame("images/1.png", transform_matrix=scaled)])).shots
+    assert all(np.allclose(a.viewmat, b.viewmat, atol=1e-12) for a, b in zip(before, after, strict=True))
+    assert caplog.text.count("2 of 2 transform_matrix are rotations scaled by 0.33 to 0.33") == 1
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(write):
+    root = write()
+    content = (root / "transforms.json").read_text()
+    for encoding in ("utf-8-sig", "utf-16"):
+        (root / "transforms.json").write_text(content, encoding=encoding)
+        assert len(read(root).shots) == 2
+
+
+PATHS = [f"images/{i}.png" for i in range(5)]
+
+
+def split_of(capture):
+    """Names of the photos to train on, and of those held out."""
+    held_out = capture.held_out or frozenset()
+    return [s.name for s in capture.shots if s.name not in held_out], sorted(held_out)
+
+
+@pytest.mark.parametrize(
+    ("split", "train", "test", "message"),
+    [
+        ({"test": PATHS[3:]}, "012", "34", None),
+        ({"val": PATHS[3:]}, "012", "34", None),
+        ({"test": PATHS[3:4], "val": PATHS[4:]}, "012", "3", None),
+        ({"train": PATHS[:3]}, "012", "34", "lists photos to train on and none to test; the other 2 are held out"),
+        ({"train": PATHS}, "01234", "", None),
+        ({"train": PATHS[:4], "test": PATHS[3:]}, "012", "34", "1 photos are listed for training and for testing"),
+        ({"train": PATHS[:2], "test": ["./images/2", "IMAGES\\3.JPG"]}, "01", "23", None),
+        (
+            {"train": PATHS[:2], "test": [PATHS[2], "images/9.png"]},
+            "01",
+            "2",
+            "test_filenames: 1 of 2 photos are not in",
+        ),
+        ({"train": [], "test": []}, "01234", "", None),
+    ],
+)
+def test_a_split_is_kept_to(write, caplog, split, train, test, message):
+    root = write(PATHS, SHARED_LENS | {f"{key}_filenames": names for key, names in split.items()})
+    assert split_of(read(root)) == ([f"{i}.png" for i in train], [f"{i}.png" for i in test])
+    assert message in caplog.text if message else "WARNING" not in caplog.text
+
+
+@pytest.mark.parametrize("key", ["train_filenames", "test_filenames", "val_filenames"])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["images/7.png"], r"none of its 1 photos is in the frames \(first: 'images/7.png'\)"),
+        ([0, 1], "expected a list of file paths as in the frames, got"),
+        ("images/0.png", "expected a list of file paths"),
+        ({"images/0.png": 1}, "expected a list of file paths"),
+        (["\ud800\0"], "none of its 1 photos"),
+    ],
+)
+def test_a_split_that_says_nothing_is_refused(write, key, names, message):
+    with pytest.raises(UserError, match=rf"transforms.json: {key}: {message}"):
+        read(write(PATHS, SHARED_LENS | {key: names}))
+
+
+@pytest.mark.parametrize("other", ["images/1.png", "./images/1.png", "images\\1.PNG", "images/1", "IMAGES/1.jpg"])
+def test_a_frame_that_is_listed_twice_is_held_out_if_either_is(write, caplog, other):
+    shared = SHARED_LENS | {"train_filenames": ["images/0.png", "images/1.png"], "test_filenames": [other]}
+    frames = [frame(), frame("images/1.png"), frame(other)]
+    capture = read(write(shared=shared, frames=frames))
+    assert split_of(capture) == (["0.png"], ["1.png"]) and len(capture.shots) == 2
+    assert "1 photos are listed several times with one pose and are used once" in caplog.text
+
+
+def test_a_photo_of_both_files_of_a_split_is_held_out(write, caplog):
+    shared = {"camera_angle_x": 0.69}
+    write(["./all/r_0", "./all/r_1"], shared, name="transforms_train.json", photos=["all/r_0.png", "all/r_1.png"])
+    root = write(["./all/r_1"], shared, name="transforms_test.json", photos=[])
+    capture = read(root)
+    assert split_of(capture) == (["r_0.png"], ["r_1.png"]) and len(capture.shots) == 2
+    assert "used once, held out if any entry is (first: r_1.png)" in caplog.text
+
+
+@pytest.mark.parametrize("other", ["images/0.png", "./images/0.png", "images/0"])
+def test_two_poses_of_one_frame_are_refused(write, other):
+    moved = [[*row[:3], row[3] + 1] for row in POSE[:3]]
+    with pytest.raises(UserError, match=r"0.png: 2 entries with different poses or lenses are of the one photo"):
+        read(write(frames=[frame(), frame(other, transform_matrix=moved)]))
+
+
+def test_a_split_whose_photos_are_gone_is_said(write, caplog):
+    capture = read(write(PATHS, SHARED_LENS | {"test_filenames": PATHS[4:]}, photos=PATHS[:4]))
+    assert capture.held_out is None and len(capture.shots) == 4
+    assert "none of its test photos exists, every 8th photo is held out" in caplog.text
+
+
+@pytest.mark.parametrize("prefix", ["/home/other/lego/", "C:\\Users\\me\\lego\\", "../../lego/", "lego/", "/"])
+def test_the_folders_of_another_machine_are_left_out(write, prefix):
+    slash = "\\" if "\\" in prefix else "/"
+    photos = ["train/r_0.png", "train/r_1.png", "test/r_0.png"]
+    frames = [frame(prefix + photo.replace("/", slash), transform_matrix=POSE) for photo in photos]
+    for i, entry in enumerate(frames):
+        entry["transform_matrix"] = [[*row[:3], row[3] + i] for row in POSE[:3]]
+    root = write(frames=frames, photos=photos)
+    assert [(s.name, s.path.relative_to(root).as_posix()) for s in read(root).shots] == [(p, p) for p in photos]
+
+
+def test_both_photos_of_one_stem_are_themselves_with_smaller_copies(write, write_photos):
+    photos = ["images/a/0.png", "images/b/0.png"]
+    root = write(frames=[frame(photos[0]), frame(photos[1])], photos=photos)
+    write_photos(root, ["images_2/a/0.png", "images/b_2/0.png"], (8, 6))
+    assert [s.path.relative_to(root).as_posix() for s in read(root, 2).shots] == [
+        "images_2/a/0.png",
+        "images/b_2/0.png",
+    ]
+
+
+def test_a_photo_outside_the_common_folder_is_read_smaller(write, write_photos):
+    photos = ["images/0.png", "others/1.png", "2.png"]
+    root = write(photos)
+    write_photos(root, ["images_2/0.png", "others_2/1.png"], (8, 6))
+    assert [(s.path.relative_to(root).as_posix(), s.shrink) for s in read(root, 2).shots] == [
+        ("images_2/0.png", 1), ("others_2/1.png", 1), ("2.png", 2),
+    ]  # fmt: skip
+
+
+def test_only_smaller_copies_lead_to_the_option(write):
+    root = write(photos=["images_4/0.png", "images_4/1.png"])
+    with pytest.raises(UserError, match=r"only smaller copies .*\(images_4\); set `dataset.downscale` to 4"):
+        read(root)
+    assert [shot.shrink for shot in read(root, 4).shots] == [1, 1]
+
+
+def test_photos_and_points_beside_the_folder_are_read_and_farther_ones_only_if_allowed(write, write_photos, tmp_path):
+    near, far = tmp_path / "images", tmp_path.parent / f"{tmp_path.name}-far"
+    write()
+    write_photos(near, ["0.png"])
+    write_photos(far, ["1.png"])
+    properties = "".join(f"property double {axis}\n" for axis in "xyz")
+    ply = f"ply\nformat ascii 1.0\nelement vertex 1\n{properties}end_header\n1 2 3\n"
+    (near / "a.ply").write_text(ply)
+    (far / "a.ply").write_text(ply)
+    root = write(
+        shared=SHARED_LENS | {"ply_file_path": "../images/a.ply"}, frames=[frame("../images/0.png")], photos=[]
+    )
+    assert read(root).shots[0].path == near / "0.png" and len(read(root).points) == 1
+    for path in (f"../../{far.name}/1.png", str(far / "1.png")):
+        root = write(frames=[frame("../images/0.png"), frame(path)], photos=[])
+        with pytest.raises(UserError, match=r"1 of 2 photos lie outside .*set `dataset.allow_outside`"):
+            read(root)
+        capture = transforms.read(transforms.find(root), 1, allow_outside=True)
+        assert [shot.path for shot in capture.shots] == [near / "0.png", far / "1.png"]
+    root = write(shared=SHARED_LENS | {"ply_file_path": str(far / "a.ply")})
+    with pytest.raises(UserError, match=r"ply_file_path: .* lies outside .*set `dataset.allow_outside`"):
+        read(root)
+    assert len(transforms.read(transforms.find(root), 1, allow_outside=True).points) == 1
+
+
+@pytest.mark.parametrize("name", ["images/\ud800.png", "images/\udc80.png", "images/\0.png", ""])
+def test_what_no_file_can_be_called_is_refused(write, name):
+    with pytest.raises(UserError, match=r"transforms.json: '.*' cannot be the name of a photo"):
+        read(write(frames=[frame(), frame(name)]))
+
+
+def test_a_path_to_points_that_is_none_is_refused(write):
+    with pytest.raises(UserError, match="ply_file_path: expected the path of a point cloud, got 7"):
+        read(write(shared=SHARED_LENS | {"ply_file_path": 7}))
