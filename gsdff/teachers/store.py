@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from gsdff.checked import REMEDY, disk_size, load_array, save_array
+from gsdff.checked import REMEDY, checksum, disk_size, load_array, save_array
 from gsdff.config.options import FeatureConfig
 from gsdff.errors import UserError
 from gsdff.files import whole_file
@@ -59,8 +60,8 @@ class FeatureStore:
         Raises `UserError` if it is damaged or of other features, and `OSError` if it is missing.
         """
         path, K = self.path(view), self.basis.B.shape[1]
-        identity = f"{self.basis.checksum} {view.key}"
-        latents = load_array(path, identity, WHAT, is_checked=self.folder.name == self.basis.fingerprint)
+        is_checked = self.folder.name == self.basis.fingerprint
+        latents = load_array(path, self._identify(view), WHAT, is_checked=is_checked)
         if latents.dtype != np.float16 or latents.ndim != 3 or latents.shape[2] != K or latents.size == 0:
             got = f"{latents.dtype} {list(latents.shape)}"
             raise UserError(f"{path}: expected float16 values [h, w, {K}], got {got}; {REMEDY}")
@@ -70,7 +71,7 @@ class FeatureStore:
         """Writes the latent map of a view."""
         path = self.path(view)
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_array(path, latents.half().cpu().numpy(), f"{self.basis.checksum} {view.key}")
+        save_array(path, latents.half().cpu().numpy(), self._identify(view))
 
     def path(self, view: View) -> Path:
         """Path of a view's map."""
@@ -87,6 +88,14 @@ class FeatureStore:
             return True
 
         return [view for view in views if not is_stored(view)]
+
+    def _identify(self, view: View) -> str:
+        """Text that a map of another view, teacher or basis has not."""
+        return f"{self._basis_checksum} {view.key}"
+
+    @cached_property
+    def _basis_checksum(self) -> str:
+        return checksum(self.basis.fingerprint, [self.basis.B.cpu().numpy()])
 
 
 def find_store(folder: Path, basis: Basis) -> FeatureStore | None:
