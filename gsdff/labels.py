@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,21 @@ from torch import Tensor
 
 from gsdff.errors import UserError
 from gsdff.files import whole_file
+from gsdff.photo_files import check_picture, find_file, require_file
+from gsdff.reading import open_picture, read_json
 from gsdff.scene import VOID, Scene, View
+from gsdff.words import is_text
 
 log = logging.getLogger("gsdff")
 
 CLASSES_FILE = "classes.json"
 INSTANCES_FOLDER = "instances"
 """Folder of instance images, beside the label images."""
+LABEL_IMAGE = "a label image"
+ENDINGS = (".png",)
+"""Endings of the names of label images and instance images."""
+MAX_INSTANCES = 65535
+"""Largest id in an instance image."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +51,19 @@ class LabelClass:
 
 @dataclass(frozen=True)
 class LabelImages:
-    """A folder of label images `<stem>.png`, and the classes of their ids."""
+    """A folder of label images, named as `gsdff.photo_files.find_file` says, and the classes of their ids."""
 
     folder: Path
     classes: list[LabelClass]
 
     def find(self, view: View) -> Path:
         """Path of the view's label image; raises `UserError` if it has none."""
-        path = self.folder / f"{view.stem}.png"
-        if not path.is_file():
-            raise UserError(f"{path}: missing; photo {view.name} needs this label image in {self.folder}")
-        return path
+        return require_file(self.folder, view, ENDINGS, LABEL_IMAGE)
+
+    def check(self, view: View) -> None:
+        """Raises `UserError` if the view has no label image, or one of another shape; reads its header only."""
+        with _open_ids(self.find(view), view, LABEL_MODES):
+            pass
 
     def load(self, view: View) -> UInt8[Tensor, "h w"]:
         """Loads a view's labels as indices into `classes`, VOID where there is no ground truth.
@@ -61,7 +72,9 @@ class LabelImages:
         image is missing or damaged, or holds ids of no class.
         """
         path = self.find(view)
-        ids = _read_pixels(path, ("L", "P"), (view.camera.width, view.camera.height), may_enlarge=False)
+        with _open_ids(path, view, LABEL_MODES) as image:
+            size = min(view.camera.width, image.width), min(view.camera.height, image.height)
+            ids = _resize(image, size)
         return _to_indices(ids, self.classes, [], path)
 
 
@@ -81,10 +94,11 @@ class Truth:
         At the photo's size (nearest neighbour). Returns None if the view has no label image; raises `UserError` if it
         is damaged or holds ids of no class.
         """
-        path = self.folder / f"{view.stem}.png"
-        if not path.is_file():
+        path = find_file(self.folder, view, ENDINGS, LABEL_IMAGE)
+        if path is None:
             return None
-        ids = _read_pixels(path, ("L", "P"), (view.camera.width, view.camera.height))
+        with _open_ids(path, view, LABEL_MODES) as image:
+            ids = _resize(image, (view.camera.width, view.camera.height))
         return _to_indices(ids, self.competing, self.ignored, path)
 
 
@@ -96,8 +110,10 @@ def find_truth(scene: Scene, labels: Path | None, knows: Callable[[str], bool]) 
     """
     folder, classes_file = _locate(scene, labels)
     problem = _find_problem(folder, classes_file)
-    if problem is None and not any((folder / f"{scene.views[i].stem}.png").is_file() for i in scene.test_ids):
-        problem = "has no <stem>.png for any held-out view"
+    views = [scene.views[i] for i in scene.test_ids]
+    if problem is None and not any(find_file(folder, view, ENDINGS, LABEL_IMAGE) for view in views):
+        expected = f", such as {views[0].key}.png" if views else ""
+        problem = f"has no label image of any held-out view{expected}"
     if problem is not None:
         if labels is not None:
             raise UserError(f"{folder}: {problem}")
@@ -120,9 +136,17 @@ def find_label_images(scene: Scene, labels: Path | None) -> LabelImages:
     return LabelImages(folder, read_classes(classes_file))
 
 
-def read_instances(path: Path, size: tuple[int, int]) -> Int[Tensor, "H W"]:
-    """Reads object ids from an 8- or 16-bit image at `size` (width, height), by nearest neighbour."""
-    return torch.from_numpy(_read_pixels(path, ("L", "P", "I;16", "I"), size).astype(np.int64))
+def read_instances(path: Path, view: View, size: tuple[int, int] | None = None) -> Int[Tensor, "H W"]:
+    """Reads object ids of a view from an 8- or 16-bit image, by nearest neighbour.
+
+    At `size` (width, height), by default the photo's. Raises `UserError` if the image is damaged, has another shape
+    than the photo, or holds ids that 16 bits cannot.
+    """
+    with _open_ids(path, view, INSTANCE_MODES) as image:
+        ids = _resize(image, size or (view.camera.width, view.camera.height)).astype(np.int64)
+    if ids.min() < 0 or ids.max() > MAX_INSTANCES:
+        raise UserError(f"{path}: expected ids from 0 to {MAX_INSTANCES}, got {ids.min()} to {ids.max()}")
+    return torch.from_numpy(ids)
 
 
 def read_classes(path: Path) -> list[LabelClass]:
@@ -133,11 +157,9 @@ def read_classes(path: Path) -> list[LabelClass]:
     null means that the class cannot be queried.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, "a list of classes")
     except FileNotFoundError:
         raise UserError(f"{path}: missing; label images need their class names in this file") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
     rows = content.get("classes") if isinstance(content, dict) else content
     if not isinstance(rows, list) or not rows:
         raise UserError(f'{path}: expected a list of class names or {{"classes": [{{"id", "name"}}, ...]}}')
@@ -159,7 +181,8 @@ def write_classes(path: Path, classes: Sequence[LabelClass], about: Mapping[str,
 
 
 def write_label_image(path: Path, ids: UInt8[Tensor, "H W"]) -> None:
-    """Writes a label image as one 8-bit channel."""
+    """Writes a label image as one 8-bit channel; makes its folder if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         Image.fromarray(ids.cpu().numpy()).save(partial, format="PNG")
 
@@ -191,35 +214,39 @@ def _to_indices(
     return torch.from_numpy(indices[ids]).byte()
 
 
-def _read_pixels(
-    path: Path, modes: Sequence[str], size: tuple[int, int], *, may_enlarge: bool = True
-) -> Shaped[np.ndarray, "H W"]:
-    """Reads a one-channel image at `size` (width, height); without `may_enlarge`, at most at its stored size."""
-    try:
-        with Image.open(path) as image:
-            if image.mode not in modes:
-                depth = "8-bit" if "I;16" not in modes else "8- or 16-bit"
-                raise UserError(f"{path}: expected one {depth} channel of ids, got mode {image.mode}")
-            if not may_enlarge:
-                size = min(size[0], image.width), min(size[1], image.height)
-            return np.asarray(image.resize(size, Image.Resampling.NEAREST))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises any of these
-        raise UserError(f"{path}: not a readable label image ({error})") from error
+LABEL_MODES, INSTANCE_MODES = ("L", "P"), ("L", "P", "I;16", "I")
+"""Pillow's modes of images of class ids, and of object ids."""
+
+
+@contextmanager
+def _open_ids(path: Path, view: View, modes: Sequence[str]) -> Iterator[Image.Image]:
+    """Opens a one-channel image of ids that has the shape of the view's photo."""
+    with open_picture(path, LABEL_IMAGE) as image:
+        if image.mode not in modes:
+            depth = "8-bit" if modes is LABEL_MODES else "8- or 16-bit"
+            raise UserError(f"{path}: expected one {depth} channel of ids, got mode {image.mode}")
+        check_picture(path, view, image.width, image.height)
+        yield image
+
+
+def _resize(image: Image.Image, size: tuple[int, int]) -> Shaped[np.ndarray, "H W"]:
+    return np.asarray(image.resize(size, Image.Resampling.NEAREST))
 
 
 def _read_class(row: Any, index: int, path: Path) -> LabelClass:
-    if isinstance(row, str):
-        return LabelClass(index, row, row)
+    row = {"id": index, "name": row} if isinstance(row, str) else row
     try:
         number, name = row["id"], row["name"]
         color = tuple(row["color"]) if row.get("color") is not None else None
-        query = row.get("text_query", name)
+        query, moves, counts = row.get("text_query", name), row.get("moves", False), row.get("counts", True)
     except (TypeError, KeyError, AttributeError):
         raise UserError(f'{path}: class {index} needs an "id" and a "name", got {row!r}') from None
-    if not isinstance(number, int) or not 0 <= number < VOID or not isinstance(name, str):
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < VOID or not is_text(name):
         raise UserError(f"{path}: class {index} needs an id of 0 to {VOID - 1} and a name, got {number!r}, {name!r}")
-    if query is not None and not isinstance(query, str):
+    if query is not None and not is_text(query):
         raise UserError(f"{path}: class {name}: text_query must be a text or null, got {query!r}")
     if color is not None and (len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)):
         raise UserError(f"{path}: class {name}: color must be three numbers of 0 to 255, got {row['color']!r}")
-    return LabelClass(number, name, query, bool(row.get("moves", False)), color, bool(row.get("counts", True)))
+    if moves not in (True, False) or counts not in (True, False):
+        raise UserError(f"{path}: class {name}: moves and counts must be true or false, got {moves!r} and {counts!r}")
+    return LabelClass(number, name, query, bool(moves), color, bool(counts))

@@ -1,5 +1,6 @@
 """Posed photos and sparse points: the output of every loader and the input of everything else."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -35,10 +36,35 @@ class View:
     stored: StoredPhoto | None = None
     """Steps from the photo's file to this view; None if the view has the file's pixels, or smaller ones."""
 
+    shared_names: frozenset[str] = frozenset()
+    """Those of `possible_names` that may mean another photo too; set by the scene."""
+
     @property
     def stem(self) -> str:
-        """File name without folder and suffix; teacher maps and label images are matched by it."""
+        """File name without folder and suffix."""
         return Path(self.name).stem
+
+    @property
+    def possible_names(self) -> tuple[str, ...]:
+        """Names that a file made from the photo may have, without that file's own suffix.
+
+        They are the photo's path without suffix (cam0/0001), its folders joined to the name (cam0_0001), the name alone
+        (0001), and the path as it is (cam0/0001.jpg).
+        """
+        path = Path(self.name)
+        folders = [part for part in path.parts[:-1] if part not in ("/", "..")]
+        names = "/".join([*folders, path.stem]), "_".join([*folders, path.stem]), path.stem
+        return tuple(dict.fromkeys([*names, "/".join([*folders, path.name])]))
+
+    @property
+    def names(self) -> list[str]:
+        """Those of `possible_names` that mean this photo alone, in the order in which its files are looked for."""
+        return [name for name in self.possible_names if name not in self.shared_names]
+
+    @property
+    def key(self) -> str:
+        """Name of files that are written for the photo: its stem, or its path if other photos have that stem."""
+        return self.stem if self.stem not in self.shared_names else self.names[0]
 
     @property
     def target(self) -> Float[Tensor, "H W 3"]:
@@ -71,6 +97,19 @@ class Scene:
     held_out: tuple[int, ...] | None = None
     """Indices of the dataset's own test views; None if it has no split, so that every 8th view is held out."""
 
+    def __post_init__(self) -> None:
+        """Notes in every view which of its names mean another photo too; raises `UserError` if all of them do."""
+        paths = Counter(view.possible_names[0] for view in self.views)
+        others = Counter(name for view in self.views for name in view.possible_names)
+        views = []
+        for view in self.views:
+            path, *rest = view.possible_names  # a path wins over the same name made from another photo's path
+            shared = frozenset([name for name in rest if others[name] > 1] + [path] * (paths[path] > 1))
+            views.append(view if shared == view.shared_names else replace(view, shared_names=shared))
+            if len(shared) > len(rest):
+                raise UserError(f"{self.root}: another photo has the same name as {view.name}; rename one")
+        object.__setattr__(self, "views", views)
+
     @property
     def test_ids(self) -> list[int]:
         """Indices of the held-out views."""
@@ -97,7 +136,9 @@ def find_view(scene: Scene, name: str | SupportsIndex) -> View:
     """
     views = scene.views
     if isinstance(name, str):
-        named = [view for view in views if view.name == name] or [view for view in views if view.stem == name]
+        named = [view for view in views if view.name == name]
+        named = named or [view for view in views if view.possible_names[0] == name]
+        named = named or [view for view in views if name in view.possible_names]
         if len(named) == 1:
             return named[0]
         if named:
@@ -118,4 +159,6 @@ def find_view(scene: Scene, name: str | SupportsIndex) -> View:
 
 def picture_name(view: View) -> str:
     """File stem for a picture of a view: its folders become part of it, so that equal stems in two of them differ."""
-    return "_".join(part for part in Path(view.name).with_suffix("").parts if part not in ("/", ".."))
+    path = view.names[0]
+    flat = path.replace("/", "_")
+    return flat if flat not in view.shared_names else path.replace("/", "%2F")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gsdff.errors import UserError
+from gsdff.reading import check_file
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def find_weights(name: str, given: Path | None) -> Path:
     """Path of the given file, or of the downloaded one. Raises `UserError` if there is none, with ways to get it."""
     weights = WEIGHTS[name]
     if given is not None:
-        if given.is_file():
+        if given.exists():
+            check_file(given, weights.file)
             return given
         raise UserError(f"{given}: no such file; `{weights.option}` expects {weights.file}, see {weights.page}")
     cached = weights_folder() / weights.file

@@ -22,6 +22,11 @@ def as_words(words: str | Iterable[str], name: str) -> tuple[str, ...]:
     return texts
 
 
+def is_text(value: object) -> bool:
+    """Whether a value is a text that can be written and encoded, so without half a character (a lone surrogate)."""
+    return isinstance(value, str) and value.encode(errors="ignore").decode() == value
+
+
 def describe_unknown(word: str, names: Sequence[str]) -> str:
     """Message for a word that is none of the names of a vocabulary, with the nearest of them."""
     if not names:

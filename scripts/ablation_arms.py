@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from gsdff.config.file import find_preset, lay_over, read_table
 from gsdff.config.options import TrainConfig
-from gsdff.labels import INSTANCES_FOLDER, find_label_images, read_instances
+from gsdff.labels import ENDINGS, INSTANCES_FOLDER, LABEL_IMAGE, find_label_images, read_instances
+from gsdff.photo_files import require_file
 from gsdff.scene import VOID, Scene
 
 SHIFT = 3
@@ -142,13 +143,14 @@ def make_label_masks(scene: Scene, labels: Path | None, folder: Path) -> None:
         codes = classes
         if instances.is_dir():
             size = classes.shape[1], classes.shape[0]
-            codes = codes + 256 * read_instances(instances / f"{view.stem}.png", size).numpy()
+            path = require_file(instances, view, ENDINGS, LABEL_IMAGE)
+            codes = codes + 256 * read_instances(path, view, size).numpy()
         ids = np.unique(codes, return_inverse=True)[1].reshape(codes.shape) + 1
         ids[classes == VOID] = 0
         rows, columns = (np.arange(length) for length in ids.shape)
         shifted = ids[np.maximum(rows - SHIFT, 0)][:, np.maximum(columns - SHIFT, 0)]
         for kind, pixels in (("exact", ids), ("shifted", shifted)):
-            path = folder / f"{kind}_labels" / f"{view.stem}.png"
+            path = folder / f"{kind}_labels" / f"{view.key}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels.astype(np.uint16)).save(path)
 

@@ -16,7 +16,7 @@ from study_tools import markdown_table, mean_and_spread
 
 from gsdff.evaluation.label_metrics import boundary_distance
 from gsdff.io.pictures import GAP, TITLE_HEIGHT, save_png, stacked, titled
-from gsdff.scene import Scene
+from gsdff.scene import Scene, picture_name
 
 FOLDER = "smoothness"
 """Folder of the study, inside the documents' folder."""
@@ -129,7 +129,7 @@ def write_figure(path: Path, scene: Scene, rows: Sequence[Mapping[str, Any]], sh
     arms = [arm for arm in shown if arm in first]
     crops = []
     for view in [scene.views[view_id] for view_id in scene.test_ids][:CROPS]:
-        drawn = Path("evaluation") / f"{view.stem}_labels.png"
+        drawn = Path("evaluation") / f"{picture_name(view)}_labels.png"
         panels = {arm: _panels(Path(first[arm]["folder"]) / drawn, view.image.shape[:2]) for arm in arms}
         photo, truth, teacher, _field = panels[arms[0]]
         window = _busiest(truth)
@@ -153,7 +153,7 @@ def _busiest(truth: torch.Tensor) -> tuple[slice, slice]:
 
 
 def _panels(path: Path, size: Sequence[int]) -> list[torch.Tensor]:
-    """Cuts photo, truth, teacher and field, each of `size` [H, W], out of `<stem>_labels.png` of an evaluation."""
+    """Cuts photo, truth, teacher and field, each of `size` [H, W], out of `<name>_labels.png` of an evaluation."""
     with Image.open(path) as image:
         pixels = torch.from_numpy(np.array(image.convert("RGB")))
     rows = slice(TITLE_HEIGHT, TITLE_HEIGHT + size[0])

@@ -96,7 +96,7 @@ def measure(options: Options, stage1: Path, dim: int, seed: int) -> dict[str, fl
         "teacher_miou": features["labels"]["teacher"]["miou"],
         **read_times(RunFolder(folder).metrics),
         **compare_with_clean(folder),
-        "maps_mb": sum(path.stat().st_size for path in (folder / "features").glob("*.npy")) / 1e6,
+        "maps_mb": sum(path.stat().st_size for path in (folder / "features").rglob("*.npy")) / 1e6,
     }
 
 

@@ -196,8 +196,8 @@ class FeatureConfig:
     energy: float | None = None
     """Choose K as the smallest that keeps this share of the teacher's second moment, in (0, 1]."""
     cache: Path | None = None
-    """Folder for the teacher's projected maps, which several runs on one scene can share; by default `features` in
-    the run's folder."""
+    """Folder for the teacher's projected maps, which several runs can share, also at the same time; by default
+    `features` in the run's folder."""
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "dim")

@@ -79,7 +79,7 @@ class MaskConfig:
     refresh: int = 0
     """Steps of stage 2 after which masks of renderings are made again; 0 keeps the first ones."""
     cache: Path | None = None
-    """Folder for the masks, which runs on one scene and stage 1 can share; by default `masks` in the run's folder."""
+    """Folder through which runs on one scene and stage 1 share their masks; each has copies in its own folder."""
     level: Literal["part", "whole"] = "part"
     """Choice between overlapping masks: the smaller wins; `whole` first drops masks that are inside a larger one
     (sam, precomputed masks)."""

@@ -8,7 +8,8 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.labels import INSTANCES_FOLDER, LabelClass, Truth, find_truth, read_instances
+from gsdff.labels import ENDINGS, INSTANCES_FOLDER, LABEL_IMAGE, LabelClass, Truth, find_truth, read_instances
+from gsdff.photo_files import find_file, require_file
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers import Teacher
 from gsdff.words import fold
@@ -36,7 +37,7 @@ class ScoredClasses:
     truth: Truth | None
     """Label images whose competing classes are `classes`; None without ground truth."""
     instances: Path | None
-    """Folder of instance maps `<stem>.png`, 0 for none, which has one for every held-out view with labels."""
+    """Folder of instance maps, 0 for none, which has one for every held-out view with labels."""
 
     @property
     def queries(self) -> list[str]:
@@ -53,8 +54,7 @@ class ScoredClasses:
             labels, ids = (map.masked_fill(~view.mask, VOID) for map in (labels, ids))
         if self.instances is None:
             return GroundTruth(labels, ids, ids.int(), no_segment=VOID)
-        size = view.camera.width, view.camera.height
-        segments = read_instances(self.instances / f"{view.stem}.png", size)
+        segments = read_instances(require_file(self.instances, view, ENDINGS, LABEL_IMAGE), view)
         if view.mask is not None:
             segments = segments.masked_fill(~view.mask, 0)
         return GroundTruth(labels, ids, segments, no_segment=0)
@@ -75,9 +75,10 @@ def find_classes(teacher: Teacher, scene: Scene, labels: Path | None, names: Seq
         return ScoredClasses(_to_classes(names, teacher), truth=None, instances=None) if names else None
     if names:
         truth = _restrict(truth, names)
-    stems = [scene.views[i].stem for i in scene.test_ids]
+    views = [scene.views[i] for i in scene.test_ids]
+    labelled = [view for view in views if find_file(truth.folder, view, ENDINGS, LABEL_IMAGE)]
     instances = truth.folder.parent / INSTANCES_FOLDER
-    has_all = all((instances / f"{stem}.png").is_file() for stem in stems if (truth.folder / f"{stem}.png").is_file())
+    has_all = all(find_file(instances, view, ENDINGS, LABEL_IMAGE) for view in labelled)
     return ScoredClasses(truth.competing, truth, instances if has_all else None)
 
 

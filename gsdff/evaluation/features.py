@@ -22,7 +22,7 @@ from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import fit_pca
 from gsdff.latents import Basis, encode, teacher_cosine, text_cosine
 from gsdff.render import render_depth, render_features
-from gsdff.scene import VOID, View
+from gsdff.scene import VOID, View, picture_name
 from gsdff.teachers import Teacher
 
 
@@ -32,8 +32,8 @@ def evaluate_features(
 ) -> dict[str, Any]:
     """Scores features of the held-out views, field and teacher side by side; returns {} for a field without features.
 
-    Writes `<stem>_pca.png` (photo, teacher, field, in one colour basis for the scene) into `out_folder` and, if there
-    are classes to score, `<stem>_labels.png` (photo, truth, teacher, field). `labels` is a folder of `<stem>.png` ids
+    Writes `<name>_pca.png` (photo, teacher, field, in one colour basis for the scene) into `out_folder` and, if there
+    are classes to score, `<name>_labels.png` (photo, truth, teacher, field). `labels` is a folder of images of ids
     with a classes.json inside or beside it, by default `labels/` in the scene's folder. `classes` are texts: with
     labels, the labels' classes that compete; without, the classes of the pixels. Instance maps, 8 or 16 bits with 0 for
     none, are read from `instances/` beside the labels. Raises `UserError` if the teacher's maps, the basis, or the
@@ -59,14 +59,14 @@ def evaluate_features(
         cosines[view.name] = _mean_cosine(at_map_size, by_teacher.latents)
         latents = _render(gaussians, view, size)
         maps = {"teacher": enlarge(by_teacher.latents, size, "nearest-exact"), "field": latents}
-        save_pca(out_folder / f"{view.stem}_pca.png", view, maps, pca)
+        save_pca(out_folder / f"{picture_name(view)}_pca.png", view, maps, pca)
         if scores is not None and text is not None:
             truth = scores.scored.load(view)
             by_field = Prediction(latents, classify(text_cosine(latents, text, basis.B), latents.any(-1)))
             scores.add({"teacher": by_teacher, "field": by_field}, truth, _visible_pixels(gaussians, view))
             maps = {} if truth is None else {"truth": truth.labels}
             maps |= {"teacher": by_teacher.labels, "field": by_field.labels}
-            save_label_maps(out_folder / f"{view.stem}_labels.png", view, scores.scored.classes, maps)
+            save_label_maps(out_folder / f"{picture_name(view)}_labels.png", view, scores.scored.classes, maps)
     known = [cosine for cosine in cosines.values() if cosine is not None]
     return {
         "teacher": {"name": teacher.name, "channels": basis.B.shape[0]},

@@ -47,7 +47,7 @@ class SegmentationFolder:
 
     @property
     def labels(self) -> Path:
-        """Label maps `<stem>.png`, as `gsdff.labels` reads them."""
+        """Label maps `<key>.png`, as `gsdff.labels` reads them; `View.key` is the photo's stem, or its path."""
         return self.path / "labels"
 
     @property
@@ -57,7 +57,7 @@ class SegmentationFolder:
 
     @property
     def preview(self) -> Path:
-        """Photos `<stem>.png` with the classes' colours over them."""
+        """Photos with the classes' colours over them, named like the label maps."""
         return self.path / "preview"
 
     @property
@@ -90,7 +90,7 @@ class SegmentationFolder:
 
     def prepare(self) -> None:
         """Makes the folder and removes the files of an earlier export, whose classes may be others."""
-        pictures = [path for folder in (self.labels, self.preview) for path in folder.glob("*.png")]
+        pictures = [path for folder in (self.labels, self.preview) for path in folder.rglob("*.png")]
         for path in (*pictures, self.scene, sidecar_path(self.scene), self.points, self.coco):
             path.unlink(missing_ok=True)
         for folder in (self.labels, self.preview):
@@ -134,10 +134,9 @@ def export_segmentation(
 
     Pixels are scored in `space`, Gaussians always by their own latents. coco.json has the connected parts of at least
     `min_area` pixels, points.ply the Gaussians of at least `min_opacity`. Raises `UserError` for words the field does
-    not know, and for two views of one stem, which names the label maps.
+    not know.
     """
     check_segmentation(min_area, min_opacity)
-    _check_stems(views)
     prepared = prepare(field, query)
     found = find(field, prepared)
     assert found.labels is not None, "classes give labels"
@@ -183,18 +182,6 @@ def format_segmentation(result: Segmentation) -> str:
     return "\n".join(lines)
 
 
-def _check_stems(views: Sequence[View]) -> None:
-    """Label maps are found by a photo's stem, so that must be its own."""
-    by_stem: dict[str, str] = {}
-    for view in views:
-        other = by_stem.setdefault(view.stem, view.name)
-        if other != view.name:
-            raise UserError(
-                f"{other} and {view.name}: would share the label map {view.stem}.png, which is found by the photo's "
-                "name without folder; choose one of them with `views`"
-            )
-
-
 def _list_classes(names: Sequence[str]) -> list[LabelClass]:
     colors = map(tuple, label_palette(len(names)).tolist())
     return [LabelClass(i, name, name, color=color) for i, (name, color) in enumerate(zip(names, colors, strict=True))]
@@ -210,8 +197,8 @@ def _count(found: Hit) -> Integer[Tensor, "counts"]:
 def _save_view(folder: SegmentationFolder, view: View, seen: Hit, min_area: int) -> LabelledPhoto:
     assert seen.labels is not None, "classes give labels"
     labels = seen.labels.cpu()
-    write_label_image(folder.labels / f"{view.stem}.png", labels)
-    save_png(folder.preview / f"{view.stem}.png", draw_classes_over(seen))
+    write_label_image(folder.labels / f"{view.key}.png", labels)
+    save_png(folder.preview / f"{view.key}.png", draw_classes_over(seen))
     height, width = labels.shape
     return LabelledPhoto(view.name, height, width, find_parts(labels, min_area=min_area))
 

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,28 +16,34 @@ from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
 from gsdff.labels import read_instances
 from gsdff.masks.partition import partition
+from gsdff.photo_files import check_picture, require_file
+from gsdff.reading import MOST_PIXELS, read_bytes, read_json, read_text
 from gsdff.scene import View
 
 VERSION = 1
 """Raise it when this code makes other segments from the same files and settings."""
 METADATA_FILE = "metadata.csv"
+ENDINGS = (".png", ".json", f"/{METADATA_FILE}")
+"""Endings of what may lie in the folder, in the order in which it is looked for."""
+WHAT = "a file of masks"
 
 
 class PrecomputedSegmenter:
-    """Segmenter that reads, by the photo's stem, the first of these that exists:
+    """Segmenter that reads, by the photo's name (`gsdff.photo_files.find_file`), the first of these that exists:
 
-    - `<stem>.png`, an 8- or 16-bit image of ids, 0 for no segment, used unchanged;
-    - `<stem>.json`, masks as run lengths, as amg.py writes them with --convert-to-rle, or a file of SA-1B;
-    - `<stem>/`, masks `0.png`, `1.png`, ... and metadata.csv, as amg.py writes them by default.
+    - `<name>.png`, an 8- or 16-bit image of ids, 0 for no segment, used unchanged;
+    - `<name>.json`, masks as run lengths, as amg.py writes them with --convert-to-rle, or a file of SA-1B;
+    - `<name>/`, masks `0.png`, `1.png`, ... and metadata.csv, as amg.py writes them by default.
 
-    Masks go through `partition`. All files cover their whole image and are resized to it first (nearest neighbour).
+    Masks go through `partition`. All files cover their whole image and are resized to it first (nearest neighbour);
+    they have its shape.
     """
 
     name = "precomputed"
 
     def __init__(self, config: MaskConfig, device: torch.device | str = "cpu"):
         if config.folder is None:
-            raise UserError("`masks.folder`: expected the folder of the masks' <stem>.png or .json files")
+            raise UserError("`masks.folder`: expected the folder of the masks' <name>.png or .json files")
         if not config.folder.is_dir():
             raise UserError(
                 f"{config.folder}: no such folder; `masks.folder` expects a folder of label images or masks"
@@ -54,9 +60,11 @@ class PrecomputedSegmenter:
         """Hash of the names and contents of the view's files."""
         path = self._find(view)
         digest = hashlib.blake2b(digest_size=16)
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            digest.update(repr((file.name, file.stat().st_size)).encode())
-            digest.update(file.read_bytes())
+        in_folder = (file for file in path.parent.iterdir() if file.is_file())
+        for file in sorted(in_folder) if path.name == METADATA_FILE else [path]:
+            content = read_bytes(file, WHAT)
+            digest.update(repr((file.name, len(content))).encode(errors="surrogateescape"))
+            digest.update(content)
         return digest.hexdigest()
 
     def segment(self, view: View, image: UInt8[Tensor, "H W 3"]) -> Int32[Tensor, "H W"]:
@@ -64,11 +72,11 @@ class PrecomputedSegmenter:
         path = self._find(view)
         height, width = image.shape[:2]
         if path.suffix == ".png":
-            return read_instances(path, (width, height)).int()
+            return read_instances(path, view).int()
         masks = torch.zeros(0, height, width, dtype=torch.bool)
         scores = []
-        read = _read_folder if path.is_dir() else _read_runs
-        if found := list(read(path, height, width)):
+        read = _read_folder if path.name == METADATA_FILE else _read_runs
+        if found := list(read(path, view)):
             masks = torch.stack([mask for mask, _ in found])
             scores = [score for _, score in found]
         config = self.config
@@ -77,53 +85,51 @@ class PrecomputedSegmenter:
         )
 
     def _find(self, view: View) -> Path:
-        image, runs, masks = (self.folder / f"{view.stem}{suffix}" for suffix in (".png", ".json", ""))
-        for path, exists in ((image, image.is_file()), (runs, runs.is_file()), (masks, masks.is_dir())):
-            if exists:
-                return path
-        raise UserError(
-            f"{image}: missing; photo {view.name} needs this label image in {self.folder} (or {runs.name}, or a folder "
-            f"{masks.name} with {METADATA_FILE}, as segment-anything's amg.py writes them)"
-        )
+        return require_file(self.folder, view, ENDINGS, WHAT)
 
 
-def _read_folder(path: Path, height: int, width: int) -> Iterator[tuple[Bool[Tensor, "H W"], float]]:
-    """Yields the masks, with the network's scores, of a folder written by amg.py."""
+def _read_folder(path: Path, view: View) -> Iterator[tuple[Bool[Tensor, "H W"], float]]:
+    """Yields the masks, with the network's scores, that a metadata.csv of amg.py lists."""
+    text = read_text(path, "amg.py's list of masks")
     try:
-        with (path / METADATA_FILE).open(encoding="utf-8", newline="") as file:
-            rows = [(int(row["id"]), float(row["predicted_iou"])) for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        raise UserError(f"{path / METADATA_FILE}: missing; expected amg.py's list of the masks") from None
-    except (KeyError, TypeError, ValueError, csv.Error) as error:  # ValueError: not a number, or not text
-        raise UserError(f"{path / METADATA_FILE}: expected columns id and predicted_iou with numbers") from error
+        rows = [(int(row["id"]), _to_score(row["predicted_iou"])) for row in csv.DictReader(text.splitlines())]
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: expected columns id and predicted_iou with numbers") from error
     for number, score in rows:
-        file = path / f"{number}.png"
-        if not file.is_file():
+        file = path.with_name(f"{number}.png")
+        if not file.exists():
             raise UserError(f"{file}: missing, but {METADATA_FILE} lists it; copy the folder again")
-        yield read_instances(file, (width, height)) > 0, score
+        yield read_instances(file, view) > 0, score
 
 
-def _read_runs(path: Path, height: int, width: int) -> Iterator[tuple[Bool[Tensor, "H W"], float]]:
+def _read_runs(path: Path, view: View) -> Iterator[tuple[Bool[Tensor, "H W"], float]]:
     """Yields the masks, with the network's scores, of a JSON file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
+    content = read_json(path, WHAT)
     records = content.get("annotations") if isinstance(content, dict) else content
     if not isinstance(records, list):
         raise UserError(f'{path}: expected a list of masks, or {{"annotations": [...]}}')
+    height, width = view.camera.height, view.camera.width
     for index, record in enumerate(records):
         try:
+            score = _to_score(record["predicted_iou"])
             mask = decode_runs(record["segmentation"])
-            score = float(record["predicted_iou"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f'{path}: mask {index}: expected a "predicted_iou" and a "segmentation" {{"size": [height, width], '
                 f'"counts": run lengths that sum to height x width}} ({error})'
             ) from error
+        check_picture(path, view, mask.shape[1], mask.shape[0])
         rows = (np.arange(height) * 2 + 1) * mask.shape[0] // (2 * height)
         columns = (np.arange(width) * 2 + 1) * mask.shape[1] // (2 * width)
         yield torch.from_numpy(mask[rows][:, columns]), score
+
+
+def _to_score(value: Any) -> float:
+    """A predicted IoU as a number; raises ValueError if it is not finite."""
+    score = float(value)
+    if not math.isfinite(score):
+        raise ValueError(f"{value} is no score")
+    return score
 
 
 def decode_runs(segmentation: dict[str, Any]) -> Bool[np.ndarray, "h w"]:
@@ -134,11 +140,17 @@ def decode_runs(segmentation: dict[str, Any]) -> Bool[np.ndarray, "h w"]:
     """
     height, width = segmentation["size"]
     counts = segmentation["counts"]
-    counts = np.array(_decompress(counts) if isinstance(counts, str) else counts, dtype=np.int64)
-    if min(height, width) < 1 or counts.ndim != 1 or (counts < 0).any() or counts.sum() != height * width:
+    counts = _decompress(counts) if isinstance(counts, str) else list(counts)
+    if not all(type(number) is int and number >= 0 for number in (height, width, *counts)):
+        raise ValueError("sizes and run lengths must be whole numbers from 0")
+    if not 1 <= height * width <= MOST_PIXELS or sum(counts) != height * width:
         raise ValueError(f"{len(counts)} runs do not give {height} x {width} pixels")
     inside = np.arange(len(counts)) % 2 == 1
     return np.repeat(inside, counts).reshape(width, height).T
+
+
+LONGEST = 60
+"""Most bits of a compressed run length."""
 
 
 def _decompress(text: str) -> list[int]:
@@ -155,6 +167,8 @@ def _decompress(text: str) -> list[int]:
             raise ValueError(f"{character!r} is not part of compressed run lengths")
         value |= (piece & 31) << shift
         shift += 5
+        if shift > LONGEST:
+            raise ValueError("a run length has too many digits")
         if piece & 32:
             continue
         if piece & 16:

@@ -1,7 +1,5 @@
 """Segment Anything (Kirillov et al., ICCV 2023): a partition from the masks of its automatic mask generator."""
 
-import pickle
-import zipfile
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,12 +16,14 @@ from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
 from gsdff.files import hash_file
 from gsdff.masks.partition import partition
+from gsdff.reading import read_torch
 from gsdff.scene import View
 from gsdff.weights import find_weights, is_downloaded
 
 VERSION = 1
 """Raise it when this code makes other segments from the same weights and settings."""
 MODELS = ("vit_b", "vit_l", "vit_h")
+REMEDY = "expected a checkpoint as published by segment-anything, such as sam_vit_b_01ec64.pth, which executes no code"
 
 
 class SamSegmenter:
@@ -89,6 +89,9 @@ class SamSegmenter:
     @torch.inference_mode(False)  # it may be loaded inside inference mode and used outside
     def _load_network(self) -> Sam:
         """Loads the network with its weights, in float32; on the CPU they stay in the mapped file."""
+        for name, entry in self._state.items():
+            if not entry.isfinite().all():
+                raise UserError(f"{self.path}: {name} holds NaN or infinite values; {REMEDY}")
         network = make_empty(self._model)
         network.load_state_dict({name: entry.float() for name, entry in self._state.items()}, assign=True)
         return network.requires_grad_(False).to(self.device)
@@ -115,15 +118,7 @@ def find_checkpoint(config: MaskConfig) -> Path:
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """Loads a checkpoint's weights, mapped from the file if its format allows it. Executes nothing in the file."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path}: cannot be read without executing code in it; expected a checkpoint as published by "
-            f"segment-anything, such as sam_vit_b_01ec64.pth"
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise UserError(f"{path}: damaged or not a checkpoint; expected one of segment-anything's") from error
+    state = read_torch(path, "segment-anything's weights", REMEDY, mapped=True)
     if not isinstance(state, dict) or not all(isinstance(entry, Tensor) for entry in state.values()):
         raise UserError(f"{path}: expected segment-anything's weights by name, got something else")
     return state
@@ -158,4 +153,6 @@ def _misfit(state: dict[str, Tensor], model: str) -> str | None:
             return f"it has no entry {name}"
         if list(state[name].shape) != shape:
             return f"{name} has shape {list(state[name].shape)}, in {model} it has {shape}"
+        if not state[name].is_floating_point():
+            return f"{name} is {state[name].dtype}, in {model} it is float"
     return next((f"it has an entry {name}, unlike {model}" for name in state if name not in expected), None)

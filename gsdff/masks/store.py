@@ -3,6 +3,7 @@
 import colorsys
 import hashlib
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from tqdm import tqdm
 
+from gsdff.checked import checksum, disk_size
 from gsdff.errors import UserError
 from gsdff.files import whole_file
 from gsdff.masks import Segmenter
 from gsdff.masks.partition import MAX_SEGMENTS
+from gsdff.reading import open_picture
 from gsdff.scene import View
 
 log = logging.getLogger("gsdff")
@@ -26,6 +29,8 @@ log = logging.getLogger("gsdff")
 LAYOUT = "gsdff-masks-1"
 FINGERPRINT = "gsdff-fingerprint"
 """Key of the PNG text that identifies the inputs of a label map, so that map and fingerprint are one file."""
+CHECKSUM = "gsdff-checksum"
+"""Key of the PNG text with the checksum of fingerprint and pixels; files of earlier versions have none."""
 PREVIEW_FOLDER = "preview"
 TINT = 0.5
 """Opacity of a segment's colour over the image in a preview."""
@@ -33,16 +38,27 @@ TINT = 0.5
 
 @dataclass(frozen=True)
 class MaskStore:
-    """Label maps as 16-bit `<stem>.png`, 0 for no segment, and pictures in `preview/`."""
+    """Label maps as 16-bit `<key>.png`, 0 for no segment, and pictures in `preview/`."""
 
     folder: Path
 
     def load(self, view: View) -> Int32[Tensor, "H W"]:
         """Label map of a view on the CPU, at its image's size. Raises `UserError` if it is missing or damaged."""
-        found = _read(self.folder / f"{view.stem}.png")
+        path = self.folder / f"{view.key}.png"
+        found = _read(path)
         if found is None:
-            raise UserError(f"{self.folder / view.stem}.png: missing or damaged; run the command again to make it")
+            raise UserError(f"{path}: missing or damaged; run the command again to make it")
+        if found[0].shape != (view.camera.height, view.camera.width):
+            raise UserError(f"{path}: has shape {list(found[0].shape)}, another than its photo; remove it")
         return torch.from_numpy(found[0].astype(np.int32))
+
+    def holds(self, view: View) -> bool:
+        """Whether `load` would return a label map."""
+        try:
+            self.load(view)
+        except UserError:
+            return False
+        return True
 
 
 def make_masks(
@@ -50,28 +66,37 @@ def make_masks(
     views: Sequence[View],
     folder: Path,
     image_of: Callable[[View], UInt8[Tensor, "H W 3"]] = lambda view: view.image,
+    cache: Path | None = None,
 ) -> MaskStore:
-    """Makes the missing label maps of these views in `folder`.
+    """Makes the missing label maps of these views in `folder`, which belongs to one run.
 
     `image_of` returns the image to segment, by default the photo. A map is kept if it was made from the same image by
-    the same segmenter with the same settings. Every file is written atomically, so a run that was killed continues
-    where it stopped. Raises `UserError` for any error of the segmenter.
+    the same segmenter with the same settings. Such maps of other runs are copied from `cache`, and new ones are added
+    to it: a map is never replaced there by another one. Every file is written atomically, so a run that was killed
+    continues where it stopped. Raises `UserError` for any error of the segmenter.
     """
     (folder / PREVIEW_FOLDER).mkdir(parents=True, exist_ok=True)
     num_made, num_segments, covered = 0, 0, 0.0
+    used: set[Path] = set()
     for view in tqdm(views, total=len(views), desc=f"masks by {segmenter.name}", unit="view"):
-        path = folder / f"{view.stem}.png"
         image = image_of(view)
         fingerprint = _fingerprint(segmenter, view, image)
-        found = _read(path)
-        if found is not None and found[1] == fingerprint:
-            labels = torch.from_numpy(found[0].astype(np.int32))
+        places = [folder / f"{view.key}.png"]
+        if cache is not None:
+            places.append(cache / view.key / f"{fingerprint}.png")
+            used.add(places[1])
+        found = {place: entry[0] for place in places if (entry := _read(place)) and entry[1] == fingerprint}
+        if found:
+            labels = torch.from_numpy(next(iter(found.values())).astype(np.int32))
         else:
             labels = segmenter.segment(view, image)
             assert labels.shape == image.shape[:2] and labels.min() >= 0 and labels.max() <= MAX_SEGMENTS
-            _save(folder / PREVIEW_FOLDER / path.name, overlay(image, labels).numpy())
-            _save(path, labels.numpy().astype(np.uint16), fingerprint)
             num_made += 1
+        if places[0] not in found:
+            _save(folder / PREVIEW_FOLDER / f"{view.key}.png", overlay(image, labels).numpy())
+        for place in places:
+            if place not in found:
+                _save(place, labels.numpy().astype(np.uint16), fingerprint)
         num_segments += len(labels[labels > 0].unique())
         covered += float((labels > 0).float().mean())
     log.info(
@@ -79,7 +104,20 @@ def make_masks(
         num_made, segmenter.name, len(views) - num_made, num_segments / max(1, len(views)),
         100 * covered / max(1, len(views)), folder / PREVIEW_FOLDER,
     )  # fmt: skip
+    if cache is not None:
+        _mention_others(cache, used)
     return MaskStore(folder)
+
+
+def _mention_others(cache: Path, used: set[Path]) -> None:
+    """Logs the disk space of masks in the cache that this run does not use."""
+    others = [path for path in cache.rglob("*.png") if path not in used]
+    if others:
+        log.info(
+            "%s: %d masks of other runs or settings take %.1f MB; every run has its own copies, so the folder may be "
+            "removed: rm -r %s",
+            cache, len(others), sum(map(disk_size, others)) / 1e6, shlex.quote(str(cache)),
+        )  # fmt: skip
 
 
 def overlay(image: UInt8[Tensor, "H W 3"], labels: Int32[Tensor, "H W"]) -> UInt8[Tensor, "H W 3"]:
@@ -117,18 +155,23 @@ def _fingerprint(segmenter: Segmenter, view: View, image: UInt8[Tensor, "H W 3"]
 
 
 def _read(path: Path) -> tuple[UInt16[np.ndarray, "H W"], str | None] | None:
-    """A label map and its fingerprint; None if the file is missing or damaged."""
+    """A label map and its fingerprint; None if the file is missing, damaged, or none of ours."""
     try:
-        with Image.open(path) as image:
-            return np.asarray(image), image.info.get(FINGERPRINT)
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises for damaged and missing files
+        with open_picture(path, "masks") as image:
+            pixels, fingerprint, stored = np.asarray(image), *map(image.info.get, (FINGERPRINT, CHECKSUM))
+    except (OSError, UserError):
         return None
+    is_ours = pixels.dtype == np.uint16 and pixels.ndim == 2
+    is_intact = stored is None or stored == checksum(str(fingerprint), [pixels])
+    return (pixels, fingerprint) if is_ours and is_intact else None
 
 
 def _save(path: Path, pixels: np.ndarray, fingerprint: str | None = None) -> None:
-    """Writes a PNG atomically, with its fingerprint."""
+    """Writes a PNG atomically, with its fingerprint and checksum."""
     texts = PngInfo()
     if fingerprint is not None:
         texts.add_text(FINGERPRINT, fingerprint)
+        texts.add_text(CHECKSUM, checksum(fingerprint, [pixels]))
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         Image.fromarray(pixels).save(partial, format="PNG", pnginfo=texts)

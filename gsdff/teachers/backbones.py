@@ -1,7 +1,6 @@
 """Networks of open_clip and timm, on which teachers are built: they are named, their weights found, and loaded."""
 
 import logging
-import pickle
 import socket
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from gsdff.errors import UserError
 from gsdff.files import hash_file
+from gsdff.reading import DAMAGE, check_file
 
 log = logging.getLogger("gsdff")
 
@@ -211,6 +211,7 @@ def _obstacle(config: dict[str, Any]) -> str | None:
 def _reading(source: Source) -> Iterator[None]:
     """Turns the errors of open_clip and timm about an unsuitable file into a `UserError` with the file's name."""
     path = source.weights
+    check_file(path, f"the weights of {source.model}")
     if _is_torchscript(path):
         raise UserError(
             f"{path}: a TorchScript archive, as OpenAI published CLIP; expected only its weights, such as "
@@ -218,28 +219,18 @@ def _reading(source: Source) -> Iterator[None]:
         )
     try:
         yield
-    # load_state_dict raises RuntimeError; files with anything but a dict of tensors raise the last four
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        SafetensorError,
-        pickle.UnpicklingError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        StopIteration,
-    ) as error:
-        reason = " ".join(str(error).split())[:200]
+    except (OSError, SafetensorError, StopIteration, *DAMAGE) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path}: damaged, or not weights of {source.model}: {reason}") from error
 
 
 def _is_torchscript(path: Path) -> bool:
     """Whether the file is a program with its weights; it is not loaded, which could run the program."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _cached(source: Source) -> Path | None:

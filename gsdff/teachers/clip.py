@@ -77,7 +77,7 @@ class ClipTeacher(NetworkTeacher):
     def phrases(self, phrases: Sequence[str]) -> Float[Tensor, "Q T"]:
         """Unit vectors of unaltered phrases, float32 on the CPU."""
         tokens = tokenize(self.source.model, phrases)
-        return F.normalize(self._network.encode_text(tokens.to(self.device)).float(), dim=1).cpu()
+        return self.to_unit(self._network.encode_text(tokens.to(self.device)))
 
     @property
     def side(self) -> int:

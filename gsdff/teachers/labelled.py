@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.labels import LabelClass, find_label_images
+from gsdff.labels import LABEL_IMAGE, LabelClass, find_label_images
+from gsdff.reading import read_bytes
 from gsdff.scene import Scene, View
 from gsdff.teachers.texts import TEXT_FILE, TextVectors, name_classes, read_texts
 from gsdff.words import fold
@@ -50,12 +51,12 @@ class LabelsTeacher:
         return digest.hexdigest()
 
     def check(self, view: View) -> None:
-        """Raises `UserError` if the view has no label image."""
-        self.images.find(view)
+        """Raises `UserError` if the view has no label image, or one of another shape."""
+        self.images.check(view)
 
     def fingerprint_of(self, view: View) -> str:
         """Hash of the label image's file and of the photo's size, which limits the map's size."""
-        digest = hashlib.blake2b(self.images.find(view).read_bytes(), digest_size=16)
+        digest = hashlib.blake2b(read_bytes(self.images.find(view), LABEL_IMAGE), digest_size=16)
         digest.update(repr((view.camera.width, view.camera.height)).encode())
         return digest.hexdigest()
 

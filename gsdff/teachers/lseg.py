@@ -1,7 +1,6 @@
 """LSeg (Li et al., ICLR 2022): maps in CLIP's text space, from its one published checkpoint."""
 
 import logging
-import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, reduce
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.files import hash_file
+from gsdff.reading import check_file, reading
 from gsdff.scene import Scene
 from gsdff.teachers.backbones import make_clip, tokenize
 from gsdff.teachers.lseg_network import CELL, MULTIPLE, LSegNetwork, published_name
@@ -31,6 +31,10 @@ STRIDE = 320
 VERSION = 1
 """Raise it when this code makes other maps from the same weights and settings."""
 TEXT_MODEL = "ViT-B-32-quickgelu"
+REMEDY = (
+    "expected demo_e200.ckpt as published, download it again; of another file that you trust, save the weights without "
+    "executing code later: torch.save({'state_dict': torch.load(FILE, weights_only=False)['state_dict']}, NEW)"
+)
 TEXT_BATCH = 64
 """Number of names in one pass of the text tower."""
 _SMALLEST_IMAGE_TOWER = {"image_size": 32, "patch_size": 32, "layers": 1, "width": 64}
@@ -87,7 +91,7 @@ class LSegTeacher(NetworkTeacher):
         for start in range(0, len(new), TEXT_BATCH):
             batch = new[start : start + TEXT_BATCH]
             vectors = self._text_tower.encode_text(tokenize(TEXT_MODEL, batch).to(self.device))
-            self._texts.update(zip(batch, F.normalize(vectors, dim=1).cpu(), strict=True))
+            self._texts.update(zip(batch, self.to_unit(vectors), strict=True))
         return torch.stack([self._texts[phrase] for phrase in phrases])
 
     @cached_property
@@ -174,19 +178,12 @@ def read_entries(path: Path, shapes: dict[str, torch.Size]) -> dict[str, Tensor]
     Nothing in the file is executed: objects of other classes (callbacks, hyper-parameters) become inert stand-ins.
     Raises `UserError` if the file is not such a checkpoint, or if an entry is missing or has another shape.
     """
-    try:
+    what = "LSeg's checkpoint"
+    check_file(path, what)
+    with reading(path, what, REMEDY):
         leftovers = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         with torch.serialization.safe_globals([(_Ignored, name) for name in leftovers]):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path}: cannot be read without executing code in it; if you trust it, save its state_dict alone: "
-            f"torch.save({{'state_dict': torch.load(FILE, weights_only=False)['state_dict']}}, NEW)"
-        ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise UserError(
-            f"{path}: damaged or not a checkpoint; expected LSeg's demo_e200.ckpt, download it again"
-        ) from error
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict):
         raise UserError(f"{path}: has no state_dict; expected LSeg's demo_e200.ckpt as published")
@@ -199,6 +196,8 @@ def read_entries(path: Path, shapes: dict[str, torch.Size]) -> dict[str, Tensor]
                 f"{path}: net.{name} has shape {list(entry.shape)}, expected {list(shape)} as in LSeg's demo_e200.ckpt "
                 f"(ViT-L/16); the checkpoint is of another network"
             )
+        if entry.ndim and not entry.is_floating_point():  # counters alone are whole numbers
+            raise UserError(f"{path}: net.{name} is {entry.dtype}, expected floats; {REMEDY}")
     return {name: state[f"net.{name}"] for name in shapes}
 
 

@@ -60,6 +60,12 @@ class NetworkTeacher:
                     )
                 yield from F.normalize(maps.float(), dim=1, eps=1e-8).cpu()
 
+    def to_unit(self, texts: Float[Tensor, "Q T"]) -> Float[Tensor, "Q T"]:
+        """Vectors of texts at unit length, float32 on the CPU; raises `UserError` if they are not finite."""
+        if not texts.isfinite().all():
+            raise UserError(f"teacher {self.name}: its network gave NaN for a text; the weights are damaged")
+        return F.normalize(texts.float(), dim=1).cpu()
+
 
 def resize(images: Float[Tensor, "B C H W"], height: int, width: int) -> Float[Tensor, "B C h w"]:
     """Resizes bilinearly, averaging over areas when it shrinks."""

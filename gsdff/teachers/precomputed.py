@@ -1,7 +1,6 @@
-"""Teacher maps from files: a folder of `<stem>_fmap_CxHxW.pt`, as DFF and Feature 3DGS write them, or of .npy."""
+"""Teacher maps from files: a folder of `<name>_fmap_CxHxW.pt`, as DFF and Feature 3DGS write them, or of .npy."""
 
-import io
-import pickle
+import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,26 +10,33 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.files import hash_file
+from gsdff.photo_files import check_map, require_file
+from gsdff.reading import read_array, read_torch
 from gsdff.scene import Scene, View
-from gsdff.teachers.texts import TEXT_FILE, TextVectors, read_texts
+from gsdff.teachers.texts import HUGE, TEXT_FILE, TINY, TextVectors, read_texts
 
+log = logging.getLogger("gsdff")
+
+WHAT = "a teacher map"
 MAP_SUFFIXES = ("_fmap_CxHxW.pt", "_fmap_CxHxW.npy", ".npy")
-"""Endings of a map's file name after the photo's stem; the first file that exists is read."""
+"""Endings of a map's file name after the photo's name; the first file that exists is read."""
+REMEDY = "make the map again"
 _READERS = 2
 """Number of maps that are read ahead."""
 
 
 class PrecomputedTeacher:
-    """Teacher that reads maps, tensors [T, h, w] or [1, T, h, w] of any float type, by the photo's stem.
+    """Teacher that reads maps, tensors [T, h, w] or [1, T, h, w] of any float type, by the photo's name.
 
-    If a photo has several maps, `<stem>_fmap_CxHxW.pt` is read before `<stem>_fmap_CxHxW.npy`, and that before
-    `<stem>.npy`. A map covers its whole image whatever the shapes of the two: a square map of a wide photo is squeezed.
+    If a photo has several maps, `<name>_fmap_CxHxW.pt` is read before `<name>_fmap_CxHxW.npy`, and that before
+    `<name>.npy`; names are those of `gsdff.photo_files.find_file`. A map covers its whole image whatever the shapes of
+    the two: a square map of a wide photo is squeezed. A turned map is refused.
     An optional `text_features.npz` (names [n], vectors [n, T]) holds the text vectors by name.
     """
 
@@ -49,8 +55,8 @@ class PrecomputedTeacher:
         self._dim = next((len(vector) for vector in self.vocabulary.vectors.values()), None)
 
     def check(self, view: View) -> None:
-        """Raises `UserError` if the view has no map."""
-        self._path(view)
+        """Raises `UserError` if the view has no map, or one of another type, shape or network; reads no values."""
+        self._check_channels(self._open(view, mapped=True), self._path(view))
 
     def fingerprint_of(self, view: View) -> str:
         """Hash of the map's file."""
@@ -61,7 +67,7 @@ class PrecomputedTeacher:
 
         The next two maps are read while one is used, so that at most three are in memory.
         """
-        coming = iter(views)
+        coming, tiny = iter(views), []
         pool = ThreadPoolExecutor(_READERS, thread_name_prefix="teacher-maps")
         reading: deque[tuple[View, Future[Tensor]]] = deque()
         try:
@@ -73,11 +79,18 @@ class PrecomputedTeacher:
                 view, future = reading.popleft()
                 features = future.result()
                 self._check_channels(features, self._path(view))
+                if features[0].numel() == 1 < view.image[..., 0].numel():
+                    tiny.append(view.name)
                 del future  # it holds the map too
                 yield features
                 del features
         finally:
             pool.shutdown(cancel_futures=True)
+            if tiny:
+                log.warning(
+                    "%s: %d maps have a single pixel, such as that of %s: the whole photo gets one feature",
+                    self.folder, len(tiny), tiny[0],
+                )  # fmt: skip
 
     def knows(self, name: str) -> bool:
         """Whether `text_features.npz` lists this name."""
@@ -93,21 +106,33 @@ class PrecomputedTeacher:
         return self.vocabulary.look_up(names)
 
     def _path(self, view: View) -> Path:
-        candidates = [self.folder / f"{view.stem}{suffix}" for suffix in MAP_SUFFIXES]
-        path = next((path for path in candidates if path.is_file()), None)
-        if path is None:
-            others = " or ".join(candidate.name for candidate in candidates[1:])
-            raise UserError(
-                f"{candidates[0]}: missing; photo {view.name} needs this teacher map in {self.folder} (or {others})"
-            )
-        return path
+        return require_file(self.folder, view, MAP_SUFFIXES, WHAT)
+
+    def _open(self, view: View, *, mapped: bool = False) -> Shaped[Tensor, "T h w"]:
+        """The view's map of any float type, with its type and shape checked; `mapped` reads no values."""
+        path = self._path(view)
+        if path.suffix != ".npy":
+            loaded = read_torch(path, WHAT, REMEDY, mapped=mapped)
+        elif (array := read_array(path, WHAT, REMEDY, mapped=True)).dtype.kind != "f":
+            loaded = array
+        elif mapped:
+            loaded = torch.zeros(()).expand(array.shape)
+        else:
+            loaded = torch.from_numpy(array.astype(np.float32))  # torch has neither long nor big-endian floats
+        features = _as_map(loaded, path)
+        check_map(path, view, *features.shape)
+        return features
 
     def _read(self, view: View) -> Float[Tensor, "T h w"]:
-        path = self._path(view)
-        loaded = _load_npy(path) if path.suffix == ".npy" else _load_pt(path)
-        return F.normalize(_as_map(loaded, path), dim=0, eps=1e-8)
+        features = self._open(view).float()
+        largest = features.abs().amax()
+        if not largest.isfinite():
+            raise UserError(f"{self._path(view)}: holds NaN or infinite values, or some beyond float32; {REMEDY}")
+        if largest > 0 and not TINY < largest < HUGE:
+            features = features / largest
+        return F.normalize(features, dim=0, eps=1e-8)
 
-    def _check_channels(self, features: Float[Tensor, "T h w"], path: Path) -> None:
+    def _check_channels(self, features: Shaped[Tensor, "T h w"], path: Path) -> None:
         if self._dim is not None and len(features) != self._dim:
             raise UserError(
                 f"{path}: has {len(features)} channels, but the other maps or {TEXT_FILE} have {self._dim}; "
@@ -116,36 +141,16 @@ class PrecomputedTeacher:
         self._dim = len(features)
 
 
-def _load_pt(path: Path) -> object:
-    content = io.BytesIO(path.read_bytes())  # read here, so that an OSError below can only mean a damaged file
-    try:
-        return torch.load(content, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise UserError(f"{path}: not a tensor saved by torch.save, or damaged; make the map again") from error
-
-
-def _load_npy(path: Path) -> object:
-    content = io.BytesIO(path.read_bytes())
-    try:
-        array = np.load(content, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not an array saved by numpy.save, or damaged; make the map again") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-        return array
-    return torch.from_numpy(array.astype(np.float32))  # torch has neither long nor big-endian floats
-
-
-def _as_map(loaded: object, path: Path) -> Float[Tensor, "T h w"]:
-    """The loaded object as a float32 map [T, h, w]. Raises `UserError` if it is not a map."""
+def _as_map(loaded: object, path: Path) -> Shaped[Tensor, "T h w"]:
+    """The loaded object as a map [T, h, w] of any float type. Raises `UserError` if it is not a map."""
     features = loaded
     if isinstance(features, Tensor) and features.ndim == 4 and len(features) == 1:
         features = features[0]
-    if not isinstance(features, Tensor) or not features.is_floating_point() or features.ndim != 3:
+    is_float = isinstance(features, Tensor) and features.is_floating_point() and features.layout == torch.strided
+    if not isinstance(features, Tensor) or not is_float or features.ndim != 3 or features.is_meta:
         is_array = isinstance(loaded, Tensor | np.ndarray)
         came = f"{loaded.dtype} {list(loaded.shape)}" if is_array else type(loaded).__name__
-        raise UserError(f"{path}: expected a float tensor [channels, height, width], got {came}")
+        raise UserError(f"{path}: expected a float tensor [channels, height, width], got {came}; {REMEDY}")
     if features.numel() == 0:
-        raise UserError(f"{path}: the map is empty, {list(features.shape)}")
-    if not features.isfinite().all():
-        raise UserError(f"{path}: holds NaN or infinite values; make the map again")
-    return features.float()
+        raise UserError(f"{path}: the map is empty, {list(features.shape)}; {REMEDY}")
+    return features.detach()

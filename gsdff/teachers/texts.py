@@ -1,6 +1,6 @@
 """Text vectors by name, from a `text_features.npz` or from the classes of a labelled scene."""
 
-import zipfile
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,13 @@ from torch import Tensor
 
 from gsdff.errors import UserError
 from gsdff.labels import LabelClass
-from gsdff.words import describe_unknown, fold
+from gsdff.reading import read_arrays
+from gsdff.words import describe_unknown, fold, is_text
 
 TEXT_FILE = "text_features.npz"
+REMEDY = "make the file again"
+TINY, HUGE = 1e-4, 1e15
+"""Range of the largest value outside of which its squares would be lost in float32."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +58,25 @@ def read_texts(path: Path) -> dict[str, Float[Tensor, "T"]]:
 
     The first of equal names counts. Raises `UserError` if the file has another content.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            names, vectors = data["names"], data["vectors"]
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: expected an .npz with arrays `names` [n] and `vectors` [n, T]: {error}") from error
+    arrays = read_arrays(path, "an .npz with arrays `names` [n] and `vectors` [n, T]", REMEDY)
+    if missing := {"names", "vectors"} - arrays.keys():
+        raise UserError(f"{path}: expected arrays `names` and `vectors`, got no {' and no '.join(sorted(missing))}")
+    names, vectors = arrays["names"], arrays["vectors"]
     if vectors.ndim != 2 or names.shape != vectors.shape[:1] or vectors.dtype.kind != "f" or vectors.size == 0:
         raise UserError(
             f"{path}: expected names [n] and float vectors [n, T], got names {list(names.shape)} and "
-            f"{vectors.dtype} vectors {list(vectors.shape)}"
+            f"{vectors.dtype} vectors {list(vectors.shape)}; {REMEDY}"
         )
+    if wrong := [name for name in names.tolist() if not is_text(name)]:
+        raise UserError(f"{path}: expected texts as names, got {wrong[0]!r}; {REMEDY}")
+    largest = float(np.abs(vectors).max())
+    if largest > 0 and not TINY < largest < HUGE:
+        vectors = vectors / largest
     unit = F.normalize(torch.from_numpy(vectors.astype(np.float32)), dim=1, eps=1e-8)
     if not unit.isfinite().all() or (unit.norm(dim=1) < 0.5).any():
-        raise UserError(f"{path}: expected finite text vectors of any length but 0; make the file again")
+        raise UserError(f"{path}: expected finite text vectors of any length but 0; {REMEDY}")
     texts: dict[str, Tensor] = {}
     for name, vector in zip(names, unit, strict=True):
         texts.setdefault(fold(str(name)), vector)

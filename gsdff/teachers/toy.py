@@ -17,9 +17,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from gsdff.config.options import TeacherConfig
-from gsdff.errors import UserError
-from gsdff.labels import INSTANCES_FOLDER, find_label_images, read_instances
+from gsdff.labels import ENDINGS, INSTANCES_FOLDER, LABEL_IMAGE, find_label_images, read_instances
 from gsdff.latents import area_shares
+from gsdff.photo_files import require_file
+from gsdff.reading import read_bytes
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers.labelled import class_map
 from gsdff.teachers.texts import TextVectors, name_classes
@@ -40,7 +41,7 @@ class ToyTeacher:
     3. A Gaussian blur mixes classes further; then vectors are normalised to unit length.
     4. A vector of random direction in all T channels is added to every pixel, and the sum is normalised.
 
-    All random numbers depend on `toy.seed` and the photo's stem: a view always has the same errors, different from
+    All random numbers depend on `toy.seed` and the photo's name: a view always has the same errors, different from
     those of other views.
     """
 
@@ -66,16 +67,15 @@ class ToyTeacher:
 
     def check(self, view: View) -> None:
         """Raises `UserError` if the view has no label image, or no instances although the scene has some."""
-        self.images.find(view)
-        if self.instances is not None and not (path := self.instances / f"{view.stem}.png").is_file():
-            raise UserError(f"{path}: missing; photo {view.name} needs it, since the folder {self.instances} exists")
+        self.images.check(view)
+        if self.instances is not None:
+            require_file(self.instances, view, ENDINGS, LABEL_IMAGE)
 
     def fingerprint_of(self, view: View) -> str:
         """Hash of the label image's and the instances' files and of the photo's size, which limits the map's size."""
-        self.check(view)
-        digest = hashlib.blake2b(self.images.find(view).read_bytes(), digest_size=16)
+        digest = hashlib.blake2b(read_bytes(self.images.find(view), LABEL_IMAGE), digest_size=16)
         if self.instances is not None:
-            digest.update((self.instances / f"{view.stem}.png").read_bytes())
+            digest.update(read_bytes(require_file(self.instances, view, ENDINGS, LABEL_IMAGE), LABEL_IMAGE))
         digest.update(repr((view.camera.width, view.camera.height)).encode())
         return digest.hexdigest()
 
@@ -97,7 +97,6 @@ class ToyTeacher:
         return self.vocabulary.look_up(names)
 
     def _degrade(self, view: View) -> Float[Tensor, "T h w"]:
-        self.check(view)
         labels = self.images.load(view)
         seen = self._mistake(view, labels)
         height, width = labels.shape
@@ -119,7 +118,8 @@ class ToyTeacher:
         codes = labels.long()
         if self.instances is not None:
             size = labels.shape[1], labels.shape[0]
-            codes = codes + 256 * read_instances(self.instances / f"{view.stem}.png", size)
+            path = require_file(self.instances, view, ENDINGS, LABEL_IMAGE)
+            codes = codes + 256 * read_instances(path, view, size)
         objects = codes[labels != VOID].unique()
         num_classes = len(self.class_vectors)
         if num_classes == 1:
@@ -136,7 +136,7 @@ class ToyTeacher:
 
     def _draws(self, purpose: str, view: View | None = None) -> torch.Generator:
         """Random generator for this purpose and view alone."""
-        key = json.dumps([self.settings.seed, purpose, view and view.stem])
+        key = json.dumps([self.settings.seed, purpose, view and view.key])
         seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "big")
         return torch.Generator().manual_seed(seed)
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from gsdff.checked import checksum
 from gsdff.config.options import TrainConfig
 from gsdff.config.smoothing import GraphConfig
 from gsdff.errors import UserError
@@ -18,6 +19,7 @@ from gsdff.files import whole_file
 from gsdff.gaussians import Gaussians
 from gsdff.io.runs import RunFolder
 from gsdff.latents import Basis
+from gsdff.reading import read_torch
 from gsdff.render import render_features
 from gsdff.scene import Scene
 from gsdff.smoothing import NeighbourGraph, build_graph, diffuse
@@ -39,6 +41,9 @@ from gsdff.training.teacher_targets import FilteredMaps, ViewCache, enlarge_targ
 from gsdff.training.view_masks import ViewSegments, check_masks
 
 log = logging.getLogger("gsdff")
+
+GRAPH_TENSORS = ("ids", "weights", "self_weights")
+"""Tensors of a graph, in the order of its checksum."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +92,12 @@ class FeatureTerm:
 
 
 def check_features(config: TrainConfig, scene: Scene) -> None:
-    """Raises `UserError` for anything that would stop stage 2; reads no map, so that it can run before stage 1."""
+    """Raises `UserError` for what would stop stage 2; reads no values of maps, so that it can run before stage 1."""
     teacher = open_teacher(config.teacher, scene)
     if teacher is None:
         return
-    names: dict[str, str] = {}
     for view in scene.views:
         teacher.check(view)
-        if names.setdefault(view.stem, view.name) != view.name:
-            raise UserError(
-                f"{scene.root}: photos {names[view.stem]} and {view.name} share the stem {view.stem}, by which maps "
-                f"are matched; rename one"
-            )
     check_masks(config, scene)
 
 
@@ -269,8 +268,27 @@ def _build_or_load_graph(
 ) -> NeighbourGraph:
     """Graph of the lifted features, written to the run's folder; a resumed run, which lifts nothing, loads it."""
     if features is None:
-        return NeighbourGraph(**torch.load(path, map_location=gaussians.means.device, weights_only=True))
+        return _load_graph(path, gaussians)
     graph = build_smoothing_graph(gaussians, features, config)
+    tensors = {"ids": graph.ids, "weights": graph.weights, "self_weights": graph.self_weights}
     with whole_file(path) as partial:
-        torch.save({"ids": graph.ids, "weights": graph.weights, "self_weights": graph.self_weights}, partial)
+        torch.save({**tensors, "checksum": _checksum(tensors)}, partial)
     return graph
+
+
+def _load_graph(path: Path, gaussians: Gaussians) -> NeighbourGraph:
+    """Reads the graph of a run; raises `UserError` if it is damaged or of other Gaussians."""
+    remedy = "start stage 2 again with `stage1_from` and another `out`"
+    content = read_torch(path, "the graph of neighbours", remedy)
+    stored = {name: content.get(name) for name in GRAPH_TENSORS} if isinstance(content, dict) else {}
+    tensors = {name: tensor for name, tensor in stored.items() if isinstance(tensor, Tensor)}
+    # graphs of earlier versions have no checksum
+    if len(tensors) < len(GRAPH_TENSORS) or content.get("checksum", _checksum(tensors)) != _checksum(tensors):
+        raise UserError(f"{path}: cannot be read as the graph of neighbours (damaged, its checksum differs); {remedy}")
+    if len(tensors["ids"]) != len(gaussians):
+        raise UserError(f"{path}: is of {len(tensors['ids'])} Gaussians, expected {len(gaussians)}; {remedy}")
+    return NeighbourGraph(**{name: tensor.to(gaussians.means.device) for name, tensor in tensors.items()})
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    return checksum(" ".join(tensors), [tensor.cpu().numpy() for tensor in tensors.values()])

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.cameras import Camera
+from gsdff.checked import load_array, save_array
 from gsdff.latents import area_shares
 from gsdff.scene import View
 from gsdff.training.lift import FeatureTarget
@@ -132,14 +133,16 @@ class FilteredMaps:
 
     def save(self, view: View, target: FeatureTarget) -> None:
         """Writes the target of a view."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(view)
+        path.parent.mkdir(parents=True, exist_ok=True)
         stacked = torch.cat([target.latents, target.weights[..., None]], dim=-1)
-        np.save(self._path(view), stacked.half().cpu().numpy())
+        save_array(path, stacked.half().cpu().numpy(), view.key)
 
     def load(self, view: View, rows: slice) -> tuple[Float[Tensor, "H W K"], Float[Tensor, "H W"]]:
-        """Loads latents and weights of some rows."""
-        stacked = torch.from_numpy(np.load(self._path(view), mmap_mode="r")[rows].astype(np.float32)).to(self.device)
+        """Loads latents and weights of some rows; raises `UserError` if the file is damaged."""
+        stored = load_array(self._path(view), view.key, "a filtered teacher map")
+        stacked = torch.from_numpy(stored[rows].astype(np.float32)).to(self.device)
         return stacked[..., :-1], stacked[..., -1]
 
     def _path(self, view: View) -> Path:
-        return self.folder / f"{view.stem}.npy"
+        return self.folder / f"{view.key}.npy"

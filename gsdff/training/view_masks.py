@@ -1,5 +1,7 @@
 """Masks of a run: made from its renderings or photos, stored in its folder, read during training."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Int32, UInt8
 from torch import Tensor
@@ -23,7 +25,7 @@ class ViewSegments:
         self.config = config
         self.scene = scene
         self.device = device
-        self.folder = config.masks.cache or folder.masks
+        self.folder = folder.masks
         self.views = [scene.views[view_id] for view_id in scene.train_ids]
         self.cache = ViewCache(self._load, lambda labels: labels.nbytes)
 
@@ -36,13 +38,14 @@ class ViewSegments:
         self.cache.clear()
         segmenter = _open(self.config, self.device)
         if self.config.masks.source == "rendered":
-            make_masks(segmenter, self.views, self.folder, lambda view: render_picture(gaussians, view))
+            image_of = partial(render_picture, gaussians)
+            make_masks(segmenter, self.views, self.folder, image_of, cache=self.config.masks.cache)
         else:
-            make_masks(segmenter, self.views, self.folder)
+            make_masks(segmenter, self.views, self.folder, cache=self.config.masks.cache)
 
     def are_complete(self) -> bool:
         """Whether every view has masks on disk, possibly of an earlier state of the scene."""
-        return all((self.folder / f"{view.stem}.png").is_file() for view in self.views)
+        return all(MaskStore(self.folder).holds(view) for view in self.views)
 
     def _load(self, view_id: int) -> Int32[Tensor, "H W"]:
         return MaskStore(self.folder).load(self.scene.views[view_id]).to(self.device)

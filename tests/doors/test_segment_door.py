@@ -244,12 +244,19 @@ def test_a_scene_does_not_take_its_own_place(door, run, tmp_path):
     assert files_below(tmp_path / "out") == before
 
 
-def test_two_photos_of_one_stem_cannot_share_a_label_map(door, tmp_path, generator):
+def test_photos_of_one_stem_have_label_maps_of_their_own_that_are_found_again(door, tmp_path, generator):
     run = write_asked_run(tmp_path, generator)
-    with pytest.raises(UserError, match=r"a/v0\.png and b/v0\.png: would share the label map v0\.png"):
-        door(run.folder, *ASKED)
-    assert not (run.folder / "segmentation").exists()
-    assert door(run.folder, *ASKED, "--views", "a/v0.png", 0, "b/v1.png")[5].startswith("2 views with ")
+    door(run.folder, *ASKED)
+    out, scene = run.folder / "segmentation", open_field(run.folder).scene
+    twins = [view for view in scene.views if view.stem == "v0"]
+    assert [view.key for view in twins] == ["a/v0", "b/v0"]
+    for folder in ("labels", "preview"):
+        assert all((out / folder / f"{view.key}.png").is_file() for view in twins)
+        assert len([*(out / folder).rglob("*.png")]) == len(scene.views)
+    images = find_label_images(scene, out / "labels")
+    assert [images.find(view) for view in twins] == [out / "labels" / f"{view.key}.png" for view in twins]
+    door(run.folder, *ASKED, "--views", 0)  # a new export leaves nothing of the old one
+    assert len([*(out / "labels").rglob("*.png")]) == 1
 
 
 def test_an_unknown_word_is_refused_and_nothing_written(door, run, tmp_path):

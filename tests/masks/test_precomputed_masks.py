@@ -110,7 +110,14 @@ def test_a_file_without_masks_leaves_the_image_without_segments(tmp_path: Path, 
         ([record(score="high")], "mask 0: .*could not convert"),
         ([{"segmentation": [[0, 0, 1, 1]], "predicted_iou": 1}], "mask 0: expected"),
         ([record([3, 4])], "2 runs do not give 4 x 6 pixels"),
-        ([record([-1, 25])], "2 runs do not give 4 x 6 pixels"),
+        ([record([-1, 25])], "mask 0: .*whole numbers from 0"),
+        ([record([0.5, 23.5])], "mask 0: .*whole numbers from 0"),
+        ([record(size=[True, 24])], "mask 0: .*whole numbers from 0"),
+        ([record(size="46")], "mask 0: .*whole numbers from 0"),
+        ([record([10**14], size=[10**7, 10**7])], "mask 0: .*1 runs do not give 10000000 x 10000000 pixels"),
+        ([record("o" * 10**6)], "mask 0: .*a run length has too many digits"),
+        ([record(score=float("nan"))], "mask 0: .*nan is no score"),
+        ([record([0, 24], size=[6, 4])], "is 4x6, its photo street/a.jpg is 6x4; its sides are swapped: .*EXIF"),
         ([record([], size=[0, 0])], "0 runs do not give 0 x 0 pixels"),
         ([record("0181J000")], "mask 0: .*do not give"),
         ([record("018o")], "compressed run lengths are truncated"),
@@ -127,7 +134,7 @@ def test_json_files_of_something_else_are_refused(tmp_path: Path, content: objec
 
 def test_a_json_file_that_is_none_is_refused(tmp_path: Path):
     (tmp_path / "a.json").write_bytes(b"\xff[")
-    with pytest.raises(UserError, match=r"a\.json: not JSON"):
+    with pytest.raises(UserError, match=r"a\.json: cannot be read as a file of masks"):
         labels_of(tmp_path)
 
 
@@ -155,7 +162,7 @@ def test_a_folder_without_its_table_or_a_mask_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match=r"a/1\.png: missing, but metadata\.csv lists it"):
         labels_of(tmp_path)
     (folder / "metadata.csv").unlink()
-    with pytest.raises(UserError, match=r"a/metadata\.csv: missing"):
+    with pytest.raises(UserError, match=r"a\.png: missing; .* \(or a\.json or a/metadata\.csv\)"):
         labels_of(tmp_path)
 
 
@@ -176,7 +183,7 @@ def test_a_label_image_is_read_before_a_json_file_and_that_before_a_folder(tmp_p
 
 def test_a_view_without_any_is_named_with_what_was_looked_for(tmp_path: Path):
     (tmp_path / "b.png").touch()
-    with pytest.raises(UserError, match=r"a\.png: missing; photo street/a\.jpg needs.*or a\.json, or a folder a with"):
+    with pytest.raises(UserError, match=r"a\.png: missing; photo street/a\.jpg needs.*or a\.json or a/metadata\.csv"):
         open_folder(tmp_path).check(make_view())
 
 

@@ -152,11 +152,11 @@ def test_a_missing_or_a_foreign_entry_is_named_with_its_file(network: Sam, check
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "damaged or not a checkpoint"),
-        (b"no checkpoint at all", "cannot be read without executing"),
+        (b"", "cannot be read as segment-anything's weights"),
+        (b"no checkpoint at all", "cannot be read as segment-anything's weights"),
         ([1, 2], "expected segment-anything's weights by name"),
         ({"epoch": 3}, "expected segment-anything's weights by name"),
-        (Path("x"), "cannot be read without executing"),
+        (Path("x"), "cannot be read as segment-anything's weights .* executes no code"),
     ],
 )
 def test_files_of_something_else_are_refused(network: Sam, tmp_path: Path, content: object, complaint: str):

@@ -118,15 +118,16 @@ def test_any_change_makes_the_store_again(tmp_path: Path, change: str) -> None:
     again = open_store(teacher, views, tmp_path / "features", FeatureConfig(dim))
     assert teacher.num_extracted == len(views)
     assert again.basis.fingerprint != first.basis.fingerprint
-    assert sorted(path.stem for path in (tmp_path / "features").glob("*.npy")) == [view.stem for view in views]
+    assert sorted(path.stem for path in again.folder.glob("*.npy")) == [view.stem for view in views]
+    assert again.folder != first.folder and first.missing(make_views(3)) == []  # another run may be using it
 
 
 @pytest.mark.parametrize("damage", ["cut short", "map missing", "index damaged", "index missing", "basis damaged"])
 def test_a_damaged_or_unfinished_store_is_made_again(tmp_path: Path, damage: str) -> None:
     write_maps(tmp_path / "maps", 2)
-    views, folder = make_views(2), tmp_path / "features"
-    whole = open_store(open_maps(tmp_path / "maps"), views, folder, FeatureConfig(4))
-    expected = [whole.load(view) for view in views]
+    views, cache = make_views(2), tmp_path / "features"
+    whole = open_store(open_maps(tmp_path / "maps"), views, cache, FeatureConfig(4))
+    expected, folder = [whole.load(view) for view in views], whole.folder
     if damage == "cut short":
         (folder / "v1.npy").write_bytes((folder / "v1.npy").read_bytes()[:-10])
     elif damage == "map missing":
@@ -138,7 +139,7 @@ def test_a_damaged_or_unfinished_store_is_made_again(tmp_path: Path, damage: str
     else:
         (folder / "index.json").unlink()
         (folder / ".v1.npy.partial").write_bytes(b"half")
-    store = open_store(open_maps(tmp_path / "maps"), views, folder, FeatureConfig(4))
+    store = open_store(open_maps(tmp_path / "maps"), views, cache, FeatureConfig(4))
     for view, latents in zip(views, expected, strict=True):
         assert torch.equal(store.load(view), latents)
 
@@ -179,8 +180,9 @@ def test_a_store_killed_while_it_projects_asks_for_no_map_again(tmp_path: Path, 
 def test_a_large_scene_takes_its_basis_from_every_nth_view(tmp_path: Path, monkeypatch) -> None:
     write_maps(tmp_path / "maps", 6)
     teacher, views = CountingTeacher(TeacherConfig("precomputed", tmp_path / "maps")), make_views(6)
-    few = open_store(teacher, views[::3], tmp_path / "few", FeatureConfig(3)).basis
-    monkeypatch.setattr(store_module, "FULL_BYTES", 2 * (tmp_path / "few" / "v0.npy").stat().st_size * 7 / 3)
+    small = open_store(teacher, views[::3], tmp_path / "few", FeatureConfig(3))
+    few = small.basis
+    monkeypatch.setattr(store_module, "FULL_BYTES", 2 * small.path(views[0]).stat().st_size * 7 / 3)
     teacher.num_extracted = 0
     store = open_store(teacher, views, tmp_path / "features", FeatureConfig(3))
     assert teacher.num_extracted == 6
@@ -192,9 +194,10 @@ def test_a_large_scene_takes_its_basis_from_every_nth_view(tmp_path: Path, monke
 
 def test_full_maps_are_gone_once_they_are_projected(tmp_path: Path) -> None:
     write_maps(tmp_path / "maps", 3)
-    open_store(open_maps(tmp_path / "maps"), make_views(3), tmp_path / "features", FeatureConfig(3))
+    store = open_store(open_maps(tmp_path / "maps"), make_views(3), tmp_path / "features", FeatureConfig(3))
     left = sorted(path.name for path in (tmp_path / "features").rglob("*") if path.is_file())
-    assert left == ["basis.safetensors", "index.json", "v0.npy", "v1.npy", "v2.npy"]
+    assert left == [".lock", "basis.safetensors", "index.json", "v0.npy", "v1.npy", "v2.npy"]
+    assert store.folder == tmp_path / "features" / store.basis.fingerprint
 
 
 def test_a_share_of_the_energy_chooses_the_dimension(tmp_path: Path) -> None:
@@ -204,7 +207,7 @@ def test_a_share_of_the_energy_chooses_the_dimension(tmp_path: Path) -> None:
     dim = store.basis.B.shape[1]
     fewer = open_store(teacher, make_views(3), tmp_path / "fewer", FeatureConfig(dim=dim - 1))
     assert fewer.basis.energy < 0.7 <= store.basis.energy
-    index = json.loads((tmp_path / "features" / "index.json").read_text())
+    index = json.loads((store.folder / "index.json").read_text())
     assert (index["dim"], index["channels"], index["energy"]) == (dim, 7, store.basis.energy)
     assert index["bytes_per_view_full"] == 2 * 7 * 4 * 6  # float16, at the photo's 6x4
 

@@ -62,7 +62,7 @@ def test_a_run_starts_from_lifted_latents_and_one_weighted_term(ready: Distillat
     assert [term.weight for term in terms] == [0.5]
     assert Basis.load(ready.run / "basis.safetensors").B.shape == (6, 4)
     # Only the training views are stored: v0 and v8 are held out.
-    assert sorted(path.stem for path in (ready.run / "features").glob("*.npy")) == [f"v{i}" for i in range(1, 8)]
+    assert sorted(path.stem for path in (ready.run / "features").rglob("*.npy")) == [f"v{i}" for i in range(1, 8)]
 
 
 def render(gaussians: Gaussians, view_id: int, ready: Distillation, **options) -> Rendered:
@@ -309,7 +309,20 @@ def test_a_missing_map_is_found_before_training_even_of_a_held_out_view(ready: D
         check_features(ready.config, ready.scene)
 
 
-def test_photos_that_share_a_stem_are_refused(ready: Distillation) -> None:
-    views = [*ready.scene.views, dataclasses.replace(ready.scene.views[0], name="other/v0.jpg")]
-    with pytest.raises(UserError, match=r"v0\.png and other/v0\.jpg share the stem v0"):
-        check_features(ready.config, dataclasses.replace(ready.scene, views=views))
+def test_photos_that_share_a_stem_are_distilled_each_from_its_own_map(
+    ready: Distillation, generator: torch.Generator
+) -> None:
+    maps = ready.config.teacher.maps
+    views = [dataclasses.replace(view, name=f"cam{i % 2}/000{i // 2}.png") for i, view in enumerate(ready.scene.views)]
+    scene = dataclasses.replace(ready.scene, views=views)
+    with pytest.raises(UserError, match=r"cam0/0000_fmap_CxHxW\.pt: missing; .*other photos are named 0000 too"):
+        check_features(ready.config, scene)
+    for view, old in zip(scene.views, ready.scene.views, strict=True):
+        (maps / view.name).parent.mkdir(exist_ok=True)
+        (maps / f"{old.stem}_fmap_CxHxW.pt").rename(maps / f"{view.names[0]}_fmap_CxHxW.pt")
+    _, (term,) = dataclasses.replace(ready, scene=scene).prepare()
+    basis = Basis.load(ready.run / "basis.safetensors")
+    for view_id in scene.train_ids:
+        features = torch.load(maps / f"{views[view_id].names[0]}_fmap_CxHxW.pt", weights_only=True).float()
+        expected = torch.nn.functional.normalize(features, dim=0).permute(1, 2, 0) @ basis.B
+        torch.testing.assert_close(term.targets[view_id].latents, expected, atol=2e-3, rtol=0)

@@ -14,6 +14,7 @@ from gsdff.config.options import TrainConfig
 from gsdff.config.smoothing import MaskConfig, SegmentFilterConfig, SmoothingConfig, VariationConfig
 from gsdff.errors import UserError
 from gsdff.io.runs import RunFolder
+from gsdff.masks.store import MaskStore
 from gsdff.render import render_rgb
 from gsdff.scene import View
 from gsdff.training import view_masks as segments
@@ -205,8 +206,17 @@ def test_runs_on_one_scene_can_share_their_masks(ready: Distillation, segmenter:
     other.run.mkdir()
     other.prepare(masks=masks)
     assert segmenter.seen == {}
-    assert sorted(path.stem for path in (tmp_path / "shared").glob("*.png")) == TRAINING
-    assert not RunFolder(ready.run).masks.exists() and not RunFolder(other.run).masks.exists()
+    own, others = (RunFolder(run).masks for run in (ready.run, other.run))
+    for stem in TRAINING:  # in the cache under its fingerprint; each run has a copy
+        (cached,) = (tmp_path / "shared" / stem).glob("*.png")
+        assert cached.read_bytes() == (own / f"{stem}.png").read_bytes() == (others / f"{stem}.png").read_bytes()
+    segmenter.fingerprint, segmenter.column = "2", 2
+    other.prepare(masks=masks)
+    assert list(shown(segmenter)) == TRAINING  # with other settings: the cache keeps both, the first run its own
+    assert len([*(tmp_path / "shared" / "v3").glob("*.png")]) == 2
+    for run, columns in ((ready, 6), (other, 2)):
+        masks_of_run = MaskStore(RunFolder(run.run).masks)
+        assert int((masks_of_run.load(ready.scene.views[3]) == 1).sum(1)[0]) == columns
 
 
 def test_what_fits_in_memory_is_read_once(ready: Distillation, segmenter: Halves) -> None:

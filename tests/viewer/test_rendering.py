@@ -56,9 +56,9 @@ def test_a_run_that_keeps_everything_has_all_modes(tiny):
 
 def test_modes_are_of_what_there_is(tiny, tmp_path):
     shared = tiny.shared
-    for path in (tiny.run.folder / "features").iterdir():
+    for path in (tiny.run.folder / "features").rglob("*.npy"):
         path.unlink()
-    for path in RunFolder(tiny.run.folder).masks.iterdir():
+    for path in RunFolder(tiny.run.folder).masks.rglob("*.png"):
         path.write_bytes(b"damaged")
     assert available_modes(shared) == ALL_MODES[:-2]
     assert available_modes(replace(shared, views=[])) == ALL_MODES[:-3]
@@ -267,7 +267,7 @@ def test_the_photo_is_the_one_taken_from_nearest_by(tiny, session):
 
 def test_the_teachers_map_has_the_colours_of_the_scenes_features(tiny, session):
     view = tiny.shared.views[3]  # 30 x 22, its map 15 x 11
-    latents = torch.from_numpy(np.load(tiny.run.folder / "features" / "v3.npy")).float()
+    latents = torch.from_numpy(np.load(tiny.run.folder / "features" / "a/v3.npy")).float()
     expected = to_bytes(pca_colors(latents, tiny.shared.pca)[0])
     expected[0] = 0
     assert_near(drawn(tiny, session, "teacher", replace(view.camera, width=15, height=11)), expected)
@@ -285,11 +285,11 @@ def test_masks_are_flat_colours_over_the_photo(tiny, session):
 
 def test_a_photo_without_a_map_and_a_map_of_other_channels_are_black(tiny, session):
     view = tiny.shared.views[3]
-    np.save(tiny.run.folder / "features" / "v3.npy", torch.ones(11, 15, 7).half().numpy())
+    np.save(tiny.run.folder / "features" / "a/v3.npy", torch.ones(11, 15, 7).half().numpy())
     assert not drawn(tiny, session, "teacher", view.camera).any()
-    (tiny.run.folder / "features" / "v3.npy").write_bytes(b"cut short")
+    (tiny.run.folder / "features" / "a/v3.npy").write_bytes(b"cut short")
     assert not drawn(tiny, session, "teacher", view.camera).any()
-    (RunFolder(tiny.run.folder).masks / "v3.png").unlink()
+    (RunFolder(tiny.run.folder).masks / "a/v3.png").unlink()
     assert not drawn(tiny, session, "masks", view.camera).any()
 
 

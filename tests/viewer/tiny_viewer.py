@@ -1,5 +1,6 @@
 """A scene for a viewer, with known results of queries and everything that a run may keep of its photos."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,15 +33,19 @@ def write_tiny_viewer(root: Path, generator: torch.Generator) -> TinyViewer:
     run = write_asked_run(root, generator)
     shared = open_shared_scene(open_field(run.folder))
     (run.folder / "features").mkdir()
+    index = {"fingerprint": shared.field.require_features().fingerprint}
+    (run.folder / "features" / "index.json").write_text(json.dumps(index))
     RunFolder(run.folder).masks.mkdir()
     for i in shared.field.scene.train_ids:
         view = shared.views[i]
         latents = torch.randn(11, 15, 3, generator=generator)
         latents[0] = 0  # the teacher has no feature there
-        np.save(run.folder / "features" / f"{view.stem}.npy", latents.half().numpy())
+        for folder in (run.folder / "features", RunFolder(run.folder).masks):
+            (folder / view.key).parent.mkdir(exist_ok=True)
+        np.save(run.folder / "features" / f"{view.key}.npy", latents.half().numpy())
         labels = np.zeros((22, 30), np.uint16)
         labels[5:, :12], labels[5:, 12:] = 1, 2
-        Image.fromarray(labels).save(RunFolder(run.folder).masks / f"{view.stem}.png")
+        Image.fromarray(labels).save(RunFolder(run.folder).masks / f"{view.key}.png")
     return TinyViewer(run, shared)
 
 

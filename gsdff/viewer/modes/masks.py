@@ -34,13 +34,14 @@ def render_masks(inputs: ModeInput, camera: Camera) -> Image:
 def load_segments(shared: SharedScene, view: View) -> Int32[Tensor, "h w"] | None:
     """Masks that the run was smoothed with; None if it has none of this photo."""
     run = shared.field.run
-    folder = None if run is None else run.config.masks.cache or RunFolder(run.folder).masks
-    if folder is None:
+    if run is None:
         return None
-    try:
-        return MaskStore(folder).load(view)
-    except UserError:  # missing or damaged
-        return None
+    for folder in (RunFolder(run.folder).masks, run.config.masks.cache):  # earlier versions had them in the cache alone
+        try:
+            return None if folder is None else MaskStore(folder).load(view)
+        except UserError:  # missing or damaged
+            continue
+    return None
 
 
 MASKS = Mode(

@@ -4,9 +4,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.cameras import Camera
+from gsdff.errors import UserError
 from gsdff.io.pictures import pca_colors
 from gsdff.scene import View
-from gsdff.teachers.store import FeatureStore
+from gsdff.teachers.store import find_store
 from gsdff.viewer.modes.common import Image, Mode, ModeInput, describe_photo, fit_into_window
 from gsdff.viewer.shared_scene import SharedScene
 
@@ -27,13 +28,11 @@ def load_teacher_map(shared: SharedScene, view: View) -> Float[Tensor, "h w K"] 
     run = shared.field.run
     if run is None or not shared.field.has_features:
         return None
-    folder = run.config.features.cache or run.folder / "features"
-    store = FeatureStore(folder, shared.field.require_features())
+    store = find_store(run.config.features.cache or run.folder / "features", shared.field.require_features())
     try:
-        latents = store.load(view)
-    except (OSError, ValueError):
+        return None if store is None else store.load(view)
+    except (OSError, UserError):
         return None
-    return latents if latents.shape[-1] == shared.field.B.shape[1] else None  # a cache may be another run's by now
 
 
 TEACHER = Mode(
