@@ -1,5 +1,6 @@
 """Ground-truth labels of a scene: class lists, label images, and the classes that a score compares."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped, UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image
 from torch import Tensor
 
 from gsdff.errors import UserError
 from gsdff.files import whole_file
-from gsdff.photo_files import check_picture, find_file, require_file
-from gsdff.reading import open_picture, read_json
+from gsdff.photo_files import check_picture, find_file, finest_size, fit_picture, require_file, steps_fingerprint
+from gsdff.reading import open_picture, read_bytes, read_json
 from gsdff.scene import VOID, Scene, View
 from gsdff.words import is_text
 
@@ -65,6 +66,12 @@ class LabelImages:
         with _open_ids(self.find(view), view, LABEL_MODES):
             pass
 
+    def fingerprint_of(self, view: View, others: bytes = b"") -> str:
+        """Hash of the view's label image, of `others`, of the view's size, and of the way to fit the image into it."""
+        size = repr((view.camera.width, view.camera.height)).encode()
+        content = read_bytes(self.find(view), LABEL_IMAGE) + others + size + steps_fingerprint(view)
+        return hashlib.blake2b(content, digest_size=16).hexdigest()
+
     def load(self, view: View) -> UInt8[Tensor, "h w"]:
         """Loads a view's labels as indices into `classes`, VOID where there is no ground truth.
 
@@ -73,8 +80,7 @@ class LabelImages:
         """
         path = self.find(view)
         with _open_ids(path, view, LABEL_MODES) as image:
-            size = min(view.camera.width, image.width), min(view.camera.height, image.height)
-            ids = _resize(image, size)
+            ids = fit_picture(view, np.asarray(image), finest_size(view, image.width, image.height))
         return _to_indices(ids, self.classes, [], path)
 
 
@@ -98,7 +104,7 @@ class Truth:
         if path is None:
             return None
         with _open_ids(path, view, LABEL_MODES) as image:
-            ids = _resize(image, (view.camera.width, view.camera.height))
+            ids = fit_picture(view, np.asarray(image))
         return _to_indices(ids, self.competing, self.ignored, path)
 
 
@@ -143,7 +149,7 @@ def read_instances(path: Path, view: View, size: tuple[int, int] | None = None) 
     than the photo, or holds ids that 16 bits cannot.
     """
     with _open_ids(path, view, INSTANCE_MODES) as image:
-        ids = _resize(image, size or (view.camera.width, view.camera.height)).astype(np.int64)
+        ids = fit_picture(view, np.asarray(image), size).astype(np.int64)
     if ids.min() < 0 or ids.max() > MAX_INSTANCES:
         raise UserError(f"{path}: expected ids from 0 to {MAX_INSTANCES}, got {ids.min()} to {ids.max()}")
     return torch.from_numpy(ids)
@@ -227,10 +233,6 @@ def _open_ids(path: Path, view: View, modes: Sequence[str]) -> Iterator[Image.Im
             raise UserError(f"{path}: expected one {depth} channel of ids, got mode {image.mode}")
         check_picture(path, view, image.width, image.height)
         yield image
-
-
-def _resize(image: Image.Image, size: tuple[int, int]) -> Shaped[np.ndarray, "H W"]:
-    return np.asarray(image.resize(size, Image.Resampling.NEAREST))
 
 
 def _read_class(row: Any, index: int, path: Path) -> LabelClass:

@@ -1,12 +1,22 @@
-"""Files made from a photo, such as its label image or teacher map: found by its name, compared with its shape."""
+"""Files made from a photo, such as its label image or teacher map: found by its name, and fitted to its view.
+
+A file that was made from the photo as it is stored is turned and undistorted as the photo was (`View.stored`); one that
+has the shape of the view alone is taken as made from the view.
+"""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
 from gsdff.errors import UserError
 from gsdff.reading import check_file
 from gsdff.scene import View
+from gsdff.stored_photo import is_same_shape, is_transposed
 
 COARSEST = 8
 """Fewest pixels along the longer side of a label image of a large photo, and of a map whose shape says anything."""
@@ -41,9 +51,68 @@ def require_file(folder: Path, view: View, endings: Sequence[str], what: str) ->
     return path
 
 
+def is_of_stored_photo(view: View, width: int, height: int) -> bool:
+    """Whether a picture of this size was made from the photo as it is stored, before its view was turned or bent."""
+    return view.stored is not None and view.stored.is_shape_of_file(width, height)
+
+
 def fits_photo(view: View, width: int, height: int) -> bool:
-    """Whether a picture of this size has the shape of the view's photo, but for a pixel of the coarser of the two."""
-    return _are_alike((width, height), (view.camera.width, view.camera.height))
+    """Whether a picture of this size has the shape of the view or of the stored photo."""
+    is_of_view = is_same_shape((width, height), (view.camera.width, view.camera.height))
+    return is_of_view or is_of_stored_photo(view, width, height)
+
+
+def fit_picture(
+    view: View, pixels: Shaped[np.ndarray, "h w"], size: tuple[int, int] | None = None
+) -> Shaped[np.ndarray, "H W"]:
+    """Ids of a picture that fits the photo, as the view shows them, by nearest neighbour.
+
+    At `size` (width, height), by default the view's.
+    """
+    width, height = size or (view.camera.width, view.camera.height)
+    if is_of_stored_photo(view, pixels.shape[1], pixels.shape[0]):
+        assert view.stored is not None, "it is of the stored photo"
+        ids = torch.from_numpy(pixels.astype(np.float64))[..., None]  # exact for all ids
+        return view.stored.to_view(ids, (height, width), "nearest")[..., 0].numpy().astype(pixels.dtype)
+    rows, columns = (
+        (np.arange(length) * 2 + 1) * given // (2 * length)
+        for length, given in zip((height, width), pixels.shape, strict=True)
+    )
+    return np.ascontiguousarray(pixels[rows][:, columns])
+
+
+def finest_size(view: View, width: int, height: int) -> tuple[int, int]:
+    """Size (width, height) at which the view shows a picture of this size: its own, but no larger than the view."""
+    photo = view.camera
+    if is_of_stored_photo(view, width, height):
+        assert view.stored is not None, "it is of the stored photo"
+        share = min(1.0, width / view.stored.width, height / view.stored.height)
+        return max(1, round(photo.width * share)), max(1, round(photo.height * share))
+    return min(photo.width, width), min(photo.height, height)
+
+
+def fit_map(view: View, features: Float[Tensor, "T h w"]) -> Float[Tensor, "T H W"]:
+    """A teacher map as the view shows it, bilinear; pixels without a feature stay without, by nearest neighbour.
+
+    A map whose shape says nothing, such as a square one, was made from the photo as it is stored.
+    """
+    _, height, width = features.shape
+    is_of_view = is_same_shape((width, height), (view.camera.width, view.camera.height))
+    if view.stored is None or (is_of_view and not is_of_stored_photo(view, width, height)):
+        return features
+    size = (
+        (width, height)
+        if is_transposed(view.stored.turn_before) != is_transposed(view.stored.turn_after)
+        else (height, width)
+    )
+    pixels = features.permute(1, 2, 0)
+    has_feature = view.stored.to_view(pixels.any(-1, keepdim=True).to(pixels.dtype), size, "nearest")
+    return (view.stored.to_view(pixels, size, "bilinear") * has_feature).permute(2, 0, 1).contiguous()
+
+
+def steps_fingerprint(view: View) -> bytes:
+    """Bytes that differ if files of the photo are turned or undistorted in another way; none for plain photos."""
+    return b"" if view.stored is None else view.stored.fingerprint
 
 
 def check_picture(path: Path, view: View, width: int, height: int) -> None:
@@ -83,10 +152,4 @@ def check_map(path: Path, view: View, channels: int, height: int, width: int) ->
 
 
 def _is_turned(view: View, width: int, height: int) -> bool:
-    return _are_alike((height, width), (view.camera.width, view.camera.height))
-
-
-def _are_alike(first: tuple[int, int], second: tuple[int, int]) -> bool:
-    """Whether two pictures have one shape, but for a pixel of the coarser one."""
-    (w, h), (W, H) = sorted((first, second), key=lambda size: size[0] * size[1])
-    return min(abs(w * H / W - h), abs(h * W / H - w)) <= 1
+    return fits_photo(view, height, width)

@@ -23,9 +23,6 @@ LATTICE_STEP = 8
 """Pixels between two points of a distortion's lattice; linear in between, which is exact to about 0.01 pixels."""
 LEAST_CELLS = 64
 """Cells of a lattice along a side, unless that has fewer pixels: a small photo bends as much as a large one."""
-LEAST_RATIO = 0.9
-"""Between ratios of sides that count as equal; rounding changes those of tiny pictures a lot."""
-
 Pixels = TypeVar("Pixels", np.ndarray, Tensor)
 
 
@@ -52,6 +49,12 @@ class StoredPhoto:
         """Whether the photo was undistorted."""
         return self.lattice is not None
 
+    @property
+    def fingerprint(self) -> bytes:
+        """Bytes that differ for other steps."""
+        lattice = b"" if self.lattice is None else self.lattice.numpy().tobytes()
+        return repr((self.turn_before, self.turn_after)).encode() + lattice
+
     def is_shape_of_file(self, width: int, height: int) -> bool:
         """Whether a picture has the shape of the file."""
         return is_same_shape((width, height), (self.width, self.height))
@@ -71,12 +74,9 @@ class StoredPhoto:
 
 
 def is_same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes (width, height) have one ratio: up to a pixel of rounding, and never by more than a tenth."""
-    (width, height), (other_width, other_height) = size, other
-    ratio = width * other_height / (height * other_width)
-    across = abs(width * other_height / other_width - height)
-    down = abs(height * other_width / other_height - width)
-    return min(across, down) <= 1 and LEAST_RATIO <= ratio <= 1 / LEAST_RATIO
+    """Whether two sizes (width, height) have one ratio, but for a pixel of the coarser one."""
+    (w, h), (W, H) = sorted((size, other), key=lambda sides: sides[0] * sides[1])
+    return min(abs(w * H / W - h), abs(h * W / H - w)) <= 1
 
 
 def turn(pixels: Pixels, orientation: int) -> Pixels:

@@ -28,6 +28,9 @@ class DataConfig:
     """Colour behind transparent pixels and behind the last Gaussian; `random` draws a new one in every step."""
     random_points: int = 20_000
     """Number of initial points drawn at random if the scene has no point cloud."""
+    made_from: Literal["photos", "views"] = "photos"
+    """Label images, masks and teacher maps show `photos` as stored, and are undistorted and turned like them, or
+    `views`, which are undistorted and upright."""
     masks: bool = True
     """Leave out what the photos' masks cover: `mask_path`, `dynamic_mask_*`, or a folder `masks` beside the photos."""
     memory: float = 4.0

@@ -3,8 +3,9 @@
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,11 @@ class Development:
         return (height, width) if is_transposed(self.turn_before) else (width, height)
 
     @property
+    def is_turned(self) -> bool:
+        """Whether the view is another way up than the file."""
+        return (self.turn_before, self.turn_after) != (UPRIGHT, UPRIGHT)
+
+    @property
     def num_bytes(self) -> int:
         """Estimate of the view's size in memory; undistortion changes it by some percent."""
         return self.lens.width * self.lens.height * (3 if self.shot.mask is None else 4)
@@ -90,27 +96,29 @@ def develop(shots: list[Shot], frame: WorldFrame, dataset: DataConfig, source: P
                 bar.update()
 
         develop_with(plain)
+        bent: dict[SizedLens, Pinhole] = {}
         for start in range(0, len(distorted), LENSES_AT_A_TIME):
             with tempfile.TemporaryDirectory(prefix="gsdff-lenses-") as folder:
-                develop_with(rectify(distorted[start : start + LENSES_AT_A_TIME], Path(folder), source))
-    made = [views[i] for i in range(len(shots))]
-    report_steps(made, plans)
-    return made
+                pinholes = rectify(distorted[start : start + LENSES_AT_A_TIME], Path(folder), source)
+                develop_with(pinholes)
+            bent |= {
+                lens: replace(pinhole, grid=None) for lens, pinhole in pinholes.items() if pinhole.grid is not None
+            }
+    report_steps(plans, bent)
+    return [views[i] for i in range(len(shots))]
 
 
-def report_steps(views: list[View], plans: list[Development]) -> None:
-    """Logs, in one line each, how many photos were turned and undistorted, and what that means for other files."""
-    turned = sum(plan.turn_before != UPRIGHT or plan.turn_after != UPRIGHT for plan in plans)
-    if turned:
-        logger.info("%d of %d photos are turned upright, as their EXIF orientation says", turned, len(plans))
-    bent = [(plan.lens, view) for plan, view in zip(plans, views, strict=True) if view.stored and view.stored.is_bent]
+def report_steps(plans: list[Development], bent: Mapping[SizedLens, Pinhole]) -> None:
+    """Logs, in one line each, how many photos are turned and undistorted, and what that means for other files."""
+    made = "files made from them too, unless `dataset.made_from` is views"
+    if turned := sum(plan.is_turned for plan in plans):
+        logger.info("turning %d of %d photos upright, as their EXIF orientation says, and %s", turned, len(plans), made)
     if bent:
-        lens, view = bent[0]
-        logger.warning(
-            "undistorting %d %s photos (%dx%d becomes %dx%d)", len(bent),
-            "/".join(sorted({lens.lens.model for lens, _ in bent})), lens.width, lens.height, view.camera.width,
-            view.camera.height,
-        )  # fmt: skip
+        lens, pinhole = next(iter(bent.items()))
+        models = "/".join(sorted({lens.lens.model for lens in bent}))
+        size = f"{lens.width}x{lens.height} becomes {pinhole.width}x{pinhole.height}"
+        number = sum(plan.lens in bent for plan in plans)
+        logger.warning("undistorting %d %s photos (%s), and %s", number, models, size, made)
 
 
 def plan(shot: Shot) -> Development:
@@ -147,8 +155,9 @@ def make_view(
     """Loads one photo as a view."""
     shot = plan.shot
     photo = read_photo(shot.path, *plan.stored_size, 255 if dataset.background == "white" else 0)
-    is_changed = (plan.turn_before, plan.turn_after) != (UPRIGHT, UPRIGHT) or lattice is not None
-    stored = StoredPhoto(*plan.stored_size, plan.turn_before, plan.turn_after, lattice) if is_changed else None
+    stored = None
+    if (plan.is_turned or lattice is not None) and dataset.made_from == "photos":
+        stored = StoredPhoto(*plan.stored_size, plan.turn_before, plan.turn_after, lattice)
 
     def finish(values: np.ndarray) -> torch.Tensor:
         values = turn(values, plan.turn_before)

@@ -16,7 +16,7 @@ from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
 from gsdff.labels import read_instances
 from gsdff.masks.partition import partition
-from gsdff.photo_files import check_picture, require_file
+from gsdff.photo_files import check_picture, fit_picture, require_file, steps_fingerprint
 from gsdff.reading import MOST_PIXELS, read_bytes, read_json, read_text
 from gsdff.scene import View
 
@@ -65,6 +65,7 @@ class PrecomputedSegmenter:
             content = read_bytes(file, WHAT)
             digest.update(repr((file.name, len(content))).encode(errors="surrogateescape"))
             digest.update(content)
+        digest.update(steps_fingerprint(view))
         return digest.hexdigest()
 
     def segment(self, view: View, image: UInt8[Tensor, "H W 3"]) -> Int32[Tensor, "H W"]:
@@ -108,7 +109,6 @@ def _read_runs(path: Path, view: View) -> Iterator[tuple[Bool[Tensor, "H W"], fl
     records = content.get("annotations") if isinstance(content, dict) else content
     if not isinstance(records, list):
         raise UserError(f'{path}: expected a list of masks, or {{"annotations": [...]}}')
-    height, width = view.camera.height, view.camera.width
     for index, record in enumerate(records):
         try:
             score = _to_score(record["predicted_iou"])
@@ -119,9 +119,7 @@ def _read_runs(path: Path, view: View) -> Iterator[tuple[Bool[Tensor, "H W"], fl
                 f'"counts": run lengths that sum to height x width}} ({error})'
             ) from error
         check_picture(path, view, mask.shape[1], mask.shape[0])
-        rows = (np.arange(height) * 2 + 1) * mask.shape[0] // (2 * height)
-        columns = (np.arange(width) * 2 + 1) * mask.shape[1] // (2 * width)
-        yield torch.from_numpy(mask[rows][:, columns]), score
+        yield torch.from_numpy(fit_picture(view, mask)), score
 
 
 def _to_score(value: Any) -> float:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.labels import LABEL_IMAGE, LabelClass, find_label_images
-from gsdff.reading import read_bytes
+from gsdff.labels import LabelClass, find_label_images
 from gsdff.scene import Scene, View
 from gsdff.teachers.texts import TEXT_FILE, TextVectors, name_classes, read_texts
 from gsdff.words import fold
@@ -56,9 +55,7 @@ class LabelsTeacher:
 
     def fingerprint_of(self, view: View) -> str:
         """Hash of the label image's file and of the photo's size, which limits the map's size."""
-        digest = hashlib.blake2b(read_bytes(self.images.find(view), LABEL_IMAGE), digest_size=16)
-        digest.update(repr((view.camera.width, view.camera.height)).encode())
-        return digest.hexdigest()
+        return self.images.fingerprint_of(view)
 
     def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
         """Yields every view's map of class vectors, zero at void pixels."""

@@ -1,5 +1,6 @@
 """Teacher maps from files: a folder of `<name>_fmap_CxHxW.pt`, as DFF and Feature 3DGS write them, or of .npy."""
 
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from torch import Tensor
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.files import hash_file
-from gsdff.photo_files import check_map, require_file
+from gsdff.photo_files import check_map, fit_map, require_file, steps_fingerprint
 from gsdff.reading import read_array, read_torch
 from gsdff.scene import Scene, View
 from gsdff.teachers.texts import HUGE, TEXT_FILE, TINY, TextVectors, read_texts
@@ -59,8 +60,9 @@ class PrecomputedTeacher:
         self._check_channels(self._open(view, mapped=True), self._path(view))
 
     def fingerprint_of(self, view: View) -> str:
-        """Hash of the map's file."""
-        return hash_file(self._path(view))
+        """Hash of the map's file, and of the way to fit it into the view if there is one."""
+        file, steps = hash_file(self._path(view)), steps_fingerprint(view)
+        return hashlib.blake2b(file.encode() + steps, digest_size=16).hexdigest() if steps else file
 
     def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
         """Yields the views' maps in order, normalised to unit length per pixel; pixels of zero length stay zero.
@@ -130,7 +132,7 @@ class PrecomputedTeacher:
             raise UserError(f"{self._path(view)}: holds NaN or infinite values, or some beyond float32; {REMEDY}")
         if largest > 0 and not TINY < largest < HUGE:
             features = features / largest
-        return F.normalize(features, dim=0, eps=1e-8)
+        return F.normalize(fit_map(view, features), dim=0, eps=1e-8)
 
     def _check_channels(self, features: Shaped[Tensor, "T h w"], path: Path) -> None:
         if self._dim is not None and len(features) != self._dim:

@@ -73,11 +73,11 @@ class ToyTeacher:
 
     def fingerprint_of(self, view: View) -> str:
         """Hash of the label image's and the instances' files and of the photo's size, which limits the map's size."""
-        digest = hashlib.blake2b(read_bytes(self.images.find(view), LABEL_IMAGE), digest_size=16)
+        self.images.find(view)
+        instances = b""
         if self.instances is not None:
-            digest.update(read_bytes(require_file(self.instances, view, ENDINGS, LABEL_IMAGE), LABEL_IMAGE))
-        digest.update(repr((view.camera.width, view.camera.height)).encode())
-        return digest.hexdigest()
+            instances = read_bytes(require_file(self.instances, view, ENDINGS, LABEL_IMAGE), LABEL_IMAGE)
+        return self.images.fingerprint_of(view, instances)
 
     def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
         """Yields the views' degraded maps."""
