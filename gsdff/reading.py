@@ -15,6 +15,7 @@ import stat
 import struct
 import sys
 import threading
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ AGAIN = "make it again, or copy it again"
 DAMAGE = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, ArithmeticError, RuntimeError, MemoryError,
     SyntaxError, AssertionError, struct.error, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
-    Image.DecompressionBombError,
+    Image.DecompressionBombError, tokenize.TokenError,
 )  # fmt: skip
 """Errors of the libraries for bytes that they cannot read; RecursionError and NotImplementedError are RuntimeErrors."""
 

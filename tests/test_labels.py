@@ -1,6 +1,9 @@
 """Class lists and label images: reading them, the classes that count, and errors."""
 
 import json
+import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +63,16 @@ def test_rows_give_ids_queries_motion_and_colours_in_the_order_of_ids(tmp_path: 
         '[{"id": 1, "name": "wall", "text_query": 3}]',
         '[{"id": 1, "name": "wall", "color": [1, 2]}]',
         '[{"id": 1, "name": "wall", "color": 7}]',
+        '[{"id": true, "name": "wall"}]',
+        '[{"id": 1e400, "name": "wall"}]',
+        '[{"id": 1, "name": "\\ud800"}]',
+        '["wall", "\\udfff"]',
+        '["wall", 7]',
+        '[{"id": 1, "name": "wall", "text_query": "\\ud800"}]',
+        '[{"id": 1, "name": "wall", "moves": "false"}]',
+        '[{"id": 1, "name": "wall", "counts": []}]',
+        json.dumps([f"class {i}" for i in range(256)]),
+        "[" * 100_000,
     ],
 )
 def test_what_is_no_class_list_is_refused_with_the_files_name(tmp_path: Path, content: str) -> None:
@@ -67,6 +80,12 @@ def test_what_is_no_class_list_is_refused_with_the_files_name(tmp_path: Path, co
     path.write_text(content)
     with pytest.raises(UserError, match=r"classes\.json: "):
         read_classes(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_class_list_may_have_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "classes.json").write_text('["wall", "Tür"]', encoding=encoding)
+    assert [row.name for row in read_classes(tmp_path / "classes.json")] == ["wall", "Tür"]
 
 
 def test_a_missing_class_list_is_named(tmp_path: Path) -> None:
@@ -117,10 +136,14 @@ def test_an_id_of_no_class_is_refused_with_the_files_name(tmp_path: Path) -> Non
         Truth(tmp_path, [ROAD, SKY], [POLE]).load(make_view("a.jpg"))
 
 
-@pytest.mark.parametrize("damage", ["colour", "noise", "cut"])
+@pytest.mark.parametrize("damage", ["colour", "noise", "cut", "huge"])
 def test_what_is_no_label_image_is_refused_with_the_files_name(tmp_path: Path, damage: str) -> None:
     if damage == "colour":
         write_labels(tmp_path, "a", np.zeros((2, 4, 3), np.uint8))
+    elif damage == "huge":
+        path = write_labels(tmp_path, "a", np.zeros((2, 4), np.uint8))
+        header = b"IHDR" + struct.pack(">IIBBBBB", 200_000, 100_000, 8, 0, 0, 0, 0)
+        path.write_bytes(path.read_bytes()[:12] + header + struct.pack(">I", zlib.crc32(header)))
     else:
         noise = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
         path = write_labels(tmp_path, "a", noise)
@@ -220,3 +243,54 @@ def test_classes_and_label_images_are_read_as_they_were_written(tmp_path: Path) 
     write_label_image(tmp_path / "a.png", torch.tensor([[4, 9, VOID]], dtype=torch.uint8))
     images = find_label_images(make_scene(tmp_path, ["a.jpg"]), tmp_path)
     assert images.load(make_view("a.jpg")).tolist() == [[0, 1, VOID]]
+
+
+def read_all(folder: Path, view: View) -> list[Callable[[], object]]:
+    """Every way to read the label image of a view."""
+    images, truth = LabelImages(folder, [ROAD, POLE, SKY]), Truth(folder, [ROAD, SKY], [POLE])
+    instances = lambda: read_instances(folder / f"{view.key}.png", view)  # noqa: E731
+    return [lambda: images.check(view), lambda: images.load(view), lambda: truth.load(view), instances]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "complaint"),
+    [
+        (30, 40, "is 30x40, its photo a.jpg is 40x30; its sides are swapped: .*EXIF"),
+        (1, 1, "is 1x1, its photo a.jpg is 40x30; that is too coarse"),
+        (40, 20, "is 40x20, its photo a.jpg is 40x30; expected the photo's shape"),
+    ],
+)
+def test_label_images_of_another_shape_than_the_photo_are_refused(
+    tmp_path: Path, width: int, height: int, complaint: str
+) -> None:
+    write_labels(tmp_path, "a", np.full((height, width), 3, np.uint8))
+    for read in read_all(tmp_path, make_view("a.jpg", 40, 30)):
+        with pytest.raises(UserError, match=rf"a\.png: {complaint}"):
+            read()
+
+
+@pytest.mark.parametrize("size", [(40, 30), (80, 60), (41, 30), (13, 10)])
+def test_label_images_of_the_photos_shape_are_read_at_any_size(tmp_path: Path, size: tuple[int, int]) -> None:
+    write_labels(tmp_path, "a", np.full((size[1], size[0]), 3, np.uint8))
+    for read in read_all(tmp_path, make_view("a.jpg", 40, 30)):
+        read()
+
+
+def test_photos_of_one_stem_have_label_images_of_their_own(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path, ["cam0/0001.jpg", "cam1/0001.jpg"])
+    (tmp_path / "labels" / "cam0").mkdir(parents=True)
+    write_labels(tmp_path / "labels" / "cam0", "0001", np.full((2, 4), 3, np.uint8))
+    write_labels(tmp_path / "labels", "cam1_0001", np.full((2, 4), 9, np.uint8))
+    write_labels(tmp_path / "labels", "0001", np.full((2, 4), 5, np.uint8))  # whose would it be
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": CLASSES}))
+    images = find_label_images(scene, None)
+    truth = find_truth(scene, None, lambda name: True)
+    for view, index, competing in zip(scene.views, (0, 2), (0, 1), strict=True):
+        assert images.load(view).unique().tolist() == [index] and truth.load(view).unique().tolist() == [competing]
+
+
+def test_instances_beyond_16_bits_are_refused(tmp_path: Path) -> None:
+    for ids in (np.full((2, 4), 65536, np.int32), np.full((2, 4), -1, np.int32)):
+        Image.fromarray(ids).save(tmp_path / "a.png", format="TIFF")
+        with pytest.raises(UserError, match=r"a\.png: expected ids from 0 to 65535, got "):
+            read_instances(tmp_path / "a.png", make_view("a.jpg"))

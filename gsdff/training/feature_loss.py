@@ -271,8 +271,8 @@ def _build_or_load_graph(
         return _load_graph(path, gaussians)
     graph = build_smoothing_graph(gaussians, features, config)
     tensors = {"ids": graph.ids, "weights": graph.weights, "self_weights": graph.self_weights}
-    with whole_file(path) as partial:
-        torch.save({**tensors, "checksum": _checksum(tensors)}, partial)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        torch.save({**tensors, "checksum": _checksum(tensors)}, file)
     return graph
 
 

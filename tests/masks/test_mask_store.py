@@ -1,5 +1,6 @@
 """Label maps on disk: made once, made again when something has changed, never half."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,10 @@ from mask_views import make_view, random_image
 from PIL import Image
 from torch import Tensor
 
+from gsdff.cameras import WorldFrame
 from gsdff.errors import UserError
 from gsdff.masks.store import FINGERPRINT, MaskStore, make_masks, overlay
-from gsdff.scene import View
+from gsdff.scene import Scene, View
 
 
 @dataclass
@@ -119,6 +121,56 @@ def test_a_map_that_is_damaged_or_of_someone_else_is_made_again(
     make_masks(segmenter, views, tmp_path)
     assert segmenter.asked == ["a", "b", "c", "b"]
     torch.testing.assert_close(store.load(views[1]), views[1].image[..., 0].int() * 257, rtol=0, atol=0)
+
+
+def test_no_flipped_bit_of_a_map_goes_unnoticed(tmp_path: Path, generator: torch.Generator):
+    (view,) = [make_view(random_image(generator, 6, 8), "b.png")]
+    store = make_masks(Brightness(), [view], tmp_path)
+    path, labels = tmp_path / "b.png", store.load(view)
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << position % 8]) + whole[position + 1 :])
+        assert not store.holds(view) or torch.equal(store.load(view), labels)
+
+
+@pytest.mark.parametrize("pixels", [np.ones((24, 31), np.uint16), np.ones((24, 32), np.uint8), np.ones((24, 32, 3))])
+def test_a_picture_of_another_size_or_kind_in_place_of_a_map_is_refused(
+    tmp_path: Path, generator: torch.Generator, pixels: np.ndarray
+):
+    views = make_views(generator)
+    store = make_masks(Brightness(), views, tmp_path)
+    kind = np.uint8 if pixels.ndim == 3 else pixels.dtype
+    Image.fromarray(pixels.astype(kind)).save(tmp_path / "b.png")
+    with pytest.raises(UserError, match=r"b\.png: "):
+        store.load(views[1])
+    assert not store.holds(views[1]) and store.holds(views[0])
+
+
+def test_a_cache_keeps_maps_of_all_settings_and_gives_copies(tmp_path: Path, generator: torch.Generator, caplog):
+    caplog.set_level("INFO", "gsdff")
+    views, cache = make_views(generator), tmp_path / "cache"
+    first, other, again = Brightness(), Brightness("2"), Brightness()
+    make_masks(first, views, tmp_path / "run 1", cache=cache)
+    assert "other runs or settings" not in caplog.text
+    make_masks(other, views, tmp_path / "run 2", cache=cache)
+    assert "3 masks of other runs or settings take 0.0 MB; every run has its own copies" in caplog.text
+    assert f"rm -r {cache}" in caplog.text
+    store = make_masks(again, views, tmp_path / "run 3", cache=cache)
+    assert (len(first.asked), len(other.asked), again.asked) == (3, 3, [])
+    assert (tmp_path / "run 3" / "preview" / "a.png").is_file()
+    shutil.rmtree(cache)
+    assert all(torch.equal(store.load(view), view.image[..., 0].int() * 257) for view in views)
+    make_masks(again, views, tmp_path / "run 3", cache=cache)
+    assert again.asked == [] and len([*cache.rglob("*.png")]) == 3
+
+
+def test_photos_of_one_stem_have_maps_of_their_own(tmp_path: Path, generator: torch.Generator):
+    views = make_views(generator, ["cam0/1.png", "cam1/1.png"])
+    views = Scene(tmp_path, views, torch.zeros(0, 3), torch.zeros(0, 3).byte(), WorldFrame()).views
+    store = make_masks(Brightness(), views, tmp_path)
+    for view in views:
+        assert (tmp_path / f"{view.key}.png").is_file() and (tmp_path / "preview" / f"{view.key}.png").is_file()
+        assert torch.equal(store.load(view), view.image[..., 0].int() * 257)
 
 
 def test_maps_are_16_bit_pngs_that_say_what_they_were_made_from(tmp_path: Path, generator: torch.Generator):

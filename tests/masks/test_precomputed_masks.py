@@ -9,9 +9,11 @@ import torch
 from mask_views import make_view
 from PIL import Image
 
+from gsdff.cameras import WorldFrame
 from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
 from gsdff.masks.precomputed import PrecomputedSegmenter, decode_runs
+from gsdff.scene import Scene
 
 # pycocotools' encoding of: 4x6 pixels, rows 1 and 2 of columns 2 to 4 inside, and the first pixel
 KNOWN = {"size": [4, 6], "counts": "0181J0003"}
@@ -132,8 +134,9 @@ def test_json_files_of_something_else_are_refused(tmp_path: Path, content: objec
         labels_of(tmp_path)
 
 
-def test_a_json_file_that_is_none_is_refused(tmp_path: Path):
-    (tmp_path / "a.json").write_bytes(b"\xff[")
+@pytest.mark.parametrize("content", [b"\xff[", b"[" * 100_000, b""])
+def test_a_json_file_that_is_none_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.json: cannot be read as a file of masks"):
         labels_of(tmp_path)
 
@@ -164,6 +167,39 @@ def test_a_folder_without_its_table_or_a_mask_is_refused(tmp_path: Path):
     (folder / "metadata.csv").unlink()
     with pytest.raises(UserError, match=r"a\.png: missing; .* \(or a\.json or a/metadata\.csv\)"):
         labels_of(tmp_path)
+
+
+@pytest.mark.parametrize("score", ["nan", "inf", "1e999"])
+def test_scores_that_are_not_finite_are_refused(tmp_path: Path, score: str):
+    write_folder(tmp_path, f"id,predicted_iou\n0,{score}\n")
+    with pytest.raises(UserError, match=r"metadata\.csv: expected columns id and predicted_iou"):
+        labels_of(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["image", "runs", "folder"])
+def test_masks_of_the_turned_photo_are_refused(tmp_path: Path, kind: str):
+    if kind == "image":
+        write_image(tmp_path / "a.png", np.ones((6, 4)))
+    elif kind == "runs":
+        write_json(tmp_path, [record([0, 24], size=[6, 4])])
+    else:
+        write_image(write_folder(tmp_path) / "1.png", np.ones((6, 4)))
+    with pytest.raises(UserError, match=r"is 4x6, its photo street/a\.jpg is 6x4; its sides are swapped: .*EXIF"):
+        labels_of(tmp_path)
+
+
+def test_photos_of_one_stem_have_masks_of_their_own(tmp_path: Path):
+    views = [make_view(name=name) for name in ("cam0/a.jpg", "cam1/a.jpg", "cam2/a.jpg")]
+    views = Scene(tmp_path, views, torch.zeros(0, 3), torch.zeros(0, 3).byte(), WorldFrame()).views
+    (tmp_path / "cam0").mkdir()
+    write_image(tmp_path / "cam0" / "a.png", np.full((4, 6), 7))
+    write_json(tmp_path, [record([24])])  # a.json: whose would it be
+    (tmp_path / "a.json").rename(tmp_path / "cam1_a.json")
+    (tmp_path / "cam2").mkdir()
+    write_folder(tmp_path / "cam2")
+    segmenter = open_folder(tmp_path)
+    assert [int(segmenter.segment(view, view.image).max()) for view in views] == [7, 0, 2]
+    assert len({segmenter.fingerprint_of(view) for view in views}) == 3
 
 
 @pytest.mark.parametrize("table", ["id,area\n0,24\n", "id,predicted_iou\n../0,0.5\n", "id,predicted_iou\n0\n"])

@@ -149,6 +149,18 @@ def test_a_missing_or_a_foreign_entry_is_named_with_its_file(network: Sam, check
         open_sam(checkpoint)
 
 
+def test_weights_of_another_type_and_such_that_are_not_finite_are_refused(
+    network: Sam, checkpoint: Path, generator: torch.Generator
+):
+    state, name = network.state_dict(), "image_encoder.neck.0.weight"
+    torch.save(state | {name: state[name].to(torch.int64)}, checkpoint)
+    with pytest.raises(UserError, match=rf"tiny\.pth: .*{name} is torch\.int64, in vit_b it is float"):
+        open_sam(checkpoint)
+    torch.save(state | {name: state[name] * torch.nan}, checkpoint)
+    with pytest.raises(UserError, match=rf"tiny\.pth: {name} holds NaN or infinite values"):
+        segment(open_sam(checkpoint), random_image(generator))
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [

@@ -13,6 +13,7 @@ from open_clip.model import resize_pos_embed
 from tiny_clip import PATCH, TINY, WINDOW, make_view, open_tiny, tiny_clip
 from torch import Tensor
 
+from gsdff.errors import UserError
 from gsdff.teachers.clip import position_embedding, value_features
 
 
@@ -179,6 +180,13 @@ def test_a_whole_picture_has_a_gradient_and_the_weights_have_none(weights: Path)
 
 
 # --- text
+
+
+def test_texts_of_damaged_weights_are_refused(weights: Path, tmp_path: Path) -> None:
+    state = torch.load(weights, weights_only=True)
+    torch.save(state | {"text_projection": state["text_projection"] * torch.nan}, tmp_path / "damaged.pt")
+    with pytest.raises(UserError, match="teacher clip: its network gave NaN for a text"):
+        open_tiny(tmp_path / "damaged.pt").text(["chair"])
 
 
 def test_text_is_open_clips_own_with_a_prompt(weights: Path) -> None:

@@ -213,6 +213,12 @@ def test_an_entry_of_another_shape_is_named_with_both_shapes(bench: Bench) -> No
         bench.open()
 
 
+def test_entries_of_whole_numbers_are_refused(bench: Bench) -> None:
+    bench.write({"net.scratch.head1.bias": torch.arange(512)})
+    with pytest.raises(UserError, match=rf"{bench.path}: net\.scratch\.head1\.bias is torch\.int64, expected floats"):
+        bench.open()
+
+
 def test_a_file_without_a_state_dict_is_refused(bench: Bench) -> None:
     torch.save(bench.hollow, bench.path)
     with pytest.raises(UserError, match=f"{bench.path}.*state_dict"):

@@ -1,6 +1,8 @@
 """The precomputed teacher: what it reads, and what it refuses."""
 
+import io
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -101,10 +103,18 @@ def test_a_missing_map_is_named_together_with_its_photo(tmp_path: Path) -> None:
         (torch.full((2, 3, 3), torch.inf), "NaN or infinite"),
         (torch.ones(3, 3), r"expected a float tensor \[channels, height, width\], got torch.float32 \[3, 3\]"),
         (torch.ones(2, 3, 3, dtype=torch.uint8), "got torch.uint8"),
+        (torch.ones(2, 3, 3, dtype=torch.bool), "got torch.bool"),
+        (torch.ones(2, 3, 3, dtype=torch.complex64), "got torch.complex64"),
+        (torch.ones(2, 3, 3).to_sparse(), "got torch.float32"),
+        (torch.ones(2, 3, 3, device="meta"), "got torch.float32"),
+        (torch.ones(()), r"got torch.float32 \[\]"),
+        (None, "got NoneType"),
+        (torch.full((2, 3, 3), 1e300, dtype=torch.float64), "beyond float32"),
         (torch.ones(2, 0, 3), "is empty"),
         ({"features": torch.ones(2, 3, 3)}, "got dict"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
 def test_what_is_no_map_is_refused_with_the_files_name(tmp_path: Path, features: object, message: str) -> None:
     write_map(tmp_path, features)
     with pytest.raises(UserError, match=rf"a_fmap_CxHxW\.pt: .*{message}"):
@@ -149,6 +159,10 @@ def test_a_map_with_other_channels_than_the_first_or_the_text_is_refused(tmp_pat
         {"names": np.array(["sky"]), "vectors": np.zeros((1, 3), np.float32)},
         {"names": np.array(["sky"]), "vectors": np.full((1, 3), np.nan, np.float32)},
         {"names": np.array(["sky"], dtype=object), "vectors": np.ones((1, 3), np.float32)},
+        {"names": np.array([3]), "vectors": np.ones((1, 3), np.float32)},
+        {"names": np.array([b"sky"]), "vectors": np.ones((1, 3), np.float32)},
+        {"names": np.array(["\ud800"]), "vectors": np.ones((1, 3), np.float32)},
+        {"names": np.array("sky"), "vectors": np.ones((1, 3), np.float32)},
     ],
 )
 def test_broken_text_features_are_refused_with_the_files_name(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -157,9 +171,23 @@ def test_broken_text_features_are_refused_with_the_files_name(tmp_path: Path, ar
         open_maps(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no zip at all"])
-def test_text_features_that_are_no_npz_are_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "text_features.npz").write_bytes(content)
+@pytest.mark.parametrize("content", [b"", b"no zip at all", "folder", "npy", "terabytes"])
+def test_text_features_that_are_no_npz_are_refused(tmp_path: Path, content: bytes | str) -> None:
+    path = tmp_path / "text_features.npz"
+    if content == "folder":
+        path.mkdir()
+    elif content == "npy":
+        with path.open("wb") as file:
+            np.save(file, np.ones((2, 3), np.float32))
+    elif content == "terabytes":
+        with zipfile.ZipFile(path, "w") as archive:
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(
+                header, {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**6)}
+            )
+            archive.writestr("names.npy", header.getvalue())
+    else:
+        path.write_bytes(content)
     with pytest.raises(UserError, match=r"text_features\.npz: "):
         open_maps(tmp_path)
 
@@ -215,15 +243,20 @@ def test_a_batch_of_one_is_a_map_and_a_batch_of_two_is_none(tmp_path: Path) -> N
         only_map(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["empty", "cut", "text", "objects", "archive", "integers"])
+@pytest.mark.parametrize(
+    "content", ["empty", "cut", "text", "objects", "archive", "integers", "number", "complex", "terabytes"]
+)
 def test_what_is_no_numpy_map_is_refused_with_the_files_name(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.npy"
     np.save(path, np.ones((2, 3, 3), np.float32))
     if content == "archive":
         with path.open("wb") as file:
             np.savez(file, features=np.ones((2, 3, 3)))
-    elif content in ("objects", "integers"):
-        np.save(path, np.array([{}], dtype=object) if content == "objects" else np.ones((2, 3, 3), np.int32))
+    elif content in ("objects", "integers", "number", "complex"):
+        arrays = {"objects": np.array([{}], dtype=object), "integers": np.ones((2, 3, 3), np.int32)}
+        np.save(path, {**arrays, "number": np.float32(1), "complex": np.ones((2, 3, 3), np.complex64)}[content])
+    elif content == "terabytes":
+        path.write_bytes(path.read_bytes().replace(b"(2, 3, 3), }", b"(2000000, 3000000, 3), }"))
     else:
         path.write_bytes({"empty": b"", "cut": path.read_bytes()[:140], "text": b"<html>"}[content])
     with pytest.raises(UserError, match=r"a\.npy: (cannot be read as a teacher map|expected a float tensor)"):
@@ -271,3 +304,51 @@ def test_readers_end_when_nobody_wants_the_rest(tmp_path: Path) -> None:
     next(maps)
     maps.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("teacher-maps")]
+
+
+def test_a_map_that_requires_grad_is_a_map_like_any_other(tmp_path: Path, generator: torch.Generator) -> None:
+    features = torch.randn(5, 3, 4, generator=generator)
+    write_map(tmp_path, features)
+    expected = only_map(tmp_path)
+    for kind in (features.clone().requires_grad_(), torch.nn.Parameter(features)):
+        write_map(tmp_path, kind)
+        got = only_map(tmp_path)
+        assert not got.requires_grad and type(got) is torch.Tensor and torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-7, 1e30])
+def test_directions_are_kept_whatever_the_length_of_the_vectors(
+    tmp_path: Path, scale: float, generator: torch.Generator
+) -> None:
+    features = torch.randn(5, 3, 4, generator=generator)
+    write_map(tmp_path, features * scale)
+    write_text(tmp_path, ["sky"], (features[:, 0, :1].T * scale).numpy())
+    teacher = open_maps(tmp_path)
+    (got,) = teacher.extract([make_view()])
+    torch.testing.assert_close(got, torch.nn.functional.normalize(features, dim=0))
+    torch.testing.assert_close(teacher.text(["sky"])[0], got[:, 0, 0])
+
+
+def test_maps_of_the_turned_photo_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    view = View("a.jpg", Camera(torch.eye(4), torch.eye(3), 64, 48), torch.zeros(48, 64, 3, dtype=torch.uint8))
+    teacher = open_maps(tmp_path)
+    for name in ("a.npy", "a_fmap_CxHxW.npy"):
+        np.save(tmp_path / name, np.ones((5, 32, 24), np.float32))
+        with pytest.raises(UserError, match=rf"{name}: expected .*64x48, got \[5, 32, 24\]; .* swapped: .*EXIF"):
+            teacher.check(view)
+    write_map(tmp_path, torch.ones(24, 32, 5))
+    with pytest.raises(UserError, match=r"seems to be \[height, width, channels\]"):
+        teacher.check(view)
+    write_map(tmp_path, torch.ones(5, 24, 24))  # squeezed to a square, as many networks do
+    teacher.check(view)
+    write_map(tmp_path, torch.ones(6, 24, 32))
+    with pytest.raises(UserError, match=r"has 6 channels, but the other maps .* have 5"):
+        teacher.check(view)
+
+
+def test_maps_of_a_single_pixel_are_said_once_with_their_number(tmp_path: Path, caplog) -> None:
+    for stem in "abc":
+        write_map(tmp_path, torch.ones(2, *((2, 2) if stem == "b" else (1, 1))), stem)
+    assert len([*open_maps(tmp_path).extract([make_view(f"{stem}.jpg") for stem in "abc"])]) == 3
+    (record,) = caplog.records
+    assert "2 maps have a single pixel, such as that of a.jpg" in record.getMessage()

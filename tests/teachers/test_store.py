@@ -1,19 +1,26 @@
 """The feature store: projected maps on disk, made once, reused while nothing changes."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from gsdff.cameras import Camera
+from gsdff.cameras import Camera, WorldFrame
 from gsdff.config.options import FeatureConfig, TeacherConfig
 from gsdff.errors import UserError
-from gsdff.scene import View
+from gsdff.scene import Scene, View
 from gsdff.teachers import store as store_module
 from gsdff.teachers.precomputed import PrecomputedTeacher
-from gsdff.teachers.store import open_store
+from gsdff.teachers.store import FeatureStore, find_store, open_store
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def make_views(count: int) -> list[View]:
@@ -225,6 +232,169 @@ def test_a_view_without_its_map_stops_before_anything_is_written(tmp_path: Path)
     with pytest.raises(UserError, match=r"v2_fmap_CxHxW"):
         open_store(open_maps(tmp_path / "maps"), make_views(3), tmp_path / "features", FeatureConfig(4))
     assert not (tmp_path / "features").exists()
+
+
+@pytest.mark.parametrize("damage", ["bit", "dtype", "height", "swapped", "plain", "basis"])
+def test_a_stored_map_that_is_not_the_one_written_is_refused_and_made_again(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_maps(tmp_path / "maps", 3)
+    views = make_views(3)
+    whole = open_store(open_maps(tmp_path / "maps"), views, tmp_path / "features", FeatureConfig(4))
+    expected = [whole.load(view) for view in views]
+    path, latents = whole.path(views[1]), np.load(whole.path(views[1]))
+    if damage == "bit":
+        content = bytearray(path.read_bytes())
+        content[200] ^= 4
+        path.write_bytes(content)
+    elif damage == "swapped":
+        path.write_bytes(whole.path(views[2]).read_bytes())
+    elif damage == "basis":
+        (whole.folder / "basis.safetensors").write_bytes(b"")
+    else:
+        others = {"dtype": latents.astype(np.float32), "height": latents[:-1], "plain": latents}
+        np.save(path, others[damage])
+    if damage != "basis":
+        with pytest.raises(UserError, match=r"v1\.npy: cannot be read as a stored teacher map"):
+            FeatureStore(whole.folder, whole.basis).load(views[1])
+    teacher = CountingTeacher(TeacherConfig("precomputed", tmp_path / "maps"))
+    store = open_store(teacher, views, tmp_path / "features", FeatureConfig(4))
+    assert all(torch.equal(store.load(view), latents) for view, latents in zip(views, expected, strict=True))
+    assert teacher.num_extracted == (3 if damage == "basis" else 1)
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    said = "damaged; making all maps again" if damage == "basis" else "1 stored maps are damaged, such as"
+    assert said in record.getMessage()
+
+
+def test_photos_of_one_stem_have_maps_of_their_own(tmp_path: Path) -> None:
+    write_maps(tmp_path / "maps", 2)
+    views = [replace(view, name=f"cam{i}/0001.jpg") for i, view in enumerate(make_views(2))]
+    views = Scene(tmp_path, views, torch.zeros(0, 3), torch.zeros(0, 3).byte(), WorldFrame()).views
+    for i, view in enumerate(views):
+        (tmp_path / "maps" / f"v{i}_fmap_CxHxW.pt").rename(tmp_path / "maps" / f"cam{i}_0001_fmap_CxHxW.pt")
+        assert view.key == f"cam{i}/0001"
+    teacher = open_maps(tmp_path / "maps")
+    store = open_store(teacher, views, tmp_path / "features", FeatureConfig(7))
+    for view in views:
+        assert torch.equal(store.load(view), extract_one(teacher, view).half().float().permute(1, 2, 0))
+
+
+def write_earlier_store(folder: Path, store: FeatureStore, views: Sequence[View]) -> None:
+    """A store as earlier versions wrote it: in the cache itself, without checksums."""
+    folder.mkdir()
+    store.basis.save(folder / "basis.safetensors")
+    (folder / "index.json").write_text(json.dumps({"fingerprint": store.basis.fingerprint}))
+    for view in views:
+        np.save(folder / f"{view.stem}.npy", store.load(view).half().numpy())
+
+
+def test_a_store_of_an_earlier_version_is_used_where_it_is(tmp_path: Path) -> None:
+    write_maps(tmp_path / "maps", 3)
+    views = make_views(3)
+    whole = open_store(open_maps(tmp_path / "maps"), views, tmp_path / "features", FeatureConfig(4))
+    write_earlier_store(tmp_path / "old", whole, views)
+    np.save(tmp_path / "old" / "v1.npy", whole.load(views[1]).numpy())  # float32
+    teacher = CountingTeacher(TeacherConfig("precomputed", tmp_path / "maps"))
+    store = open_store(teacher, views, tmp_path / "old", FeatureConfig(4))
+    assert store.folder == tmp_path / "old" and teacher.num_extracted == 1
+    assert all(torch.equal(store.load(view), whole.load(view)) for view in views)
+    found = find_store(tmp_path / "old", whole.basis)
+    assert found is not None and torch.equal(found.load(views[0]), whole.load(views[0]))
+
+
+def test_the_maps_of_a_basis_are_found_among_others_in_a_cache(tmp_path: Path) -> None:
+    write_maps(tmp_path / "maps", 2)
+    stores = [open_store(open_maps(tmp_path / "maps"), make_views(2), tmp_path, FeatureConfig(K)) for K in (2, 3)]
+    for store in stores:
+        assert find_store(tmp_path, store.basis) == FeatureStore(store.folder, store.basis)
+    for fingerprint in ("", "unknown", "../maps", "/"):
+        assert find_store(tmp_path / "maps", replace(stores[0].basis, fingerprint=fingerprint)) is None
+
+
+def test_what_other_runs_left_in_a_cache_is_said_with_its_size_and_how_to_remove_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gsdff")
+    write_maps(tmp_path / "maps", 2)
+    views, cache = make_views(2), tmp_path / "my cache"
+    first = open_store(open_maps(tmp_path / "maps"), views, cache, FeatureConfig(4))
+    assert "rm -r" not in caplog.text
+    open_store(open_maps(tmp_path / "maps"), views, cache, FeatureConfig(3))
+    assert f"take 0.0 MB; if no run needs them: rm -r '{first.folder}'" in caplog.text
+    assert torch.equal(first.load(views[0]), FeatureStore(first.folder, first.basis).load(views[0]))
+
+
+def test_a_finished_store_may_lie_where_nothing_can_be_written(tmp_path: Path) -> None:
+    write_maps(tmp_path / "maps", 2)
+    store = open_store(open_maps(tmp_path / "maps"), make_views(2), tmp_path / "features", FeatureConfig(4))
+    before = {path: path.stat().st_mtime_ns for path in store.folder.rglob("*")}
+    (store.folder / ".lock").unlink()
+    again = open_store(open_maps(tmp_path / "maps"), make_views(2), tmp_path / "features", FeatureConfig(4))
+    assert torch.equal(again.load(make_views(2)[0]), store.load(make_views(2)[0]))
+    assert {path: path.stat().st_mtime_ns for path in store.folder.rglob("*")}.items() <= before.items()
+
+
+PROCESS = """
+import sys, time
+from pathlib import Path
+import numpy as np, torch
+sys.path.insert(0, "tests/teachers")
+from test_store import CountingTeacher, make_views
+from gsdff.config.options import FeatureConfig, TeacherConfig
+from gsdff.masks.store import make_masks
+from gsdff.teachers.store import open_store
+
+folder, K, name = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+
+class SlowTeacher(CountingTeacher):
+    def _read(self, view):
+        time.sleep(0.1)
+        return super()._read(view)
+
+class Stripes:
+    name = "stripes"
+
+    def __init__(self, K):
+        self.K, self.fingerprint = K, str(K)
+
+    def fingerprint_of(self, view):
+        return ""
+
+    def segment(self, view, image):
+        return torch.full(image.shape[:2], self.K, dtype=torch.int32)
+
+teacher = SlowTeacher(TeacherConfig("precomputed", folder / "maps"))
+(folder / f"{name}.ready").touch()
+while len([*folder.glob("*.ready")]) < int(sys.argv[4]):
+    time.sleep(0.01)
+store = open_store(teacher, make_views(6), folder / "cache", FeatureConfig(K))
+np.savez(folder / name, *[store.load(view).numpy() for view in make_views(6)])
+masks = make_masks(Stripes(K), make_views(6), folder / f"masks {name}", cache=folder / "masks")
+assert all((masks.load(view) == K).all() for view in make_views(6))
+print(teacher.num_extracted)
+"""
+
+
+def test_processes_that_start_together_on_one_cache_get_what_each_would_get_alone(tmp_path: Path) -> None:
+    write_maps(tmp_path / "maps", 6)
+    dims = {"one": 4, "two": 4, "three": 6}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(tmp_path), str(K), name, str(len(dims))],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": "."},
+        )
+        for name, K in dims.items()
+    ]  # fmt: skip
+    ended = [process.communicate(timeout=200) for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], ended
+    extracted = [int(out) for out, _ in ended]
+    assert sorted(extracted[:2]) == [0, 6] and extracted[2] == 6  # of two with the same settings, one waits
+    for name, K in dims.items():
+        alone = open_store(open_maps(tmp_path / "maps"), make_views(6), tmp_path / "alone", FeatureConfig(K))
+        with np.load(tmp_path / f"{name}.npz") as arrays:
+            for view, latents in zip(make_views(6), arrays.values(), strict=True):
+                assert np.array_equal(latents, alone.load(view).numpy())
+    assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 2
 
 
 def test_maps_that_say_nothing_at_all_are_refused(tmp_path: Path) -> None:

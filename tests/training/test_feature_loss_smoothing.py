@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_field import UNSMOOTHED, Distillation, random_photos
@@ -16,6 +17,7 @@ from gsdff.config.smoothing import (
     SmoothingConfig,
     VariationConfig,
 )
+from gsdff.errors import UserError
 from gsdff.io.runs import RunFolder
 from gsdff.masks.store import MaskStore
 from gsdff.render import render_features
@@ -23,7 +25,7 @@ from gsdff.smoothing import build_graph, diffuse, gaussian_blur
 from gsdff.training.feature_loss import FeatureTerm, build_smoothing_graph
 from gsdff.training.lift import FeatureTarget, lift_features
 from gsdff.training.smoothing_losses import GraphTerm, filter_target, open_filters, purity_weights
-from gsdff.training.teacher_targets import enlarge_target, take_strip
+from gsdff.training.teacher_targets import FilteredMaps, enlarge_target, make_target, take_strip
 from gsdff.training.trainer import Trainer
 
 GAUSSIAN = GaussianFilterConfig("target", window=5, sigma=1.5)
@@ -181,6 +183,37 @@ def test_consistency_over_the_graph_is_a_term_of_its_own_that_a_resumed_run_find
     assert again(gaussians, 3, 100)[0] == term(gaussians, 3, 100)[0]
     anew = build_smoothing_graph(ready.gaussians, features, smoothing.graph)
     assert not torch.equal(anew.ids, term.graph.ids)
+
+
+@pytest.mark.parametrize("damage", ["bit", "cut", "other", "fewer", "empty"])
+def test_a_damaged_graph_is_refused_and_one_of_an_earlier_version_read(ready: Distillation, damage: str) -> None:
+    smoothing = SmoothingConfig(graph=GraphConfig("consistency", weight=3.0, neighbours=4))
+    _, (_, term) = ready.prepare(smoothing=smoothing)
+    path = RunFolder(ready.run).graph
+    whole, content = path.read_bytes(), torch.load(path, weights_only=True)
+    torch.save({name: content[name] for name in ("ids", "weights", "self_weights")}, path)
+    _, (_, again) = ready.prepare(lift=False, smoothing=smoothing)
+    assert torch.equal(again.graph.weights, term.graph.weights)
+    if damage == "bit":
+        place = whole.index(content["weights"].numpy().tobytes())
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    elif damage == "fewer":
+        few = {name: content[name][:-1] for name in ("ids", "weights", "self_weights")}
+        torch.save(few, path)
+    else:
+        path.write_bytes({"cut": whole[:500], "other": b"graph", "empty": b""}[damage])
+    with pytest.raises(UserError, match=r"graph\.pt: (cannot be read as the graph|is of 19 Gaussians, expected 20)"):
+        ready.prepare(lift=False, smoothing=smoothing)
+
+
+def test_a_damaged_filtered_map_is_refused(ready: Distillation) -> None:
+    view = ready.scene.views[3]
+    maps = FilteredMaps(ready.run / "filtered", torch.device("cpu"))
+    maps.save(view, make_target(torch.ones(9, 13, 2), view))
+    path = ready.run / "filtered" / "v3.npy"
+    np.save(path, np.ones((9, 12, 3), np.float16))
+    with pytest.raises(UserError, match=r"v3\.npy: cannot be read as a filtered teacher map"):
+        maps.load(view, slice(0, 4))
 
 
 def test_smoothing_changes_features_and_not_a_bit_of_the_radiance(ready: Distillation) -> None:
