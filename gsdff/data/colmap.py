@@ -18,8 +18,8 @@ SUFFIXES = (".bin", ".txt")
 MODEL_FILES = ("cameras", "images", "points3D")
 PHOTO_FOLDERS = ("images", "input")
 """Folders of photos. 3DGS's convert.py keeps the originals, of which it has the distorted model, in `input`."""
-LEVELS_ABOVE = 4
-"""Number of folders above a model in which its photos may lie: distorted/sparse/0 belongs to the third."""
+LEVELS_ABOVE = 3
+"""Number of folders above a model in which its photos may lie: distorted/sparse/0 needs three."""
 NAMES_TRIED = 20
 """Number of photos by which a folder is recognised."""
 
@@ -120,7 +120,11 @@ def photo_folder(model: Path, listed: list[tuple[str, Lens]]) -> tuple[Path, Pat
     if level := next((level for level in levels if holds(level, names)), None):
         return level, level
     near = [folder for level in levels for folder in subfolders(level) if holds(folder, names)]
-    hint = f"{near[0]} holds them, rename it to images or link it" if near else "put the photos there"
+    hint = (
+        f"{near[0]} holds photos of these names; if it is theirs, rename it to images or link it"
+        if near
+        else "put the photos there"
+    )
     raise UserError(f"{model}: no folder named images beside this COLMAP model or above it; {hint}")
 
 

@@ -14,6 +14,9 @@ from gsdff.data.capture import PHOTO_SUFFIXES, Shot, report_missing
 from gsdff.errors import UserError
 from gsdff.finder import Finder
 
+LONGEST_NAME = 1000
+"""Letters of a listed path; systems allow some thousand bytes, and messages quote it."""
+
 logger = logging.getLogger("gsdff")
 
 
@@ -118,8 +121,8 @@ def _is_same_camera(one: Shot, other: Shot) -> bool:
 
 def check_name(name: str, source: Path) -> None:
     """Raises `UserError` for a name that no file can have, or that cannot be written as UTF-8."""
-    if not name or "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
-        raise UserError(f"{source}: {name!r} cannot be the name of a photo; rename it, there and on disk")
+    if not 0 < len(name) <= LONGEST_NAME or "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise UserError(f"{source}: {name[:80]!r} cannot be the name of a photo; rename it, there and on disk")
 
 
 def resolve(base: Path, name: str) -> Path:

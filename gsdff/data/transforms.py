@@ -16,7 +16,7 @@ import numpy as np
 
 from gsdff.data.capture import PHOTO_SUFFIXES, Capture, Lens, Shot
 from gsdff.data.images import photo_size
-from gsdff.data.listed import Found, Place, find_photos, keep_one_each, resolve
+from gsdff.data.listed import Found, Place, check_name, find_photos, keep_one_each, resolve
 from gsdff.data.photo_masks import MaskFile
 from gsdff.data.points import read_points
 from gsdff.errors import UserError
@@ -142,6 +142,7 @@ def list_frames(source: Path, shared: dict, is_test: bool = False) -> list[Frame
     for i, entry in enumerate(shared["frames"]):
         if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
             raise UserError(f"{source}: frame {i} has no file_path; each frame needs one and a transform_matrix")
+        check_name(entry["file_path"], source)
     return [Frame(entry, shared, source, is_test) for entry in shared["frames"]]
 
 
@@ -181,7 +182,7 @@ def listed_frames(frames: list[Frame], shared: dict, key: str) -> set[int]:
     names = shared.get(key) or []
     source, spelling = frames[0].source, Finder(PHOTO_SUFFIXES)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{source}: {key}: expected a list of file paths as in the frames, got {str(names)[:60]}")
+        raise UserError(f"{source}: {key}: expected a list of file paths as in the frames, got {repr(names)[:60]}")
     exact: dict[Path, set[int]] = {}
     similar: dict[str, set[int]] = {}
     for i, frame in enumerate(frames):
@@ -190,6 +191,7 @@ def listed_frames(frames: list[Frame], shared: dict, key: str) -> set[int]:
         similar.setdefault(spelling.key(str(path)), set()).add(i)
     found, unknown = set(), []
     for name in names:
+        check_name(name, source)
         path = resolve(source.parent, name)
         ids = exact.get(path) or similar.get(spelling.key(str(path)), set())
         found |= ids
@@ -265,7 +267,7 @@ def number(frame: Frame, source: dict, key: str) -> float:
     value = source[key]
     if not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= sys.float_info.max:
         return float(value)
-    raise UserError(f"{frame.where}: {key} must be a number, got {value!r:.40}")
+    raise UserError(f"{frame.where}: {key} must be a number, got {repr(value)[:40]}")
 
 
 def optional(frame: Frame, key: str, default: float) -> float:
@@ -315,7 +317,7 @@ def distortion_model(frame: Frame) -> tuple[str, tuple[float, ...]]:
     settings = frame.settings
     model = str(settings.get("camera_model", "FISHEYE" if settings.get("is_fisheye") else "PERSPECTIVE"))
     if model not in (*PERSPECTIVES, *FISHEYES) or any(settings.get(key) for key in UNSUPPORTED):
-        raise UserError(f"{frame.where}: camera model {model} cannot be made a pinhole; expected one of "
+        raise UserError(f"{frame.where}: camera model {model!r} cannot be made a pinhole; expected one of "
                         f"{', '.join((*PERSPECTIVES, *FISHEYES))}")  # fmt: skip
     k1, k2, k3, k4, k5, k6, p1, p2 = (
         optional(frame, key, 0.0) for key in ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
@@ -337,12 +339,12 @@ def point_cloud(place: Place, shared: dict) -> tuple[np.ndarray, np.ndarray]:
     listed, source = shared.get("ply_file_path"), place.source
     if listed is not None:
         if not isinstance(listed, str):
-            raise UserError(f"{source}: ply_file_path: expected the path of a point cloud, got {listed!r:.40}")
+            raise UserError(f"{source}: ply_file_path: expected the path of a point cloud, got {repr(listed)[:40]}")
         path = Finder((".ply",)).find(resolve(place.base, listed))
         if path and not (place.allow_outside or path.is_relative_to(place.limit)):
             raise UserError(f"{source}: ply_file_path: {path} lies outside {place.limit}; put it into the dataset's "
                             "folder, or set `dataset.allow_outside` if you trust this file")  # fmt: skip
         if path:
             return read_points(path)
-        logger.warning("%s: its ply_file_path %s does not exist; starting from random points", source, listed)
+        logger.warning("%s: its ply_file_path %r does not exist; starting from random points", source, listed)
     return np.zeros((0, 3)), np.zeros((0, 3), np.uint8)

@@ -261,7 +261,7 @@ def test_photos_directly_beside_the_model_are_found(tmp_path, write_colmap):
 def test_a_folder_of_photos_with_another_name_is_named(tmp_path, write_colmap):
     root = write_colmap(tmp_path / "s")
     (root / "images").rename(root / "photos")
-    with pytest.raises(UserError, match="s/photos holds them, rename it to images or link it"):
+    with pytest.raises(UserError, match=r"s/photos holds photos of these names; .* rename it to images or link it"):
         read(root)
 
 

@@ -239,7 +239,7 @@ def test_distorted_photos_keep_alpha_and_are_said_once(tmp_path, caplog):
     assert caplog.text.count("undistorting 3 OPENCV photos (32x24 becomes") == 1
 
 
-@pytest.mark.parametrize("at", ["distorted/sparse/0", "dense/0/sparse", "a/b/c/d", "sfm/models/1", "sparse/0/0"])
+@pytest.mark.parametrize("at", ["distorted/sparse/0", "dense/0/sparse", "a/b/c", "sfm/models/1", "sparse/0/0"])
 def test_a_model_anywhere_below_is_found(tmp_path, write_colmap, caplog, at):
     root = write_colmap(tmp_path / "s", at=at)
     (root / ".hidden").mkdir()
