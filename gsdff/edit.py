@@ -54,6 +54,7 @@ class EditArguments(OperationArguments):
     """Edits what matches texts in a run or an exported PLY; writes a new PLY that can be queried and edited again.
 
     Edits of a file come first, then those of options, in the order of the command line. TEXT may be A+B: one of them.
+    A text with + or : goes in quotes of its own: --recolor '"c++ book"+"a cup: red":navy'.
     """
 
     clip_model: str | None = None

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from gsdff.errors import UserError, nearest
+from gsdff.errors import UserError, nearest, shown
 
+LONGEST = 1000
+"""Most characters of a text; CLIP reads fewer than a hundred words."""
+MOST = 10_000
+"""Most texts in one list."""
 LISTED = 30
 """Most names that a message lists."""
 
@@ -18,8 +22,28 @@ def as_words(words: str | Iterable[str], name: str) -> tuple[str, ...]:
     name for anything else."""
     texts = (words,) if isinstance(words, str) else tuple(words) if isinstance(words, Iterable) else (words,)
     if not all(isinstance(text, str) for text in texts):
-        raise UserError(f"`{name}`: expected a text or a list of texts, got {words!r}")
+        raise UserError(f"`{name}`: expected a text or a list of texts, got {shown(words)}")
+    if complaint := find_complaint(texts):
+        raise UserError(f"`{name}`: {complaint}")
     return texts
+
+
+def find_complaint(texts: Sequence[str]) -> str:
+    """Reason why these texts cannot be encoded, or "" if they can."""
+    if len(texts) > MOST:
+        return f"expected at most {MOST:,} texts, got {len(texts):,}"
+    for text in texts:
+        if len(text) > LONGEST:
+            return f"expected a text of at most {LONGEST:,} characters, got one of {len(text):,}"
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            return f"expected a text in UTF-8, got {shown(text)}, which has bytes or halves of characters that are none"
+    return ""
+
+
+def describe_names(names: Sequence[str]) -> str:
+    """Some names in a message, with their number if they are many."""
+    more = f", ... ({len(names)} names)" if len(names) > LISTED else ""
+    return ", ".join(map(shown, names[:LISTED])) + more or "none"
 
 
 def describe_unknown(word: str, names: Sequence[str]) -> str:

@@ -5,6 +5,9 @@ from math import inf
 
 from gsdff.errors import UserError
 
+COLDEST, HOTTEST = 1e-4, 1e4
+"""Range of a softmax's temperature: below it the rounding of cosines decides, above it all scores are equal."""
+
 
 class OptionError(UserError):
     """A value that an option cannot have."""

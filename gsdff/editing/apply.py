@@ -21,6 +21,12 @@ Select = Callable[[Gaussians, Selector], Selection]
 """Selects from these Gaussians by the texts or the click of a selector; selections made before never get there."""
 OUTSIDE = 0.01
 """Share of a selection, by number, that its size leaves out at either end of every axis: strays."""
+FARTHEST = 1e18
+"""Largest coordinate of a Gaussian: float32 has no squares of larger ones."""
+LEAST_LOG_SCALE, MOST_LOG_SCALE = -40.0, 20.0
+"""Limits of the log scales that an edit may make; float32 holds these scales and their squares."""
+MOST_GAUSSIANS = 50_000_000
+"""Largest scene that an edit may make, 12 GB of values."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ def apply_edits(
     given = [_given_selection(edit, title, len(gaussians)) for edit, title in zip(edits, titles, strict=True)]
     current = gaussians.map(torch.detach)
     origins = torch.arange(len(gaussians), device=gaussians.means.device)  # indices before the first edit, -1 of copies
+    fine = _is_fine(current)
     reports = []
     for edit, title, selection in zip(edits, titles, given, strict=True):
         with _titled(title):
@@ -90,11 +97,14 @@ def apply_edits(
                 selection = Selection((origins >= 0) & mask[origins])  # -1 reads the last, to no effect
             assert selection.total == len(current), f"{selection.total} selected from, but {len(current)} there"
             mask = _cleaned(selection, current, edit).mask
+            if (num := len(current) + edit.num_copies * int(mask.sum())) > MOST_GAUSSIANS:
+                raise UserError(f"would make {num:,} Gaussians, expected at most {MOST_GAUSSIANS:,}; copy less often")
             after, remark = edit.perform(current, mask, context)
             if not len(after):
                 raise UserError("selects all that is left, so that nothing would be; raise its threshold")
+            kept = edit.kept(mask)
+            fine = _check_rows(fine, after, kept, mask)
         reports.append(_report(title, current, mask, len(after), remark))
-        kept = edit.kept(mask)
         origins = F.pad(origins[kept], (0, len(after) - int(kept.sum())), value=-1)
         current = after
     return Edited(gaussians if dry_run else current, tuple(reports))
@@ -148,6 +158,34 @@ def _clean(selection: Selection, gaussians: Gaussians, edit: Edit) -> Selection:
     if edit.shrink:
         selection = selection.shrink(means, steps=edit.shrink)
     return selection
+
+
+def _check_rows(
+    was_fine: Bool[Tensor, "N"], after: Gaussians, kept: Bool[Tensor, "N"], mask: Bool[Tensor, "N"]
+) -> Bool[Tensor, "M"]:
+    """Which Gaussians can be drawn after the edit; raises `UserError` if it has made some that cannot.
+
+    Those that were there before may stay.
+    """
+    is_fine = _is_fine(after)
+    num_new = len(after) - int(kept.sum())
+    expected = torch.cat([was_fine[kept], was_fine[mask].repeat(num_new // int(mask.sum()))])
+    if num_broken := int((expected & ~is_fine).sum()):
+        raise UserError(
+            f"would make {num_broken} of {len(after)} Gaussians that cannot be drawn, with a position, size or colour "
+            "that is too large or no number; choose smaller numbers, or fewer such edits"
+        )
+    return is_fine
+
+
+def _is_fine(gaussians: Gaussians) -> Bool[Tensor, "N"]:
+    """Whether all values of a Gaussian are finite, and its position and size are not absurd."""
+    log_scales = gaussians.log_scales
+    fine = (gaussians.means.abs() <= FARTHEST).all(1) & gaussians.quats.any(1)
+    fine &= ((log_scales >= LEAST_LOG_SCALE) & (log_scales <= MOST_LOG_SCALE)).all(1)
+    for _, tensor in gaussians.items():
+        fine &= tensor.isfinite().reshape(len(gaussians), tensor.shape[1:].numel()).all(1)
+    return fine
 
 
 def _report(title: str, gaussians: Gaussians, mask: Bool[Tensor, "N"], num_after: int, remark: str) -> EditReport:

@@ -2,11 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from math import inf
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from gsdff.editing.values import EditValueError, FieldFormat, Number, Texts, check, read_fields, read_texts
+from gsdff.config.checks import COLDEST, HOTTEST
+from gsdff.editing.values import (
+    EditValueError,
+    FieldFormat,
+    Number,
+    Texts,
+    check,
+    check_between,
+    read_fields,
+    read_texts,
+)
 from gsdff.selection import Selection
 
 
@@ -72,7 +81,7 @@ class Selector:
                 )
             check(-1 <= self.threshold <= 1, "threshold", "a score in -1..1", self.threshold)
         if self.temperature is not None:
-            check(0 < self.temperature < inf, "temperature", "more than 0 and finite", self.temperature)
+            check_between(COLDEST, self, "temperature", HOTTEST)
             if self.negatives == ():
                 raise EditValueError("`temperature`: expected only with negatives, a plain cosine has none")
 

@@ -11,7 +11,7 @@ from gsdff.errors import UserError
 from gsdff.labels import INSTANCES_FOLDER, LabelClass, Truth, find_truth, read_instances
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers import Teacher
-from gsdff.words import fold
+from gsdff.words import describe_names, fold
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,9 @@ def find_classes(teacher: Teacher, scene: Scene, labels: Path | None, names: Seq
 
 def _check_names(names: Sequence[str]) -> None:
     if not 2 <= len(names) < VOID or len({fold(name) for name in names}) < len(names):
-        got = ", ".join(map(repr, names))
-        raise UserError(f"`classes`: expected two different names or more, separated by spaces, got {got}")
+        got = describe_names(names)
+        most = f", at most {VOID - 1}" if len(names) >= VOID else ""
+        raise UserError(f"`classes`: expected two different names or more{most}, separated by spaces, got {got}")
 
 
 def _to_classes(names: Sequence[str], teacher: Teacher) -> list[LabelClass]:

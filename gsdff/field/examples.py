@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.config.choices import TEACHERS
-from gsdff.errors import UserError
+from gsdff.errors import UserError, shown
 from gsdff.field.base import FieldBase
 from gsdff.field.query import Box, Example, OneGaussian, PictureFile, Pixel
 from gsdff.latents import MIN_NORM, decode
@@ -54,7 +54,7 @@ def look_up(field: FieldBase, example: Example) -> Float[Tensor, "T"]:
                 raise UserError(f"{place}: expected X0 < X1 and Y0 < Y1 within the photo; {_size(view)}")
             mean = field.blend(view)[y0:y1, x0:x1].flatten(0, 1).mean(0)
             return _feature(field, mean, f"{place}: the field shows nothing there")
-    raise TypeError(f"expected an example such as Pixel(view, x, y), got {example!r}")
+    raise TypeError(f"expected an example such as Pixel(view, x, y), got {shown(example)}")
 
 
 def _size(view: View) -> str:

@@ -17,7 +17,7 @@ from gsdff.editing.context import EditContext, Judge
 from gsdff.editing.edit import Edit
 from gsdff.editing.selector import Selector
 from gsdff.editing.stylize import open_judge
-from gsdff.errors import UserError, command
+from gsdff.errors import UserError, command, shown
 from gsdff.field.base import FieldBase
 from gsdff.field.hit import Hit, default_view
 from gsdff.field.query import TEMPERATURE, Example, Pixel, Query, Space
@@ -149,7 +149,7 @@ class Field(FieldBase):
         for edit in edits:
             if not isinstance(edit, Edit):
                 hint = "; write a star before a list: edit(*edits)" if isinstance(edit, list | tuple) else ""
-                raise UserError(f'`edits`: expected edits such as gsdff.Delete("cup"), got {edit!r}{hint}')
+                raise UserError(f'`edits`: expected edits such as gsdff.Delete("cup"), got {shown(edit)}{hint}')
         context = None
         if any(edit.needs_photos for edit in edits):
             _ = self.scene  # without photos there is nothing to stylize by: known sooner than whether there is a CLIP
@@ -252,7 +252,7 @@ class Field(FieldBase):
 
     def _search(self, query: Query, view: int | str | View | None, space: Space | None) -> Hit:
         if space not in (None, "2d", "3d"):
-            raise UserError(f"`space` {space!r}: expected 2d or 3d")
+            raise UserError(f"`space` {shown(space)}: expected 2d or 3d")
         prepared = prepare(self, query)
         if view is None and space != "2d":
             return find(self, prepared)
@@ -271,7 +271,7 @@ def load(source: str | Path, *, data: str | Path | None = None, device: torch.de
     card. A PLY can be queried if its `.basis.safetensors` is beside it. Raises `UserError` for any other source.
     """
     if not isinstance(source, str | PathLike):
-        raise UserError(f"`source`: expected the path of a run's folder or of a PLY, got {source!r}")
+        raise UserError(f"`source`: expected the path of a run's folder or of a PLY, got {shown(source)}")
     source = Path(source)
     data = None if data is None else Path(data)
     chosen = choose_device(device)

@@ -7,8 +7,9 @@ from numbers import Real
 from pathlib import Path
 from typing import Literal, get_args
 
-from gsdff.errors import UserError
-from gsdff.words import as_words, fold
+from gsdff.config.checks import COLDEST, HOTTEST
+from gsdff.errors import UserError, shown
+from gsdff.words import as_words, describe_names, fold
 
 Method = Literal["relevancy", "lerf", "cosine", "argmax"]
 Space = Literal["2d", "3d"]
@@ -89,23 +90,23 @@ class Query:
         for key in ("positives", "negatives", "classes", "prompts"):
             object.__setattr__(self, key, as_words(getattr(self, key), key))
         for name in (*self.positives, *self.negatives, *self.classes):
-            _require(name.strip(), f"a text to search for is empty ({name!r}): expected a word or a phrase")
+            _require(name.strip(), f"a text to search for is empty ({shown(name)}): expected a word or a phrase")
         for prompt in self.prompts:
             _require(
                 prompt.count(NAME_PLACE) == 1,
-                f"`prompts` {prompt!r}: expected one {NAME_PLACE} for the name, as in 'a photo of a {NAME_PLACE}'",
+                f"`prompts` {shown(prompt)}: expected one {NAME_PLACE} for the name, as in 'a photo of a {NAME_PLACE}'",
             )
         _require(
             self.method in (None, *get_args(Method)),
-            f"`method` {self.method!r}: expected one of {', '.join(get_args(Method))}",
+            f"`method` {shown(self.method)}: expected one of {', '.join(get_args(Method))}",
         )
         _require(
-            isinstance(self.temperature, Real) and 0 < self.temperature < inf,
-            f"`temperature`: expected a positive number, got {self.temperature!r}",
+            isinstance(self.temperature, Real) and COLDEST <= self.temperature <= HOTTEST,
+            f"`temperature`: expected a positive number, {COLDEST:g} to {HOTTEST:g}, got {shown(self.temperature)}",
         )
         _require(
             self.threshold is None or (isinstance(self.threshold, Real) and abs(self.threshold) < inf),
-            f"`threshold`: expected a number, got {self.threshold!r}",
+            f"`threshold`: expected a number, got {shown(self.threshold)}",
         )
         if self.classes or self.method == "argmax":
             self._check_classes()
@@ -129,14 +130,15 @@ class Query:
             "`classes`: expected at most `positives` beside them, the other classes are the negatives",
         )
         _require(self.threshold is None, "`threshold`: not used with `classes`, the best class wins")
+        most = f", at most {MAX_CLASSES}" if len(folded) > MAX_CLASSES else ""
         _require(
             2 <= len(folded) <= MAX_CLASSES and len(set(folded)) == len(folded),
-            f"`classes`: expected two different names or more, got {', '.join(map(repr, self.classes)) or 'none'}",
+            f"`classes`: expected two different names or more{most}, got {describe_names(self.classes)}",
         )
         for name in self.positives:
             _require(
                 fold(name) in folded,
-                f"`positives` {name!r}: expected some of the `classes`, {', '.join(self.classes)}",
+                f"`positives` {shown(name)}: expected some of the `classes`, {', '.join(self.classes)}",
             )
 
     def _check_single(self) -> None:

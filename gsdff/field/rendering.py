@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from gsdff.errors import UserError
+from gsdff.errors import UserError, shown
 from gsdff.field.base import FieldBase
 from gsdff.io.pictures import heat, pca_colors, png_bytes, save_png, show_picture, to_bytes
 from gsdff.latents import MIN_NORM
@@ -83,7 +83,7 @@ def render_kind(field: FieldBase, view: View, kind: Kind) -> Rendering:
     if kind == "alpha":
         alpha = field.draw(view.camera).alpha
         return Rendering(alpha, kind, view, alpha.expand(-1, -1, 3))
-    raise UserError(f"`kind` {kind!r}: expected rgb, features, depth or alpha")
+    raise UserError(f"`kind` {shown(kind)}: expected rgb, features, depth or alpha")
 
 
 def depth_colors(

@@ -210,8 +210,14 @@ def test_a_view_of_something_else_is_refused(field):
         ({"positives": ("chair",), "only_negatives": True}, "`only_negatives`: needs `negatives` to compare with"),
         ({"positives": ("chair",), "negatives": ("lamp",), "method": "cosine"}, "cosine: compares with nothing"),
         ({"positives": ("chair",), "prompts": ("a photo",)}, r"`prompts` 'a photo': expected one \{\} for the name"),
-        ({"positives": ("chair",), "temperature": 0.0}, "`temperature`: expected a positive number, got 0"),
-        ({"positives": ("chair",), "temperature": float("nan")}, "`temperature`: expected a positive number, got nan"),
+        (
+            {"positives": ("chair",), "temperature": 0.0},
+            "`temperature`: expected a positive number, 0.0001 to 10000, got 0",
+        ),
+        (
+            {"positives": ("chair",), "temperature": float("nan")},
+            "`temperature`: expected a positive number, 0.0001 to 10000, got nan",
+        ),
         ({"positives": ("chair",), "threshold": float("nan")}, "`threshold`: expected a number, got nan"),
         ({"positives": ("chair",), "method": "argmax"}, "`classes`: expected two different names or more, got none"),
         ({"classes": ("chair",)}, "`classes`: expected two different names or more, got 'chair'"),

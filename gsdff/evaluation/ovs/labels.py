@@ -17,7 +17,7 @@ from jaxtyping import Bool
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gsdff.errors import UserError
+from gsdff.errors import UserError, shown
 from gsdff.scene import Scene, View
 
 CLASSES_FILE = "classes.txt"
@@ -184,9 +184,10 @@ def _read_frame(path: Path) -> LerfFrame:
             f'{path}: expected {{"info": {{"name", "width", "height"}}, "objects": [...]}}, misses {error}'
         ) from None
     if not (isinstance(name, str) and name and all(isinstance(s, int) and s > 0 for s in (width, height))):
-        raise UserError(f"{path}: info: expected a photo's name and its size, got {name!r}, {width!r} x {height!r}")
+        got = f"{shown(name)}, {shown(width)} x {shown(height)}"
+        raise UserError(f"{path}: info: expected a photo's name and its size, got {got}")
     if not isinstance(objects, list) or not objects:
-        raise UserError(f"{path}: objects: expected a list of one labelled object or more, got {objects!r}")
+        raise UserError(f"{path}: objects: expected a list of one labelled object or more, got {shown(objects)}")
     outlines: dict[str, list[list[Point]]] = {}
     boxes: dict[str, list[Box]] = {}
     for index, entry in enumerate(objects):
@@ -201,7 +202,7 @@ def _read_object(entry: object, where: str, size: tuple[int, int]) -> tuple[str,
         raise UserError(f'{where}: expected {{"category", "segmentation"}}, got {str(entry)[:100]}')
     category, polygon = entry["category"], entry["segmentation"]
     if not isinstance(category, str) or not category.strip():
-        raise UserError(f"{where}: expected a category name, got {category!r}")
+        raise UserError(f"{where}: expected a category name, got {shown(category)}")
     where = f"{where} ({category})"
     is_list = isinstance(polygon, list) and all(isinstance(point, list) and len(point) == 2 for point in polygon)
     if not (is_list and len(polygon) >= 3 and _are_numbers(side for point in polygon for side in point)):
