@@ -20,9 +20,9 @@ from gsdff.editing.stylize import open_judge
 from gsdff.errors import UserError, command, shown
 from gsdff.field.base import FieldBase
 from gsdff.field.hit import Hit, default_view
-from gsdff.field.query import TEMPERATURE, Example, Pixel, Query, Space
+from gsdff.field.query import Example, Query, Space
 from gsdff.field.rendering import Kind, Rendering, render_kind
-from gsdff.field.search import find, find_with_rim, prepare
+from gsdff.field.search import RepeatedSearch, find, prepare
 from gsdff.field.segmentation import Segmentation, SegmentationFolder, export_segmentation
 from gsdff.gaussians import Gaussians
 from gsdff.io.ply import read_ply, write_compressed_ply, write_ply, write_splat
@@ -116,20 +116,7 @@ class Field(FieldBase):
 
         With their rim if the selector says so (`find_with_rim`).
         """
-        click = selector.click
-        query = Query(
-            positives=selector.positives,
-            negatives=tuple(selector.negatives or ()),
-            only_negatives=selector.only_negatives,
-            like=None if click is None else Pixel(click.view, click.x, click.y),
-            method="cosine" if selector.negatives == () else None,
-            temperature=selector.temperature or TEMPERATURE,
-            threshold=selector.threshold,
-        )
-        prepared = prepare(self, query)
-        if query.threshold is None:
-            log.info("%s: %s at least %.3f (suggested)", selector, query.chosen_method, prepared.threshold)
-        return find_with_rim(self, gaussians, prepared, rim=selector.rim)
+        return RepeatedSearch(self)(gaussians, selector)
 
     # --- edits
 
@@ -154,7 +141,7 @@ class Field(FieldBase):
         if any(edit.needs_photos for edit in edits):
             _ = self.scene  # without photos there is nothing to stylize by: known sooner than whether there is a CLIP
             context = self.edit_context(None if dry_run else self.open_judge(clip_model, clip_pretrained))
-        edited: Edited = apply_edits(self.gaussians, edits, self.select, context=context, dry_run=dry_run)
+        edited: Edited = apply_edits(self.gaussians, edits, RepeatedSearch(self), context=context, dry_run=dry_run)
         return replace(self, gaussians=edited.gaussians, edits=(*self.edits, *edited.reports))
 
     def open_judge(self, model: str | None = None, pretrained: str | None = None) -> Judge:
