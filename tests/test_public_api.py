@@ -172,7 +172,10 @@ def test_a_hit_is_saved_as_pictures_or_as_a_selection(field, tmp_path):
     ("mistake", "message"),
     [
         (lambda field: field.query("chair", method="foo"), "`method` 'foo': expected one of relevancy, lerf, cosine"),
-        (lambda field: field.query("chair", threshold="0.5"), "`threshold`: expected a number, got '0.5'"),
+        (
+            lambda field: field.query("chair", threshold="0.5"),
+            "`threshold`: expected a number from -10 to 10, got '0.5'",
+        ),
         (
             lambda field: field.query("chair", temperature="hot"),
             "`temperature`: expected a positive number, 0.0001 to 10000, got 'hot'",

@@ -1,9 +1,11 @@
 """Checks of arguments that methods of a field make, and doors before they load anything; without torch."""
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
-from gsdff.errors import UserError
+from gsdff.errors import UserError, shown
+from gsdff.reading import MOST_PIXELS
 
 
 def check_views(views: Sequence[Any], all_held_out: bool) -> None:
@@ -14,7 +16,7 @@ def check_views(views: Sequence[Any], all_held_out: bool) -> None:
 
 def check_segmentation(min_area: int, min_opacity: float) -> None:
     """Raises `UserError` for limits of a segmentation that are out of range, or NaN."""
-    if min_area < 1:
-        raise UserError(f"`min_area` {min_area}: expected at least 1 pixel")
-    if not 0 <= min_opacity <= 1:
-        raise UserError(f"`min_opacity` {min_opacity}: expected a number from 0 to 1")
+    if not (isinstance(min_area, Integral) and 1 <= min_area <= MOST_PIXELS):
+        raise UserError(f"`min_area` {shown(min_area)}: expected a whole number of pixels, at least 1")
+    if not (isinstance(min_opacity, Real) and 0 <= min_opacity <= 1):
+        raise UserError(f"`min_opacity` {shown(min_opacity)}: expected a number from 0 to 1")

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
 from numbers import Real
+from operator import index
+from os import PathLike
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -18,12 +19,24 @@ TEMPERATURE = 0.1
 """Default of the softmax: cosines of image and text features differ by tenths, which at 1 it would hardly separate."""
 MAX_CLASSES = 254
 """Largest number of classes: labels are bytes, and 255 is the label of no class."""
+MOST_SCORE = 10
+"""Largest threshold that is accepted; scores are shares or cosines, from -1 to 1."""
 NAME_PLACE = "{}"
 """Placeholder of the name in a prompt."""
 
 
 class Example:
     """Something to search for that is shown rather than named."""
+
+    def _read_indices(self, *names: str) -> None:
+        """Reads these fields as whole numbers; raises `UserError` for others, which names the kind of example."""
+        for name in names:
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, index(value))
+            except TypeError:
+                message = f"`{type(self).__name__}`: `{name}`: expected a whole number, got {shown(value)}"
+                raise UserError(message) from None
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,9 @@ class Pixel(Example):
     view: str | int
     x: int
     y: int
+
+    def __post_init__(self) -> None:
+        self._read_indices("x", "y")
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,9 @@ class Box(Example):
     x1: int
     y1: int
 
+    def __post_init__(self) -> None:
+        self._read_indices("x0", "y0", "x1", "y1")
+
 
 @dataclass(frozen=True)
 class OneGaussian(Example):
@@ -52,12 +71,19 @@ class OneGaussian(Example):
 
     index: int
 
+    def __post_init__(self) -> None:
+        self._read_indices("index")
+
 
 @dataclass(frozen=True)
 class PictureFile(Example):
     """Mean feature that the teacher's network gives a picture."""
 
     path: str | Path
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str | PathLike):
+            raise UserError(f"`PictureFile`: expected the path of a picture, got {shown(self.path)}")
 
 
 @dataclass(frozen=True)
@@ -105,8 +131,12 @@ class Query:
             f"`temperature`: expected a positive number, {COLDEST:g} to {HOTTEST:g}, got {shown(self.temperature)}",
         )
         _require(
-            self.threshold is None or (isinstance(self.threshold, Real) and abs(self.threshold) < inf),
-            f"`threshold`: expected a number, got {shown(self.threshold)}",
+            self.threshold is None or (isinstance(self.threshold, Real) and abs(self.threshold) <= MOST_SCORE),
+            f"`threshold`: expected a number from {-MOST_SCORE} to {MOST_SCORE}, got {shown(self.threshold)}",
+        )
+        _require(
+            self.like is None or isinstance(self.like, Example),
+            f"`like`: expected an example such as Pixel(view, x, y), got {shown(self.like)}",
         )
         if self.classes or self.method == "argmax":
             self._check_classes()

@@ -1,9 +1,11 @@
 """Questions with known answers, of pixels and of Gaussians, and questions that make no sense."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -165,7 +167,8 @@ def test_an_unknown_class_is_refused_wherever_it_stands(field, query):
         (Pixel(0, WIDTH, 3), f"`pixel` 0 {WIDTH} 3: expected a pixel of the photo, .* a/v0.png has 30x22 pixels"),
         (Pixel(0, 3, -1), "`pixel` 0 3 -1: expected a pixel of the photo"),
         (Pixel(0, 0, 0), "`pixel` 0 0 0: the field shows nothing there; choose another place"),
-        (Pixel("c.png", 0, 0), "`view` c.png: expected an index"),
+        (Pixel("c.png", 0, 0), "`pixel` c.png: expected an index"),
+        (Box("c.png", 0, 0, 1, 1), "`box` c.png: expected an index"),
         (Box(0, 5, 5, 5, 8), "`box` 0 5 5 5 8: expected X0 < X1 and Y0 < Y1 within the photo; a/v0.png has 30x22"),
         (Box(0, 5, 5, 9, 23), "`box` 0 5 5 9 23: expected X0 < X1"),
         (Box(0, 0, 0, 1, 1), "`box` 0 0 0 1 1: the field shows nothing there"),
@@ -218,7 +221,10 @@ def test_a_view_of_something_else_is_refused(field):
             {"positives": ("chair",), "temperature": float("nan")},
             "`temperature`: expected a positive number, 0.0001 to 10000, got nan",
         ),
-        ({"positives": ("chair",), "threshold": float("nan")}, "`threshold`: expected a number, got nan"),
+        (
+            {"positives": ("chair",), "threshold": float("nan")},
+            "`threshold`: expected a number from -10 to 10, got nan",
+        ),
         ({"positives": ("chair",), "method": "argmax"}, "`classes`: expected two different names or more, got none"),
         ({"classes": ("chair",)}, "`classes`: expected two different names or more, got 'chair'"),
         ({"classes": ("chair", "Chair")}, "`classes`: expected two different names"),
@@ -246,11 +252,45 @@ def test_photos_are_not_needed_to_ask_gaussians(run, field):
     assert len(search(field, QUERIES["text"]).selection) == NUM_CHAIR
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Pixel(0, 1.5, 2), "`Pixel`: `x`: expected a whole number, got 1.5"),
+        (lambda: Pixel(0, 1, None), "`Pixel`: `y`: expected a whole number, got None"),
+        (lambda: Box(0, 1, 1, "9", 9), "`Box`: `x1`: expected a whole number, got '9'"),
+        (lambda: OneGaussian(math.nan), "`OneGaussian`: `index`: expected a whole number, got nan"),
+        (lambda: PictureFile(3), "`PictureFile`: expected the path of a picture, got 3"),
+        (lambda: Query(like="chair"), "`like`: expected an example such as Pixel"),
+        (lambda: Query("chair", temperature=1e-300), "`temperature`: expected a positive number, 0.0001 to 10000"),
+        (lambda: Query("chair", threshold=10**400), "`threshold`: .*, got a whole number of about 398 digits"),
+        (lambda: Query("half \ud800"), r"`positives`: expected a text in UTF-8, got 'half \\ud800'"),
+        (lambda: Query("c" * 10**6), "`positives`: expected a text of at most 1,000 characters, got one of 1,000,000"),
+        (lambda: Query(["c"] * 10**5), "`positives`: expected at most 10,000 texts, got 100,000"),
+        (lambda: Query(classes=map(str, range(300))), "two different names or more, at most 254, got '0', .*300 names"),
+    ],
+)
+def test_values_of_another_kind_or_size_are_refused(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_of_numpy_and_torch_are_numbers(field):
+    view, x = np.int64(0), torch.tensor(3)
+    assert search(field, Query(like=Pixel(view, x, np.int32(11)))).scores.shape == (60,)
+
+
+def test_a_photo_whose_index_has_thousands_of_digits_is_refused(field):
+    with pytest.raises(UserError, match="expected an index from 0 to 9"):
+        field.find_view("9" * 5000)
+
+
 def test_a_picture_that_cannot_be_read_is_refused(field, tmp_path):
     Image.new("RGB", (3, 3)).save(tmp_path / "ok.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "ok.png").read_bytes()[:40])
     config = replace(field.run.config, teacher=TeacherConfig("clip"))
     field = replace(field, run=replace(field.run, config=config))
-    for name, message in (("none.png", "no such file"), ("torn.png", "not a readable picture")):
+    for name, message in (("none.png", "no such file"), ("torn.png", "cannot be read as a picture")):
         with pytest.raises(UserError, match=f"{name}: {message}"):
             search(field, Query(like=PictureFile(tmp_path / name)))

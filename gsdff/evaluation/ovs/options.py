@@ -1,11 +1,13 @@
 """Options of the open-vocabulary benchmarks; the defaults are the published settings."""
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal
 
-from gsdff.errors import UserError
+from gsdff.config.checks import COLDEST, HOTTEST
+from gsdff.errors import UserError, shown
 
+MOST_PIXELS = 1000
+"""Largest side of a window over a picture."""
 OvsBenchmark = Literal["lerf-ovs", "3d-ovs"]
 
 
@@ -35,9 +37,10 @@ class OvsOptions:
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise UserError(f"`ovs.{name}`: expected a number from 0 to below 1, got {value}")
         for name in ("filter_size", "majority_size"):
-            if (size := getattr(self, name)) < 1:
-                raise UserError(f"`ovs.{name}`: expected 1 pixel or more, got {size}")
+            if not 1 <= (size := getattr(self, name)) <= MOST_PIXELS:
+                raise UserError(f"`ovs.{name}`: expected 1 pixel or more, at most {MOST_PIXELS}, got {shown(size)}")
         if self.majority_size % 2 == 0:
             raise UserError(f"`ovs.majority_size`: expected an odd number of pixels, got {self.majority_size}")
-        if not (self.temperature > 0 and isfinite(self.temperature)):
-            raise UserError(f"`ovs.temperature`: expected a positive number, got {self.temperature}")
+        if not COLDEST <= self.temperature <= HOTTEST:
+            expected = f"a positive number, {COLDEST:g} to {HOTTEST:g}"
+            raise UserError(f"`ovs.temperature`: expected {expected}, got {self.temperature}")
