@@ -35,6 +35,8 @@ if TYPE_CHECKING:  # loaded by the functions that need them: options are read in
     from PIL import Image
 
 AGAIN = "make it again, or copy it again"
+MOST_TEXT = 2_000_000_000
+"""Largest text in bytes that is read; transforms.json of 100,000 photos has 100 million."""
 DAMAGE = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, ArithmeticError, RuntimeError, MemoryError,
     SyntaxError, AssertionError, struct.error, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
@@ -87,6 +89,9 @@ def read_bytes(path: Path, what: str) -> bytes:
 
 def read_text(path: Path, what: str, remedy: str = AGAIN) -> str:
     """Reads a text in UTF-8, with or without a byte order mark; also in UTF-16 if it has one."""
+    check_file(path, what)
+    if (num_bytes := path.stat().st_size) > MOST_TEXT:
+        raise UserError(f"{path}: cannot be read as {what} (it has {num_bytes:,} bytes, expected a text); {remedy}")
     data = read_bytes(path, what)
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     with reading(path, what, remedy):

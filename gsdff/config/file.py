@@ -129,6 +129,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if is_dataclass(kind) or type(value) not in accepted:
         expected = "a table" if is_dataclass(kind) else {Path: "a path in quotes"}.get(kind, kind.__name__)
         raise UserError(f"{where}: expected {expected}, got {shown(value)}")
+    if kind is Path and (not value or "\0" in value):
+        raise UserError(f"{where}: expected a path in quotes, got {shown(value)}")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise UserError(f"{where}: expected a number of 64 bits, got {shown(value)}")
     return kind(value)

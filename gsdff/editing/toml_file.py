@@ -88,7 +88,7 @@ def _read_edit(table: object, folder: Path, where: str) -> Edit:
     name = table.get("operation")
     if not isinstance(name, str) or name not in OPERATIONS:
         meant = f"; did you mean {nearest(name, OPERATIONS)}?" if isinstance(name, str) else ""
-        got = "none" if name is None else repr(name)
+        got = "none" if name is None else shown(name)
         raise UserError(f"{where}: operation: expected one of {', '.join(OPERATIONS)}, got {got}{meant}")
     kind = operation(name)
     values = {key: value for key, value in table.items() if key not in ("operation", *TARGET_KEYS)}
