@@ -36,8 +36,9 @@ class _Result:
         """Whether this was found among the same points, for the same ones."""
         if count != self.count or points.device != self.points.device or points.dtype != self.points.dtype:
             return False
-        both = None not in (of, self.of)
-        return torch.equal(points, self.points) and (torch.equal(of, self.of) if both else of is self.of)
+        if of is None or self.of is None:
+            return of is self.of and torch.equal(points, self.points)
+        return torch.equal(of, self.of) and torch.equal(points, self.points)
 
 
 _remembered: ContextVar[list[_Result] | None] = ContextVar("remembered", default=None)

@@ -1,6 +1,8 @@
 """Words that scenes are searched for, as the user writes them."""
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
 
 from gsdff.errors import UserError, nearest, shown
 
@@ -20,7 +22,10 @@ def fold(name: str) -> str:
 def as_words(words: str | Iterable[str], name: str) -> tuple[str, ...]:
     """A tuple of words; a single string is one word, not its letters. Raises `UserError` with the parameter's
     name for anything else."""
-    texts = (words,) if isinstance(words, str) else tuple(words) if isinstance(words, Iterable) else (words,)
+    try:
+        texts: tuple[Any, ...] = (words,) if isinstance(words, str) else tuple(islice(words, MOST + 1))
+    except TypeError:  # not to be iterated over
+        texts = (words,)
     if not all(isinstance(text, str) for text in texts):
         raise UserError(f"`{name}`: expected a text or a list of texts, got {shown(words)}")
     if complaint := find_complaint(texts):
@@ -31,7 +36,7 @@ def as_words(words: str | Iterable[str], name: str) -> tuple[str, ...]:
 def find_complaint(texts: Sequence[str]) -> str:
     """Reason why these texts cannot be encoded, or "" if they can."""
     if len(texts) > MOST:
-        return f"expected at most {MOST:,} texts, got {len(texts):,}"
+        return f"expected at most {MOST:,} texts, got more"
     for text in texts:
         if len(text) > LONGEST:
             return f"expected a text of at most {LONGEST:,} characters, got one of {len(text):,}"

@@ -133,7 +133,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         raise UserError(f"{where}: expected a path in quotes, got {shown(value)}")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise UserError(f"{where}: expected a number of 64 bits, got {shown(value)}")
-    return kind(value)
+    convert: Any = kind
+    return convert(value)
 
 
 def _tables(kind: type, prefix: str = "") -> Iterator[tuple[str, type]]:

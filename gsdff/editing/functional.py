@@ -172,11 +172,11 @@ def _moved(
         turned = replace(selected, quats=quats, shN=rotate_sh(selected.shN, R))
     exact = offsets * scale + pivot + shift
     moved = exact.to(selected.means.dtype)
-    size = scale * max(float(offsets.abs().max()), float(selected.scales.max()))
-    if (rounding := float((moved - exact).abs().max())) > COARSEST * size:
+    size = max(float((exact.amax(0) - exact.amin(0)).max()), scale * float(selected.scales.max()))
+    if COARSEST * size < (rounding := float((moved - exact).abs().max())) < inf:
         raise EditValueError(
-            f"moves it as far as {float(exact.abs().max()):.3g}, where positions are rounded by {rounding:.2g}, too "
-            f"coarse for its size of {size:.2g}; expected smaller numbers"
+            f"puts it at coordinates up to {float(exact.abs().max()):.3g}, where positions are rounded by "
+            f"{rounding:.2g}, too coarse for its size of {size:.2g}; expected it nearer, or larger"
         )
     return replace(turned, means=moved, log_scales=selected.log_scales + log(scale))
 

@@ -16,6 +16,7 @@ from gsdff.editing.values import (
     read_fields,
     read_texts,
 )
+from gsdff.errors import shown
 from gsdff.selection import Selection
 
 
@@ -38,9 +39,10 @@ def _read_target(value: object) -> tuple[str, ...] | Path | Click | Selection:
     if isinstance(value, Path | Click | Selection):
         return value
     if not isinstance(value, Sequence) or (not value and not isinstance(value, str)):
+        got = "no text" if isinstance(value, Sequence) and not value else shown(value)
         kinds = "texts, the Path of a saved selection, a Selection or a Click"
         hint = "; a Hit has a Selection, `hit.selection`" if hasattr(value, "selection") else ""
-        raise ValueError(f"expected {kinds}, got {repr(value) if value else 'no text'}{hint}")
+        raise ValueError(f"expected {kinds}, got {got}{hint}")
     return read_texts(value)
 
 

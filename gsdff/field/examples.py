@@ -43,14 +43,14 @@ def look_up(field: FieldBase, example: Example) -> Float[Tensor, "T"]:
                 raise UserError(f"`gaussian` {index}: expected an index from 0 to {num - 1}")
             return _feature(field, field.latents[index], f"`gaussian` {index}: it has no features")
         case Pixel(name, x, y):
-            place = f"`pixel` {name} {x} {y}"
             view = _find_view(field, name, "pixel")
+            place = f"`pixel` {name} {x} {y}"
             if not (0 <= x < view.camera.width and 0 <= y < view.camera.height):
                 raise UserError(f"{place}: expected a pixel of the photo, column and row from 0; {_size(view)}")
             return _feature(field, field.blend(view)[y, x], f"{place}: the field shows nothing there")
         case Box(name, x0, y0, x1, y1):
-            place = f"`box` {name} {x0} {y0} {x1} {y1}"
             view = _find_view(field, name, "box")
+            place = f"`box` {name} {x0} {y0} {x1} {y1}"
             if not (0 <= x0 < x1 <= view.camera.width and 0 <= y0 < y1 <= view.camera.height):
                 raise UserError(f"{place}: expected X0 < X1 and Y0 < Y1 within the photo; {_size(view)}")
             mean = field.blend(view)[y0:y1, x0:x1].flatten(0, 1).mean(0)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -19,6 +19,7 @@ from gsdff.editing.selector import Selector
 from gsdff.editing.stylize import open_judge
 from gsdff.errors import UserError, command, shown
 from gsdff.field.base import FieldBase
+from gsdff.field.checks import check_choice, check_path
 from gsdff.field.hit import Hit, default_view
 from gsdff.field.query import Example, Query, Space
 from gsdff.field.rendering import Kind, Rendering, render_kind
@@ -164,10 +165,13 @@ class Field(FieldBase):
         `.compressed.ply` (SuperSplat's). A PLY has K latent features, and beside it `<stem>.basis.safetensors`, which
         text queries need; `features="decoded"` writes all T channels as Feature 3DGS does, "none" leaves them out.
         """
+        check_path("path", path)
+        check_choice("features", features, get_args(Features))
         path = Path(path)
         is_named_compressed = path.name.endswith(".compressed.ply")
         if format is None:
             format = "splat" if path.suffix == ".splat" else "compressed" if is_named_compressed else "ply"
+        check_choice("format", format, get_args(Format))
         ending = ".splat" if format == "splat" else ".ply"
         if path.suffix != ending:
             raise UserError(f"`path` {path}: expected a name ending in {ending} for `format` {format}")
@@ -219,6 +223,8 @@ class Field(FieldBase):
         of at least `min_opacity`. Raises `UserError` for a folder that holds other files.
         """
         query = Query(classes=classes, prompts=prompts, method="argmax")
+        check_path("folder", folder)
+        check_choice("space", space, get_args(Space))
         limits = {"min_area": min_area, "min_opacity": min_opacity}
         out = SegmentationFolder.choose(self.source, folder)
         self.require_features()
@@ -238,8 +244,8 @@ class Field(FieldBase):
     # --- help
 
     def _search(self, query: Query, view: int | str | View | None, space: Space | None) -> Hit:
-        if space not in (None, "2d", "3d"):
-            raise UserError(f"`space` {shown(space)}: expected 2d or 3d")
+        if space is not None:
+            check_choice("space", space, get_args(Space))
         prepared = prepare(self, query)
         if view is None and space != "2d":
             return find(self, prepared)
@@ -259,6 +265,7 @@ def load(source: str | Path, *, data: str | Path | None = None, device: torch.de
     """
     if not isinstance(source, str | PathLike):
         raise UserError(f"`source`: expected the path of a run's folder or of a PLY, got {shown(source)}")
+    check_path("data", data)
     source = Path(source)
     data = None if data is None else Path(data)
     chosen = choose_device(device)

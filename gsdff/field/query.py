@@ -19,6 +19,8 @@ TEMPERATURE = 0.1
 """Default of the softmax: cosines of image and text features differ by tenths, which at 1 it would hardly separate."""
 MAX_CLASSES = 254
 """Largest number of classes: labels are bytes, and 255 is the label of no class."""
+MOST_INDEX = 10**12
+"""Larger numbers are no pixels and no Gaussians."""
 MOST_SCORE = 10
 """Largest threshold that is accepted; scores are shares or cosines, from -1 to 1."""
 NAME_PLACE = "{}"
@@ -33,10 +35,12 @@ class Example:
         for name in names:
             value = getattr(self, name)
             try:
-                object.__setattr__(self, name, index(value))
+                number = index(value)
             except TypeError:
-                message = f"`{type(self).__name__}`: `{name}`: expected a whole number, got {shown(value)}"
-                raise UserError(message) from None
+                number = None
+            if number is None or abs(number) > MOST_INDEX:
+                raise UserError(f"`{type(self).__name__}`: `{name}`: expected a whole number, got {shown(value)}")
+            object.__setattr__(self, name, number)
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class Query:
                 f"`prompts` {shown(prompt)}: expected one {NAME_PLACE} for the name, as in 'a photo of a {NAME_PLACE}'",
             )
         _require(
-            self.method in (None, *get_args(Method)),
+            self.method is None or (isinstance(self.method, str) and self.method in get_args(Method)),
             f"`method` {shown(self.method)}: expected one of {', '.join(get_args(Method))}",
         )
         _require(
@@ -133,6 +137,10 @@ class Query:
         _require(
             self.threshold is None or (isinstance(self.threshold, Real) and abs(self.threshold) <= MOST_SCORE),
             f"`threshold`: expected a number from {-MOST_SCORE} to {MOST_SCORE}, got {shown(self.threshold)}",
+        )
+        _require(
+            isinstance(self.only_negatives, bool),
+            f"`only_negatives`: expected true or false, got {shown(self.only_negatives)}",
         )
         _require(
             self.like is None or isinstance(self.like, Example),

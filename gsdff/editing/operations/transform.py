@@ -24,6 +24,9 @@ from gsdff.editing.values import (
 from gsdff.gaussians import Gaussians
 from gsdff.rotation import axis_angle_to_matrix, euler_to_matrix
 
+SHORTEST_AXIS = 1e-9
+"""Shorter axes are no direction."""
+
 
 @dataclass(frozen=True)
 class Move(Edit):
@@ -145,7 +148,7 @@ def _check_rotation(edit: Rotate | Duplicate) -> None:
         return
     if edit.euler is not None:
         raise EditValueError("`axis`, `euler`: expected axis and degrees, or euler, got both")
-    check(any(edit.axis), "axis", "a direction", edit.axis)
+    check(max(map(abs, edit.axis)) >= SHORTEST_AXIS, "axis", "a direction", edit.axis)
     check_between(-MOST_DEGREES, edit, "degrees", MOST_DEGREES)
 
 
