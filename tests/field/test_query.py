@@ -1,5 +1,6 @@
 """Questions with known answers, of pixels and of Gaussians, and questions that make no sense."""
 
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -12,6 +13,7 @@ from PIL import Image
 from tiny_answers import NAMES, NUM_CHAIR, write_asked_run
 from tiny_run import HEIGHT, WIDTH, open_field
 
+from gsdff import Delete, Move, Opacity, Recolor
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
@@ -294,3 +296,70 @@ def test_a_picture_that_cannot_be_read_is_refused(field, tmp_path):
     for name, message in (("none.png", "no such file"), ("torn.png", "cannot be read as a picture")):
         with pytest.raises(UserError, match=f"{name}: {message}"):
             search(field, Query(like=PictureFile(tmp_path / name)))
+
+
+def test_many_edits_score_the_same_features_for_the_same_words_once(field, monkeypatch):
+    edits = [Opacity("chair", 0.5), Recolor("lamp", "navy"), Move("lamp", (0.01, 0, 0))] * 3
+    alone = field
+    for edit in edits:
+        alone = alone.edit(edit)
+    counted = []
+    score = searching.score_latents
+    monkeypatch.setattr(searching, "score_latents", lambda *args: counted.append(1) or score(*args))
+    together = field.edit(*edits)
+    assert len(counted) == 2  # for chair and for lamp, when their thresholds are suggested
+    for name, tensor in together.gaussians.items():
+        assert torch.equal(tensor, getattr(alone.gaussians, name)), name
+    del counted[:]
+    rest = field.edit(Opacity("chair", 0.5), Delete("lamp"), *[Opacity("chair", factor=0.9)] * 20)
+    assert len(rest) == 60 - NUM_CHAIR and len(counted) == 3  # once more for those that are left
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda field: field.query("chair", view=1.5), "`view` 1.5: expected the name of a photo or its index"),
+        (lambda field: field.query("chair", view=10**5000), "`view` a whole number of about 49.* digits: expected"),
+        (lambda field: field.query("chair", space=["2d"]), r"`space` \['2d'\]: expected 2d or 3d"),
+        (lambda field: field.query(torch.tensor(3.0)), "`positives`: expected a text or a list of texts, got tensor"),
+        (lambda field: field.query(itertools.repeat("chair")), "`positives`: expected at most 10,000 texts, got more"),
+        (lambda field: field.render(0, np.zeros(3)), r"`kind` array.*: expected rgb, features, depth or alpha"),
+        (lambda field: field.save("a.ply", format="PLY"), "`format` 'PLY': expected ply, splat or compressed"),
+        (lambda field: field.save("a.ply", features="all"), "`features` 'all': expected latent, decoded or none"),
+        (lambda field: field.save(3), "`path`: expected a path, got 3"),
+        (lambda field: field.choose_views(1.5), "`views`: expected names of photos or indices, got 1.5"),
+        (lambda field: field.choose_views((), all_held_out=2), "`all_held_out`: expected true or false, got 2"),
+        (lambda field: field.save_segmentation(["chair", "lamp"], 3), "`folder`: expected a path, got 3"),
+        (lambda field: field.save_segmentation(["chair", "lamp"], "x", space="4d"), "`space` '4d': expected 2d or 3d"),
+        (
+            lambda field: field.save_segmentation(["chair", "lamp"], "x", min_area=math.inf),
+            "`min_area` inf: expected a wh",
+        ),
+        (
+            lambda field: field.save_segmentation(["chair", "lamp"], "x", min_opacity="1"),
+            "`min_opacity` '1': expected a n",
+        ),
+        (lambda field: field.knows(3), "`name`: expected a text, got 3"),
+        (lambda field: field.to(3.5), "`device`: expected auto, cpu, cuda or one card such as cuda:0, got 3.5"),
+        (lambda field: field.evaluate(labels=3), "`labels`: expected a path, got 3"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_by_name(field, ask, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=f"^{message}"):
+        ask(field)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_gaussians_with_a_gradient_are_searched_drawn_and_saved(field, tmp_path):
+    trained = replace(field, gaussians=field.gaussians.map(lambda tensor: tensor.clone().requires_grad_()))
+    assert len(trained.query("chair").selection) == NUM_CHAIR
+    assert (
+        trained.query("chair", view=0).save(tmp_path / "a.png")
+        and trained.query("chair", view=0, space="3d").picture.any()
+    )
+    assert trained.query(Pixel(0, 3, 11)).save(tmp_path / "a.safetensors")
+    assert trained.save_segmentation(["chair", "lamp"], tmp_path / "out", views=[0]).num_views == 1
+    assert len(trained.edit(Delete("chair", grow=1, keep_largest=1))) < 60
