@@ -2,7 +2,7 @@
 
 import torch
 
-from gsdff.errors import UserError
+from gsdff.errors import UserError, shown
 
 
 def choose_device(name: str | torch.device) -> torch.device:
@@ -10,6 +10,8 @@ def choose_device(name: str | torch.device) -> torch.device:
 
     Raises `UserError` for CUDA without a card, and for a name that is no device.
     """
+    if not isinstance(name, str | torch.device):
+        raise UserError(f"`device`: expected auto, cpu, cuda or one card such as cuda:0, got {shown(name)}")
     has_cuda = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if has_cuda else "cpu")

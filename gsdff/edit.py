@@ -1,6 +1,5 @@
 """`gsdff edit RUN --delete chair`: edits the Gaussians that match a text, and writes the edited scene."""
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass, replace
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from gsdff.editing.edit import Edit, EditList
     from gsdff.io.pictures import Picture
 
+LONGEST_TURNTABLE = 3600
+"""Largest length of a turntable video in seconds."""
 Uses: TypeAlias = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 """Values of an option, for each time that it is given."""
 
@@ -54,6 +55,7 @@ class EditArguments(OperationArguments):
     """Edits what matches texts in a run or an exported PLY; writes a new PLY that can be queried and edited again.
 
     Edits of a file come first, then those of options, in the order of the command line. TEXT may be A+B: one of them.
+    A text with + or : goes in quotes of its own: --recolor '"c++ book"+"a cup: red":navy'.
     """
 
     clip_model: str | None = None
@@ -93,6 +95,7 @@ class EditArguments(OperationArguments):
 FLAGS = flags_of(EditArguments) | {
     "path": "--out",
     "view": "--views",
+    "pixel": "click in a file of edits",
     "negatives": "--negative",
     "only_negatives": "only_negatives in a file of edits",
 }
@@ -154,8 +157,9 @@ def main() -> None:
 def check_options(arguments: EditArguments) -> None:
     """Raises `UserError` for options that make no sense together, before anything is loaded."""
     check_views(arguments.views, arguments.all_held_out)
-    if not 0 < arguments.turntable_seconds < math.inf:
-        raise UserError(f"--turntable-seconds: expected a time above 0, got {arguments.turntable_seconds:g}")
+    if not 0 < arguments.turntable_seconds <= LONGEST_TURNTABLE:
+        got = f"{arguments.turntable_seconds:g}"
+        raise UserError(f"--turntable-seconds: expected a time above 0, at most {LONGEST_TURNTABLE}, got {got}")
     if arguments.background is not None:
         try:
             parse_color(arguments.background)

@@ -1,5 +1,6 @@
-"""The exception for mistakes that a user can correct, and the suggestion of a valid name."""
+"""The exception for mistakes that a user can correct, and what its messages are made of."""
 
+import reprlib
 import shlex
 from collections.abc import Iterable
 from difflib import SequenceMatcher
@@ -13,12 +14,34 @@ class UserError(Exception):
     """
 
 
+class _Short(reprlib.Repr):
+    """`repr` of at most a line, whatever the value's size and nesting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = self.maxdict = 10
+        self.maxstring = self.maxother = 100
+
+    def repr_int(self, x: int, level: int) -> str:
+        """The number, or its size if it is absurd: Python refuses to print more than 4,300 digits."""
+        return repr(x) if x.bit_length() < 200 else f"a whole number of about {x.bit_length() * 3 // 10} digits"
+
+
+_short = _Short()
+
+
+def shown(value: object) -> str:
+    """A value in a message, as `repr` but cut to a line: files hold millions, and lists that hold themselves."""
+    return _short.repr(value)
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The valid name most like this one, for error messages.
 
     One that contains it wins, as a whole word before a part of a word; otherwise the most similar spelling. Dotted
     names are compared by their last parts first, as options are easily looked for in the wrong table.
     """
+    name = name[-100:]  # of a damaged file it may have millions of letters
 
     def likeness(other: str) -> tuple[bool, bool, float, float]:
         end, other_end = (text.rpartition(".")[2].casefold() for text in (name, other))

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import pickle
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from jaxtyping import Bool, Float, Int, Integer, Shaped
 from torch import Tensor
 
 from gsdff.errors import UserError
+from gsdff.reading import read_torch
 from gsdff.scene import VOID
 
 log = logging.getLogger("gsdff")
@@ -158,13 +158,14 @@ def _load_lpips(weights: Path) -> torch.nn.Module:
     with warnings.catch_warnings():  # lpips still calls torchvision by a deprecated argument
         warnings.filterwarnings("ignore", category=UserWarning, module=r"torchvision\.models\._utils")
         model = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    what = "torchvision's AlexNet weights"
+    state = read_torch(weights, what, "remove it")
     try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
         # lpips slices AlexNet's `features` but keeps their numbers: slice2.3.weight is features.3.weight
         trunk = {name: state[f"features.{name.split('.', 1)[1]}"] for name in model.net.state_dict()}
         model.net.load_state_dict(trunk)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
-        raise UserError(f"{weights}: expected torchvision's AlexNet weights, got something else; remove it") from error
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{weights}: expected {what}, got something else; remove it") from error
     return model.eval().requires_grad_(False)
 
 

@@ -1,13 +1,58 @@
 """Nearest neighbours in a point cloud, and connected components."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from tqdm import tqdm
 
+from gsdff.errors import shown
+
 QUERIES_AT_A_TIME = 1 << 16
 """Points between two moves of the progress bar."""
+FEW = 4096
+"""Points for which starting threads takes longer than the search."""
+MOST_NEIGHBOURS = 1000
+"""Most neighbours of a point that are searched for."""
+REMEMBERED = 4
+"""Results that `neighbours_remembered` keeps; one of a million points and 8 neighbours takes 100 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """A search and what it found."""
+
+    points: Float[Tensor, "P 3"]
+    count: int
+    of: Bool[Tensor, "P"] | None
+    found: tuple[Float[Tensor, "Q k"], Int64[Tensor, "Q k"]]
+
+    def is_of(self, points: Float[Tensor, "P 3"], count: int, of: Bool[Tensor, "P"] | None) -> bool:
+        """Whether this was found among the same points, for the same ones."""
+        if count != self.count or points.device != self.points.device or points.dtype != self.points.dtype:
+            return False
+        if of is None or self.of is None:
+            return of is self.of and torch.equal(points, self.points)
+        return torch.equal(of, self.of) and torch.equal(points, self.points)
+
+
+_remembered: ContextVar[list[_Result] | None] = ContextVar("remembered", default=None)
+"""The last results within `neighbours_remembered`; None outside of it."""
+
+
+@contextmanager
+def neighbours_remembered() -> Iterator[None]:
+    """Within the block, neighbours that have been found among the same points are not searched for again."""
+    token = _remembered.set([])
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
 
 
 def nearest_neighbours(
@@ -17,14 +62,27 @@ def nearest_neighbours(
 
     k = min(count, P - 1). With `of`, only for the Q points it selects, among all P. A point is never its own neighbour,
     but another one at the same place may be. Distances are computed in float64 and returned in the points' dtype and
-    unit. Raises ValueError for points that are not finite and for a count below 1.
+    unit. Raises ValueError for points that are not finite and for a count below 1 or above `MOST_NEIGHBOURS`.
     """
     if points.ndim != 2 or points.shape[1] != 3 or not points.is_floating_point():
         raise ValueError(f"points must be floats of shape (P, 3), got {points.dtype} of shape {tuple(points.shape)}")
-    if count < 1:
-        raise ValueError(f"the number of neighbours must be at least 1, got {count}")
+    if not 1 <= count <= MOST_NEIGHBOURS:
+        raise ValueError(f"the number of neighbours must be 1 to {MOST_NEIGHBOURS}, got {shown(count)}")
+    results = _remembered.get()
+    for result in results or ():
+        if result.is_of(points, count, of):
+            return result.found
     if not points.isfinite().all():
         raise ValueError(f"{int((~points.isfinite()).any(dim=1).sum())} of {len(points)} points are not finite")
+    found = _search(points, count, of)
+    if results is not None:
+        results[:] = [*results[1 - REMEMBERED :], _Result(points, count, of, found)]
+    return found
+
+
+def _search(
+    points: Float[Tensor, "P 3"], count: int, of: Bool[Tensor, "P"] | None
+) -> tuple[Float[Tensor, "Q k"], Int64[Tensor, "Q k"]]:
     from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]  (compiled)
 
     places = points.detach().cpu().double().numpy()
@@ -36,7 +94,8 @@ def nearest_neighbours(
     with tqdm(total=len(queries), desc="neighbours", unit="point", leave=False, delay=1) as bar:
         for start in range(0, max(len(queries), 1), QUERIES_AT_A_TIME):
             some = queries[start : start + QUERIES_AT_A_TIME]
-            found.append(tree.query(places[some], k=ranks, workers=-1))
+            workers = -1 if len(some) > FEW else 1
+            found.append(tree.query(places[some], k=ranks, workers=workers))
             bar.update(len(some))
     distances, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
     is_self = ids == queries[:, None]

@@ -23,9 +23,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
 from gsdff.errors import UserError
 
 if sys.version_info >= (3, 11):
@@ -33,14 +30,18 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded by the functions that need them: options are read in files before numpy is
+    import numpy as np
     import torch
+    from PIL import Image
 
 AGAIN = "make it again, or copy it again"
+MOST_TEXT = 2_000_000_000
+"""Largest text in bytes that is read; transforms.json of 100,000 photos has 100 million."""
 DAMAGE = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, ArithmeticError, RuntimeError, MemoryError,
     SyntaxError, AssertionError, struct.error, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
-    Image.DecompressionBombError, tokenize.TokenError,
+    tokenize.TokenError,
 )  # fmt: skip
 """Errors of the libraries for bytes that they cannot read; RecursionError and NotImplementedError are RuntimeErrors."""
 
@@ -90,6 +91,9 @@ def read_bytes(path: Path, what: str) -> bytes:
 
 def read_text(path: Path, what: str, remedy: str = AGAIN) -> str:
     """Reads a text in UTF-8, with or without a byte order mark; also in UTF-16 if it has one."""
+    check_file(path, what)
+    if (num_bytes := path.stat().st_size) > MOST_TEXT:
+        raise UserError(f"{path}: cannot be read as {what} (it has {num_bytes:,} bytes, expected a text); {remedy}")
     data = read_bytes(path, what)
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     with reading(path, what, remedy):
@@ -110,11 +114,13 @@ def read_toml(path: Path, what: str, remedy: str = AGAIN) -> dict[str, Any]:
         return tomllib.loads(text)
 
 
-def read_array(path: Path, what: str, remedy: str = AGAIN, *, mapped: bool = False) -> np.ndarray:
+def read_array(path: Path, what: str, remedy: str = AGAIN, *, mapped: bool = False) -> "np.ndarray":
     """Reads an array that numpy.save has written.
 
     A mapped array is read from the disk when it is used, and its changes are not stored.
     """
+    import numpy as np
+
     check_file(path, what)
     with reading(path, what, remedy):
         with path.open("rb") as file:
@@ -125,8 +131,10 @@ def read_array(path: Path, what: str, remedy: str = AGAIN, *, mapped: bool = Fal
     return array
 
 
-def read_arrays(path: Path, what: str, remedy: str = AGAIN) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, what: str, remedy: str = AGAIN) -> "dict[str, np.ndarray]":
     """Reads the arrays of a file that numpy.savez has written, by name."""
+    import numpy as np
+
     check_file(path, what)
     with reading(path, what, remedy):
         arrays = {}
@@ -141,6 +149,8 @@ def read_arrays(path: Path, what: str, remedy: str = AGAIN) -> dict[str, np.ndar
 
 def _check_array(file: Any, num_bytes: int) -> None:
     """Raises ValueError if an array's header declares more data than there are bytes, before any is reserved."""
+    import numpy as np
+
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(file)
@@ -179,21 +189,31 @@ _pillow_limit = threading.Lock()
 
 
 @contextmanager
-def open_picture(path: Path, what: str, remedy: str = AGAIN) -> Iterator[Image.Image]:
+def open_picture(path: Path, what: str, remedy: str = AGAIN) -> "Iterator[Image.Image]":
     """Opens a picture of up to `MOST_PIXELS` in any format that Pillow knows.
 
     Errors within the block count as the file's, as Pillow decodes a picture when its pixels are used.
     """
+    from PIL import Image
+
     check_file(path, what)
-    with reading(path, what, remedy), _open_large(path) as picture:
-        if picture.width * picture.height > MOST_PIXELS:
-            size = f"{picture.width}x{picture.height}"
-            raise ValueError(f"it declares {size} pixels, more than the {MOST_PIXELS / 1e6:.0f} million that are read")
-        yield picture
+    with reading(path, what, remedy):
+        try:
+            with _open_large(path) as picture:
+                if picture.width * picture.height > MOST_PIXELS:
+                    most = f"{MOST_PIXELS / 1e6:.0f} million"
+                    raise ValueError(
+                        f"it declares {picture.width}x{picture.height} pixels, more than the {most} that are read"
+                    )
+                yield picture
+        except Image.DecompressionBombError as error:
+            raise ValueError(error) from error
 
 
-def _open_large(path: Path) -> Image.Image:
+def _open_large(path: Path) -> "Image.Image":
     """Opens a picture without Pillow's limit, which is one for the whole process and is put back at once."""
+    from PIL import Image
+
     with _pillow_limit:
         if path.suffix.lower() in HEIF_SUFFIXES:
             require_heif(path)

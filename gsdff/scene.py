@@ -143,7 +143,7 @@ def find_view(scene: Scene, name: str | SupportsIndex) -> View:
             return named[0]
         if named:
             raise UserError(f"`view` {name}: several photos have this name: {', '.join(view.name for view in named)}")
-        index = int(name) if name.isascii() and name.isdigit() else -1
+        index = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else -1
     elif isinstance(name, SupportsIndex) and not isinstance(name, bool):
         index = name.__index__()
     else:

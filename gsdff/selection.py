@@ -1,7 +1,8 @@
 """Selections of Gaussians: set operations, clean-up in space, and saving to a file.
 
 Neighbours are the k nearest others by distance of the means, fewer if there are fewer (`gsdff.neighbours`). Methods
-that take `means` raise ValueError if their number is not that of the selection's Gaussians or if they are not finite.
+that take `means` raise ValueError if their number is not that of the selection's Gaussians, if they are not finite, and
+for numbers of neighbours or steps that are out of range.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from gsdff.errors import UserError
+from gsdff.errors import UserError, shown
 from gsdff.files import save_tensors
 from gsdff.neighbours import connected_parts, nearest_neighbours
+from gsdff.reading import read_safetensors
 
 FORMAT = "gsdff-selection-1"
+MOST_STEPS = 1000
+"""Most rounds of one clean-up."""
 FAR = 10.0
 """Distances this many median absolute deviations above the median are far: 0.4 to 4 % of trained scenes' Gaussians."""
 MIN_DEVIATION = 0.1
@@ -73,10 +76,13 @@ class Selection:
 
         There is no limit to the distance: an isolated Gaussian joins whatever is nearest; `drop_floaters` removes it.
         """
-        ids = self._nearest(means, neighbours)
+        ids = self._nearest(means, neighbours, steps)
         mask = self.mask
         for _ in range(steps):
-            mask = mask | mask[ids].any(1)
+            grown = mask | mask[ids].any(1)
+            if torch.equal(grown, mask):
+                break
+            mask = grown
         return Selection(mask)
 
     def with_rim(
@@ -104,11 +110,14 @@ class Selection:
 
         A Gaussian does not vote for itself, but stays as it is if the votes are equal.
         """
-        ids = self._nearest(means, neighbours)
+        ids = self._nearest(means, neighbours, steps)
         mask = self.mask
         for _ in range(steps):
             votes = 2 * mask[ids].sum(1)
-            mask = torch.where(votes == ids.shape[1], mask, votes > ids.shape[1])
+            voted = torch.where(votes == ids.shape[1], mask, votes > ids.shape[1])
+            if torch.equal(voted, mask):
+                break
+            mask = voted
         return Selection(mask)
 
     def keep_largest(
@@ -127,14 +136,14 @@ class Selection:
         k nearest somewhere, would be part of the object. Among equal parts, the one with the first Gaussian is kept.
         """
         if parts < 1:
-            raise ValueError(f"the number of parts to keep must be at least 1, got {parts}")
+            raise ValueError(f"the number of parts to keep must be at least 1, got {shown(parts)}")
         if weights is None:
             weights = torch.ones_like(self.mask, dtype=torch.float64)
         self._check_total(len(weights), "weights")
         distances, ids = self._nearest_selected(means, neighbours)
         labels = connected_parts(ids, distances <= _far_limit(distances, factor))
         sizes = torch.bincount(labels, weights.detach()[self.mask].double())
-        return self._keep(torch.isin(labels, sizes.argsort(descending=True, stable=True)[:parts]))
+        return self._keep(torch.isin(labels, sizes.argsort(descending=True, stable=True)[: min(parts, len(sizes))]))
 
     def drop_floaters(self, means: Float[Tensor, "N 3"], neighbours: int = 8, *, factor: float = FAR) -> Selection:
         """Removes Gaussians whose mean distance to their k nearest selected is above the median + `factor` x deviation.
@@ -160,21 +169,21 @@ class Selection:
         Raises `UserError` if the file is missing, damaged, of another kind, or selects from another number of Gaussians
         than `expected`.
         """
-        if not path.is_file():
-            raise UserError(f"{path}: expected a saved selection, there is no such file")
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise UserError(f"{path}: expected a {FORMAT} file, got {metadata.get('format')}")
-                bits = file.get_tensor("bits")
-            count = int(metadata["count"])
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise UserError(f"{path}: not a readable selection ({error}); select and save again") from error
-        if count < 0 or bits.dtype != torch.uint8 or bits.shape != (-(-count // 8),):
-            raise UserError(f"{path}: damaged, its {tuple(bits.shape)} bytes are not {count} bits; save it again")
+            tensors, metadata = read_safetensors(path, "a selection", "select and save again")
+        except FileNotFoundError:
+            raise UserError(f"{path}: expected a saved selection, there is no such file") from None
+        if metadata.get("format") != FORMAT:
+            raise UserError(f"{path}: expected a {FORMAT} file, got {shown(metadata.get('format'))}")
+        bits, written = tensors.get("bits"), metadata.get("count", "")
+        if bits is None or not (written.isascii() and written.isdigit() and len(written) < 20):
+            raise UserError(f"{path}: damaged, expected bits and their count, got {shown(written)}; save it again")
+        count = int(written)
+        if bits.dtype != torch.uint8 or bits.shape != (-(-count // 8),):
+            got = f"{tuple(bits.shape)} of {bits.dtype}"
+            raise UserError(f"{path}: damaged, expected {count} bits in bytes, got {got}; save it again")
         if expected not in (None, count):
-            source = metadata.get("source") or "an unknown source"
+            source = metadata.get("source", "")[:200] or "an unknown source"
             raise UserError(f"{path}: expected a selection of {expected} Gaussians, got one of {count}, from {source}")
         return Selection(torch.from_numpy(np.unpackbits(bits.numpy(), count=count).astype(bool)))
 
@@ -182,8 +191,10 @@ class Selection:
         if count != self.total:
             raise ValueError(f"a selection of {self.total} Gaussians does not go with {what} of {count}")
 
-    def _nearest(self, means: Float[Tensor, "N 3"], neighbours: int) -> Tensor:
+    def _nearest(self, means: Float[Tensor, "N 3"], neighbours: int, steps: int) -> Tensor:
         self._check_total(len(means), "means")
+        if not 0 <= steps <= MOST_STEPS:
+            raise ValueError(f"the number of steps must be 0 to {MOST_STEPS}, got {shown(steps)}")
         return nearest_neighbours(means, neighbours)[1]
 
     def _nearest_selected(self, means: Float[Tensor, "N 3"], neighbours: int) -> tuple[Tensor, Tensor]:

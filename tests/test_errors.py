@@ -2,7 +2,7 @@
 
 import pytest
 
-from gsdff.errors import nearest
+from gsdff.errors import nearest, shown
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,25 @@ from gsdff.errors import nearest
 def test_the_nearest_name(name, valid, expected):
     assert nearest(name, valid) == expected
     assert nearest(name, reversed(valid)) == expected
+
+
+def test_a_value_in_a_message_is_short_whatever_it_is():
+    nested: list = []
+    for _ in range(5000):
+        nested = [nested]
+    own: list = []
+    own.append(own)
+    for value in (
+        nested,
+        own,
+        [0] * 10**6,
+        "c" * 10**6,
+        {"a": {"b": {"c": {"d": {"e": 1}}}}},
+        10**5000,
+        -(16**6000),
+        object(),
+    ):
+        assert len(shown(value)) < 400
+    for value in (3, -2.5, "it's", None, True, [1, 2, 3], (1, "a"), {"a": 1}, float("nan")):
+        assert shown(value) == repr(value)
+    assert shown(10**5000) == "a whole number of about 4983 digits"

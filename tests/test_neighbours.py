@@ -43,7 +43,7 @@ def test_few_points_give_as_many_columns_as_there_are_others(num):
     [
         (torch.zeros(4, 2), 3, r"shape \(P, 3\)"),
         (torch.zeros(4, 3, dtype=torch.int64), 3, "must be floats"),
-        (torch.zeros(4, 3), 0, "at least 1, got 0"),
+        (torch.zeros(4, 3), 0, "must be 1 to 1000, got 0"),
         (torch.tensor([[0.0, 0, 0], [0, torch.nan, 0]]), 1, "1 of 2 points are not finite"),
     ],
 )

@@ -172,8 +172,14 @@ def test_a_hit_is_saved_as_pictures_or_as_a_selection(field, tmp_path):
     ("mistake", "message"),
     [
         (lambda field: field.query("chair", method="foo"), "`method` 'foo': expected one of relevancy, lerf, cosine"),
-        (lambda field: field.query("chair", threshold="0.5"), "`threshold`: expected a number, got '0.5'"),
-        (lambda field: field.query("chair", temperature="hot"), "`temperature`: expected a positive number, got 'hot'"),
+        (
+            lambda field: field.query("chair", threshold="0.5"),
+            "`threshold`: expected a number from -10 to 10, got '0.5'",
+        ),
+        (
+            lambda field: field.query("chair", temperature="hot"),
+            "`temperature`: expected a positive number, 0.0001 to 10000, got 'hot'",
+        ),
         (lambda field: field.query(3), "`positives`: expected a text or a list of texts, got 3"),
         (lambda field: field.query(b"chair"), "`positives`: expected a text or a list of texts, got b'chair'"),
         (lambda field: field.segment(["chair", 3]), "`classes`: expected a text or a list of texts, got ['chair', 3]"),
@@ -225,7 +231,7 @@ def test_mistakes_in_edits_are_user_errors_that_name_the_parameter(field, unchec
         field.edit("chair")
     with pytest.raises(gsdff.UserError, match=r"^`color`: expected a colour: .*; got 'bluu'$"):
         gsdff.Recolor("lamp", "bluu")
-    with pytest.raises(gsdff.UserError, match=r"^`factor`: expected more than 0 and finite, got 0"):
+    with pytest.raises(gsdff.UserError, match=r"^`factor`: expected 1e-06 to 1000000, got 0"):
         gsdff.Scale("lamp", 0)
     with pytest.raises(gsdff.UserError, match=r"^`axis`: expected axis and degrees, or euler, got neither$"):
         gsdff.Rotate("lamp")

@@ -113,3 +113,13 @@ def test_two_hundred_megapixels_are_opened_and_a_declared_billion_is_not(tmp_pat
     ):
         pass
     assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_a_text_of_a_terabyte_is_refused_at_once(tmp_path):
+    path = tmp_path / "transforms.json"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    with pytest.raises(
+        UserError, match=r"cannot be read as a text \(it has 1,099,511,627,776 bytes, expected a text\)"
+    ):
+        reading.read_text(path, "a text")

@@ -1,5 +1,6 @@
 """Selections of Gaussians: set operations, clean-up in space, and their file."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gsdff import neighbours
 from gsdff.errors import UserError
 from gsdff.neighbours import connected_parts
 from gsdff.selection import FORMAT, Selection
@@ -114,7 +116,7 @@ def test_means_of_another_number_or_not_finite_are_refused(clean: Callable) -> N
         clean(chosen("010"), torch.zeros(2, 3))
     with pytest.raises(ValueError, match="1 of 3 points are not finite"):
         clean(chosen("111"), on_a_line(0, torch.nan, 2))
-    with pytest.raises(ValueError, match="at least 1, got 0"):
+    with pytest.raises(ValueError, match="must be 1 to 1000, got 0"):
         clean(chosen("111"), on_a_line(0, 1, 2), neighbours=0)
 
 
@@ -315,6 +317,49 @@ def test_a_saved_selection_comes_back(text: str, tmp_path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["chair.selection"]
 
 
+def test_a_file_without_bits_and_what_is_no_file_are_refused_by_name(tmp_path) -> None:
+    path = tmp_path / "chair.selection"
+    save_file({"mask": torch.zeros(2, dtype=torch.uint8)}, path, {"format": FORMAT, "count": "9"})
+    with pytest.raises(UserError, match=r"chair\.selection: damaged, expected bits and their count"):
+        Selection.load(path)
+    with pytest.raises(UserError, match="expected a selection, it is a folder"):
+        Selection.load(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe: expected a selection, it is a pipe or a device"):
+        Selection.load(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("cleaner", [Selection.grow, Selection.shrink, Selection.majority])
+@pytest.mark.parametrize("options", [{"steps": 10**9}, {"steps": -1}, {"neighbours": 10**9}, {"neighbours": 0}])
+def test_absurd_numbers_of_steps_and_neighbours_are_refused(cleaner, options, generator) -> None:
+    with pytest.raises(ValueError, match=r"must be [01] to 1000, got"):
+        cleaner(some_selection(generator, 20), some_means(generator, 20), **options)
+
+
+def test_growing_ends_when_nothing_is_left_to_add(generator, monkeypatch) -> None:
+    means, rounds, equal = some_means(generator, 30), [], torch.equal
+    monkeypatch.setattr(torch, "equal", lambda *masks: rounds.append(1) or equal(*masks))
+    assert len(chosen("1" + "0" * 29).grow(means, neighbours=29, steps=1000)) == 30
+    assert len(rounds) == 2
+
+
+def test_neighbours_are_searched_for_once_while_the_points_stay(generator, monkeypatch) -> None:
+    searches = []
+    search = neighbours._search
+    monkeypatch.setattr(neighbours, "_search", lambda *args: searches.append(1) or search(*args))
+    means, it = some_means(generator, 50), some_selection(generator, 50)
+    with neighbours.neighbours_remembered():
+        once, again = it.grow(means), it.grow(means.clone())
+        assert len(searches) == 1 and written(once) == written(again)
+        rims = [it.with_rim(means, possible) for possible in (~it, ~it, ~Selection.of(50) - it, it)]
+        assert len(searches) == 3 and written(rims[0]) == written(rims[1])
+        it.grow(2 * means)
+        it.grow(means, neighbours=9)
+        assert len(searches) == 5
+    it.grow(means)
+    assert len(searches) == 6
+
+
 def test_a_selection_of_another_scene_is_refused_and_its_source_named(tmp_path) -> None:
     path = tmp_path / "chair.selection"
     chosen("0110").save(path, source="runs/room")
@@ -330,7 +375,7 @@ def test_a_missing_cut_or_foreign_file_is_refused_by_name(tmp_path) -> None:
     whole = path.read_bytes()
     for part in (b"", whole[:5], whole[:-1], whole[: len(whole) // 2], b"not a selection at all"):
         path.write_bytes(part)
-        with pytest.raises(UserError, match=r"chair\.selection: not a readable selection"):
+        with pytest.raises(UserError, match=r"chair\.selection: cannot be read as a selection \("):
             Selection.load(path)
     save_file({"B": torch.eye(2)}, path)
     with pytest.raises(UserError, match=f"chair.selection: expected a {FORMAT} file, got None"):
@@ -340,11 +385,12 @@ def test_a_missing_cut_or_foreign_file_is_refused_by_name(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("bits", "metadata", "complaint"),
     [
-        (torch.zeros(2, dtype=torch.uint8), {"count": "17"}, r"\(2,\) bytes are not 17 bits"),
-        (torch.zeros(2, dtype=torch.uint8), {"count": "-3"}, "are not -3 bits"),
-        (torch.zeros(2), {"count": "9"}, "are not 9 bits"),
-        (torch.zeros(2, dtype=torch.uint8), {"count": "many"}, "not a readable selection"),
-        (torch.zeros(2, dtype=torch.uint8), {}, "not a readable selection"),
+        (torch.zeros(2, dtype=torch.uint8), {"count": "17"}, r"expected 17 bits in bytes, got \(2,\) of torch.uint8"),
+        (torch.zeros(2, dtype=torch.uint8), {"count": "-3"}, "got '-3'"),
+        (torch.zeros(2), {"count": "9"}, "expected 9 bits in bytes, .* of torch.float32"),
+        (torch.zeros(2, dtype=torch.uint8), {"count": "many"}, "expected bits and their count, got 'many'"),
+        (torch.zeros(2, dtype=torch.uint8), {"count": "9" * 5000}, "expected bits and their count, got '999"),
+        (torch.zeros(2, dtype=torch.uint8), {}, "expected bits and their count, got ''"),
     ],
 )
 def test_a_count_that_does_not_fit_the_bits_is_damage(bits: Tensor, metadata: dict, complaint: str, tmp_path) -> None:

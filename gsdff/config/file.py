@@ -1,7 +1,6 @@
 """Options in files: presets found by name, TOML read and written."""
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -12,14 +11,10 @@ import tomli_w
 
 from gsdff.config.checks import OptionError
 from gsdff.config.options import TrainConfig
-from gsdff.errors import UserError, nearest
+from gsdff.errors import UserError, nearest, shown
 from gsdff.files import whole_file
+from gsdff.reading import read_toml
 from gsdff.run_folder import DEMO
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PRESET_FOLDERS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
 """Folders in which presets are looked up by name: of an installed package, of a checkout."""
@@ -46,10 +41,7 @@ def read_config(path: Path, below: TrainConfig | None = None) -> TrainConfig:
 
 def read_table(path: Path) -> dict[str, Any]:
     """Reads a TOML file as nested plain values. Raises `UserError` if it is not TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected a TOML file: {error}") from error
+    return read_toml(path, "a TOML file", "correct it")
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
@@ -132,12 +124,17 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is Literal:
         if value in get_args(kind):
             return value
-        raise UserError(f"{where}: expected one of {', '.join(map(repr, get_args(kind)))}, got {value!r}")
+        raise UserError(f"{where}: expected one of {', '.join(map(repr, get_args(kind)))}, got {shown(value)}")
     accepted = {float: (int, float), Path: (str,)}.get(kind, (kind,))
     if is_dataclass(kind) or type(value) not in accepted:
         expected = "a table" if is_dataclass(kind) else {Path: "a path in quotes"}.get(kind, kind.__name__)
-        raise UserError(f"{where}: expected {expected}, got {value!r}")
-    return kind(value)
+        raise UserError(f"{where}: expected {expected}, got {shown(value)}")
+    if kind is Path and (not value or "\0" in value):
+        raise UserError(f"{where}: expected a path in quotes, got {shown(value)}")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise UserError(f"{where}: expected a number of 64 bits, got {shown(value)}")
+    convert: Any = kind
+    return convert(value)
 
 
 def _tables(kind: type, prefix: str = "") -> Iterator[tuple[str, type]]:

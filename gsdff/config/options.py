@@ -78,7 +78,7 @@ class Stage1Config:
     """Way of rasterising; `antialiased` keeps the energy of Gaussians smaller than a pixel (Mip-Splatting)."""
 
     def __post_init__(self) -> None:
-        check_at_least(0, self, "steps", "reset_every")
+        check_at_least(0, self, "steps", "reset_every", "grow_grad2d")
         check_at_least(1, self, "sh_interval", "refine_every", "max_gaussians")
         check(self, "sh_degree", 0 <= self.sh_degree <= 3, "0 to 3")
         check_share(self, "ssim_weight")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from gsdff.config.checks import check, check_at_least, check_positive, check_share, check_window
+from gsdff.config.checks import MOST_PIXELS, check, check_at_least, check_positive, check_share, check_window
 from gsdff.config.choices import SEGMENTERS, SegmenterName, describe
 
 
@@ -52,7 +52,8 @@ class FelzenszwalbConfig:
 
     def __post_init__(self) -> None:
         check_positive(self, "scale")
-        check_at_least(0, self, "sigma", "min_size")
+        check_at_least(0, self, "sigma", most=MOST_PIXELS)
+        check_at_least(0, self, "min_size")
 
 
 _MASKS_HELP = (
@@ -134,7 +135,7 @@ class SegmentFilterConfig(FilterConfig):
         super().__post_init__()
         if self.window != 0:
             check_window(self, "window")
-        check_positive(self, "sigma")
+        check_positive(self, "sigma", most=MOST_PIXELS)
         check_at_least(0, self, "purity")
 
 
@@ -156,7 +157,8 @@ class BilateralFilterConfig(FilterConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_window(self, "window")
-        check_positive(self, "sigma", "sigma_range")
+        check_positive(self, "sigma", most=MOST_PIXELS)
+        check_positive(self, "sigma_range")
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class GaussianFilterConfig(FilterConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_window(self, "window")
-        check_positive(self, "sigma")
+        check_positive(self, "sigma", most=MOST_PIXELS)
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ class GraphConfig:
 
     def __post_init__(self) -> None:
         check_at_least(0, self, "weight")
-        check_at_least(1, self, "steps", "neighbours")
+        check_at_least(1, self, "steps", "neighbours", most=1000)
         for key in ("sigma", "sigma_color", "sigma_feature"):
             check(self, key, getattr(self, key) > 0, "more than 0")  # infinity switches the factor off
 

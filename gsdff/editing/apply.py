@@ -15,12 +15,19 @@ from gsdff.editing.edit import Edit
 from gsdff.editing.selector import Selector
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
+from gsdff.neighbours import neighbours_remembered
 from gsdff.selection import Selection
 
 Select = Callable[[Gaussians, Selector], Selection]
 """Selects from these Gaussians by the texts or the click of a selector; selections made before never get there."""
 OUTSIDE = 0.01
 """Share of a selection, by number, that its size leaves out at either end of every axis: strays."""
+FARTHEST = 1e18
+"""Largest coordinate of a Gaussian: float32 has no squares of larger ones."""
+LEAST_LOG_SCALE, MOST_LOG_SCALE = -40.0, 20.0
+"""Limits of the log scales that an edit may make; float32 holds these scales and their squares."""
+MOST_GAUSSIANS = 50_000_000
+"""Largest scene that an edit may make, 12 GB of values."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Edited:
     reports: tuple[EditReport, ...]
 
 
+@neighbours_remembered()
 def apply_edits(
     gaussians: Gaussians,
     edits: Sequence[Edit],
@@ -77,7 +85,8 @@ def apply_edits(
     nothing.
     """
     titles = [f"edit {number} ({edit})" for number, edit in enumerate(edits, 1)]
-    given = [_given_selection(edit, title, len(gaussians)) for edit, title in zip(edits, titles, strict=True)]
+    files: dict[Path, Selection] = {}
+    given = [_given_selection(edit, title, len(gaussians), files) for edit, title in zip(edits, titles, strict=True)]
     current = gaussians.map(torch.detach)
     origins = torch.arange(len(gaussians), device=gaussians.means.device)  # indices before the first edit, -1 of copies
     reports = []
@@ -90,22 +99,27 @@ def apply_edits(
                 selection = Selection((origins >= 0) & mask[origins])  # -1 reads the last, to no effect
             assert selection.total == len(current), f"{selection.total} selected from, but {len(current)} there"
             mask = _cleaned(selection, current, edit).mask
+            if (num := len(current) + edit.num_copies * int(mask.sum())) > MOST_GAUSSIANS:
+                raise UserError(f"would make {num:,} Gaussians, expected at most {MOST_GAUSSIANS:,}; copy less often")
             after, remark = edit.perform(current, mask, context)
             if not len(after):
                 raise UserError("selects all that is left, so that nothing would be; raise its threshold")
+            kept = edit.kept(mask)
+            _check_rows(current, after, kept, mask)
         reports.append(_report(title, current, mask, len(after), remark))
-        kept = edit.kept(mask)
         origins = F.pad(origins[kept], (0, len(after) - int(kept.sum())), value=-1)
         current = after
     return Edited(gaussians if dry_run else current, tuple(reports))
 
 
-def _given_selection(edit: Edit, title: str, expected: int) -> Selection | None:
-    """The edit's selection if it was made before; None for texts and clicks."""
+def _given_selection(edit: Edit, title: str, expected: int, files: dict[Path, Selection]) -> Selection | None:
+    """The edit's selection if it was made before; None for texts and clicks. Each file is read once into `files`."""
     match edit.selection:
         case Path() as path:
-            with _titled(title):
-                return Selection.load(path, expected=expected)
+            if path not in files:
+                with _titled(title):
+                    files[path] = Selection.load(path, expected=expected)
+            return files[path]
         case Selection() as selection if selection.total != expected:
             raise UserError(f"{title}: expected a selection of {expected} Gaussians, got one of {selection.total}")
         case selection:
@@ -148,6 +162,40 @@ def _clean(selection: Selection, gaussians: Gaussians, edit: Edit) -> Selection:
     if edit.shrink:
         selection = selection.shrink(means, steps=edit.shrink)
     return selection
+
+
+def _check_rows(before: Gaussians, after: Gaussians, kept: Bool[Tensor, "N"], mask: Bool[Tensor, "N"]) -> None:
+    """Raises `UserError` if the edit has made Gaussians that cannot be drawn of some that can."""
+    if _are_all_fine(after):
+        return
+    was_fine = _is_fine(before.map(lambda tensor: tensor[mask]))
+    num_new = len(after) - int(kept.sum())
+    is_changed = F.pad(mask[kept], (0, num_new), value=True)
+    is_fine = _is_fine(after.map(lambda tensor: tensor[is_changed]))
+    expected = torch.cat([was_fine[kept[mask]], was_fine.repeat(num_new // int(mask.sum()))])
+    if num_broken := int((expected & ~is_fine).sum()):
+        raise UserError(
+            f"would make {num_broken} of {len(after)} Gaussians that cannot be drawn, with a position, size or colour "
+            "that is too large or no number; choose smaller numbers, or fewer such edits"
+        )
+
+
+def _are_all_fine(gaussians: Gaussians) -> bool:
+    """Whether `_is_fine` holds for all, in a tenth of its time; False if in doubt."""
+    low, high = gaussians.log_scales.aminmax()
+    is_small = gaussians.means.abs().max() <= FARTHEST and low >= LEAST_LOG_SCALE and high <= MOST_LOG_SCALE
+    finite = all(bool(tensor.sum().isfinite()) for _, tensor in gaussians.items())  # a sum keeps what is no number
+    return bool(is_small) and finite and bool(gaussians.quats.any(1).all())
+
+
+def _is_fine(gaussians: Gaussians) -> Bool[Tensor, "N"]:
+    """Whether all values of a Gaussian are finite, and its position and size are not absurd."""
+    log_scales = gaussians.log_scales
+    fine = (gaussians.means.abs() <= FARTHEST).all(1) & gaussians.quats.any(1)
+    fine &= ((log_scales >= LEAST_LOG_SCALE) & (log_scales <= MOST_LOG_SCALE)).all(1)
+    for _, tensor in gaussians.items():
+        fine &= tensor.isfinite().reshape(len(gaussians), tensor.shape[1:].numel()).all(1)
+    return fine
 
 
 def _report(title: str, gaussians: Gaussians, mask: Bool[Tensor, "N"], num_after: int, remark: str) -> EditReport:

@@ -16,8 +16,11 @@ from torch import Tensor
 from gsdff.editing.context import EditContext
 from gsdff.editing.selector import Selector
 from gsdff.editing.table import OPERATIONS, split_text
-from gsdff.editing.values import COLOR, RGB, FieldFormat, check, read_fields
+from gsdff.editing.values import COLOR, MOST_ROUNDS, RGB, FieldFormat, check_between, read_fields
 from gsdff.gaussians import Gaussians
+
+MOST_PARTS = 1_000_000
+"""Most connected parts that a selection may keep."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,9 @@ class Edit(Selector):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("majority", "keep_largest", "grow", "shrink"):
-            check(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
+        for name in ("majority", "grow", "shrink"):
+            check_between(0, self, name, MOST_ROUNDS)
+        check_between(0, self, "keep_largest", MOST_PARTS)
 
     @property
     def name(self) -> str:
@@ -70,6 +74,11 @@ class Edit(Selector):
     def kept(self, mask: Bool[Tensor, "N"]) -> Bool[Tensor, "N"]:
         """Which Gaussians are still in the scene after the edit of those of the mask."""
         return torch.ones_like(mask)
+
+    @property
+    def num_copies(self) -> int:
+        """Number of copies that are added of every selected Gaussian."""
+        return 0
 
     @classmethod
     def from_text(cls, text: str) -> "Edit":

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gsdff.editing.values import Number
+from gsdff.editing.values import EditValueError, Number
 from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.rotation import check_rotation, matrices_to_quats, multiply_quats, quats_to_matrices, rotate_sh
 
@@ -22,8 +22,10 @@ Triple: TypeAlias = Sequence[float | int] | Float[Tensor, "3"]
 """x, y and z, or red, green and blue."""
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Weights of Rec. 709, applied to the colours as they are stored (of photos: gamma-encoded)."""
-MAX_OPACITY = 1 - 1e-6
-"""Stored value of an opacity of 1: its logit is finite, and the rasteriser stops at 0.999 anyway."""
+MIN_OPACITY, MAX_OPACITY = 1e-8, 1 - 1e-6
+"""Least and largest stored opacities: their logits are finite, and the rasteriser draws from 1/255 to 0.999 anyway."""
+COARSEST = 0.01
+"""Largest rounding of moved positions, as a share of the size of what is moved."""
 _DARKEST = 1 / 255  # a darker mean colour has no hue to speak of
 _SMALLEST_SHARE = 0.1  # of the luminance, for any channel: bounds the factor by which a tint multiplies noise
 
@@ -95,8 +97,8 @@ def transform(
     """The scene with the selected Gaussians scaled, rotated and then moved: x' = scale R (x - centre) + centre + t.
 
     `centre` None takes their opacity-weighted mean. Their shapes and their colours in all bands turn with them.
-    Computed in float64. Raises ValueError for an R that is no rotation, a scale that is not above 0, and numbers that
-    are not finite.
+    Computed in float64. Raises ValueError for an R that is no rotation, a scale that is not above 0, numbers that are
+    not finite, and places so far off that they would be rounded to a coarse grid.
     """
     moved = _moved(extract(gaussians, mask), rotation, translation, scale, centre)
     fixed = gaussians.map(torch.detach)
@@ -123,7 +125,7 @@ def duplicate(
 def set_opacity(
     gaussians: Gaussians, mask: Bool[Tensor, "N"], *, opacity: Number | None = None, factor: Number | None = None
 ) -> Gaussians:
-    """The scene with the selected opacities set, or multiplied and kept below 1.
+    """The scene with the selected opacities set, or multiplied and kept above 0 and below 1.
 
     Raises ValueError unless exactly one of opacity, in (0, 1], and factor, finite and above 0, is given.
     """
@@ -139,7 +141,7 @@ def set_opacity(
         new = old * factor
     else:
         raise ValueError(f"`opacity`, `factor`: expected one of them, got {'neither' if factor is None else 'both'}")
-    logits = new.clamp(max=MAX_OPACITY).logit()
+    logits = new.clamp(MIN_OPACITY, MAX_OPACITY).logit()
     return replace(fixed, logit_opacities=_put(fixed.logit_opacities, mask, logits))
 
 
@@ -168,7 +170,14 @@ def _moved(
         offsets = offsets @ R.T
         quats = multiply_quats(quat, selected.quats.double()).to(selected.quats.dtype)
         turned = replace(selected, quats=quats, shN=rotate_sh(selected.shN, R))
-    moved = (offsets * scale + pivot + shift).to(selected.means.dtype)
+    exact = offsets * scale + pivot + shift
+    moved = exact.to(selected.means.dtype)
+    size = max(float((exact.amax(0) - exact.amin(0)).max()), scale * float(selected.scales.max()))
+    if COARSEST * size < (rounding := float((moved - exact).abs().max())) < inf:
+        raise EditValueError(
+            f"puts it at coordinates up to {float(exact.abs().max()):.3g}, where positions are rounded by "
+            f"{rounding:.2g}, too coarse for its size of {size:.2g}; expected it nearer, or larger"
+        )
     return replace(turned, means=moved, log_scales=selected.log_scales + log(scale))
 
 

@@ -2,11 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from math import inf
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from gsdff.editing.values import EditValueError, FieldFormat, Number, Texts, check, read_fields, read_texts
+from gsdff.config.checks import COLDEST, HOTTEST
+from gsdff.editing.values import (
+    EditValueError,
+    FieldFormat,
+    Number,
+    Texts,
+    check,
+    check_between,
+    read_fields,
+    read_texts,
+)
+from gsdff.errors import shown
 from gsdff.selection import Selection
 
 
@@ -29,9 +39,10 @@ def _read_target(value: object) -> tuple[str, ...] | Path | Click | Selection:
     if isinstance(value, Path | Click | Selection):
         return value
     if not isinstance(value, Sequence) or (not value and not isinstance(value, str)):
+        got = "no text" if isinstance(value, Sequence) and not value else shown(value)
         kinds = "texts, the Path of a saved selection, a Selection or a Click"
         hint = "; a Hit has a Selection, `hit.selection`" if hasattr(value, "selection") else ""
-        raise ValueError(f"expected {kinds}, got {repr(value) if value else 'no text'}{hint}")
+        raise ValueError(f"expected {kinds}, got {got}{hint}")
     return read_texts(value)
 
 
@@ -72,7 +83,7 @@ class Selector:
                 )
             check(-1 <= self.threshold <= 1, "threshold", "a score in -1..1", self.threshold)
         if self.temperature is not None:
-            check(0 < self.temperature < inf, "temperature", "more than 0 and finite", self.temperature)
+            check_between(COLDEST, self, "temperature", HOTTEST)
             if self.negatives == ():
                 raise EditValueError("`temperature`: expected only with negatives, a plain cosine has none")
 

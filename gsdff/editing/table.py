@@ -4,6 +4,7 @@ Its option on the command line and its keys in files follow. The classes are nam
 the command line are found before torch is loaded.
 """
 
+import re
 from typing import NamedTuple
 
 
@@ -56,19 +57,36 @@ OPERATIONS = {
 """By `Edit.name`, in the order of the options on the command line."""
 
 
+_QUOTED = re.compile(r'(?:^|(?<=[+:]))\s*"([^"]*)"\s*(?=[+:]|$)')
+"""A whole text or value in quotes, in which + and : are letters."""
+
+
 def split_text(name: str, text: str) -> tuple[list[str], str]:
     """Texts and value of an edit written as on a command line, "table+desk:#2a6fdb"; ValueError names its form.
 
-    Texts joined by + are alternatives. A text may hold colons if a value follows, as the value begins after the last.
+    Texts joined by + are alternatives. The value begins after the last colon, and where none is expected a colon is a
+    letter. In quotes, which may be around each text and the value, + and : are letters: `"c++ book"+"a cup: red":navy`.
     """
     form = OPERATIONS[name].form
     expected, has_value = f"expected {form}", ":" in form
-    target, colon, value = text.rpartition(":") if has_value else (text, "", "")
-    if has_value and not colon:
+    outline = _QUOTED.sub(lambda match: "_" * len(match[0]), text)  # as long, without the + and : of quotes
+    end = outline.rfind(":") if has_value else len(text)
+    if end < 0:
         raise ValueError(f"{expected}, got no colon")
-    if ":" in target and not has_value:
-        raise ValueError(f"{expected} without a value; thresholds belong in a file of edits")
-    texts = [part.strip() for part in target.split("+")]
+    ends = [*(i for i in range(end) if outline[i] == "+"), end]
+    starts = [0, *(i + 1 for i in ends[:-1])]
+    texts = [_unquoted(text[i:j], expected) for i, j in zip(starts, ends, strict=True)]
     if not all(texts):
-        raise ValueError(f"{expected}, got an empty text")
-    return texts, value.strip()
+        hint = f"""; a text with + goes in quotes: '"{text[:end].strip()}"'""" if len(texts) > 1 else ""
+        raise ValueError(f"{expected}, got an empty text{hint}")
+    return texts, _unquoted(text[end + 1 :], expected)
+
+
+def _unquoted(part: str, expected: str) -> str:
+    """A text or a value without the spaces and the quotes around it."""
+    part = part.strip()
+    if not part.startswith('"'):
+        return part
+    if not _QUOTED.fullmatch(part):
+        raise ValueError(f"{expected}, got {part} without a quote at its end")
+    return part[1:-1].strip()

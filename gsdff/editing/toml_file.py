@@ -16,45 +16,58 @@ Feature 3DGS (`gsdff.editing.yaml_file`). Nothing in a file is ever run.
 """
 
 from dataclasses import MISSING, fields, replace
-from os.path import abspath
+from os.path import abspath, lexists
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from gsdff.config.file import read_table
 from gsdff.editing.edit import Edit, EditList
 from gsdff.editing.operations import operation
 from gsdff.editing.selector import Click, Selector, Target
 from gsdff.editing.table import OPERATIONS
 from gsdff.editing.values import read_field, read_text, read_texts, write_field
 from gsdff.editing.yaml_file import read_yaml_table
-from gsdff.errors import UserError, nearest
+from gsdff.errors import UserError, nearest, shown
 from gsdff.files import whole_file
+from gsdff.reading import check_file, read_toml
 from gsdff.selection import Selection
 
 TARGET_KEYS = ("positives", "selection", "click")
+MOST_BYTES = 10_000_000
+"""Largest file of edits."""
+MOST_EDITS = 10_000
+"""Most edits in a file."""
 
 
 def read_edits(path: Path) -> EditList:
     """The edits of a .toml, .yaml or .yml file; raises `UserError` with file, edit and key if something is wrong."""
-    readers = {".toml": read_table, ".yaml": read_yaml_table, ".yml": read_yaml_table}
+    readers = {".toml": _read_toml_table, ".yaml": read_yaml_table, ".yml": read_yaml_table}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: expected a file of edits that ends in {', '.join(readers)}")
-    if not path.is_file():
+    if not lexists(path):
         raise UserError(f"{path}: expected a file of edits, there is no such file")
+    check_file(path, "a file of edits")
+    if (num_bytes := path.stat().st_size) > MOST_BYTES:
+        raise UserError(f"{path}: expected a file of edits of at most {MOST_BYTES:,} bytes, it has {num_bytes:,}")
     table = readers[path.suffix.lower()](path)
     for key in table:
         if key not in ("edit", "background"):
             raise UserError(f"{path}: unknown key {key}; did you mean {_nearest_key(key)}?")
     entries = table.get("edit", [])
     if not isinstance(entries, list) or not entries:
-        raise UserError(f"{path}: edit: expected at least one [[edit]] table, got {entries!r}")
+        raise UserError(f"{path}: edit: expected at least one [[edit]] table, got {shown(entries)}")
+    if len(entries) > MOST_EDITS:
+        raise UserError(f"{path}: edit: expected at most {MOST_EDITS:,} edits, got {len(entries):,}")
     edits = [_read_edit(entry, path.parent, f"{path}: edit {number}") for number, entry in enumerate(entries, 1)]
     try:
         return EditList(edits, read_field(EditList, "background", table.get("background")))
     except ValueError as error:
         raise UserError(f"{path}: {_bare(error)}") from error
+
+
+def _read_toml_table(path: Path) -> dict[str, Any]:
+    return read_toml(path, "a TOML file of edits", "correct it")
 
 
 def write_edits(path: Path, edits: EditList) -> None:
@@ -71,11 +84,11 @@ def write_edits(path: Path, edits: EditList) -> None:
 def _read_edit(table: object, folder: Path, where: str) -> Edit:
     """One [[edit]] table."""
     if not isinstance(table, dict):
-        raise UserError(f"{where}: expected a table of keys and values, got {table!r}")
+        raise UserError(f"{where}: expected a table of keys and values, got {shown(table)}")
     name = table.get("operation")
     if not isinstance(name, str) or name not in OPERATIONS:
         meant = f"; did you mean {nearest(name, OPERATIONS)}?" if isinstance(name, str) else ""
-        got = "none" if name is None else repr(name)
+        got = "none" if name is None else shown(name)
         raise UserError(f"{where}: operation: expected one of {', '.join(OPERATIONS)}, got {got}{meant}")
     kind = operation(name)
     values = {key: value for key, value in table.items() if key not in ("operation", *TARGET_KEYS)}
@@ -107,7 +120,7 @@ def _read_target(table: dict[Any, Any], folder: Path) -> Target:
         if key == "selection":
             return folder / read_text(value)
         if not isinstance(value, dict) or value.keys() != {"view", "x", "y"}:
-            raise ValueError(f'expected {{ view = "PHOTO", x = PIXELS, y = PIXELS }}, got {value!r}')
+            raise ValueError(f'expected {{ view = "PHOTO", x = PIXELS, y = PIXELS }}, got {shown(value)}')
         return Click(**{name: read_field(Click, name, part) for name, part in value.items()})
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from error

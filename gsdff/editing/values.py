@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from math import isfinite
+from math import inf
 from numbers import Integral, Real
+from sys import float_info
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, TypeGuard, Union, get_args, get_origin, get_type_hints
 
-from gsdff.errors import UserError
+from gsdff.errors import UserError, shown
+from gsdff.words import find_complaint
 
 COLOR_NAMES = {
     "black": "#000000", "silver": "#c0c0c0", "gray": "#808080", "grey": "#808080", "white": "#ffffff",
@@ -22,6 +24,14 @@ COLOR_NAMES = {
     "teal": "#008080", "aqua": "#00ffff", "orange": "#ffa500",
 }  # fmt: skip
 """CSS's basic colours, with "grey" and "orange"."""
+FARTHEST = 1e9
+"""Largest coordinate of a place, an offset or a direction; positions are stored with seven digits."""
+MOST_DEGREES = 36_000
+"""Largest angle, a hundred turns."""
+LARGEST_FACTOR = 1e6
+"""Largest factor of a size or an opacity; the smallest is one millionth."""
+MOST_ROUNDS = 100
+"""Most rounds of a clean-up, each of which reaches one neighbour further."""
 RGB: TypeAlias = tuple[float, float, float]
 """Red, green, blue in 0..1, gamma-encoded as in photos."""
 
@@ -51,7 +61,7 @@ def parse_color(value: object) -> RGB:
     if _is_triple(value) and all(0 <= number <= 1 for number in value):
         return _as_triple(value)
     names = ", ".join(COLOR_NAMES)
-    raise ValueError(f'expected a colour: "#rrggbb", three numbers in 0..1 or one of {names}; got {value!r}')
+    raise ValueError(f'expected a colour: "#rrggbb", three numbers in 0..1 or one of {names}; got {shown(value)}')
 
 
 def write_color(color: RGB) -> str | RGB:
@@ -64,16 +74,20 @@ def read_texts(value: object) -> tuple[str, ...]:
     """One text or several, without white space around them; one text is one word, not its letters."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"expected a text or a list of texts, got {value!r}")
+        raise ValueError(f"expected a text or a list of texts, got {shown(value)}")
     if not all(text.strip() for text in texts):
-        raise ValueError(f"expected no empty text, got {value!r}")
+        raise ValueError(f"expected no empty text, got {shown(value)}")
+    if complaint := find_complaint(texts):
+        raise ValueError(complaint)
     return tuple(text.strip() for text in texts)
 
 
 def read_text(value: object) -> str:
     """A string."""
     if not isinstance(value, str):
-        raise ValueError(f"expected a text, got {value!r}")
+        raise ValueError(f"expected a text, got {shown(value)}")
+    if complaint := find_complaint([value]):
+        raise ValueError(complaint)
     return value
 
 
@@ -84,34 +98,37 @@ def parse_numbers(value: str, *counts: int) -> list[float]:
     except ValueError:
         numbers = []
     if len(numbers) not in counts:
-        raise ValueError(f"expected {' or '.join(map(str, counts))} numbers with commas between them, got {value!r}")
+        expected = f"{' or '.join(map(str, counts))} numbers with commas between them"
+        raise ValueError(f"expected {expected}, got {shown(value)}")
     return numbers
 
 
 def _read_vector(value: object) -> tuple[float, float, float]:
     value = _as_list(value)
     if not _is_triple(value):
-        raise ValueError(f"expected three numbers [x, y, z], got {value!r}")
-    if not all(map(isfinite, value)):
-        raise ValueError(f"expected three finite numbers, got {value!r}")
+        raise ValueError(f"expected three numbers [x, y, z], got {shown(value)}")
+    if not all(abs(number) <= FARTHEST for number in value):
+        raise ValueError(f"expected three numbers from {-FARTHEST:g} to {FARTHEST:g}, got {shown(value)}")
     return _as_triple(value)
 
 
 def _read_number(value: object) -> float:
     if not _is_number(value):
-        raise ValueError(f"expected a number, got {value!r}")
+        raise ValueError(f"expected a number, got {shown(value)}")
+    if abs(value) > float_info.max:
+        return inf if value > 0 else -inf  # which the field's own range refuses
     return float(value)
 
 
 def _read_count(value: object) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool):
-        raise ValueError(f"expected a whole number, got {value!r}")
+        raise ValueError(f"expected a whole number, got {shown(value)}")
     return int(value)
 
 
 def _read_flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, got {value!r}")
+        raise ValueError(f"expected true or false, got {shown(value)}")
     return value
 
 
@@ -171,7 +188,18 @@ def write_field(record: Any, name: str) -> Any:
 def check(is_fine: bool, name: str, expected: str, got: object) -> None:
     """Raises `EditValueError`, which names the field, unless `is_fine`."""
     if not is_fine:
-        raise EditValueError(f"`{name}`: expected {expected}, got {got!r}")
+        raise EditValueError(f"`{name}`: expected {expected}, got {shown(got)}")
+
+
+def check_between(low: float, record: object, name: str, high: float) -> None:
+    """Raises `EditValueError` unless this field of an edit is a number from `low` to `high`."""
+    value = getattr(record, name)
+    check(low <= value <= high, name, f"{low:.9g} to {high:.9g}", value)
+
+
+def check_factor(record: object, name: str) -> None:
+    """Raises `EditValueError` unless this field of an edit is a factor that keeps what it scales drawable."""
+    check_between(1 / LARGEST_FACTOR, record, name, LARGEST_FACTOR)
 
 
 @cache
@@ -193,5 +221,5 @@ def _format_of(hint: Any) -> tuple[FieldFormat, bool]:
 
 def _read_choice(value: object, choices: tuple[str, ...]) -> str:
     if value not in choices:
-        raise ValueError(f"expected one of {', '.join(choices)}, got {value!r}")
+        raise ValueError(f"expected one of {', '.join(choices)}, got {shown(value)}")
     return read_text(value)

@@ -15,13 +15,15 @@ Their keys may be at the top or in nested tables named `edit_config`, `edit_dict
 A key without a value (`score_threshold:`) counts as left out, as it does there.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gsdff.errors import UserError, nearest
+from gsdff.errors import UserError, nearest, shown
+from gsdff.reading import read_text, reading
 
 WRAPPERS = ("edit_config", "edit_dict", "edit", "query")
 KEYS = {
@@ -33,6 +35,10 @@ KEYS = {
     "kind": ("query_type",),
 }
 """Keys of either program by their meaning."""
+MERGE = "tag:yaml.org,2002:merge"
+"""Tag of the key <<."""
+MOST_VALUES = 200_000
+"""Most values of a file, with every alias written out."""
 OPERATION_NAMES = {"extraction": "extract", "deletion": "delete"}
 """Names of our operations by theirs."""
 
@@ -42,15 +48,51 @@ def read_yaml_table(path: Path) -> dict[str, Any]:
 
     Raises `UserError`, with file and key, if it is not YAML or has other keys and values than the module describes.
     """
-    try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: expected a YAML file: {' '.join(str(error).split())}") from error
+    what, remedy = "a YAML file of edits", "correct it"
+    text = read_text(path, what, remedy)
+    with reading(path, what, remedy):
+        table = _load(text)
     if not isinstance(table, dict) or not all(isinstance(key, str) for key in table):
         raise UserError(f"{path}: expected a table of keys and values, got {type(table).__name__}")
     if isinstance(table.get("edit"), list):
         return table
     return {"edit": _translate(dict(_flatten(path, table)), path)}
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses what YAML's own loader lets pass: a key that is given twice, aliases that multiply or hold themselves."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != MERGE]
+        twice = [key for key, count in Counter(keys).items() if count > 1]
+        if twice:
+            raise ValueError(f"the key {shown(twice[0])} is given twice")
+        return super().construct_mapping(node, deep)
+
+
+def _load(text: str) -> Any:
+    """Plain values of a YAML text; raises ValueError if there are too many, or if it is not YAML."""
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count_values(node, {})
+        return loader.construct_document(node)
+    except yaml.YAMLError as error:
+        raise ValueError(error) from error
+
+
+def _count_values(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
+    """Number of values below a node, with every alias written out; raises ValueError if there are too many."""
+    if node not in counts:
+        counts[node] = MOST_VALUES  # of a node that holds itself, which never ends
+        parts: list[Any] = [] if isinstance(node, yaml.ScalarNode) else node.value
+        inner = [part for pair in parts for part in pair] if isinstance(node, yaml.MappingNode) else parts
+        counts[node] = 1 + sum(_count_values(part, counts) for part in inner)
+    if counts[node] > MOST_VALUES:
+        raise ValueError(f"it has more than {MOST_VALUES:,} values, with its aliases written out")
+    return counts[node]
 
 
 def _flatten(path: Path, table: dict[str, Any]) -> Iterator[tuple[str, tuple[str, Any]]]:
@@ -63,7 +105,7 @@ def _flatten(path: Path, table: dict[str, Any]) -> Iterator[tuple[str, tuple[str
             where = f"{prefix}{key}"
             if key in WRAPPERS:
                 if not isinstance(value, dict):
-                    raise UserError(f"{path}: {where}: expected a table of keys and values, got {value!r}")
+                    raise UserError(f"{path}: {where}: expected a table of keys and values, got {shown(value)}")
                 yield from walk(value, f"{where}.")
             elif key in meanings and value is None:
                 continue
@@ -82,7 +124,7 @@ def _translate(found: dict[str, tuple[str, Any]], path: Path) -> list[dict[str, 
     """The edits, all with the same selection."""
     where, kind = found.get("kind", ("", "text"))
     if kind != "text":
-        raise UserError(f"{path}: {where}: expected text, got {kind!r}; save the selection and name its file")
+        raise UserError(f"{path}: {where}: expected text, got {shown(kind)}; save the selection and name its file")
     for meaning in ("texts", "operations"):
         if meaning not in found:
             raise UserError(f"{path}: {KEYS[meaning][0]}: expected this key, or a list of edits under edit")
@@ -101,7 +143,7 @@ def _translate(found: dict[str, tuple[str, Any]], path: Path) -> list[dict[str, 
     if "threshold" in found:
         where, value = found["threshold"]
         if type(value) not in (int, float):
-            raise UserError(f"{path}: {where}: expected a number, got {value!r}")
+            raise UserError(f"{path}: {where}: expected a number, got {shown(value)}")
         selector["threshold"] = value
         if selector["negatives"]:
             selector["temperature"] = 1
@@ -123,7 +165,7 @@ def _positive_ids(found: dict[str, tuple[str, Any]], texts: list[str], path: Pat
         return [texts.index(name) for name in names]
     ids = value if isinstance(value, list) else [value]
     if not ids or not all(type(i) is int and 0 <= i < len(texts) for i in ids):
-        raise UserError(f"{path}: {where}: expected indices of texts, 0 to {len(texts) - 1}, got {value!r}")
+        raise UserError(f"{path}: {where}: expected indices of texts, 0 to {len(texts) - 1}, got {shown(value)}")
     return ids
 
 
@@ -152,5 +194,5 @@ def _names(value: object, where: str) -> list[str]:
     """Texts of a list, or of a string with commas between them."""
     values = value.split(",") if isinstance(value, str) else value
     if not isinstance(values, list) or not values or not all(isinstance(v, str) and v.strip() for v in values):
-        raise UserError(f"{where}: expected a list of texts, got {value!r}")
+        raise UserError(f"{where}: expected a list of texts, got {shown(value)}")
     return [text.strip() for text in values]

@@ -12,7 +12,7 @@ from gsdff.labels import ENDINGS, INSTANCES_FOLDER, LABEL_IMAGE, LabelClass, Tru
 from gsdff.photo_files import find_file, require_file
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers import Teacher
-from gsdff.words import fold
+from gsdff.words import describe_names, fold
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,9 @@ def find_classes(teacher: Teacher, scene: Scene, labels: Path | None, names: Seq
 
 def _check_names(names: Sequence[str]) -> None:
     if not 2 <= len(names) < VOID or len({fold(name) for name in names}) < len(names):
-        got = ", ".join(map(repr, names))
-        raise UserError(f"`classes`: expected two different names or more, separated by spaces, got {got}")
+        got = describe_names(names)
+        most = f", at most {VOID - 1}" if len(names) >= VOID else ""
+        raise UserError(f"`classes`: expected two different names or more{most}, separated by spaces, got {got}")
 
 
 def _to_classes(names: Sequence[str], teacher: Teacher) -> list[LabelClass]:

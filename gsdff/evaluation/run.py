@@ -16,6 +16,7 @@ from gsdff.errors import UserError
 from gsdff.evaluation.features import check_scored_classes, evaluate_features
 from gsdff.evaluation.report import features_table
 from gsdff.field.base import FieldBase
+from gsdff.field.checks import check_path
 from gsdff.files import whole_file
 from gsdff.io.pictures import error_map, save_png, side_by_side
 from gsdff.metrics import ImageDistance, open_lpips, outside_equal, psnr, ssim
@@ -57,6 +58,7 @@ def score(
     that has some, see `evaluate_features`; `download` fetches the weights of LPIPS if they are missing. Raises
     `UserError` for a field without photos or held-out views, and for labels or classes that cannot be scored.
     """
+    check_path("labels", labels)
     labels, classes = None if labels is None else Path(labels), as_words(classes, "classes")
     if not field.scene.test_ids:
         raise UserError(f"{field.data}: expected held-out views to score, the dataset's own split has none")

@@ -6,6 +6,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import index
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
 
@@ -19,7 +20,7 @@ from gsdff.config.choices import TEACHERS
 from gsdff.config.options import DataConfig, TeacherConfig
 from gsdff.data import load_scene
 from gsdff.editing.apply import EditReport
-from gsdff.errors import UserError
+from gsdff.errors import UserError, shown
 from gsdff.field.checks import check_views
 from gsdff.field.query import NAME_PLACE
 from gsdff.gaussians import Gaussians
@@ -37,6 +38,9 @@ log = logging.getLogger("gsdff")
 
 MIN_OPACITY = 0.1
 """Fainter Gaussians count neither for the frame of a scene without cameras nor for the colours of features."""
+
+MOST_PHOTOS = 10**9
+"""Larger numbers are no index of a photo."""
 
 T = TypeVar("T")
 
@@ -114,7 +118,15 @@ class FieldBase:
 
     def find_view(self, name: str | SupportsIndex | View) -> View:
         """Photo of a name, a stem or an index in name order (`gsdff.scene.find_view`); a `View` stays itself."""
-        return name if isinstance(name, View) else find_view(self.scene, name)
+        if isinstance(name, View):
+            return name
+        try:
+            number = 0 if isinstance(name, str) else index(name)
+        except TypeError:
+            number = None
+        if number is None or abs(number) > MOST_PHOTOS:
+            raise UserError(f"`view` {shown(name)}: expected the name of a photo or its index")
+        return find_view(self.scene, name)
 
     def choose_views(
         self, names: Sequence[str | SupportsIndex] | str | SupportsIndex, *, all_held_out: bool = False
@@ -188,7 +200,9 @@ class FieldBase:
         return self._read("vocabulary", self._load_vocabulary)
 
     def knows(self, name: str) -> bool:
-        """Whether this name can be queried."""
+        """Whether this name can be queried; raises `UserError` for what is no text."""
+        if not isinstance(name, str):
+            raise UserError(f"`name`: expected a text, got {shown(name)}")
         return self.vocabulary is None or self.vocabulary.knows(name)
 
     def encode_text(self, names: str | Sequence[str], prompts: str | Sequence[str] = ()) -> Float[Tensor, "Q T"]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -17,12 +17,13 @@ from gsdff.editing.context import EditContext, Judge
 from gsdff.editing.edit import Edit
 from gsdff.editing.selector import Selector
 from gsdff.editing.stylize import open_judge
-from gsdff.errors import UserError, command
+from gsdff.errors import UserError, command, shown
 from gsdff.field.base import FieldBase
+from gsdff.field.checks import check_choice, check_path
 from gsdff.field.hit import Hit, default_view
-from gsdff.field.query import TEMPERATURE, Example, Pixel, Query, Space
+from gsdff.field.query import Example, Query, Space
 from gsdff.field.rendering import Kind, Rendering, render_kind
-from gsdff.field.search import find, find_with_rim, prepare
+from gsdff.field.search import RepeatedSearch, find, prepare
 from gsdff.field.segmentation import Segmentation, SegmentationFolder, export_segmentation
 from gsdff.gaussians import Gaussians
 from gsdff.io.ply import read_ply, write_compressed_ply, write_ply, write_splat
@@ -116,20 +117,7 @@ class Field(FieldBase):
 
         With their rim if the selector says so (`find_with_rim`).
         """
-        click = selector.click
-        query = Query(
-            positives=selector.positives,
-            negatives=tuple(selector.negatives or ()),
-            only_negatives=selector.only_negatives,
-            like=None if click is None else Pixel(click.view, click.x, click.y),
-            method="cosine" if selector.negatives == () else None,
-            temperature=selector.temperature or TEMPERATURE,
-            threshold=selector.threshold,
-        )
-        prepared = prepare(self, query)
-        if query.threshold is None:
-            log.info("%s: %s at least %.3f (suggested)", selector, query.chosen_method, prepared.threshold)
-        return find_with_rim(self, gaussians, prepared, rim=selector.rim)
+        return RepeatedSearch(self)(gaussians, selector)
 
     # --- edits
 
@@ -149,12 +137,12 @@ class Field(FieldBase):
         for edit in edits:
             if not isinstance(edit, Edit):
                 hint = "; write a star before a list: edit(*edits)" if isinstance(edit, list | tuple) else ""
-                raise UserError(f'`edits`: expected edits such as gsdff.Delete("cup"), got {edit!r}{hint}')
+                raise UserError(f'`edits`: expected edits such as gsdff.Delete("cup"), got {shown(edit)}{hint}')
         context = None
         if any(edit.needs_photos for edit in edits):
             _ = self.scene  # without photos there is nothing to stylize by: known sooner than whether there is a CLIP
             context = self.edit_context(None if dry_run else self.open_judge(clip_model, clip_pretrained))
-        edited: Edited = apply_edits(self.gaussians, edits, self.select, context=context, dry_run=dry_run)
+        edited: Edited = apply_edits(self.gaussians, edits, RepeatedSearch(self), context=context, dry_run=dry_run)
         return replace(self, gaussians=edited.gaussians, edits=(*self.edits, *edited.reports))
 
     def open_judge(self, model: str | None = None, pretrained: str | None = None) -> Judge:
@@ -177,10 +165,13 @@ class Field(FieldBase):
         `.compressed.ply` (SuperSplat's). A PLY has K latent features, and beside it `<stem>.basis.safetensors`, which
         text queries need; `features="decoded"` writes all T channels as Feature 3DGS does, "none" leaves them out.
         """
+        check_path("path", path)
+        check_choice("features", features, get_args(Features))
         path = Path(path)
         is_named_compressed = path.name.endswith(".compressed.ply")
         if format is None:
             format = "splat" if path.suffix == ".splat" else "compressed" if is_named_compressed else "ply"
+        check_choice("format", format, get_args(Format))
         ending = ".splat" if format == "splat" else ".ply"
         if path.suffix != ending:
             raise UserError(f"`path` {path}: expected a name ending in {ending} for `format` {format}")
@@ -232,6 +223,8 @@ class Field(FieldBase):
         of at least `min_opacity`. Raises `UserError` for a folder that holds other files.
         """
         query = Query(classes=classes, prompts=prompts, method="argmax")
+        check_path("folder", folder)
+        check_choice("space", space, get_args(Space))
         limits = {"min_area": min_area, "min_opacity": min_opacity}
         out = SegmentationFolder.choose(self.source, folder)
         self.require_features()
@@ -251,8 +244,8 @@ class Field(FieldBase):
     # --- help
 
     def _search(self, query: Query, view: int | str | View | None, space: Space | None) -> Hit:
-        if space not in (None, "2d", "3d"):
-            raise UserError(f"`space` {space!r}: expected 2d or 3d")
+        if space is not None:
+            check_choice("space", space, get_args(Space))
         prepared = prepare(self, query)
         if view is None and space != "2d":
             return find(self, prepared)
@@ -271,7 +264,8 @@ def load(source: str | Path, *, data: str | Path | None = None, device: torch.de
     card. A PLY can be queried if its `.basis.safetensors` is beside it. Raises `UserError` for any other source.
     """
     if not isinstance(source, str | PathLike):
-        raise UserError(f"`source`: expected the path of a run's folder or of a PLY, got {source!r}")
+        raise UserError(f"`source`: expected the path of a run's folder or of a PLY, got {shown(source)}")
+    check_path("data", data)
     source = Path(source)
     data = None if data is None else Path(data)
     chosen = choose_device(device)

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
 from numbers import Real
+from operator import index
+from os import PathLike
 from pathlib import Path
 from typing import Literal, get_args
 
-from gsdff.errors import UserError
-from gsdff.words import as_words, fold
+from gsdff.config.checks import COLDEST, HOTTEST
+from gsdff.errors import UserError, shown
+from gsdff.words import as_words, describe_names, fold
 
 Method = Literal["relevancy", "lerf", "cosine", "argmax"]
 Space = Literal["2d", "3d"]
@@ -17,12 +19,28 @@ TEMPERATURE = 0.1
 """Default of the softmax: cosines of image and text features differ by tenths, which at 1 it would hardly separate."""
 MAX_CLASSES = 254
 """Largest number of classes: labels are bytes, and 255 is the label of no class."""
+MOST_INDEX = 10**12
+"""Larger numbers are no pixels and no Gaussians."""
+MOST_SCORE = 10
+"""Largest threshold that is accepted; scores are shares or cosines, from -1 to 1."""
 NAME_PLACE = "{}"
 """Placeholder of the name in a prompt."""
 
 
 class Example:
     """Something to search for that is shown rather than named."""
+
+    def _read_indices(self, *names: str) -> None:
+        """Reads these fields as whole numbers; raises `UserError` for others, which names the kind of example."""
+        for name in names:
+            value = getattr(self, name)
+            try:
+                number = index(value)
+            except TypeError:
+                number = None
+            if number is None or abs(number) > MOST_INDEX:
+                raise UserError(f"`{type(self).__name__}`: `{name}`: expected a whole number, got {shown(value)}")
+            object.__setattr__(self, name, number)
 
 
 @dataclass(frozen=True)
@@ -32,6 +50,9 @@ class Pixel(Example):
     view: str | int
     x: int
     y: int
+
+    def __post_init__(self) -> None:
+        self._read_indices("x", "y")
 
 
 @dataclass(frozen=True)
@@ -44,6 +65,9 @@ class Box(Example):
     x1: int
     y1: int
 
+    def __post_init__(self) -> None:
+        self._read_indices("x0", "y0", "x1", "y1")
+
 
 @dataclass(frozen=True)
 class OneGaussian(Example):
@@ -51,12 +75,19 @@ class OneGaussian(Example):
 
     index: int
 
+    def __post_init__(self) -> None:
+        self._read_indices("index")
+
 
 @dataclass(frozen=True)
 class PictureFile(Example):
     """Mean feature that the teacher's network gives a picture."""
 
     path: str | Path
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str | PathLike):
+            raise UserError(f"`PictureFile`: expected the path of a picture, got {shown(self.path)}")
 
 
 @dataclass(frozen=True)
@@ -89,23 +120,31 @@ class Query:
         for key in ("positives", "negatives", "classes", "prompts"):
             object.__setattr__(self, key, as_words(getattr(self, key), key))
         for name in (*self.positives, *self.negatives, *self.classes):
-            _require(name.strip(), f"a text to search for is empty ({name!r}): expected a word or a phrase")
+            _require(name.strip(), f"a text to search for is empty ({shown(name)}): expected a word or a phrase")
         for prompt in self.prompts:
             _require(
                 prompt.count(NAME_PLACE) == 1,
-                f"`prompts` {prompt!r}: expected one {NAME_PLACE} for the name, as in 'a photo of a {NAME_PLACE}'",
+                f"`prompts` {shown(prompt)}: expected one {NAME_PLACE} for the name, as in 'a photo of a {NAME_PLACE}'",
             )
         _require(
-            self.method in (None, *get_args(Method)),
-            f"`method` {self.method!r}: expected one of {', '.join(get_args(Method))}",
+            self.method is None or (isinstance(self.method, str) and self.method in get_args(Method)),
+            f"`method` {shown(self.method)}: expected one of {', '.join(get_args(Method))}",
         )
         _require(
-            isinstance(self.temperature, Real) and 0 < self.temperature < inf,
-            f"`temperature`: expected a positive number, got {self.temperature!r}",
+            isinstance(self.temperature, Real) and COLDEST <= self.temperature <= HOTTEST,
+            f"`temperature`: expected a positive number, {COLDEST:g} to {HOTTEST:g}, got {shown(self.temperature)}",
         )
         _require(
-            self.threshold is None or (isinstance(self.threshold, Real) and abs(self.threshold) < inf),
-            f"`threshold`: expected a number, got {self.threshold!r}",
+            self.threshold is None or (isinstance(self.threshold, Real) and abs(self.threshold) <= MOST_SCORE),
+            f"`threshold`: expected a number from {-MOST_SCORE} to {MOST_SCORE}, got {shown(self.threshold)}",
+        )
+        _require(
+            isinstance(self.only_negatives, bool),
+            f"`only_negatives`: expected true or false, got {shown(self.only_negatives)}",
+        )
+        _require(
+            self.like is None or isinstance(self.like, Example),
+            f"`like`: expected an example such as Pixel(view, x, y), got {shown(self.like)}",
         )
         if self.classes or self.method == "argmax":
             self._check_classes()
@@ -129,14 +168,15 @@ class Query:
             "`classes`: expected at most `positives` beside them, the other classes are the negatives",
         )
         _require(self.threshold is None, "`threshold`: not used with `classes`, the best class wins")
+        most = f", at most {MAX_CLASSES}" if len(folded) > MAX_CLASSES else ""
         _require(
             2 <= len(folded) <= MAX_CLASSES and len(set(folded)) == len(folded),
-            f"`classes`: expected two different names or more, got {', '.join(map(repr, self.classes)) or 'none'}",
+            f"`classes`: expected two different names or more{most}, got {describe_names(self.classes)}",
         )
         for name in self.positives:
             _require(
                 fold(name) in folded,
-                f"`positives` {name!r}: expected some of the `classes`, {', '.join(self.classes)}",
+                f"`positives` {shown(name)}: expected some of the `classes`, {', '.join(self.classes)}",
             )
 
     def _check_single(self) -> None:

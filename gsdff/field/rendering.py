@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gsdff.errors import UserError
 from gsdff.field.base import FieldBase
+from gsdff.field.checks import check_choice
 from gsdff.io.pictures import heat, pca_colors, png_bytes, save_png, show_picture, to_bytes
 from gsdff.latents import MIN_NORM
 from gsdff.render import render_depth
@@ -68,6 +69,7 @@ class Rendering:
 
 def render_kind(field: FieldBase, view: View, kind: Kind) -> Rendering:
     """Rendering of one kind; raises `UserError` for features that are not there, and for another kind."""
+    check_choice("kind", kind, get_args(Kind))
     if kind == "rgb":
         image = field.draw(view.camera).image.clamp(0, 1)
         return Rendering(image, kind, view, image)
@@ -80,10 +82,8 @@ def render_kind(field: FieldBase, view: View, kind: Kind) -> Rendering:
         with torch.no_grad():
             rendered = render_depth(field.working, view.camera.to(field.device))
         return Rendering(rendered.image, kind, view, depth_colors(rendered.image, rendered.alpha))
-    if kind == "alpha":
-        alpha = field.draw(view.camera).alpha
-        return Rendering(alpha, kind, view, alpha.expand(-1, -1, 3))
-    raise UserError(f"`kind` {kind!r}: expected rgb, features, depth or alpha")
+    alpha = field.draw(view.camera).alpha
+    return Rendering(alpha, kind, view, alpha.expand(-1, -1, 3))
 
 
 def depth_colors(

@@ -17,11 +17,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from gsdff.editing.selector import Selector
 from gsdff.errors import UserError
 from gsdff.field.base import FieldBase
 from gsdff.field.examples import look_up
 from gsdff.field.hit import Hit, is_positive
-from gsdff.field.query import Query
+from gsdff.field.query import TEMPERATURE, Pixel, Query
 from gsdff.field.relevancy import (
     DEFAULT_NEGATIVES,
     classify,
@@ -88,7 +89,7 @@ def find(field: FieldBase, prepared: PreparedQuery, view: View | None = None) ->
     if not answered.any():
         where = f"in {view.name}; is that a photo of this scene?" if view is not None else "in its Gaussians"
         raise UserError(f"{field.source}: there are no features to score {where}")
-    if prepared.known is not None and latents is prepared.known[0]:
+    if prepared.known is not None and _is_same(latents, prepared.known[0]):
         scores, cosines = prepared.known[1], None
     else:
         scores, cosines = score_latents(field, prepared, latents)
@@ -110,6 +111,47 @@ def find(field: FieldBase, prepared: PreparedQuery, view: View | None = None) ->
     return replace(hit, selected=answered & (scores >= prepared.threshold))
 
 
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same memory, such as the features of Gaussians that an edit has moved."""
+    return one is other or (one.data_ptr(), one.shape, one.stride()) == (other.data_ptr(), other.shape, other.stride())
+
+
+class RepeatedSearch:
+    """Searches the Gaussians of a field by many selectors, as edits do: what does not change is not computed again.
+
+    Every query is prepared once. Gaussians are scored again if their features are others than at the last time.
+    """
+
+    def __init__(self, field: FieldBase):
+        self.field = field
+        self.prepared: dict[Query, PreparedQuery] = {}
+
+    def __call__(self, gaussians: Gaussians, selector: Selector) -> Selection:
+        """Those of the Gaussians that a selector means; threshold and click are of the field, before edits.
+
+        With their rim if the selector says so (`find_with_rim`).
+        """
+        click = selector.click
+        query = Query(
+            positives=selector.positives,
+            negatives=tuple(selector.negatives or ()),
+            only_negatives=selector.only_negatives,
+            like=None if click is None else Pixel(click.view, click.x, click.y),
+            method="cosine" if selector.negatives == () else None,
+            temperature=selector.temperature or TEMPERATURE,
+            threshold=selector.threshold,
+        )
+        prepared = self.prepared.get(query)
+        if prepared is None:
+            prepared = prepare(self.field, query)
+            if query.threshold is None:
+                log.info("%s: %s at least %.3f (suggested)", selector, query.chosen_method, prepared.threshold)
+        hit = find(replace(self.field, gaussians=gaussians), prepared)
+        assert gaussians.features is not None, "they are what has been searched"
+        self.prepared[query] = replace(prepared, known=(gaussians.features, hit.scores))
+        return _add_rim(hit, prepared) if selector.rim else hit.selection
+
+
 def find_with_rim(field: FieldBase, gaussians: Gaussians, prepared: PreparedQuery, *, rim: bool) -> Selection:
     """Gaussians that fit a query: the field's own, or those that edits made of them.
 
@@ -117,11 +159,15 @@ def find_with_rim(field: FieldBase, gaussians: Gaussians, prepared: PreparedQuer
     is shown.
     """
     hit = find(replace(field, gaussians=gaussians), prepared)
-    if not rim or prepared.query.chosen_method == "cosine":
+    return _add_rim(hit, prepared) if rim else hit.selection
+
+
+def _add_rim(hit: Hit, prepared: PreparedQuery) -> Selection:
+    if prepared.query.chosen_method == "cosine":
         return hit.selection
     assert prepared.threshold is not None, "only classes have none"
     possible = Selection.from_scores(hit.scores, RIM_SHARE * prepared.threshold)
-    return hit.selection.with_rim(gaussians.means, possible)
+    return hit.selection.with_rim(hit.field.gaussians.means, possible)
 
 
 def score_latents(

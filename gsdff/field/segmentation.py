@@ -23,6 +23,7 @@ from gsdff.io.pictures import label_palette, save_png, to_bytes
 from gsdff.io.ply import write_ply, write_points
 from gsdff.io.sidecar import sidecar_path
 from gsdff.labels import CLASSES_FILE, LabelClass, write_classes, write_label_image
+from gsdff.reading import read_json
 from gsdff.scene import VOID, View
 
 log = logging.getLogger("gsdff")
@@ -88,18 +89,25 @@ class SegmentationFolder:
                 f"`folder` {self.path}: holds {', '.join(foreign)} already, not of an export; choose another folder"
             )
 
-    def prepare(self) -> None:
-        """Makes the folder and removes the files of an earlier export, whose classes may be others."""
-        pictures = [path for folder in (self.labels, self.preview) for path in folder.rglob("*.png")]
-        for path in (*pictures, self.scene, sidecar_path(self.scene), self.points, self.coco):
+    def prepare(self, names: Sequence[str]) -> None:
+        """Makes the folder and removes the files of an earlier export, whose classes may be others.
+
+        A warning says how many label maps that are none of these names are removed.
+        """
+        labels, previews = (list(folder.rglob("*.png")) for folder in (self.labels, self.preview))
+        written = {path.relative_to(self.labels).with_suffix("").as_posix() for path in labels}
+        if stale := written - set(names):
+            message = "%s: removed an earlier export, %d of its %d label maps are of photos that are not labelled now"
+            log.warning(message, self.path, len(stale), len(written))
+        for path in (*labels, *previews, self.scene, sidecar_path(self.scene), self.points, self.coco):
             path.unlink(missing_ok=True)
         for folder in (self.labels, self.preview):
             folder.mkdir(parents=True, exist_ok=True)
 
     def _is_ours(self) -> bool:
         try:
-            content = json.loads(self.classes.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            content = read_json(self.classes, "a list of classes")
+        except (OSError, UserError):
             return False
         return isinstance(content, dict) and content.get("made_by") == MADE_BY
 
@@ -142,7 +150,7 @@ def export_segmentation(
     assert found.labels is not None, "classes give labels"
     if (factor := field.dataset.downscale) > 1:
         log.info("photos are read at 1/%d of their size; label maps and coco.json have that size", factor)
-    folder.prepare()
+    folder.prepare([view.key for view in views])
     about = {"made_by": MADE_BY, "source": str(field.source), "space": space}
     write_classes(folder.classes, _list_classes(found.classes), about)
     pixels = torch.zeros(len(found.classes) + 1, dtype=torch.long)

@@ -83,10 +83,10 @@ def test_a_value_of_the_wrong_type_is_an_error_that_says_what_was_expected(tmp_p
 
 def test_a_file_that_is_not_toml_is_an_error_that_names_it(tmp_path):
     path = write(tmp_path, "[stage1\n")
-    with pytest.raises(UserError, match=f"{path}: expected a TOML file"):
+    with pytest.raises(UserError, match=f"{path}: cannot be read as a TOML file"):
         read_config(path)
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match=f"{path}: expected a TOML file"):
+    path.write_bytes(b"\xff\xfa")
+    with pytest.raises(UserError, match=f"{path}: cannot be read as a TOML file"):
         read_config(path)
 
 
@@ -229,3 +229,54 @@ def test_every_attribute_of_the_gaussians_has_a_learning_rate():
     assert {entry.name for entry in fields(LearningRates)} == {entry.name for entry in fields(Gaussians)} - {
         "rasterize_mode"
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (f"seed = {'9' * 400}", "seed: expected a number of 64 bits, got a whole number of about 398 digits"),
+        (
+            f"stage1.steps = 0x{'f' * 6000}",
+            "stage1.steps: expected a number of 64 bits, got a whole number of about 72",
+        ),
+        (f"stage1.ssim_weight = {'9' * 400}", "stage1.ssim_weight: expected a number of 64 bits"),
+        (f"stage1.steps = {'9' * 5000}", "cannot be read as a TOML file (Exceeds the limit"),
+        ("stage1.steps = 1000000000000", "stage1.steps: expected at least 0, at most 1e+09, got 1000000000000"),
+        ("stage1.grow_grad2d = nan", "stage1.grow_grad2d: expected at least 0, got nan"),
+        ("stage2.feature_weight = inf", "stage2.feature_weight: expected at least 0, at most 1e+09, got inf"),
+        ("rates.sh0 = 1e300", "rates.sh0: expected at least 0, at most 1e+09, got 1e+300"),
+        ("smoothing.graph.neighbours = 1000000", "smoothing.graph.neighbours: expected at least 1, at most 1000"),
+        (
+            "smoothing.gaussian.window = 1000001",
+            "smoothing.gaussian.window: expected an odd number of pixels, at most 1001",
+        ),
+        (
+            "smoothing.gaussian.sigma = 1e9",
+            "smoothing.gaussian.sigma: expected more than 0 and at most 1001, got 1000000000.0",
+        ),
+        ("masks.felzenszwalb.sigma = 1e9", "masks.felzenszwalb.sigma: expected at least 0, at most 1001"),
+        ('data = ""', "data: expected a path in quotes, got ''"),
+        ('teacher.maps = "a\\u0000b"', "teacher.maps: expected a path in quotes, got 'a\\x00b'"),
+        ("stage1 = " + "[" * 3000 + "]" * 3000, "cannot be read as a TOML file (nested too deep)"),
+        ("a." * 3000 + "b = 1", "unknown key a; did you mean"),
+        ("stage1.steps." + "a." * 3000 + "b = 1", "stage1.steps: expected int, got {'a': {'a': "),
+        ("device = [" + "1," * 10**5 + "]", "device: expected one of 'auto', 'cpu', 'cuda', got [1, 1, "),
+    ],
+    ids=range(18),
+)
+def test_absurd_values_are_refused_in_one_line(tmp_path, text, complaint):
+    path = write(tmp_path, text + "\n")
+    with pytest.raises(UserError) as error:
+        read_config(path)
+    assert str(error.value).startswith(f"{path}: {complaint}") and len(str(error.value)) < 500
+
+
+def test_an_empty_file_changes_nothing_and_what_is_no_file_is_refused(tmp_path):
+    path = write(tmp_path, "")
+    assert read_config(path) == TrainConfig()
+    with pytest.raises(UserError, match="expected a TOML file, it is a folder"):
+        read_config(tmp_path)
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(UserError, match="expected a TOML file, it is a link that leads back to itself"):
+        read_config(path)

@@ -117,6 +117,55 @@ def test_the_edits_written_make_the_same_bytes_again(door, run, tmp_path):
     )
 
 
+def test_texts_in_quotes_may_hold_the_signs_that_separate(door, run, tmp_path):
+    names = np.array(["a cup: red", "c++ book", "wall"])
+    texts = np.load(tmp_path / "maps" / "text_features.npz")
+    np.savez(tmp_path / "maps" / "text_features.npz", names=names, vectors=texts["vectors"])
+    for given in ("a cup: red", '"a cup: red"'):
+        report = door(run.folder, "--delete", given, "--out", tmp_path / "rest.ply")[0]
+        assert report.startswith(f'edit 1 (delete "a cup: red"): {NUM_CHAIR} of 60 Gaussians')
+    report = door(run.folder, "--recolor", '"c++ book" + "a cup: red":navy', "--out", tmp_path / "blue.ply")[0]
+    assert report.startswith('edit 1 (recolor "c++ book" or "a cup: red"): 60 of 60 Gaussians')
+    (written,) = read_edits(tmp_path / "blue.toml").edits
+    assert written == Recolor(["c++ book", "a cup: red"], "navy")
+    with pytest.raises(UserError, match=r"--delete 'c\+\+ book': .* a text with \+ goes in quotes"):
+        door(run.folder, "--delete", "c++ book", "--out", tmp_path / "c.ply")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--scale", "chair:1e300"), "--scale 'chair:1e300': .*factor: expected 1e-06 to 1000000, got 1e.300"),
+        (
+            ("--move", "chair:1e300,0,0"),
+            "--move 'chair:1e300,0,0': .*translation: expected three numbers from -1e.09 to",
+        ),
+        (("--recolor", "chair:nan,0,0"), "--recolor 'chair:nan,0,0': .*color: expected a colour"),
+        (("--opacity", "chair:inf"), "--opacity 'chair:inf': .*opacity: expected 1e-06 to 1"),
+        (
+            ("--rotate", "chair:0,0,1e9"),
+            "--rotate 'chair:0,0,1e9': .*euler: expected angles from -36000 to 36000 degrees",
+        ),
+        (("--move", "chair:5e8,0,0"), r'^edit 1 \(move "chair"\): puts it at coordinates up to 5e.08'),
+        (
+            ("--scale", "chair:1e6", "chair:1e6"),
+            r'^edit 2 \(scale "chair"\): would make 30 of 60 Gaussians that cannot',
+        ),
+        (("--delete", "chair", "--grow", 10**9), "--grow: expected 0 to 100, got 1000000000"),
+        (("--delete", "chair", "--keep-largest", 10**9), "--keep-largest: expected 0 to 1000000, got 1000000000"),
+        (("--delete", "chair", "--turntable", "--turntable-seconds", 1e9), "expected a time above 0, at most 3600"),
+        (("--delete", "half \udcff"), "--delete: .*"),
+    ],
+)
+def test_absurd_numbers_are_refused_by_the_option_or_the_edit_and_nothing_is_written(
+    door, run, tmp_path, options, complaint
+):
+    before = files_below(tmp_path)
+    with pytest.raises(UserError, match=complaint):
+        door(run.folder, *options, "--out", tmp_path / "a.ply")
+    assert files_below(tmp_path) == before
+
+
 def test_a_rim_goes_with_what_is_deleted_or_extracted_unless_it_is_told_not_to(door, run, tmp_path):
     ply = export_run(ExportArguments(run.folder))
     rim = original(run)
@@ -223,14 +272,13 @@ def test_a_saved_selection_edits_what_cannot_be_asked(door, tmp_path, generator,
     [
         ((), "expected something to do: --edits FILE or --extract, --delete, --recolor"),
         (("--delete",), "--delete: expected a text, got nothing"),
-        (("--delete", "chair:0.5"), "--delete 'chair:0.5': expected TEXT without a value"),
         (("--recolor", "chair:mauve"), "--recolor 'chair:mauve': expected TEXT:COLOR"),
         (("--delete", "chair", "--threshold", 2), "--threshold: expected a score in -1..1, got 2.0"),
-        (("--delete", "chair", "--keep-largest", -1), "--keep-largest: expected 0 or more, got -1"),
+        (("--delete", "chair", "--keep-largest", -1), "--keep-largest: expected 0 to 1000000, got -1"),
         (("--delete", "chair", "--background", "mauve"), "--background: expected a colour"),
         (("--delete", "chair", "--out", "a.splat"), "--out a.splat: expected a name ending in .ply"),
         (("--delete", "chair", "--views", 0, "--all-held-out"), "--views and --all-held-out: expected one of them"),
-        (("--delete", "chair", "--turntable-seconds", 0), "--turntable-seconds: expected a time above 0, got 0"),
+        (("--delete", "chair", "--turntable-seconds", 0), "expected a time above 0, at most 3600, got 0"),
         (("--edits", "nowhere.toml"), "--edits nowhere.toml: no such file or folder"),
         (("--edits", "{malformed}"), "malformed.toml: edit 1: operation: expected one of"),
         (("--edits", "{fine}", "--threshold", 0.5), "--no-rim, --keep-largest, --grow: no option edits"),

@@ -114,6 +114,14 @@ def test_bad_options_are_refused_before_the_run_is_read(door, tmp_path, options,
         door(tmp_path, *options)
 
 
+@pytest.mark.parametrize("options", [("--pixel", "NOSUCH", 3, 4), ("--box", "NOSUCH", 3, 4, 5, 6)])
+def test_a_photo_that_is_not_there_is_blamed_on_the_option_that_names_it(door, run, options):
+    with pytest.raises(UserError, match=rf"^{options[0]} NOSUCH: expected an index from 0 to 9"):
+        door(run.folder, *options, "--view", 0)
+    with pytest.raises(UserError, match=r"^--view NOSUCH: expected an index from 0 to 9"):
+        door(run.folder, options[0], 0, *options[2:], "--view", "NOSUCH")
+
+
 def test_pictures_of_a_ply_need_its_photos(door, run):
     ply = export_run(ExportArguments(run.folder))
     with pytest.raises(UserError, match="holds no photos to look from; give their folder as --data"):

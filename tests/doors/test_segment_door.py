@@ -236,6 +236,32 @@ def test_files_of_others_are_not_replaced(door, run, tmp_path):
     assert files_below(tmp_path) == before
 
 
+def test_an_earlier_export_of_more_photos_is_removed_and_it_says_so(door, run, tmp_path, caplog):
+    door(run.folder, *ASKED, "--out", tmp_path / "out")
+    assert "earlier export" not in caplog.text
+    door(run.folder, *ASKED, "--views", 0, 1, "--out", tmp_path / "out")
+    names = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert names == ["labels/v0.png", "labels/v1.png", "preview/v0.png", "preview/v1.png"]
+    (said,) = [line for line in caplog.messages if "earlier export" in line]
+    assert said.endswith(
+        "out: removed an earlier export, 8 of its 10 label maps are of photos that are not labelled now"
+    )
+    caplog.clear()
+    door(run.folder, *ASKED, "--views", 0, 1, 2, "--out", tmp_path / "out")
+    assert "earlier export" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "content", ['{"made_by": "gsdff.segment"', "[" * 10**5, "\ud800".encode("utf-16", "surrogatepass")]
+)
+def test_a_class_list_that_cannot_be_read_is_not_of_an_export(door, run, tmp_path, content):
+    (tmp_path / "out" / "labels").mkdir(parents=True)
+    data = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "out" / "labels" / "classes.json").write_bytes(data)
+    with pytest.raises(UserError, match="out: holds labels already, not of an export"):
+        door(run.folder, *ASKED, "--out", tmp_path / "out")
+
+
 def test_a_scene_does_not_take_its_own_place(door, run, tmp_path):
     door(run.folder, *ASKED, "--views", 0, "--out", tmp_path / "out")
     before = files_below(tmp_path / "out")
@@ -279,7 +305,7 @@ def test_a_ply_needs_its_photos(door, run):
         (("--classes", "chair", "Chair"), "--classes: expected two different names or more"),
         ((*ASKED, "--prompt", "a photo"), "--prompt 'a photo': expected one {} for the name"),
         ((*ASKED, "--views", "0", "--all-held-out"), "--views and --all-held-out: expected one of them"),
-        ((*ASKED, "--min-area", "0"), "--min-area 0: expected at least 1 pixel"),
+        ((*ASKED, "--min-area", "0"), "--min-area 0: expected a whole number of pixels, at least 1"),
         ((*ASKED, "--min-opacity", "1.5"), r"--min-opacity 1\.5: expected a number from 0 to 1"),
         ((*ASKED, "--min-opacity", "nan"), "--min-opacity nan: expected a number from 0 to 1"),
     ],

@@ -90,9 +90,12 @@ def test_code_is_refused_with_a_hint_and_never_run(tmp_path, text, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("a: [", "expected a YAML file"),
-        ("when: 2001-99-99", "expected a YAML file"),
-        ("!!python/object/apply:os.getcwd []", "expected a YAML file: could not determine a constructor"),
+        ("a: [", "cannot be read as a YAML file of edits"),
+        ("when: 2001-99-99", "cannot be read as a YAML file of edits"),
+        (
+            "!!python/object/apply:os.getcwd []",
+            "cannot be read as a YAML file of edits (could not determine a constructor",
+        ),
         ("[1, 2]", "expected a table of keys and values, got list"),
         ("", "expected a table of keys and values, got NoneType"),
         ("1: 2", "expected a table of keys and values, got dict"),

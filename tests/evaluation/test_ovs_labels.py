@@ -112,7 +112,7 @@ def test_a_thing_that_cannot_be_read_names_file_and_place(tmp_path, entry, messa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not JSON"),
+        ("{", "cannot be read as labels of LERF-OVS"),
         ("[]", "misses"),
         ('{"objects": []}', "misses 'info'"),
         ('{"info": {"name": "a", "width": 3}, "objects": []}', "misses 'height'"),
@@ -155,7 +155,7 @@ def test_a_missing_or_damaged_mask_is_named(tmp_path):
     root = write_masks(tmp_path / "a", {"00": masks}, ["mug", "lamp"])
     (root / "00" / "lamp.png").write_bytes(b"no picture")
     frame = read_3d_ovs(root)[0]
-    with pytest.raises(UserError, match=r"00/lamp.png: not a readable mask"):
+    with pytest.raises(UserError, match=r"00/lamp.png: cannot be read as a mask"):
         frame.masks(4, 4)
     (root / "00" / "lamp.png").unlink()
     with pytest.raises(UserError, match=r"00/lamp.png: missing; every labelled view needs a mask of every class"):
@@ -174,8 +174,8 @@ def test_a_bad_class_list_is_refused(tmp_path):
         read_3d_ovs(tmp_path)
 
 
-def lerf(name: str) -> LerfFrame:
-    return LerfFrame(Path(f"{name}.json"), name, 4, 4, {}, {})
+def lerf(name: str, size: tuple[int, int] = (13, 9)) -> LerfFrame:
+    return LerfFrame(Path(f"{name}.json"), name, *size, {}, {})
 
 
 def masked(name: str) -> MaskFrame:
@@ -186,6 +186,35 @@ def test_photos_are_found_by_name_by_stem_and_those_of_3d_ovs_by_index(tmp_path)
     scene = make_scene(tmp_path)
     views = find_views([lerf("v3.png"), lerf("v1.jpg"), masked("v2"), masked("07")], scene)
     assert [view.name for view in views] == ["v3.png", "v1.png", "v2.png", "v7.png"]
+
+
+@pytest.mark.parametrize(
+    ("size", "is_fine"),
+    [
+        *[(size, True) for size in ((13, 9), (26, 18), (130, 89), (6, 4))],
+        *[(size, False) for size in ((9, 13), (1, 1), (1000, 1000), (13, 1))],
+    ],
+)
+def test_labels_of_another_shape_than_their_photo_are_refused(tmp_path, size, is_fine):
+    scene = make_scene(tmp_path)
+    white = np.ones(size[::-1], bool)
+    root = write_masks(tmp_path / "a", {"v2": {"mug": np.ones((9, 13), bool), "lamp": white}}, ["mug", "lamp"])
+    for frames in ([lerf("v1.jpg", size)], read_3d_ovs(root)):
+        if is_fine:
+            assert len(find_views(frames, scene)) == 1
+            continue
+        with pytest.raises(
+            UserError, match=rf"labels a picture of {size[0]}x{size[1]}, its photo v\d.png has 13x9"
+        ) as e:
+            find_views(frames, scene)
+        assert ("EXIF" in str(e.value)) == (size == (9, 13))
+
+
+@pytest.mark.parametrize("name", ["../secret", "a/b", "a\\b", "x" * 2000])
+def test_a_class_that_is_no_file_name_is_refused(tmp_path, name):
+    (tmp_path / "classes.txt").write_text(f"mug\n{name}\n")
+    with pytest.raises(UserError, match=r"classes.txt: expected the names of masks <class>.png, got"):
+        read_3d_ovs(tmp_path)
 
 
 def test_frames_without_a_photo_are_named_with_the_photos_like_them(tmp_path):

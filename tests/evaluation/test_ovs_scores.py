@@ -95,7 +95,7 @@ def test_windows_are_pixels_of_the_labelled_picture(generator):
         ({"threshold": 1.0}, r"`ovs\.threshold`: expected a number from 0 to below 1"),
         ({"threshold": float("nan")}, r"`ovs\.threshold`"),
         ({"alpha": -0.1}, r"`ovs\.alpha`"),
-        ({"filter_size": 0}, r"`ovs\.filter_size`: expected 1 pixel or more, got 0"),
+        ({"filter_size": 0}, r"`ovs\.filter_size`: expected 1 pixel or more, at most 1000, got 0"),
         ({"majority_size": 4}, r"`ovs\.majority_size`: expected an odd number of pixels, got 4"),
         ({"temperature": 0.0}, r"`ovs\.temperature`: expected a positive number"),
     ],

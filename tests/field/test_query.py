@@ -1,15 +1,19 @@
 """Questions with known answers, of pixels and of Gaussians, and questions that make no sense."""
 
+import itertools
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tiny_answers import NAMES, NUM_CHAIR, write_asked_run
 from tiny_run import HEIGHT, WIDTH, open_field
 
+from gsdff import Delete, Move, Opacity, Recolor
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
@@ -165,7 +169,8 @@ def test_an_unknown_class_is_refused_wherever_it_stands(field, query):
         (Pixel(0, WIDTH, 3), f"`pixel` 0 {WIDTH} 3: expected a pixel of the photo, .* a/v0.png has 30x22 pixels"),
         (Pixel(0, 3, -1), "`pixel` 0 3 -1: expected a pixel of the photo"),
         (Pixel(0, 0, 0), "`pixel` 0 0 0: the field shows nothing there; choose another place"),
-        (Pixel("c.png", 0, 0), "`view` c.png: expected an index"),
+        (Pixel("c.png", 0, 0), "`pixel` c.png: expected an index"),
+        (Box("c.png", 0, 0, 1, 1), "`box` c.png: expected an index"),
         (Box(0, 5, 5, 5, 8), "`box` 0 5 5 5 8: expected X0 < X1 and Y0 < Y1 within the photo; a/v0.png has 30x22"),
         (Box(0, 5, 5, 9, 23), "`box` 0 5 5 9 23: expected X0 < X1"),
         (Box(0, 0, 0, 1, 1), "`box` 0 0 0 1 1: the field shows nothing there"),
@@ -210,9 +215,18 @@ def test_a_view_of_something_else_is_refused(field):
         ({"positives": ("chair",), "only_negatives": True}, "`only_negatives`: needs `negatives` to compare with"),
         ({"positives": ("chair",), "negatives": ("lamp",), "method": "cosine"}, "cosine: compares with nothing"),
         ({"positives": ("chair",), "prompts": ("a photo",)}, r"`prompts` 'a photo': expected one \{\} for the name"),
-        ({"positives": ("chair",), "temperature": 0.0}, "`temperature`: expected a positive number, got 0"),
-        ({"positives": ("chair",), "temperature": float("nan")}, "`temperature`: expected a positive number, got nan"),
-        ({"positives": ("chair",), "threshold": float("nan")}, "`threshold`: expected a number, got nan"),
+        (
+            {"positives": ("chair",), "temperature": 0.0},
+            "`temperature`: expected a positive number, 0.0001 to 10000, got 0",
+        ),
+        (
+            {"positives": ("chair",), "temperature": float("nan")},
+            "`temperature`: expected a positive number, 0.0001 to 10000, got nan",
+        ),
+        (
+            {"positives": ("chair",), "threshold": float("nan")},
+            "`threshold`: expected a number from -10 to 10, got nan",
+        ),
         ({"positives": ("chair",), "method": "argmax"}, "`classes`: expected two different names or more, got none"),
         ({"classes": ("chair",)}, "`classes`: expected two different names or more, got 'chair'"),
         ({"classes": ("chair", "Chair")}, "`classes`: expected two different names"),
@@ -240,11 +254,112 @@ def test_photos_are_not_needed_to_ask_gaussians(run, field):
     assert len(search(field, QUERIES["text"]).selection) == NUM_CHAIR
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Pixel(0, 1.5, 2), "`Pixel`: `x`: expected a whole number, got 1.5"),
+        (lambda: Pixel(0, 1, None), "`Pixel`: `y`: expected a whole number, got None"),
+        (lambda: Box(0, 1, 1, "9", 9), "`Box`: `x1`: expected a whole number, got '9'"),
+        (lambda: OneGaussian(math.nan), "`OneGaussian`: `index`: expected a whole number, got nan"),
+        (lambda: PictureFile(3), "`PictureFile`: expected the path of a picture, got 3"),
+        (lambda: Query(like="chair"), "`like`: expected an example such as Pixel"),
+        (lambda: Query("chair", temperature=1e-300), "`temperature`: expected a positive number, 0.0001 to 10000"),
+        (lambda: Query("chair", threshold=10**400), "`threshold`: .*, got a whole number of about 398 digits"),
+        (lambda: Query("half \ud800"), r"`positives`: expected a text in UTF-8, got 'half \\ud800'"),
+        (lambda: Query("c" * 10**6), "`positives`: expected a text of at most 1,000 characters, got one of 1,000,000"),
+        (lambda: Query(["c"] * 10**5), "`positives`: expected at most 10,000 texts, got more"),
+        (lambda: Query(classes=map(str, range(300))), "two different names or more, at most 254, got '0', .*300 names"),
+    ],
+)
+def test_values_of_another_kind_or_size_are_refused(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_of_numpy_and_torch_are_numbers(field):
+    view, x = np.int64(0), torch.tensor(3)
+    assert search(field, Query(like=Pixel(view, x, np.int32(11)))).scores.shape == (60,)
+
+
+def test_a_photo_whose_index_has_thousands_of_digits_is_refused(field):
+    with pytest.raises(UserError, match="expected an index from 0 to 9"):
+        field.find_view("9" * 5000)
+
+
 def test_a_picture_that_cannot_be_read_is_refused(field, tmp_path):
     Image.new("RGB", (3, 3)).save(tmp_path / "ok.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "ok.png").read_bytes()[:40])
     config = replace(field.run.config, teacher=TeacherConfig("clip"))
     field = replace(field, run=replace(field.run, config=config))
-    for name, message in (("none.png", "no such file"), ("torn.png", "not a readable picture")):
+    for name, message in (("none.png", "no such file"), ("torn.png", "cannot be read as a picture")):
         with pytest.raises(UserError, match=f"{name}: {message}"):
             search(field, Query(like=PictureFile(tmp_path / name)))
+
+
+def test_many_edits_score_the_same_features_for_the_same_words_once(field, monkeypatch):
+    edits = [Opacity("chair", 0.5), Recolor("lamp", "navy"), Move("lamp", (0.01, 0, 0))] * 3
+    alone = field
+    for edit in edits:
+        alone = alone.edit(edit)
+    counted = []
+    score = searching.score_latents
+    monkeypatch.setattr(searching, "score_latents", lambda *args: counted.append(1) or score(*args))
+    together = field.edit(*edits)
+    assert len(counted) == 2  # for chair and for lamp, when their thresholds are suggested
+    for name, tensor in together.gaussians.items():
+        assert torch.equal(tensor, getattr(alone.gaussians, name)), name
+    del counted[:]
+    rest = field.edit(Opacity("chair", 0.5), Delete("lamp"), *[Opacity("chair", factor=0.9)] * 20)
+    assert len(rest) == 60 - NUM_CHAIR and len(counted) == 3  # once more for those that are left
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda field: field.query("chair", view=1.5), "`view` 1.5: expected the name of a photo or its index"),
+        (lambda field: field.query("chair", view=10**5000), "`view` a whole number of about 49.* digits: expected"),
+        (lambda field: field.query("chair", space=["2d"]), r"`space` \['2d'\]: expected 2d or 3d"),
+        (lambda field: field.query(torch.tensor(3.0)), "`positives`: expected a text or a list of texts, got tensor"),
+        (lambda field: field.query(itertools.repeat("chair")), "`positives`: expected at most 10,000 texts, got more"),
+        (lambda field: field.render(0, np.zeros(3)), r"`kind` array.*: expected rgb, features, depth or alpha"),
+        (lambda field: field.save("a.ply", format="PLY"), "`format` 'PLY': expected ply, splat or compressed"),
+        (lambda field: field.save("a.ply", features="all"), "`features` 'all': expected latent, decoded or none"),
+        (lambda field: field.save(3), "`path`: expected a path, got 3"),
+        (lambda field: field.choose_views(1.5), "`views`: expected names of photos or indices, got 1.5"),
+        (lambda field: field.choose_views((), all_held_out=2), "`all_held_out`: expected true or false, got 2"),
+        (lambda field: field.save_segmentation(["chair", "lamp"], 3), "`folder`: expected a path, got 3"),
+        (lambda field: field.save_segmentation(["chair", "lamp"], "x", space="4d"), "`space` '4d': expected 2d or 3d"),
+        (
+            lambda field: field.save_segmentation(["chair", "lamp"], "x", min_area=math.inf),
+            "`min_area` inf: expected a wh",
+        ),
+        (
+            lambda field: field.save_segmentation(["chair", "lamp"], "x", min_opacity="1"),
+            "`min_opacity` '1': expected a n",
+        ),
+        (lambda field: field.knows(3), "`name`: expected a text, got 3"),
+        (lambda field: field.to(3.5), "`device`: expected auto, cpu, cuda or one card such as cuda:0, got 3.5"),
+        (lambda field: field.evaluate(labels=3), "`labels`: expected a path, got 3"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_by_name(field, ask, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=f"^{message}"):
+        ask(field)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_gaussians_with_a_gradient_are_searched_drawn_and_saved(field, tmp_path):
+    trained = replace(field, gaussians=field.gaussians.map(lambda tensor: tensor.clone().requires_grad_()))
+    assert len(trained.query("chair").selection) == NUM_CHAIR
+    assert (
+        trained.query("chair", view=0).save(tmp_path / "a.png")
+        and trained.query("chair", view=0, space="3d").picture.any()
+    )
+    assert trained.query(Pixel(0, 3, 11)).save(tmp_path / "a.safetensors")
+    assert trained.save_segmentation(["chair", "lamp"], tmp_path / "out", views=[0]).num_views == 1
+    assert len(trained.edit(Delete("chair", grow=1, keep_largest=1))) < 60

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 from jaxtyping import Bool
@@ -10,8 +9,11 @@ from torch import Tensor
 
 from gsdff.editing import functional
 from gsdff.editing.edit import Edit
-from gsdff.editing.values import EditValueError, Number, check, parse_numbers
+from gsdff.editing.values import EditValueError, Number, check, check_factor, parse_numbers
 from gsdff.gaussians import Gaussians
+
+LEAST = 1e-6
+"""Least opacity that can be set; a picture shows none below 1/255."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class Opacity(Edit):
             got = "neither" if self.factor is None else "both"
             raise EditValueError(f"`opacity`, `factor`: expected one of them, got {got}")
         if self.opacity is not None:
-            check(0 < self.opacity <= 1, "opacity", "above 0 and at most 1 (delete removes)", self.opacity)
+            check(LEAST <= self.opacity <= 1, "opacity", f"{LEAST:g} to 1 (delete removes)", self.opacity)
         if self.factor is not None:
-            check(0 < self.factor < inf, "factor", "more than 0 and finite", self.factor)
+            check_factor(self, "factor")
 
     def apply(self, gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Gaussians:
         """The scene with other opacities of the selected Gaussians."""

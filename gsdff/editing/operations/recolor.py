@@ -27,7 +27,7 @@ class Recolor(Edit):
         if (self.color is None) != (self.mode == "grey"):
             expected = "none with mode grey" if self.mode == "grey" else f"one for mode {self.mode}"
             raise EditValueError(f"`color`: expected {expected}, got {self.color or 'none'}")
-        if self.color is not None and not any(self.color):
+        if self.color is not None and max(parse_color(self.color)) < 1 / 255:
             raise EditValueError("`color`: black has no hue to give; expected another colour, or mode grey")
 
     def apply(self, gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Gaussians:

@@ -10,7 +10,7 @@ from torch import Tensor
 from gsdff.editing.context import EditContext
 from gsdff.editing.edit import Edit
 from gsdff.editing.stylize import stylize
-from gsdff.editing.values import Number, check
+from gsdff.editing.values import Number, check, check_between
 from gsdff.gaussians import Gaussians
 
 
@@ -33,8 +33,8 @@ class Stylize(Edit):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(bool(self.prompt.strip()), "prompt", "a text", self.prompt)
-        check(self.steps > 0, "steps", "1 or more", self.steps)
-        check(0 < self.rate <= 1, "rate", "above 0 and at most 1", self.rate)
+        check_between(1, self, "steps", 100_000)
+        check_between(1e-6, self, "rate", 1)
         check(0 <= self.seed < 2**63, "seed", "0 or more, in 63 bits", self.seed)
 
     @property

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf, isfinite
 from typing import Any
 
 import torch
@@ -12,9 +11,21 @@ from torch import Tensor
 
 from gsdff.editing import functional
 from gsdff.editing.edit import Edit
-from gsdff.editing.values import EditValueError, Number, Vector, check, parse_numbers
+from gsdff.editing.values import (
+    MOST_DEGREES,
+    EditValueError,
+    Number,
+    Vector,
+    check,
+    check_between,
+    check_factor,
+    parse_numbers,
+)
 from gsdff.gaussians import Gaussians
 from gsdff.rotation import axis_angle_to_matrix, euler_to_matrix
+
+SHORTEST_AXIS = 1e-9
+"""Shorter axes are no direction."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ class Scale(Edit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(0 < self.factor < inf, "factor", "more than 0 and finite", self.factor)
+        check_factor(self, "factor")
 
     def apply(self, gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Gaussians:
         """The scene with the selected Gaussians scaled."""
@@ -96,8 +107,13 @@ class Duplicate(Edit):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_rotation(self)
-        check(1 <= self.copies <= 100, "copies", "1 to 100", self.copies)
-        check(0.01 <= self.factor <= 100, "factor", "0.01 to 100", self.factor)  # its 100th power is still a number
+        check_between(1, self, "copies", 100)
+        check_between(0.01, self, "factor", 100)  # its 100th power is still a number
+
+    @property
+    def num_copies(self) -> int:
+        """Number of copies that are added of every selected Gaussian."""
+        return self.copies
 
     def apply(self, gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Gaussians:
         """The scene followed by the copies, the i-th moved, turned and scaled i times."""
@@ -126,12 +142,14 @@ def _check_rotation(edit: Rotate | Duplicate) -> None:
     """Raises `EditValueError` unless there is an axis with its degrees, or euler, or none of them."""
     if (edit.axis is None) != (edit.degrees is None):
         raise EditValueError(f"`axis`, `degrees`: expected both, got only {'degrees' if edit.axis is None else 'axis'}")
+    for angle in edit.euler or ():
+        check(abs(angle) <= MOST_DEGREES, "euler", f"angles from {-MOST_DEGREES} to {MOST_DEGREES} degrees", edit.euler)
     if edit.axis is None or edit.degrees is None:
         return
     if edit.euler is not None:
         raise EditValueError("`axis`, `euler`: expected axis and degrees, or euler, got both")
-    check(any(edit.axis), "axis", "a direction", edit.axis)
-    check(isfinite(edit.degrees), "degrees", "a finite number", edit.degrees)
+    check(max(map(abs, edit.axis)) >= SHORTEST_AXIS, "axis", "a direction", edit.axis)
+    check_between(-MOST_DEGREES, edit, "degrees", MOST_DEGREES)
 
 
 def _rotation(edit: Rotate | Duplicate) -> Float64[Tensor, "3 3"] | None:

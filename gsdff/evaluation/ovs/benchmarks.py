@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -35,6 +35,7 @@ from gsdff.evaluation.ovs.scores import iou, is_hit, predict_category, stretch
 from gsdff.evaluation.run import evaluation_folder
 from gsdff.field import search
 from gsdff.field.base import FieldBase
+from gsdff.field.checks import check_choice, check_path
 from gsdff.field.hit import Hit
 from gsdff.field.query import Query
 from gsdff.field.relevancy import DEFAULT_NEGATIVES, lerf_relevancy
@@ -59,6 +60,8 @@ def score_ovs(
     Raises `UserError` before anything is rendered for labels that cannot be read, that match no photo, or that name
     something the field does not know.
     """
+    check_choice("benchmark", benchmark, get_args(OvsBenchmark))
+    check_path("labels", labels)
     options, labels = options or OvsOptions(), Path(labels)
     out = evaluation_folder(field.source)
     if benchmark == "lerf-ovs":

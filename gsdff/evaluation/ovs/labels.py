@@ -4,11 +4,9 @@ lerf_ovs/label/figurines/frame_00041.json, ...   polygons; a category may have s
 sofa/segmentations/classes.txt, 00/<class>.png   a mask per class and labelled view
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +15,21 @@ from jaxtyping import Bool
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gsdff.errors import UserError
-from gsdff.scene import Scene, View
+from gsdff.errors import UserError, shown
+from gsdff.reading import open_picture, read_json, read_text
+from gsdff.scene import VOID, Scene, View
+from gsdff.words import describe_names, find_complaint
 
 CLASSES_FILE = "classes.txt"
 SEGMENTATIONS_FOLDER = "segmentations"
 """Folder of the labels in a scene of 3D-OVS."""
+MASK = "a mask"
+MOST_SIDE = 1_000_000
+"""Largest side of a labelled picture."""
+FAR_OUT = 10
+"""How many sides of the picture a polygon may reach out of it."""
+MOST_NUMBER = 1e9
+"""Larger coordinates are no pixels."""
 _LISTED = 10
 """Largest number of names in an error message."""
 
@@ -90,7 +97,7 @@ class MaskFrame:
     name: str
     """Name of the folder: a photo's stem, or its index in name order."""
     width: int
-    """Width of the masks."""
+    """Width of the first mask."""
     files: Mapping[str, Path]
     """Files of the masks by class."""
 
@@ -102,6 +109,14 @@ class MaskFrame:
     def masks(self, width: int, height: int) -> dict[str, Bool[Tensor, "H W"]]:
         """Masks of the classes in a picture of this size (nearest neighbour); raises `UserError` for a damaged file."""
         return {name: _read_mask(path, (width, height)) for name, path in self.files.items()}
+
+    def sizes(self) -> dict[Path, tuple[int, int]]:
+        """Width and height of every mask, from the headers of the files."""
+        sizes = {}
+        for path in self.files.values():
+            with open_picture(path, MASK) as picture:
+                sizes[path] = picture.size
+        return sizes
 
 
 def read_lerf_ovs(folder: Path) -> list[LerfFrame]:
@@ -124,10 +139,17 @@ def read_3d_ovs(folder: Path) -> list[MaskFrame]:
             f"{folder}: expected 3D-OVS labels, with {CLASSES_FILE} (a name a line) and a folder of masks for each "
             f"labelled view, in it or in its {SEGMENTATIONS_FOLDER}"
         )
-    lines = (root / CLASSES_FILE).read_text(encoding="utf-8").splitlines()
+    lines = read_text(root / CLASSES_FILE, "a list of classes, a line each").splitlines()
     classes = [line.strip() for line in lines if line.strip()]
-    if not 2 <= len({name.lower() for name in classes}) == len(classes):
-        raise UserError(f"{root / CLASSES_FILE}: expected two different names or more, a line each, got {classes}")
+    if not 2 <= len({name.lower() for name in classes}) == len(classes) < VOID:
+        most = f", at most {VOID - 1}" if len(classes) >= VOID else ""
+        got = describe_names(classes)
+        raise UserError(f"{root / CLASSES_FILE}: expected two different names or more{most}, a line each, got {got}")
+    for name in classes:
+        if complaint := "it is no file name" if set(name) & set("/\\\0") else find_complaint([name]):
+            raise UserError(
+                f"{root / CLASSES_FILE}: expected the names of masks <class>.png, got {shown(name)}; {complaint}"
+            )
     views = sorted(path for path in root.iterdir() if path.is_dir())
     if not views:
         raise UserError(f"{root}: has no folder of masks beside {CLASSES_FILE}; expected 00/<class>.png and so on")
@@ -138,7 +160,8 @@ def read_3d_ovs(folder: Path) -> list[MaskFrame]:
 def find_views(frames: Sequence[LerfFrame | MaskFrame], scene: Scene) -> list[View]:
     """Finds the photo of each frame: by name, else by stem, else (3D-OVS) by index in name order.
 
-    Raises `UserError`, naming labels and photos, for frames that match no photo, or more than one.
+    Raises `UserError`, naming labels and photos, for frames that match no photo, or more than one, and for labels of
+    another shape than their photo.
     """
     found = [_find_view(frame, scene) for frame in frames]
     if missing := [frame for frame, view in zip(frames, found, strict=True) if view is None]:
@@ -154,7 +177,24 @@ def find_views(frames: Sequence[LerfFrame | MaskFrame], scene: Scene) -> list[Vi
     for frame, view in zip(frames, views, strict=True):
         if (first := first_frames.setdefault(view.name, frame)) is not frame:
             raise UserError(f"{frame.source}: labels {view.name}, as {first.source} does; expected one of them")
+    for frame, view in zip(frames, views, strict=True):
+        _check_sizes(frame, view)
     return views
+
+
+def _check_sizes(frame: LerfFrame | MaskFrame, view: View) -> None:
+    """Raises `UserError` if labels were made on a picture of another shape, such as one that is turned or cropped."""
+    sizes = {frame.source: (frame.width, frame.height)} if isinstance(frame, LerfFrame) else frame.sizes()
+    for path, (width, height) in sizes.items():
+        photo = view.camera
+        difference = abs(width * photo.height - height * photo.width)
+        # sizes are rounded to whole pixels, on either side
+        rounding = min(width + height + photo.width + photo.height, 0.1 * height * photo.width)
+        if difference > rounding:
+            is_turned = abs(height * photo.height - width * photo.width) <= rounding
+            advice = "; was one of them turned by its EXIF orientation?" if is_turned else ""
+            sizes = f"{width}x{height}, its photo {view.name} has {photo.width}x{photo.height}"
+            raise UserError(f"{path}: labels a picture of {sizes}, another shape{advice}")
 
 
 def _find_view(frame: LerfFrame | MaskFrame, scene: Scene) -> View | None:
@@ -172,10 +212,7 @@ def _find_view(frame: LerfFrame | MaskFrame, scene: Scene) -> View | None:
 
 
 def _read_frame(path: Path) -> LerfFrame:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # UnicodeDecodeError too
-        raise UserError(f"{path}: not JSON ({error})") from error
+    content = read_json(path, "labels of LERF-OVS")
     try:
         info, objects = content["info"], content["objects"]
         name, width, height = info["name"], info["width"], info["height"]
@@ -183,10 +220,11 @@ def _read_frame(path: Path) -> LerfFrame:
         raise UserError(
             f'{path}: expected {{"info": {{"name", "width", "height"}}, "objects": [...]}}, misses {error}'
         ) from None
-    if not (isinstance(name, str) and name and all(isinstance(s, int) and s > 0 for s in (width, height))):
-        raise UserError(f"{path}: info: expected a photo's name and its size, got {name!r}, {width!r} x {height!r}")
+    if not (isinstance(name, str) and name and all(type(s) is int and 0 < s <= MOST_SIDE for s in (width, height))):
+        got = f"{shown(name)}, {shown(width)} x {shown(height)}"
+        raise UserError(f"{path}: info: expected a photo's name and its size, got {got}")
     if not isinstance(objects, list) or not objects:
-        raise UserError(f"{path}: objects: expected a list of one labelled object or more, got {objects!r}")
+        raise UserError(f"{path}: objects: expected a list of one labelled object or more, got {shown(objects)}")
     outlines: dict[str, list[list[Point]]] = {}
     boxes: dict[str, list[Box]] = {}
     for index, entry in enumerate(objects):
@@ -198,30 +236,34 @@ def _read_frame(path: Path) -> LerfFrame:
 
 def _read_object(entry: object, where: str, size: tuple[int, int]) -> tuple[str, list[Point], Box]:
     if not isinstance(entry, dict) or not {"category", "segmentation"} <= entry.keys():
-        raise UserError(f'{where}: expected {{"category", "segmentation"}}, got {str(entry)[:100]}')
+        raise UserError(f'{where}: expected {{"category", "segmentation"}}, got {shown(entry)}')
     category, polygon = entry["category"], entry["segmentation"]
     if not isinstance(category, str) or not category.strip():
-        raise UserError(f"{where}: expected a category name, got {category!r}")
+        raise UserError(f"{where}: expected a category name, got {shown(category)}")
+    if complaint := find_complaint([category]):
+        raise UserError(f"{where}: {complaint}")
     where = f"{where} ({category})"
     is_list = isinstance(polygon, list) and all(isinstance(point, list) and len(point) == 2 for point in polygon)
     if not (is_list and len(polygon) >= 3 and _are_numbers(side for point in polygon for side in point)):
-        raise UserError(f"{where}: expected a polygon [[x, y], ...] of three points or more, got {str(polygon)[:100]}")
+        raise UserError(f"{where}: expected a polygon [[x, y], ...] of three points or more, got {shown(polygon)}")
     xs, ys = ([point[i] for point in polygon] for i in (0, 1))
     if max(xs) < 0 or max(ys) < 0 or min(xs) >= size[0] or min(ys) >= size[1]:
         raise UserError(f"{where}: its polygon lies outside the picture of {size[0]} x {size[1]}")
+    if max(map(abs, (*xs, *ys))) > FAR_OUT * max(size):
+        raise UserError(f"{where}: its polygon reaches far out of the picture of {size[0]} x {size[1]}")
     box = entry.get("bbox")
     if box is None:
         box = [min(xs), min(ys), max(xs), max(ys)]
     if isinstance(box, list) and len(box) == 2 and all(isinstance(corner, list) for corner in box):
         box = [*box[0], *box[1]]
     if not (isinstance(box, list) and len(box) == 4 and _are_numbers(box)):
-        raise UserError(f"{where}: expected a bbox [x0, y0, x1, y1], got {str(box)[:100]}")
+        raise UserError(f"{where}: expected a bbox [x0, y0, x1, y1], got {shown(box)}")
     (x0, x1), (y0, y1) = sorted(box[::2]), sorted(box[1::2])
     return category.strip(), [tuple(point) for point in polygon], (x0, y0, x1, y1)
 
 
 def _are_numbers(values: Iterable[object]) -> bool:
-    return all(isinstance(v, (int, float)) and not isinstance(v, bool) and isfinite(v) for v in values)
+    return all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < MOST_NUMBER for v in values)
 
 
 def _find_mask(view: Path, name: str) -> Path:
@@ -236,17 +278,9 @@ def _find_mask(view: Path, name: str) -> Path:
 
 def _read_mask(path: Path, size: tuple[int, int] | None = None) -> Bool[Tensor, "H W"]:
     """Reads a mask at its own size, or at another (width, height)."""
-    try:
-        with Image.open(path) as image:
-            picture = image.convert("L").resize(size or image.size, Image.Resampling.NEAREST)
-            return torch.from_numpy(np.asarray(picture) > 127)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:  # Pillow's for a damaged file
-        raise UserError(f"{path}: not a readable mask ({error})") from error
+    with open_picture(path, MASK) as image:
+        picture = image.convert("L").resize(size or image.size, Image.Resampling.NEAREST)
+        return torch.from_numpy(np.asarray(picture) > 127)
 
 
 def _list(names: Sequence[str]) -> str:

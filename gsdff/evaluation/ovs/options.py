@@ -1,12 +1,18 @@
 """Options of the open-vocabulary benchmarks; the defaults are the published settings."""
 
 from dataclasses import dataclass
-from math import isfinite
-from typing import Literal
+from typing import Literal, get_args
 
-from gsdff.errors import UserError
+from gsdff.config.checks import COLDEST, HOTTEST
+from gsdff.errors import UserError, shown
+from gsdff.field.checks import check_choice
 
+MOST_PIXELS = 1000
+"""Largest side of a window over a picture."""
 OvsBenchmark = Literal["lerf-ovs", "3d-ovs"]
+Select = Literal["relevancy", "argmax"]
+Occlusion = Literal["alone", "scene"]
+Answer = Literal["argmax", "relevancy"]
 
 
 @dataclass(frozen=True)
@@ -21,23 +27,26 @@ class OvsOptions:
     """Side of the window of the majority vote over masks, in the same pixels; 1 is none."""
     temperature: float = 0.1
     """Temperature of LERF's relevancy (its code's)."""
-    select: Literal["relevancy", "argmax"] = "relevancy"
+    select: Select = "relevancy"
     """Selected Gaussians: relevancy above the threshold, or argmax, if no other label's text has a larger cosine."""
-    occlusion: Literal["alone", "scene"] = "alone"
+    occlusion: Occlusion = "alone"
     """Whether the selected Gaussians are drawn alone, as published, or in the scene, where others may hide them."""
     alpha: float = 0.7
     """Opacity above which a pixel is covered by the selected Gaussians, if they are drawn alone."""
-    answer: Literal["argmax", "relevancy"] = "argmax"
+    answer: Answer = "argmax"
     """3d-ovs: the best class of each pixel, or the relevancy of each class above the threshold, as in lerf-ovs."""
 
     def __post_init__(self) -> None:
+        for name, choices in (("select", Select), ("occlusion", Occlusion), ("answer", Answer)):
+            check_choice(f"ovs.{name}", getattr(self, name), get_args(choices))
         for name in ("threshold", "alpha"):
-            if not 0 <= (value := getattr(self, name)) < 1:
-                raise UserError(f"`ovs.{name}`: expected a number from 0 to below 1, got {value}")
+            if not (isinstance(value := getattr(self, name), int | float) and 0 <= value < 1):
+                raise UserError(f"`ovs.{name}`: expected a number from 0 to below 1, got {shown(value)}")
         for name in ("filter_size", "majority_size"):
-            if (size := getattr(self, name)) < 1:
-                raise UserError(f"`ovs.{name}`: expected 1 pixel or more, got {size}")
+            if not (isinstance(size := getattr(self, name), int) and 1 <= size <= MOST_PIXELS):
+                raise UserError(f"`ovs.{name}`: expected 1 pixel or more, at most {MOST_PIXELS}, got {shown(size)}")
         if self.majority_size % 2 == 0:
             raise UserError(f"`ovs.majority_size`: expected an odd number of pixels, got {self.majority_size}")
-        if not (self.temperature > 0 and isfinite(self.temperature)):
-            raise UserError(f"`ovs.temperature`: expected a positive number, got {self.temperature}")
+        if not (isinstance(self.temperature, int | float) and COLDEST <= self.temperature <= HOTTEST):
+            expected = f"a positive number, {COLDEST:g} to {HOTTEST:g}"
+            raise UserError(f"`ovs.temperature`: expected {expected}, got {shown(self.temperature)}")
