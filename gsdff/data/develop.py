@@ -3,7 +3,6 @@
 import logging
 import os
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from gsdff.data.capture import Shot
 from gsdff.data.images import photo_size, read_photo
 from gsdff.data.lens import Pinhole, SizedLens, pinhole_of, rectify, resample
 from gsdff.errors import UserError
+from gsdff.interrupts import worker_threads
 from gsdff.scene import View
 
 LENSES_AT_A_TIME = 16  # bounds the disk space of undistortion if every photo has a camera of its own
@@ -31,7 +31,7 @@ def develop(shots: list[Shot], frame: WorldFrame, background: str, source: Path)
     distorted = list(dict.fromkeys(lens for lens in sized if lens not in plain))
     views: dict[int, View] = {}
     num_threads = min(8, max(2, os.cpu_count() or 1))
-    with tqdm(total=len(shots), desc="photos", unit="photo") as bar, ThreadPoolExecutor(num_threads) as pool:
+    with tqdm(total=len(shots), desc="photos", unit="photo") as bar, worker_threads(num_threads) as pool:
 
         def develop_with(pinholes: dict[SizedLens, Pinhole]) -> None:
             ids = [i for i, lens in enumerate(sized) if lens in pinholes]

@@ -19,6 +19,7 @@ from torch import Tensor
 from gsdff.errors import UserError
 from gsdff.field.field import Field, field_of_run
 from gsdff.gaussians import Gaussians
+from gsdff.interrupts import expect_interrupt
 from gsdff.io.runs import LoadedRun, RunFolder, data_folder
 from gsdff.training.trainer import Trainer
 from gsdff.viewer.failures import FAILURES
@@ -86,6 +87,7 @@ class Live:
         self.finish()
         try:
             print(f"{self.server.url} now shows the finished scene (Ctrl-C stops it)", flush=True)
+            expect_interrupt()
             threading.Event().wait()
         except KeyboardInterrupt:
             print()
