@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import gsdff
-from gsdff.cli.doors import DOORS, Door
-from gsdff.errors import nearest
+from gsdff.interrupts import answer_interrupts
+
+if TYPE_CHECKING:
+    from gsdff.cli.doors import Door
 
 SHELLS = {
     "bash": "~/.local/share/bash-completion/completions/gsdff",
@@ -19,7 +21,16 @@ SHELLS = {
 
 def main() -> None:
     """Runs the door that the command line names; lists all doors if it names none."""
-    match sys.argv[1:]:
+    with answer_interrupts():  # before anything is loaded that takes time
+        run_command(sys.argv[1:])
+
+
+def run_command(words: Sequence[str]) -> None:
+    """Runs a command line."""
+    from gsdff.cli.doors import DOORS
+    from gsdff.errors import nearest
+
+    match words:
         case [] | ["-h" | "--help" | "--help-all" | "help", *_]:
             print(list_doors())
         case ["--version", *_]:
@@ -36,7 +47,7 @@ def main() -> None:
             sys.exit(2)
 
 
-def run(door: Door) -> None:
+def run(door: "Door") -> None:
     """Runs a door on the command line."""
     from gsdff.cli import run_door
 
@@ -46,6 +57,8 @@ def run(door: Door) -> None:
 
 def list_doors() -> str:
     """Help of the command itself: its doors with a line each."""
+    from gsdff.cli.doors import DOORS
+
     rows = {name: door.line for name, door in DOORS.items()}
     rows["completion"] = f"Print a script that completes commands and options in a shell: {', '.join(SHELLS)}."
     lines = [f"  {name:10}  {line}" for name, line in rows.items()]
@@ -68,6 +81,8 @@ def print_completion(shells: Sequence[str]) -> None:
         print("usage:", *(f"  gsdff completion {shell} > {path}" for shell, path in SHELLS.items()), sep="\n")
         sys.exit(2 if shells and shells[0] not in ("-h", "--help") else 0)
     import tyro
+
+    from gsdff.cli.doors import DOORS
 
     kinds: list[Any] = []
     for door in DOORS.values():

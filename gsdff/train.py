@@ -37,7 +37,8 @@ class TrainArguments:
     viewer_port: int = 8080
     """Port of the viewer; the next free one if it is taken."""
     viewer_host: str = "127.0.0.1"
-    """Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for all who can reach it, without a password."""
+    """Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for all who know the page's address, with its
+    token."""
     options: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
 
 
@@ -70,7 +71,10 @@ def find_page(arguments: TrainArguments) -> "Address | None":
 
     address = find_address(arguments.viewer_host, arguments.viewer_port)
     if not address.is_private:
-        log.warning("%s: everyone who can reach this machine may look, pause the training, and save", address.host)
+        log.warning(
+            "%s: everyone who gets the page's address with its token may look, pause the training, and save",
+            address.host,
+        )  # fmt: skip
     return address
 
 

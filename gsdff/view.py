@@ -20,7 +20,8 @@ class ViewArguments:
     data: Path | None = None
     """Folder of photos in place of the run's, or for a PLY."""
     host: str = "127.0.0.1"
-    """Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for all who can reach it, without a password."""
+    """Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for all who know the page's address, with its
+    token."""
     port: int = 8080
     """Port of the page; the next free one if it is taken."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

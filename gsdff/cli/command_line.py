@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from io import TextIOWrapper
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ import tyro
 from gsdff.cli.doors import DOORS, NEEDLESS_OPTIONS, find_own_names
 from gsdff.cli.help import options_of, print_help
 from gsdff.errors import UserError
+from gsdff.interrupts import answer_interrupts
 
 HELP_OPTIONS = ("-h", "--help", "--help-all")
 
@@ -42,8 +44,12 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
     """
     logging.basicConfig(handlers=[_LogHandler(flags)], format="%(message)s")
     logging.getLogger("gsdff").setLevel(logging.INFO)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a path may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     try:
-        main()
+        with answer_interrupts():
+            main()
     except UserError as error:
         sys.exit(f"error: {name_flags(str(error), flags)}")
     except BrokenPipeError:  # what reads our output, such as `head`, has ended
@@ -53,9 +59,6 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
         where = f"{error.filename}: " if error.filename else ""
         full = "disk full, nothing already written is lost" if error.errno == errno.ENOSPC else error.strerror or error
         sys.exit(f"error: {where}{full}")
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 def name_flags(message: str, flags: Mapping[str, str]) -> str:

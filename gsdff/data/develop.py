@@ -4,7 +4,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from gsdff.data.images import read_header, read_photo
 from gsdff.data.lens import Pinhole, SizedLens, pinhole_of, rectify, resample
 from gsdff.data.pixel_store import PixelStore
 from gsdff.errors import UserError
+from gsdff.interrupts import worker_threads
 from gsdff.scene import View
 from gsdff.stored_photo import (
     UNMIRRORED,
@@ -78,7 +78,7 @@ def develop(shots: list[Shot], frame: WorldFrame, dataset: DataConfig, source: P
     distorted = [lens for lens in lenses if lens not in plain]
     views: dict[int, View] = {}
     num_threads = min(8, max(2, os.cpu_count() or 1))
-    with tqdm(total=len(shots), desc="photos", unit="photo") as bar, ThreadPoolExecutor(num_threads) as pool:
+    with tqdm(total=len(shots), desc="photos", unit="photo") as bar, worker_threads(num_threads) as pool:
 
         def develop_with(pinholes: dict[SizedLens, Pinhole]) -> None:
             ids = [i for i, plan in enumerate(plans) if plan.lens in pinholes]

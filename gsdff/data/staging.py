@@ -4,7 +4,6 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from gsdff.data.images import BACK, PhotoHeader, check_photo, read_photo
 from gsdff.data.photo_masks import NGP_PREFIX, MaskFile, find_folder, find_mask
 from gsdff.errors import UserError
 from gsdff.ffmpeg import VIDEO_SUFFIXES
+from gsdff.interrupts import worker_threads
 from gsdff.reading import HEIF_SUFFIXES, require_heif
 from gsdff.stored_photo import is_same_shape, is_transposed, turn
 
@@ -90,7 +90,7 @@ def check_photos(images: Path, names: Sequence[str]) -> dict[str, PhotoHeader]:
             return error
 
     num_threads = min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(num_threads) as pool:
+    with worker_threads(num_threads) as pool:
         results = list(tqdm(pool.map(check, names), desc="checking", unit="photo", total=len(names), delay=1))
     errors = [result for result in results if isinstance(result, UserError)]
     if errors:

@@ -16,6 +16,8 @@ from gsdff.io.video import FPS, save_video
 
 PLAYBACK_FPS = 30
 """Camera positions per second of playback in the page."""
+MAX_KEYFRAMES = 1000
+"""Largest number of keyframes."""
 
 
 class CameraPath:
@@ -26,6 +28,12 @@ class CameraPath:
         self._playback_ended, self._video_stopped = threading.Event(), threading.Event()
         """Set to end the last playback, and to stop the video that is being written."""
         self._writing = threading.Lock()
+
+    def add(self, camera: Camera) -> None:
+        """Adds a keyframe; raises `UserError` if there are too many."""
+        if len(self.keyframes) >= MAX_KEYFRAMES:
+            raise UserError(f"a camera path has at most {MAX_KEYFRAMES:,} keyframes; remove some first")
+        self.keyframes.append(camera)
 
     def remove_last(self) -> None:
         """Removes the last keyframe, if there is one."""

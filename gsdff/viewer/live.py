@@ -19,8 +19,10 @@ from torch import Tensor
 from gsdff.errors import UserError
 from gsdff.field.field import Field, field_of_run
 from gsdff.gaussians import Gaussians
+from gsdff.interrupts import expect_interrupt
 from gsdff.io.runs import LoadedRun, RunFolder, data_folder
 from gsdff.training.trainer import Trainer
+from gsdff.viewer.failures import FAILURES
 from gsdff.viewer.live_panel import LivePanel
 from gsdff.viewer.server import Address, Server
 from gsdff.viewer.shared_scene import SharedScene
@@ -65,7 +67,7 @@ class Live:
 
     def __enter__(self) -> "Live":
         self._thread.start()
-        log.info("viewer of the training: open %s", self.server.address.url)
+        log.info("viewer of the training: open %s", self.server.url)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -84,7 +86,8 @@ class Live:
         """Shows the finished run as `gsdff view` does, until Ctrl-C."""
         self.finish()
         try:
-            print(f"{self.server.address.url} now shows the finished scene (Ctrl-C stops it)", flush=True)
+            print(f"{self.server.url} now shows the finished scene (Ctrl-C stops it)", flush=True)
+            expect_interrupt()
             threading.Event().wait()
         except KeyboardInterrupt:
             print()
@@ -111,9 +114,9 @@ class Live:
                 assert isinstance(panel, LivePanel), "panels during training are live"
                 panel.show_training()
                 self._update_scene(panel.tab)
-            except RuntimeError as error:  # controls of a page that has just been closed cannot be set
-                if panel in self.server.open_panels and not panel.tab.is_closed:
-                    log.warning("a page could not be updated: %s", error)
+            except FAILURES as error:  # controls of a page that has just been closed cannot be set
+                if panel in self.server.open_panels:
+                    panel.tab.show_failure(error)
 
     def _poll(self) -> None:
         while not self._ended.wait(POLL_INTERVAL):

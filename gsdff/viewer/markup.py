@@ -12,14 +12,19 @@ MAX_LEGEND = 40
 """Largest number of classes in a legend."""
 
 
+def printable(text: str) -> str:
+    """A text as a page can show it: bytes of a path that are no UTF-8 are written as escapes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def line(markup: str) -> str:
     """A line of the panel; `markup` is HTML already."""
-    return f'<div style="padding:0.2em 1em;font-size:0.85em">{markup}</div>'
+    return f'<div style="padding:0.2em 1em;font-size:0.85em">{printable(markup)}</div>'
 
 
 def note(text: str) -> str:
     """A line in small grey type."""
-    return f'<div style="padding:0 1.2em 0.3em;font-size:0.75em;opacity:0.65">{escape(text)}</div>'
+    return f'<div style="padding:0 1.2em 0.3em;font-size:0.75em;opacity:0.65">{escape(printable(text))}</div>'
 
 
 def color_bar(low: float, high: float) -> str:
@@ -44,7 +49,7 @@ def class_legend(names: tuple[str, ...], labels: UInt8[Tensor, "M"]) -> str:
         square = "display:inline-block;width:0.8em;height:0.8em;margin-right:0.3em;background:rgb({},{},{})"
         items.append(
             f'<span style="margin-right:0.8em;white-space:nowrap"><span style="{square.format(*palette[i])}"></span>'
-            f"{escape(names[i])}</span>"
+            f"{escape(printable(names[i]))}</span>"
         )
     if len(present) > MAX_LEGEND:
         items.append(f"and {len(present) - MAX_LEGEND} more")

@@ -142,7 +142,7 @@ class Panel:
         playback = self.gui.add_button_group("Playback", ("play", "stop"))
         save = self.gui.add_button("Save video (.mp4)")
         self.video_progress = self.gui.add_progress_bar(0.0, visible=False)
-        add.on_click(lambda _: tab.perform(lambda: tab.camera_path.keyframes.append(tab.camera)))
+        add.on_click(lambda _: tab.perform(lambda: tab.camera_path.add(tab.camera)))
         removals = {"remove last": tab.camera_path.remove_last, "remove all": tab.camera_path.keyframes.clear}
         remove.on_click(lambda event: tab.perform(removals[event.target.value]))
         actions = {"play": lambda: tab.play_path(self.seconds.value), "stop": tab.camera_path.stop}

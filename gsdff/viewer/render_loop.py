@@ -12,6 +12,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from gsdff.viewer.failures import FAILURES
+
 BUDGET = 0.05
 """Seconds that an image may take while the camera moves; sending and displaying it take some more."""
 IDLE_DELAY = 0.15
@@ -94,7 +96,8 @@ class RenderLoop:
     """Thread that renders an image after every change, until it is closed.
 
     `render` renders a block of an image, `send` displays a whole one; both are called from this thread. A full image is
-    rendered in blocks, and abandoned between two of them if something changes again.
+    rendered in blocks, and abandoned between two of them if something changes again. An image that fails is given up,
+    and `fail` gets the error.
     """
 
     def __init__(
@@ -102,10 +105,12 @@ class RenderLoop:
         size: Callable[[], tuple[int, int]],
         render: Callable[[RowBlock], UInt8[Tensor, "h W 3"]],
         send: Callable[[UInt8[Tensor, "H W 3"]], None],
+        fail: Callable[[BaseException], None],
         clock: Callable[[], float] = time.perf_counter,
     ):
         self.size, self.render, self.send = size, render, send
         """`size` is the window's width and height."""
+        self.fail = fail
         self.clock = clock
         """Clock that times `render`."""
         self.is_enabled = False
@@ -154,7 +159,10 @@ class RenderLoop:
             if self._is_closed:
                 return
             if self.is_enabled:
-                self._render_state()
+                try:
+                    self._render_state()
+                except FAILURES as error:
+                    self.fail(error)
             self._is_rendering = False
 
     def _render_state(self) -> None:

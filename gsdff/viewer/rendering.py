@@ -1,5 +1,6 @@
 """Images and splat colours of any display mode, and the highlight of the selection."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -21,6 +22,18 @@ SPLAT_TINT = 0.55
 """Share of `HIGHLIGHT` in the colour of a selected splat."""
 IMAGE_TINT = 0.35
 """Share of `HIGHLIGHT` in a pixel that only selected Gaussians cover."""
+
+MAX_SIDE = 8192
+"""Largest width and height of an image in pixels."""
+MAX_IMAGE_PIXELS = 3840 * 2160
+"""Largest number of pixels of an image; that of a larger window is smaller than the window."""
+
+
+def bounded_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height of the image of a window, within the limits and in the window's shape."""
+    width, height = max(width, 1), max(height, 1)
+    shrink = min(1.0, MAX_SIDE / max(width, height), math.sqrt(MAX_IMAGE_PIXELS / (width * height)))
+    return max(int(width * shrink), 1), max(int(height * shrink), 1)
 
 
 def available_modes(shared: SharedScene) -> tuple[str, ...]:

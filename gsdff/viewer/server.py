@@ -11,7 +11,10 @@ from io import StringIO
 from typing import Any
 
 from gsdff.errors import UserError
+from gsdff.viewer.failures import FAILURES, describe_failure
+from gsdff.viewer.gate import Gate, is_loopback, make_token
 from gsdff.viewer.live_panel import LivePanel
+from gsdff.viewer.messages import guard
 from gsdff.viewer.panel import Panel
 from gsdff.viewer.shared_scene import SharedScene
 from gsdff.viewer.tab import Tab
@@ -31,14 +34,14 @@ class Address:
 
     @property
     def url(self) -> str:
-        """URL for a browser on this machine."""
+        """URL for a browser on this machine, without the token that is needed if others can reach it."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def is_private(self) -> bool:
         """Whether only this machine can reach it."""
-        return self.host in ("127.0.0.1", "localhost", "::1")
+        return is_loopback(self.host)
 
 
 class Server:
@@ -52,8 +55,13 @@ class Server:
         self._lock = threading.RLock()
         # messages to a page that has just been closed are lost, and nobody misses them
         warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
-        with redirect_stdout(StringIO()):  # viser prints a table
+        self.gate = Gate(address.host, make_token(address.host))
+        with redirect_stdout(StringIO()), self.gate.installed():  # viser prints a table
             self.viser = viser.ViserServer(address.host, address.port, label="gsdff", verbose=False)
+        if not self.gate.is_installed:
+            self.viser.stop()
+            raise RuntimeError("this version of viser starts its server in another way; install the locked version")
+        guard(self.viser)
         # a later port if another process has taken this one since it was found free
         self.address = replace(address, port=self.viser.get_port())
         gui = self.viser.gui
@@ -62,6 +70,12 @@ class Server:
         self.viser.scene.set_up_direction(tuple(shared.up.tolist()))
         self.viser.on_client_connect(self._open)
         self.viser.on_client_disconnect(self._close)
+        self.gate.is_open = True
+
+    @property
+    def url(self) -> str:
+        """URL of the page for a browser on this machine, with its token if it has one."""
+        return f"{self.address.url}/{self.gate.token}".rstrip("/")
 
     def __enter__(self) -> "Server":
         return self
@@ -99,7 +113,10 @@ class Server:
 
     def _open(self, client: Any) -> None:
         with self._lock:
-            self.panels[client.client_id] = self._make_panel(Tab(self.shared, client))
+            try:
+                self.panels[client.client_id] = self._make_panel(Tab(self.shared, client))
+            except FAILURES as error:
+                client.add_notification("Error", describe_failure(error), color="red")
         if client.client_id not in self.viser.get_clients():  # closed while the panel was built
             self._close(client)
 

@@ -1,7 +1,8 @@
 """One open page: its session, its display, and the actions of its controls."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,12 +21,22 @@ from gsdff.field.examples import Seen
 from gsdff.field.query import Query
 from gsdff.viewer import saving
 from gsdff.viewer.camera_path import CameraPath
+from gsdff.viewer.failures import FAILURES, describe_failure
 from gsdff.viewer.frustums import add_frustums
 from gsdff.viewer.gizmo import Gizmo
+from gsdff.viewer.markup import printable
 from gsdff.viewer.modes import MODES
 from gsdff.viewer.picking import Point, in_rectangle, latents_at
-from gsdff.viewer.render_loop import RenderLoop, RowBlock
-from gsdff.viewer.rendering import ALL_ROWS, available_modes, render_mode, splat_colors, split_view, to_numpy
+from gsdff.viewer.render_loop import MAX_PIXELS, RenderLoop, RowBlock
+from gsdff.viewer.rendering import (
+    ALL_ROWS,
+    available_modes,
+    bounded_size,
+    render_mode,
+    splat_colors,
+    split_view,
+    to_numpy,
+)
 from gsdff.viewer.session import SelectionMode, Session, VisibleScene
 from gsdff.viewer.shared_scene import Renderer, SharedScene, make_camera
 from gsdff.viewer.splats import Splats
@@ -62,7 +73,11 @@ class Tab:
         self.frustums: list[tuple[Any, Camera]] = []
         self.splats = Splats(client.scene)
         self.gizmo = Gizmo(client.scene, lambda offset: self.perform(lambda: self.move(offset)))
-        self.render_loop = RenderLoop(self._window_size, self._render_block, self._send, shared.render_lock.clock)
+        self.render_loop = RenderLoop(
+            self._window_size, self._render_block, self._send, self.show_failure, shared.render_lock.clock
+        )
+        self._failure: str | None = None
+        """Why the last image could not be rendered; None if it could."""
         self.set_camera(shared.initial_camera)
         self.on_refresh: Callable[[VisibleScene], None] = lambda visible: None
         """Called after every change."""
@@ -89,20 +104,36 @@ class Tab:
             self.register_mouse()
 
     def perform(self, action: Callable[[], object]) -> None:
-        """Runs the action of a control and shows the result; a `UserError` becomes a notification."""
-        with self.lock:
+        """Runs the action of a control and shows the result; an error becomes a notification."""
+        with self.lock, self.answering():
             selected = self.session.selected
-            try:
+            with self.answering():
                 action()
-            except UserError as error:
-                self.notify("Error", str(error), color="red")
             if self.session.selected is not selected:
                 self.gizmo.hide()  # it stands at the old selection
             self.refresh()
 
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Context in which an error becomes a notification, and nothing else."""
+        try:
+            yield
+        except FAILURES as error:
+            if not self.is_closed:  # nobody sees it, and it may be due to that
+                self.notify("Error", describe_failure(error), color="red")
+
+    def show_failure(self, error: BaseException) -> None:
+        """Shows why an image could not be rendered, once until one can."""
+        if self.is_closed:
+            return
+        text = str(error)
+        if text != self._failure:
+            self._failure = text
+            self.notify("Cannot be drawn", describe_failure(error), color="red")
+
     def notify(self, title: str, body: str, *, color: str | None = None) -> None:
         """Shows a notification in the page."""
-        self.client.add_notification(title, body, auto_close_seconds=8.0, color=color)
+        self.client.add_notification(printable(title), printable(body), auto_close_seconds=8.0, color=color)
 
     def register_mouse(self) -> None:
         """Lets clicks select similar Gaussians, if there are features, and dragged boxes the Gaussians inside."""
@@ -130,7 +161,7 @@ class Tab:
 
     @property
     def camera(self) -> Camera:
-        """Camera of the window, in the working frame."""
+        """Camera of the window, in the working frame; its image is smaller than a window that is too large."""
         width, height = self._window_size()
         viewer_camera = self.client.camera
         return make_camera(viewer_camera.wxyz, viewer_camera.position, viewer_camera.fov, width, height)
@@ -178,17 +209,19 @@ class Tab:
             colors = splat_colors(self.shared, visible, self.mode, highlight=self.highlight)
             self.splats.show(visible.gaussians, colors)
             self.client.scene.set_background_image(self.shared.background_pixel)
+            self._failure = None
         self.on_refresh(visible)
 
     def _camera_moved(self) -> None:
         """Renders anew, and hides the frustum that the camera is inside of."""
         position = torch.from_numpy(self.client.camera.position).float()
-        for handle, camera in self.frustums:
-            handle.visible = float((camera.position - position).norm()) > 1.5 * handle.scale
+        with self.answering():
+            for handle, camera in self.frustums:
+                handle.visible = float((camera.position - position).norm()) > 1.5 * handle.scale
         self.render_loop.invalidate()
 
     def _window_size(self) -> tuple[int, int]:
-        return self.client.camera.image_width, self.client.camera.image_height
+        return bounded_size(self.client.camera.image_width, self.client.camera.image_height)
 
     @property
     def render_request(self) -> RenderRequest:
@@ -205,6 +238,12 @@ class Tab:
             image = render_in(request.mode)
             return image if request.split_mode is None else split_view(image, render_in(request.split_mode))
 
+    def render_whole(self, request: RenderRequest, camera: Camera) -> UInt8[Tensor, "h w 3"]:
+        """A whole image; a large one in blocks of rows, which bounds the memory that it takes."""
+        num_rows = max(MAX_PIXELS // camera.width, 1)
+        tops = range(0, camera.height, num_rows)
+        return torch.cat([self.render(request, camera, slice(top, top + num_rows)) for top in tops])
+
     def _render_block(self, block: RowBlock) -> UInt8[Tensor, "h w 3"]:
         with self.lock:
             request, viewer_camera = self.render_request, self.client.camera
@@ -213,6 +252,7 @@ class Tab:
 
     def _send(self, image: UInt8[Tensor, "h w 3"]) -> None:
         with self.lock:  # otherwise splats, or another panel, may have replaced what this image is for
+            self._failure = None
             if self.render_loop.is_enabled and not self.is_closed:
                 self.client.scene.set_background_image(to_numpy(image), format="jpeg", jpeg_quality=90)
                 self.on_image(self.render_loop)
@@ -270,15 +310,14 @@ class Tab:
 
     def fly_to(self, camera: Camera) -> None:
         """Moves the window's camera to another one in half a second."""
-        here = self.camera
-        self._play([here, camera.resized(here.width, here.height)], 0.5)
+        with self.answering():
+            here = self.camera
+            self._play([here, camera.resized(here.width, here.height)], 0.5)
 
     def play_path(self, seconds: float) -> None:
         """Moves the window's camera through the keyframes."""
-        cameras: list[Camera] = []
-        self.perform(lambda: cameras.extend(self.camera_path.resized_keyframes()))
-        if cameras:
-            self._play(cameras, seconds)
+        with self.answering():
+            self._play(self.camera_path.resized_keyframes(), seconds)
 
     def _play(self, cameras: list[Camera], seconds: float) -> None:
         distance = self._depth_at(cameras[-1])  # once: at every step it would make the motion jerky
@@ -290,25 +329,23 @@ class Tab:
 
     def save_video(self, seconds: float, report: Callable[[float], None]) -> None:
         """Saves a video of the present display along the camera path; `report` gets the share that is done."""
-        with self.lock:
-            request = self.render_request
-        path = saving.free_path(self.shared, "video", ".mp4")
-        try:
-            is_whole = self.camera_path.save(path, seconds, lambda camera: self.render(request, camera), report)
-        except UserError as error:
-            self.notify("Error", str(error), color="red")
-            return
-        report(1.0)
-        if is_whole:
-            self._notify_saved(path)
-        else:
-            self.notify("Stopped", "no video was saved", color="green")
+        with self.answering():
+            with self.lock:
+                request = self.render_request
+            path = saving.free_path(self.shared, "video", ".mp4")
+            if self.camera_path.save(path, seconds, lambda camera: self.render_whole(request, camera), report):
+                self._notify_saved(path, self._size_hint)
+            else:
+                self.notify("Stopped", "no video was saved", color="green")
+        with suppress(RuntimeError):  # the page has been closed
+            report(1.0)
 
     # --- saving
 
     def save_screenshot(self) -> None:
         """Saves the window's image as the server renders it."""
-        self._notify_saved(saving.save_screenshot(self.shared, self.render(self.render_request, self.camera)))
+        image = self.render_whole(self.render_request, self.camera)
+        self._notify_saved(saving.save_screenshot(self.shared, image), self._size_hint)
 
     def save_edits(self) -> None:
         """Saves the edits as a file to replay."""
@@ -318,6 +355,14 @@ class Tab:
     def save_scene(self, *, only_selected: bool) -> None:
         """Saves the edited scene, or its selection."""
         self._notify_saved(saving.save_scene(self.shared, self.session, only_selected=only_selected))
+
+    @property
+    def _size_hint(self) -> str:
+        """Sentence about images of a window that is too large; empty for others."""
+        width, height = self._window_size()
+        viewer_camera = self.client.camera
+        is_whole = (width, height) == (viewer_camera.image_width, viewer_camera.image_height)
+        return "" if is_whole else f"{width}x{height} pixels, the largest for a window of this shape"
 
     def _notify_saved(self, path: Path, hint: str = "") -> None:
         # the name in the title, as the page cuts long paths

@@ -51,7 +51,7 @@ class Page:
         self.page = browser.new_page(viewport={"width": width, "height": height})
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.set_default_timeout(1000 * PATIENCE)
-        self.page.goto(server.address.url + SHARP)
+        self.page.goto(server.url + SHARP)
         self.page.get_by_text("Gaussians selected").wait_for()
         self.page.locator("#webgl-software-rendering button").click()
         (self.client_id,) = set(server.panels) - before

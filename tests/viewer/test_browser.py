@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import viser
 from browser import CLEAR, HEIGHT, WIDTH, Page, open_browser
 from PIL import Image
 from read_video import read_video
@@ -295,6 +296,46 @@ def test_a_screenshot_is_the_image_and_a_video_goes_through_the_keyframes(page, 
     size = slice(0, min(HEIGHT, frames.shape[1]))
     assert difference(first, start[size]) < 5 * ALIKE < difference(last, start[size])
     assert difference(last, end[size]) < 5 * ALIKE
+
+
+def test_a_page_with_a_token_opens_reloads_and_takes_orders(browser, tiny):
+    with Server(tiny.shared, Address("0.0.0.0", 0)) as server:
+        page = Page(browser, server)
+        page.search("chair", 30)
+        page.page.reload()
+        page.wait_for_count(0)
+        page.close()
+        stranger = browser.new_page()
+        stranger.goto(server.address.url)
+        assert "open the whole address" in stranger.content() and server.gate.token not in stranger.content()
+        stranger.close()
+
+
+def test_another_web_page_can_neither_order_nor_frame_this_one(browser, server):
+    stranger = browser.new_page()
+    stranger.route("http://evil.example/*", lambda route: route.fulfill(body="<p>", content_type="text/html"))
+    stranger.goto("http://evil.example/")
+    place = f"127.0.0.1:{server.address.port}"
+    opened = stranger.evaluate(
+        """([place, protocol]) => new Promise(done => {
+            const socket = new WebSocket(`ws://${place}`, [protocol])
+            socket.onopen = () => done(true)
+            socket.onerror = () => done(false)
+        })""",
+        [place, f"viser-v{viser.__version__}"],
+    )
+    frame = stranger.evaluate(
+        """place => new Promise(done => {
+            const frame = document.createElement("iframe")
+            frame.onload = () => done(frame.contentWindow.length)
+            frame.src = `http://${place}/`
+            document.body.append(frame)
+        })""",
+        place,
+    )
+    assert opened is False and frame == 0
+    assert not any("WebGL" in (inner.content() or "") for inner in stranger.frames[1:])
+    stranger.close()
 
 
 def test_pages_have_selections_of_their_own_and_leave_nothing_when_closed(browser, server):

@@ -561,7 +561,7 @@ def test_a_tab_closes_while_it_writes_a_video(page):
     page.tab.camera_path.keyframes += [first, replace(first, viewmat=first.viewmat + 0.01 * torch.eye(4))]
     drawn = []
 
-    def close_soon(look, camera: Camera) -> torch.Tensor:
+    def close_soon(look, camera: Camera, rows: slice) -> torch.Tensor:
         drawn.append(camera)
         if len(drawn) == 3:
             page.tab.close()

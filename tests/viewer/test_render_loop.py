@@ -30,8 +30,11 @@ class Setup:
         """Seconds per pixel, seconds per block, and the time now."""
         self.rendered: list[RowBlock] = []
         self.sent: queue.Queue[torch.Tensor] = queue.Queue()
+        self.failures: queue.Queue[BaseException] = queue.Queue()
         self.on_render = lambda block: None
-        self.render_loop = RenderLoop(lambda: self.window, self._render, self.sent.put, lambda: self.now)
+        self.render_loop = RenderLoop(
+            lambda: self.window, self._render, self.sent.put, self.failures.put, lambda: self.now
+        )
         self.render_loop.is_enabled = True
 
     def _render(self, block: RowBlock) -> torch.Tensor:

@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from gsdff.data.demo.model import sample_points, write_model
 from gsdff.data.demo.photo import TracedPhoto
 from gsdff.data.demo.world import CATEGORIES, DemoWorld, build_world, viewpoints
 from gsdff.errors import UserError
+from gsdff.interrupts import worker_threads
 from gsdff.scene import HOLD_OUT_EVERY
 from gsdff.weights import weights_folder
 
@@ -108,7 +108,7 @@ def _write(folder: Path, settings: dict, names: list[str]) -> None:
         (folder / kind).mkdir(parents=True)
     places = viewpoints(settings["views"], settings["width"], settings["height"], generator)
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
-    with _single_threaded_torch() as num_workers, ThreadPoolExecutor(num_workers) as workers:
+    with _single_threaded_torch() as num_workers, worker_threads(num_workers) as workers:
         bar = tqdm(total=len(places), desc="rendering the demo scene", unit="view", leave=False)
         bar.refresh()
         world = build_world()
