@@ -90,7 +90,7 @@ class Gaussians:
         norms = self.quats.norm(dim=-1)
         drawable = (self.means.abs() <= FARTHEST).all(dim=-1) & (norms > 0)
         for values in (norms, *(tensor for _, tensor in self.limited().items())):
-            drawable &= values.isfinite().reshape(len(self), values.shape[1:].numel()).all(dim=-1)
+            drawable &= finite_rows(values)
         return drawable
 
     def limited(self) -> Gaussians:
@@ -122,6 +122,11 @@ class Gaussians:
     def to_working_frame(self, frame: WorldFrame) -> Gaussians:
         """A copy converted from the input's world to the working frame."""
         return replace(self, means=frame.points_to_working(self.means), log_scales=self.log_scales - log(frame.scale))
+
+
+def finite_rows(tensor: Tensor) -> Bool[Tensor, "N"]:
+    """Whether all values of an attribute are finite, for every Gaussian."""
+    return tensor.isfinite().reshape(len(tensor), tensor.shape[1:].numel()).all(dim=-1)
 
 
 def keep_drawable(gaussians: Gaussians, path: Path) -> Gaussians:

@@ -164,7 +164,7 @@ def train(
                 save()
 
     def save() -> None:
-        logger.check_finite(trainer.step)
+        logger.check_finite(trainer.step, trainer.gaussians)
         save_checkpoint(folder.checkpoints, trainer.step, trainer.state_dict() | {"report": logger.state_dict()})
 
     run_until(config.stage1.steps)

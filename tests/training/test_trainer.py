@@ -299,6 +299,47 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoints(tmp_pa
     assert read_lines(tmp_path / "run")[-1]["step"] == 12
 
 
+@pytest.mark.parametrize("name", ["log_scales", "means"])
+def test_a_gaussian_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(Trainer, "_densify", lambda trainer: trainer.step == 13 and break_down(trainer))
+
+    def break_down(trainer):  # a Gaussian that no loss shows, as it is not drawn
+        getattr(trainer.gaussians, name).data[3] = float("inf")
+
+    folder = RunFolder(make(tmp_path / "run"))
+    trainer = make_trainer(CONFIG)
+    with (
+        TrainingLogger(CONFIG, trainer.scene, folder, 0, 24) as logger,
+        pytest.raises(
+            UserError, match=rf"{name} of 1 of 40 Gaussians became infinite or NaN after step 12; .*`rates.{name}`"
+        ),
+    ):
+        train(trainer, logger, folder)
+    assert [load_checkpoint(path)["step"] for path in list_checkpoints(folder.checkpoints)] == [10]
+    assert load_run(write_config_of(folder)).gaussians.means.isfinite().all()
+
+
+def write_config_of(folder):
+    write_toml(folder.config, CONFIG)
+    return folder.path
+
+
+def test_a_checkpoint_is_checked_before_it_is_written(tmp_path):
+    config = replace(CONFIG, log_every=100, picture_every=100, checkpoint_every=3)
+    folder = RunFolder(make(tmp_path / "run"))
+    trainer = make_trainer(config)
+
+    def advance(trainer):
+        scalars = trainer.advance()
+        if trainer.step == 5:
+            trainer.gaussians.quats.data[0] = float("nan")
+        return scalars
+
+    with TrainingLogger(config, trainer.scene, folder, 0, 24) as logger, pytest.raises(UserError, match="quats of 1"):
+        train(trainer, logger, folder, advance)
+    assert [path.name for path in list_checkpoints(folder.checkpoints)] == ["step_000003.pt"]
+
+
 def test_frozen_radiance_leaves_all_but_the_features_as_stage_1_left_them(tmp_path, fake_features):
     run(tmp_path / "stage1", CONFIG)
     frozen = run(tmp_path / "frozen", replace(WITH_TEACHER, stage2=Stage2Config(steps=6, freeze_radiance=True)))
