@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gsdff.errors import UserError
 from gsdff.files import save_tensors
 from gsdff.neighbours import connected_parts, nearest_neighbours
+from gsdff.reading import read_safetensors
 
 FORMAT = "gsdff-selection-1"
 FAR = 10.0
@@ -160,19 +160,15 @@ class Selection:
         Raises `UserError` if the file is missing, damaged, of another kind, or selects from another number of Gaussians
         than `expected`.
         """
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"{path}: expected a saved selection, there is no such file")
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise UserError(f"{path}: expected a {FORMAT} file, got {metadata.get('format')}")
-                bits = file.get_tensor("bits")
-            count = int(metadata["count"])
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise UserError(f"{path}: not a readable selection ({error}); select and save again") from error
+        tensors, metadata = read_safetensors(path, "a saved selection", "select and save again")
+        if metadata.get("format") != FORMAT:
+            raise UserError(f"{path}: expected a {FORMAT} file, got {metadata.get('format')}")
+        bits, number = tensors.get("bits", torch.zeros(0)), metadata.get("count", "")
+        count = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else -1
         if count < 0 or bits.dtype != torch.uint8 or bits.shape != (-(-count // 8),):
-            raise UserError(f"{path}: damaged, its {tuple(bits.shape)} bytes are not {count} bits; save it again")
+            raise UserError(f"{path}: damaged, its {tuple(bits.shape)} bytes are not {number[:40]} bits; save it again")
         if expected not in (None, count):
             source = metadata.get("source") or "an unknown source"
             raise UserError(f"{path}: expected a selection of {expected} Gaussians, got one of {count}, from {source}")

@@ -330,7 +330,7 @@ def test_a_missing_cut_or_foreign_file_is_refused_by_name(tmp_path) -> None:
     whole = path.read_bytes()
     for part in (b"", whole[:5], whole[:-1], whole[: len(whole) // 2], b"not a selection at all"):
         path.write_bytes(part)
-        with pytest.raises(UserError, match=r"chair\.selection: not a readable selection"):
+        with pytest.raises(UserError, match=r"chair\.selection: cannot be read as a saved selection"):
             Selection.load(path)
     save_file({"B": torch.eye(2)}, path)
     with pytest.raises(UserError, match=f"chair.selection: expected a {FORMAT} file, got None"):
@@ -343,8 +343,8 @@ def test_a_missing_cut_or_foreign_file_is_refused_by_name(tmp_path) -> None:
         (torch.zeros(2, dtype=torch.uint8), {"count": "17"}, r"\(2,\) bytes are not 17 bits"),
         (torch.zeros(2, dtype=torch.uint8), {"count": "-3"}, "are not -3 bits"),
         (torch.zeros(2), {"count": "9"}, "are not 9 bits"),
-        (torch.zeros(2, dtype=torch.uint8), {"count": "many"}, "not a readable selection"),
-        (torch.zeros(2, dtype=torch.uint8), {}, "not a readable selection"),
+        (torch.zeros(2, dtype=torch.uint8), {"count": "many"}, "are not many bits"),
+        (torch.zeros(2, dtype=torch.uint8), {}, "are not  bits"),
     ],
 )
 def test_a_count_that_does_not_fit_the_bits_is_damage(bits: Tensor, metadata: dict, complaint: str, tmp_path) -> None:
