@@ -13,6 +13,8 @@ from tqdm import tqdm
 from gsdff.errors import UserError
 from gsdff.files import whole_file
 from gsdff.gaussians import Gaussians, keep_drawable
+from gsdff.io.compressed_ply import decode_compressed_ply, is_compressed
+from gsdff.io.ply_file import open_ply
 
 log = logging.getLogger("gsdff")
 
@@ -91,14 +93,22 @@ def write_points(
 
 
 def read_ply(path: Path) -> Gaussians:
-    """Reads the Gaussians of a 3DGS PLY, in the file's own frame; float32 on the CPU.
+    """Reads the Gaussians of a 3DGS PLY, or of a compressed one, in the file's own frame; float32 on the CPU.
 
     Binary of either byte order or ASCII, any numeric type, properties in any order; unknown ones (normals among them)
     are ignored. Infinite opacities and scales become finite ones, and Gaussians that cannot be drawn are dropped with a
     warning (`keep_drawable`). Raises UserError for a file that is not a PLY, holds no Gaussians, or ends early.
     """
-    data = _read_vertices(path)
+    if not path.exists():
+        raise UserError(f"{path}: expected a 3DGS PLY, there is no such file")
+    ply = open_ply(path, "a 3DGS PLY", "copy or export it again")
+    if "vertex" not in ply:
+        elements = _listed(element.name for element in ply)
+        raise UserError(f"{path}: expected a 3DGS PLY, got one without the element vertex but with {elements}")
+    data = ply["vertex"].data
     names = set(data.dtype.names or ())
+    if is_compressed(ply):
+        return keep_drawable(decode_compressed_ply(path, ply), path)
     missing = [name for wanted in PROPERTIES.values() for name in wanted if name not in names]
     if missing:
         raise UserError(_explain_no_gaussians(path, names, missing))
@@ -166,27 +176,7 @@ def _write_vertices(path: Path, table: np.ndarray) -> None:
             table[start : start + ROWS_AT_A_TIME].tofile(stream)
 
 
-def _read_vertices(path: Path) -> np.ndarray:
-    """Reads a PLY's vertices as a structured array."""
-    from plyfile import PlyData, PlyParseError
-
-    if not path.is_file():
-        raise UserError(f"{path}: expected a 3DGS PLY, there is no such file")
-    try:
-        ply = PlyData.read(str(path))
-    # plyfile raises bare ValueErrors for bad names and bytes, MemoryError for an impossible count of ASCII rows
-    except (PlyParseError, ValueError, MemoryError, OverflowError) as error:
-        cause = f"it cannot be read as one ({str(error) or type(error).__name__})"
-        raise UserError(f"{path}: expected a 3DGS PLY, but {cause}; copy or export it again") from error
-    if "vertex" not in ply:
-        elements = _listed(element.name for element in ply)
-        raise UserError(f"{path}: expected a 3DGS PLY, got one without the element vertex but with {elements}")
-    return ply["vertex"].data
-
-
 def _explain_no_gaussians(path: Path, names: set[str], missing: list[str]) -> str:
-    if "packed_position" in names:
-        return f"{path}: expected a 3DGS PLY, got a compressed one; convert it first (SuperSplat can)"
     got = f"its vertices lack {', '.join(missing)} and have {_listed(names)} (a mesh or point cloud?)"
     return f"{path}: expected a 3DGS PLY, {got}; export it as Gaussian splats"
 

@@ -257,7 +257,7 @@ def test_a_file_that_is_not_there_is_named():
 def test_a_file_that_is_no_ply_is_refused(tmp_path, content):
     path = tmp_path / "scene.ply"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"scene\.ply: expected a 3DGS PLY, but it cannot be read as one"):
+    with pytest.raises(UserError, match=r"scene\.ply: cannot be read as a 3DGS PLY"):
         read_ply(path)
 
 
@@ -293,7 +293,7 @@ def test_an_impossible_count_is_refused(tmp_path):
     properties = [f"float {name}" for name in STANDARD]
     for count in (10**18, -1):
         path = write_text_ply(tmp_path / "scene.ply", properties, ["1 " * 14], count)
-        with pytest.raises(UserError, match=r"scene\.ply: expected a 3DGS PLY, but it cannot be read"):
+        with pytest.raises(UserError, match=r"scene\.ply: cannot be read as a 3DGS PLY"):
             read_ply(path)
 
 
@@ -318,7 +318,7 @@ def test_one_wrong_byte_gives_gaussians_or_a_clear_error(tmp_path, position, byt
     data[position % len(data)] = byte
     (tmp_path / "scene.ply").write_bytes(data)
     try:
-        assert len(read_ply(tmp_path / "scene.ply")) <= 39
+        assert len(read_ply(tmp_path / "scene.ply")) <= 3
     except UserError as error:
         assert "scene.ply" in str(error) and "\n" not in str(error)
 
@@ -360,8 +360,6 @@ def test_compressed_ply_decodes_to_the_same_positions(tmp_path, degree):
     assert ("sh" in ply) == (degree > 0)
     if degree:
         assert len(ply["sh"].properties) == 3 * ((degree + 1) ** 2 - 1)
-    with pytest.raises(UserError, match=r"scene\.ply: expected a 3DGS PLY, got a compressed one; convert it"):
-        read_ply(tmp_path / "scene.ply")
 
 
 def test_lossy_formats_leave_out_what_is_not_finite_and_refuse_an_empty_scene(tmp_path, caplog):
