@@ -3,9 +3,9 @@
 Layout: playcanvas/splat-transform (`decompress-ply.ts`); the writing side is `gsplat.exporter`'s.
 """
 
+from collections.abc import Mapping
 from math import sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +14,6 @@ from torch import Tensor
 
 from gsdff.errors import UserError
 from gsdff.gaussians import SH_C0, Gaussians
-
-if TYPE_CHECKING:
-    from plyfile import PlyData
 
 CHUNK = 256
 """Gaussians that share the bounds of positions, scales and colours."""
@@ -27,16 +24,11 @@ SH_COUNTS = (9, 24, 45)
 """Numbers of harmonics in the element sh, for degrees 1 to 3."""
 
 
-def is_compressed(ply: "PlyData") -> bool:
-    """Whether a PLY's vertices are packed."""
-    return "packed_position" in (ply["vertex"].data.dtype.names or ())
-
-
-def decode_compressed_ply(path: Path, ply: "PlyData") -> Gaussians:
-    """The Gaussians of a compressed PLY; raises `UserError` for one that lacks a part, or has it of another kind."""
-    num = ply["vertex"].count
-    chunks = _columns(path, ply, "chunk", -(-num // CHUNK), np.float32)
-    packed = _columns(path, ply, "vertex", num, np.uint32)
+def decode_compressed_ply(path: Path, elements: Mapping[str, np.ndarray]) -> Gaussians:
+    """The Gaussians of the elements of a compressed PLY; raises `UserError` if one is missing or of another kind."""
+    num = len(elements["vertex"])
+    chunks = _columns(path, elements, "chunk", -(-num // CHUNK), np.float32)
+    packed = _columns(path, elements, "vertex", num, np.uint32)
     missing = [name for name in PACKED if name not in packed]
     missing += [name for kind in ("position", "scale") for pair in _bounds(kind) for name in pair if name not in chunks]
     if missing:
@@ -48,7 +40,7 @@ def decode_compressed_ply(path: Path, ply: "PlyData") -> Gaussians:
         return (1 - shares) * low[of_chunk] + shares * high[of_chunk]
 
     colors = _shares(packed["packed_color"], (24, 8), (16, 8), (8, 8))
-    if set(_bounds("color")[0]) <= chunks.keys():
+    if all(name in chunks for names in _bounds("color") for name in names):
         colors = unpack("color", colors)
     alphas = _shares(packed["packed_color"], (0, 8))[:, 0]
     positions, scales = (
@@ -60,7 +52,7 @@ def decode_compressed_ply(path: Path, ply: "PlyData") -> Gaussians:
         log_scales=_tensor(scales),
         logit_opacities=_tensor(alphas).logit(),
         sh0=_tensor((colors - 0.5) / SH_C0)[:, None],
-        shN=_harmonics(path, ply, num),
+        shN=_harmonics(path, elements, num),
     )
 
 
@@ -71,14 +63,16 @@ def _bounds(kind: str) -> tuple[list[str], list[str]]:
     return low, high
 
 
-def _columns(path: Path, ply: "PlyData", name: str, count: int, kind: type) -> dict[str, np.ndarray]:
+def _columns(
+    path: Path, elements: Mapping[str, np.ndarray], name: str, count: int, kind: type
+) -> dict[str, np.ndarray]:
     """The properties of an element that are of a kind, by name."""
-    if name not in ply or ply[name].count != count:
-        got = ply[name].count if name in ply else 0
+    data = elements.get(name, np.zeros(0))
+    if len(data) != count:
         raise UserError(
-            f"{path}: expected a compressed PLY with {count} rows in the element {name}, got {got}; export it again"
+            f"{path}: expected a compressed PLY with {count} rows in the element {name}, got {len(data)}; "
+            "export it again"
         )
-    data = ply[name].data
     names = data.dtype.names or ()
     return {column: data[column] for column in names if data.dtype[column].newbyteorder("=") == kind}
 
@@ -101,11 +95,11 @@ def _rotations(packed: UInt32[np.ndarray, "N"]) -> Float64[np.ndarray, "N 4"]:
     return quats
 
 
-def _harmonics(path: Path, ply: "PlyData", num: int) -> Float[Tensor, "N B 3"]:
+def _harmonics(path: Path, elements: Mapping[str, np.ndarray], num: int) -> Float[Tensor, "N B 3"]:
     """Higher bands of the harmonics, a byte each from -4 to 4; none without the element sh."""
-    if "sh" not in ply or not ply["sh"].properties:
+    if "sh" not in elements or not elements["sh"].dtype.names:
         return torch.zeros(num, 0, 3)
-    columns = _columns(path, ply, "sh", num, np.uint8)
+    columns = _columns(path, elements, "sh", num, np.uint8)
     if len(columns) not in SH_COUNTS or any(f"f_rest_{i}" not in columns for i in range(len(columns))):
         raise UserError(f"{path}: expected 9, 24 or 45 f_rest of a byte, got {len(columns)}; export it again")
     levels = np.stack([columns[f"f_rest_{i}"] for i in range(len(columns))], axis=1).astype(np.float64)

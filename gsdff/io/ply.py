@@ -13,8 +13,8 @@ from tqdm import tqdm
 from gsdff.errors import UserError
 from gsdff.files import whole_file
 from gsdff.gaussians import Gaussians, keep_drawable
-from gsdff.io.compressed_ply import decode_compressed_ply, is_compressed
-from gsdff.io.ply_file import open_ply
+from gsdff.io.compressed_ply import decode_compressed_ply
+from gsdff.io.ply_file import header_of, read_elements
 
 log = logging.getLogger("gsdff")
 
@@ -101,14 +101,14 @@ def read_ply(path: Path) -> Gaussians:
     """
     if not path.exists():
         raise UserError(f"{path}: expected a 3DGS PLY, there is no such file")
-    ply = open_ply(path, "a 3DGS PLY", "copy or export it again")
-    if "vertex" not in ply:
-        elements = _listed(element.name for element in ply)
-        raise UserError(f"{path}: expected a 3DGS PLY, got one without the element vertex but with {elements}")
-    data = ply["vertex"].data
+    elements = read_elements(path, "a 3DGS PLY", "copy or export it again").elements
+    if "vertex" not in elements:
+        got = f"got one without the element vertex but with {_listed(elements)}"
+        raise UserError(f"{path}: expected a 3DGS PLY, {got}; export it as Gaussian splats")
+    data = elements["vertex"]
     names = set(data.dtype.names or ())
-    if is_compressed(ply):
-        return keep_drawable(decode_compressed_ply(path, ply), path)
+    if "packed_position" in names:
+        return keep_drawable(decode_compressed_ply(path, elements), path)
     missing = [name for wanted in PROPERTIES.values() for name in wanted if name not in names]
     if missing:
         raise UserError(_explain_no_gaussians(path, names, missing))
@@ -167,11 +167,8 @@ def write_compressed_ply(path: Path, gaussians: Gaussians) -> None:
 
 def _write_vertices(path: Path, table: np.ndarray) -> None:
     """Writes a structured array as a PLY's only element."""
-    from plyfile import PlyData, PlyElement
-
-    ply = PlyData([PlyElement.describe(table, "vertex")], byte_order="<")
     with whole_file(path) as partial, partial.open("wb") as stream:
-        stream.write(f"{ply.header}\n".encode("ascii"))
+        stream.write(f"{header_of(table)}\n".encode("ascii"))
         for start in tqdm(range(0, len(table), ROWS_AT_A_TIME), desc=f"writing {path.name}", leave=False, delay=1):
             table[start : start + ROWS_AT_A_TIME].tofile(stream)
 

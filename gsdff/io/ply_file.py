@@ -5,12 +5,10 @@ import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from gsdff.reading import check_file, reading
-
-if TYPE_CHECKING:
-    from plyfile import PlyData
 
 log = logging.getLogger("gsdff")
 
@@ -45,7 +43,16 @@ class _Header:
     elements: list[_Element]
 
 
-def open_ply(path: Path, what: str, remedy: str) -> "PlyData":
+@dataclass(frozen=True)
+class Ply:
+    """Content of a PLY."""
+
+    elements: dict[str, np.ndarray]
+    """Structured arrays by the name of the element; a list property is a column of objects."""
+    comments: list[str]
+
+
+def read_elements(path: Path, what: str, remedy: str) -> Ply:
     """Reads all elements of a PLY, in binary of either byte order or as text, with any line ends and comments.
 
     Raises `UserError` for a file that is none or that holds less than its header declares; warns of one that holds
@@ -68,9 +75,18 @@ def open_ply(path: Path, what: str, remedy: str) -> "PlyData":
         elif plain != given:  # with line ends or letters that plyfile does not read
             source = io.BytesIO(plain + file.read())
         try:
-            return PlyData.read(source)
+            ply = PlyData.read(source)
         except PlyParseError as error:
             raise ValueError(error) from error
+    comments = [*ply.comments, *(comment for element in ply for comment in element.comments)]
+    return Ply({element.name: element.data for element in ply}, comments)
+
+
+def header_of(table: np.ndarray) -> str:
+    """Header of a PLY whose only element, vertex, has the little-endian rows of a structured array."""
+    from plyfile import PlyData, PlyElement
+
+    return PlyData([PlyElement.describe(table, "vertex")], byte_order="<").header
 
 
 def _split_header(start: bytes) -> tuple[list[str], bytes]:

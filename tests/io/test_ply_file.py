@@ -10,7 +10,7 @@ from random_gaussians import assert_same_bits, make_gaussians
 
 from gsdff.errors import UserError
 from gsdff.io.ply import read_ply, write_ply
-from gsdff.io.ply_file import open_ply
+from gsdff.io.ply_file import read_elements
 
 NAMES = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"]
 NAMES += ["scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
@@ -92,7 +92,7 @@ def test_any_line_ends_and_comments_in_any_letters_are_read(ply, line_end, caplo
 def test_comments_are_kept(ply):
     change(ply, b"element vertex", b"comment offset 1 2 3\r\nelement vertex")
     ply.write_bytes(ply.read_bytes().replace(b"\r\n", b"\n"))
-    assert open_ply(ply, "a PLY", "copy it again").comments == ["offset 1 2 3"]
+    assert read_elements(ply, "a PLY", "copy it again").comments == ["offset 1 2 3"]
 
 
 def test_a_binary_row_that_looks_like_the_end_of_the_header_is_data(tmp_path):
@@ -100,7 +100,7 @@ def test_a_binary_row_that_looks_like_the_end_of_the_header_is_data(tmp_path):
     header = ["ply", "format binary_little_endian 1.0", "element vertex 1", *(f"property float {n}" for n in NAMES)]
     path = tmp_path / "scene.ply"
     path.write_bytes("\n".join([*header, "end_header", ""]).encode() + values.tobytes())
-    (row,) = open_ply(path, "a PLY", "copy it again")["vertex"].data
+    (row,) = read_elements(path, "a PLY", "copy it again").elements["vertex"]
     assert list(row) == values.tolist()
 
 
