@@ -7,7 +7,7 @@ this too.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import torch
 from jaxtyping import Float
@@ -88,7 +88,7 @@ class Sidecar:
             _teacher(path, basis.teacher, _parse(path, metadata, "settings", {})),
             texts,
             metadata.get("no_texts", "it was exported before texts were kept"),
-            mode,
+            cast(RasterizeMode, mode),
             int(downscale),
         )
 
