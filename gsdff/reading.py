@@ -15,6 +15,7 @@ import stat
 import struct
 import sys
 import threading
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -159,13 +160,28 @@ def read_torch(path: Path, what: str, remedy: str = AGAIN, *, mapped: bool = Fal
 
     check_file(path, what)
     source = path if mapped and zipfile.is_zipfile(path) else io.BytesIO(path.read_bytes())
-    with reading(path, what, remedy):
+    with reading(path, what, remedy), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tensors that are refused below
         if isinstance(source, io.BytesIO) and zipfile.is_zipfile(source):
             damaged = zipfile.ZipFile(source).testzip()
             if damaged is not None:
                 raise ValueError(f"{CHANGED} in {damaged}")
             source.seek(0)
-        return torch.load(source, map_location="cpu", weights_only=True, mmap=source is path)
+        content = torch.load(source, map_location="cpu", weights_only=True, mmap=source is path)
+        _check_tensors(content)
+    return content
+
+
+def _check_tensors(content: Any) -> None:
+    """Raises ValueError for a tensor without values of its own: sparse, quantized, or of torch's device meta."""
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        if content.layout != torch.strided or content.is_quantized or content.device.type != "cpu":
+            raise ValueError(f"it has a tensor of the kind {content.layout}, {content.dtype} on {content.device}")
+    elif isinstance(content, dict | list | tuple):
+        for value in content.values() if isinstance(content, dict) else content:
+            _check_tensors(value)
 
 
 def read_safetensors(path: Path, what: str, remedy: str = AGAIN) -> "tuple[dict[str, torch.Tensor], dict[str, str]]":

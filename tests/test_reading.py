@@ -149,6 +149,18 @@ def test_no_flipped_bit_of_a_torch_file_gives_other_values(tmp_path):
     assert refused > 100
 
 
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.eye(3).to_sparse(), torch.eye(3, device="meta")],
+)
+def test_tensors_without_values_of_their_own_are_refused(tensor, tmp_path, recwarn):
+    torch.save({"deep": [tensor]}, tmp_path / "a.pt")
+    recwarn.clear()
+    with pytest.raises(UserError, match="it has a tensor of the kind torch"):
+        reading.read_torch(tmp_path / "a.pt", "a state")
+    assert not recwarn.list
+
+
 def test_two_hundred_megapixels_are_opened_and_a_declared_billion_is_not(tmp_path):
     limit = Image.MAX_IMAGE_PIXELS
     large = Image.new("1", (20_000, 10_000))

@@ -49,7 +49,10 @@ def load_run(folder: Path) -> LoadedRun:
         raise UserError(f"{names.checkpoints}: no checkpoint yet; finish the run with `{finish}`")
     for key, (before, now) in changed_options(config, state.get("config")).items():
         if key not in PLACES and before is not None:
-            raise UserError(f"{names.config}: {key} is {now}, and was {before} when the run was trained; put it back")
+            raise UserError(
+                f"{names.config}: {key} is {str(now)[:80]}, and was {str(before)[:80]} when the run was trained; "
+                "put it back"
+            )
     gaussians = Gaussians(**state["gaussians"], rasterize_mode=config.stage1.rasterize_mode)
     return LoadedRun(
         folder=folder,

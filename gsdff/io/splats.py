@@ -35,7 +35,10 @@ def read_splats(path: Path) -> Gaussians:
     with path.open("rb") as file:
         start = file.read(4)
     if start.startswith(b"ply"):
-        return read_ply(path)
+        gaussians = read_ply(path)
+        if not len(gaussians):
+            raise UserError(f"{path}: expected {WHAT}, it holds none; export the scene again")
+        return gaussians
     for other, name in OTHERS.items():
         if start.startswith(other):
             raise UserError(f"{path}: expected {WHAT}, got {name}")

@@ -175,7 +175,9 @@ def _choose_teacher(config: TrainConfig) -> str:
 
 def _check_same_config(config: TrainConfig, saved: Any, folder: RunFolder) -> None:
     """Raises `UserError` that names the options in which a resumed run differs from its start."""
-    changed = [f"{key} was {old}, now {new}" for key, (old, new) in changed_options(config, saved).items()]
+    changed = [
+        f"{key} was {str(old)[:80]}, now {str(new)[:80]}" for key, (old, new) in changed_options(config, saved).items()
+    ]
     if changed:
         raise UserError(
             f"{folder.path}: a run resumes with the options it was started with ({'; '.join(changed)}); "

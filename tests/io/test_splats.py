@@ -204,6 +204,12 @@ def test_what_is_no_splat_is_refused_whatever_its_name(tmp_path, content, messag
             load(tmp_path / name, device="cpu")
 
 
+def test_a_file_without_gaussians_is_refused(tmp_path):
+    write_ply(tmp_path / "scene.ply", make_gaussians(0))
+    with pytest.raises(UserError, match=r"scene\.ply: expected Gaussian splats, it holds none"):
+        load(tmp_path / "scene.ply", device="cpu")
+
+
 @pytest.mark.parametrize("write", [write_compressed_ply, write_splat, write_ply])
 def test_a_field_loads_edits_and_exports_each_format_under_any_name(tmp_path, write):
     given = scene(100, 1)
