@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gsdff.errors import UserError
 
@@ -32,8 +32,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+CHECKSUM = "blake2b"
+"""Entry of a .safetensors file's metadata with the hash of all else that it holds (`hash_tensors`)."""
+
+
 def save_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> None:
-    """Writes a .safetensors file, atomically; the same values give the same bytes.
+    """Writes a .safetensors file with a checksum, atomically; the same values give the same bytes.
 
     The library itself writes metadata in random order, and makes files that only their owner may read.
     """
@@ -41,11 +45,19 @@ def save_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[
 
     data = save(dict(tensors), dict(metadata))
     end = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:end]) | {"__metadata__": dict(sorted(metadata.items()))}
+    header = json.loads(data[8:end])
+    header["__metadata__"] = {**dict(sorted(metadata.items())), CHECKSUM: hash_tensors(header, data[end:])}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the tensors after it begin at a multiple of eight
     with whole_file(path) as partial:
         partial.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
+
+
+def hash_tensors(header: Mapping[str, Any], values: bytes) -> str:
+    """BLAKE2b hash of a .safetensors file's header, but for an older hash in it, and of the bytes of its tensors."""
+    metadata = {name: value for name, value in header.get("__metadata__", {}).items() if name != CHECKSUM}
+    text = json.dumps({**header, "__metadata__": metadata}, sort_keys=True)
+    return hashlib.blake2b(text.encode() + values, digest_size=16).hexdigest()
 
 
 def hash_file(path: Path) -> str:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from math import isqrt, log
+from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gsdff.cameras import WorldFrame
+from gsdff.errors import UserError
+
+logger = logging.getLogger("gsdff")
 
 RasterizeMode = Literal["classic", "antialiased"]
 SH_C0 = 0.28209479177387814
 """The constant spherical harmonic, 1 / (2 sqrt(pi))."""
+
+MOST_LOGIT = 20.0
+"""Largest logit of an opacity: in float32 the opacity is 1, and that of the negative logit shows nowhere."""
+LEAST_LOG_SCALE, MOST_LOG_SCALE = -40.0, 20.0
+"""Limits of log scales: float32 holds the scales and their squares, and a renderer their pixels. A Gaussian of the
+least scale is flat."""
+FARTHEST = 1e18
+"""Largest coordinate of a Gaussian: float32 has no squares of larger ones."""
 
 
 @dataclass
@@ -68,6 +81,26 @@ class Gaussians:
         """Degree of the highest band stored."""
         return isqrt(self.shN.shape[1] + 1) - 1
 
+    @property
+    def is_drawable(self) -> Bool[Tensor, "N"]:
+        """Whether a Gaussian can be drawn, and so be written to a file, once opacities and scales are `limited`.
+
+        It cannot without a position or a rotation, or if any value is NaN, or infinite where no limit is meant.
+        """
+        norms = self.quats.norm(dim=-1)
+        drawable = (self.means.abs() <= FARTHEST).all(dim=-1) & (norms > 0)
+        for values in (norms, *(tensor for _, tensor in self.limited().items())):
+            drawable &= finite_rows(values)
+        return drawable
+
+    def limited(self) -> Gaussians:
+        """A copy in which opaque, invisible and flat Gaussians, which other programs write as +-inf, are finite."""
+        return replace(
+            self,
+            log_scales=self.log_scales.clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE),
+            logit_opacities=self.logit_opacities.clamp(-MOST_LOGIT, MOST_LOGIT),
+        )
+
     def items(self) -> Iterator[tuple[str, Tensor]]:
         """Iterates over pairs of name and tensor of the attributes that are present."""
         for field in fields(self):
@@ -89,3 +122,24 @@ class Gaussians:
     def to_working_frame(self, frame: WorldFrame) -> Gaussians:
         """A copy converted from the input's world to the working frame."""
         return replace(self, means=frame.points_to_working(self.means), log_scales=self.log_scales - log(frame.scale))
+
+
+def finite_rows(tensor: Tensor) -> Bool[Tensor, "N"]:
+    """Whether all values of an attribute are finite, for every Gaussian."""
+    return tensor.isfinite().reshape(len(tensor), tensor.shape[1:].numel()).all(dim=-1)
+
+
+def keep_drawable(gaussians: Gaussians, path: Path) -> Gaussians:
+    """The Gaussians of a file that can be drawn, `Gaussians.limited`; logs in one line how many cannot.
+
+    Raises `UserError` if there are some and none can be drawn.
+    """
+    drawable, gaussians = gaussians.is_drawable, gaussians.limited()
+    num_dropped = int((~drawable).sum())
+    if not num_dropped:
+        return gaussians
+    reason = "without a finite position, rotation, size, opacity, colour or feature"
+    if num_dropped == len(gaussians):
+        raise UserError(f"{path}: none of {num_dropped} Gaussians can be drawn, all are {reason}")
+    logger.warning("%s: left out %d of %d Gaussians, %s", path, num_dropped, len(gaussians), reason)
+    return gaussians.map(lambda tensor: tensor[drawable])

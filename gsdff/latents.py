@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gsdff.errors import UserError
 from gsdff.files import save_tensors
+from gsdff.reading import read_safetensors
 
 log = logging.getLogger("gsdff")
 
@@ -51,17 +51,33 @@ class Basis:
     @staticmethod
     def load(path: Path) -> "Basis":
         """Reads what `save` wrote; raises `UserError` if the file is missing, damaged or of another kind."""
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"{path}: missing; it is written when stage 2 of a run with a teacher starts")
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != BASIS_FORMAT:
-                    raise UserError(f"{path}: expected a {BASIS_FORMAT} file, got {metadata.get('format')}")
-                B = file.get_tensor("B")
-        except SafetensorError as error:
-            raise UserError(f"{path}: not a readable .safetensors basis ({error}); train stage 2 again") from error
-        return Basis(B, float(metadata["energy"]), metadata["teacher"], metadata["fingerprint"])
+        return read_basis(path, "train stage 2 again")[0]
+
+
+def read_basis(path: Path, remedy: str) -> tuple[Basis, dict[str, Tensor], dict[str, str]]:
+    """Reads a .safetensors file that holds a basis; returns all its tensors and metadata too.
+
+    Raises `UserError`, which ends with the remedy, for any other file.
+    """
+    tensors, metadata = read_safetensors(path, "a basis of features", remedy)
+    if metadata.get("format") != BASIS_FORMAT:
+        raise UserError(f"{path}: expected a {BASIS_FORMAT} file, got {metadata.get('format')}; {remedy}")
+    B = tensors.get("B")
+    if B is None or B.ndim != 2 or not B.is_floating_point() or not len(B) >= B.shape[1] >= 1 or not B.isfinite().all():
+        got = "none" if B is None else f"{B.dtype} {list(B.shape)}"
+        raise UserError(f"{path}: expected a basis B [T, K] of finite numbers, K at most T, got {got}; {remedy}")
+    missing = [name for name in ("energy", "teacher", "fingerprint") if name not in metadata]
+    if missing:
+        raise UserError(f"{path}: has no {' and no '.join(missing)}, which a basis has; {remedy}")
+    try:
+        energy = float(metadata["energy"])
+    except ValueError:
+        energy = -1.0
+    if not 0 <= energy <= 1 + 1e-6:
+        raise UserError(f"{path}: expected an energy from 0 to 1, got {metadata['energy'][:40]!r}; {remedy}")
+    return Basis(B.float(), energy, metadata["teacher"], metadata["fingerprint"]), tensors, metadata
 
 
 def fit_basis(
@@ -79,7 +95,7 @@ def fit_basis(
     """
     channels = len(moment)
     values, vectors = torch.linalg.eigh(moment)
-    shares = values.flip(0).clamp_min(0).cumsum(0) / values.clamp_min(0).sum()
+    shares = values.flip(0).clamp_min(0).cumsum(0) / values.clamp_min(0).sum().clamp_min(1e-300)
     if energy is not None:
         dim = int((shares < energy - 1e-9).sum()) + 1  # r columns keep everything of rank r, up to rounding
     if dim >= channels:

@@ -16,6 +16,7 @@ import struct
 import sys
 import threading
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsdff.errors import UserError
+from gsdff.files import CHECKSUM, hash_tensors
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,6 +40,7 @@ if TYPE_CHECKING:  # loaded by the functions that need them: options are read in
 AGAIN = "make it again, or copy it again"
 MOST_TEXT = 2_000_000_000
 """Largest text in bytes that is read; transforms.json of 100,000 photos has 100 million."""
+CHANGED = "its bytes have changed since it was written, their checksum differs"
 DAMAGE = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, ArithmeticError, RuntimeError, MemoryError,
     SyntaxError, AssertionError, struct.error, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
@@ -160,26 +163,56 @@ def _check_array(file: Any, num_bytes: int) -> None:
 
 
 def read_torch(path: Path, what: str, remedy: str = AGAIN, *, mapped: bool = False) -> Any:
-    """Reads plain values and tensors that torch.save has written, onto the CPU; executes no code of the file."""
+    """Reads plain values and tensors that torch.save has written, onto the CPU; executes no code of the file.
+
+    Unless mapped, which reads only what is used, its bytes are compared with the checksums that torch wrote.
+    """
     import torch
 
     check_file(path, what)
     source = path if mapped and zipfile.is_zipfile(path) else io.BytesIO(path.read_bytes())
-    with reading(path, what, remedy):
-        return torch.load(source, map_location="cpu", weights_only=True, mmap=source is path)
+    with reading(path, what, remedy), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tensors that are refused below
+        if isinstance(source, io.BytesIO) and zipfile.is_zipfile(source):
+            damaged = zipfile.ZipFile(source).testzip()
+            if damaged is not None:
+                raise ValueError(f"{CHANGED} in {damaged}")
+            source.seek(0)
+        content = torch.load(source, map_location="cpu", weights_only=True, mmap=source is path)
+        _check_tensors(content)
+    return content
+
+
+def _check_tensors(content: Any) -> None:
+    """Raises ValueError for a tensor without values of its own: sparse, quantized, or of torch's device meta."""
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        if content.layout != torch.strided or content.is_quantized or content.device.type != "cpu":
+            raise ValueError(f"it has a tensor of the kind {content.layout}, {content.dtype} on {content.device}")
+    elif isinstance(content, dict | list | tuple):
+        for value in content.values() if isinstance(content, dict) else content:
+            _check_tensors(value)
 
 
 def read_safetensors(path: Path, what: str, remedy: str = AGAIN) -> "tuple[dict[str, torch.Tensor], dict[str, str]]":
-    """Reads the tensors and the metadata of a .safetensors file."""
+    """Reads the tensors and the metadata of a .safetensors file; compares them with its checksum, if it has one."""
     from safetensors import SafetensorError, safe_open
 
     check_file(path, what)
     with reading(path, what, remedy):
         try:
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                metadata = dict(file.metadata() or {})
         except SafetensorError as error:
             raise ValueError(error) from error
+        if (checksum := metadata.pop(CHECKSUM, None)) is not None:
+            data = path.read_bytes()
+            end = 8 + int.from_bytes(data[:8], "little")
+            if checksum != hash_tensors(json.loads(data[8:end]), data[end:]):
+                raise ValueError(CHANGED)
+    return tensors, metadata
 
 
 MOST_PIXELS = 500_000_000

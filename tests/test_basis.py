@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsdff.errors import UserError
-from gsdff.latents import Basis, fit_basis
+from gsdff.files import save_tensors
+from gsdff.latents import BASIS_FORMAT, Basis, fit_basis
 
 
 def random_moment(channels: int, rank: int, seed: int = 0) -> torch.Tensor:
@@ -78,3 +79,43 @@ def test_what_is_no_basis_is_refused_with_the_files_name(tmp_path: Path, content
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"basis\.safetensors: "):
         Basis.load(path)
+
+
+FACTS = {"format": BASIS_FORMAT, "energy": "0.5", "teacher": "toy", "fingerprint": "abc"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_basis_of_another_precision_becomes_float32(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "basis.safetensors"
+    save_tensors(path, {"B": torch.eye(4, 2, dtype=dtype)}, FACTS)
+    assert torch.equal(Basis.load(path).B, torch.eye(4, 2))
+
+
+@pytest.mark.parametrize(
+    ("B", "facts", "message"),
+    [
+        (torch.ones(4, 2, dtype=torch.bool), {}, r"expected a basis B .* got torch.bool \[4, 2\]"),
+        (torch.ones(4, 2, dtype=torch.int64), {}, "got torch.int64"),
+        (torch.ones(4), {}, r"got torch.float32 \[4\]"),
+        (torch.ones(4, 0), {}, r"got torch.float32 \[4, 0\]"),
+        (torch.ones(2, 4), {}, r"K at most T, got torch.float32 \[2, 4\]"),
+        (torch.full((4, 2), torch.nan), {}, "of finite numbers"),
+        (None, {}, "got none"),
+        (torch.eye(4), {"energy": None}, "has no energy, which a basis has"),
+        (torch.eye(4), {"fingerprint": None, "teacher": None}, "has no teacher and no fingerprint"),
+        (torch.eye(4), {"energy": "much"}, "expected an energy from 0 to 1, got 'much'"),
+        (torch.eye(4), {"energy": "nan"}, "expected an energy from 0 to 1, got 'nan'"),
+        (torch.eye(4), {"format": "other"}, "expected a gsdff-basis-1 file, got other"),
+    ],
+)
+def test_a_basis_with_missing_or_misshapen_content_is_refused(tmp_path: Path, B, facts, message) -> None:
+    path = tmp_path / "basis.safetensors"
+    metadata = {name: value for name, value in (FACTS | facts).items() if value is not None}
+    save_tensors(path, {"C": torch.zeros(1)} if B is None else {"B": B}, metadata)
+    with pytest.raises(UserError, match=rf"basis\.safetensors: .*{message}.*train stage 2 again"):
+        Basis.load(path)
+
+
+def test_maps_of_zeros_have_a_basis_that_can_be_read_back(tmp_path: Path) -> None:
+    fit_basis(torch.zeros(4, 4, dtype=torch.float64), 2).save(tmp_path / "basis.safetensors")
+    assert Basis.load(tmp_path / "basis.safetensors").energy == 0

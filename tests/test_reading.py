@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from gsdff import reading
 from gsdff.errors import UserError
@@ -98,6 +99,66 @@ def test_right_files_come_back_as_written(tmp_path):
     tensors, metadata = reading.read_safetensors(tmp_path / "a.safetensors", "a basis")
     assert tensors["x"].equal(torch.from_numpy(values)) and metadata == {"by": "me"}
     assert see(tmp_path / "a.png", "a photo").size == (20, 10)
+
+
+def flipped(path: Path, position: int) -> None:
+    """Flips one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1 << position % 8
+    path.write_bytes(data)
+
+
+def test_no_flipped_bit_of_a_safetensors_file_gives_other_values(tmp_path):
+    whole, torn = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    tensors, metadata = {"x": torch.rand(3, 5), "y": torch.arange(4)}, {"by": "me", "energy": "0.5"}
+    save_tensors(whole, tensors, metadata)
+    refused = 0
+    for position in range(whole.stat().st_size):
+        torn.write_bytes(whole.read_bytes())
+        flipped(torn, position)
+        try:
+            read, facts = reading.read_safetensors(torn, "a basis")
+        except UserError as error:
+            refused += "their checksum differs" in str(error)
+        else:  # in the name of the checksum, or in the spaces before the tensors
+            assert facts.items() >= metadata.items() and all(read[name].equal(tensors[name]) for name in tensors)
+    assert refused > 100
+
+
+def test_files_without_a_checksum_are_read(tmp_path):
+    save_file({"x": torch.ones(2)}, tmp_path / "old.safetensors", {"by": "me"})
+    save_file({"x": torch.ones(2)}, tmp_path / "plain.safetensors")
+    assert reading.read_safetensors(tmp_path / "old.safetensors", "a basis")[1] == {"by": "me"}
+    assert reading.read_safetensors(tmp_path / "plain.safetensors", "a basis")[1] == {}
+
+
+def test_no_flipped_bit_of_a_torch_file_gives_other_values(tmp_path):
+    whole, torn = tmp_path / "a.pt", tmp_path / "b.pt"
+    state = {"means": torch.rand(40, 3), "step": 7, "name": "toy"}
+    torch.save(state, whole)
+    refused = 0
+    for position in range(0, whole.stat().st_size, 3):
+        torn.write_bytes(whole.read_bytes())
+        flipped(torn, position)
+        try:
+            read = reading.read_torch(torn, "a checkpoint")
+        except UserError as error:
+            refused += "checksum" in str(error) or "CRC" in str(error)
+        else:
+            assert read.keys() == state.keys() and read["means"].equal(state["means"]) and read["step"] == 7
+    assert refused > 100
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.eye(3).to_sparse(), torch.eye(3, device="meta")],
+)
+def test_tensors_without_values_of_their_own_are_refused(tensor, tmp_path, recwarn):
+    torch.save({"deep": [tensor]}, tmp_path / "a.pt")
+    recwarn.clear()
+    with pytest.raises(UserError, match="it has a tensor of the kind torch"):
+        reading.read_torch(tmp_path / "a.pt", "a state")
+    assert not recwarn.list
 
 
 def test_two_hundred_megapixels_are_opened_and_a_declared_billion_is_not(tmp_path):

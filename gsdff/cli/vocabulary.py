@@ -5,7 +5,6 @@ If anything is unclear no word is refused, and the teacher itself decides later.
 """
 
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,9 @@ from gsdff.errors import UserError
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.words import describe_unknown, fold
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 LONGEST_HEADER = 100_000_000
 """Bytes; the limit of the safetensors library."""
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError)
+_UNREADABLE = (UserError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """Raised here by what is missing or damaged; what opens it later explains that."""
 
 
@@ -71,7 +65,11 @@ def _refuse_others(source: Path, words: Mapping[str, Iterable[str]], names: Sequ
 
 def _names_of_ply(path: Path) -> list[str] | None:
     """The names in the header of the sidecar, JSON after its length in 8 bytes."""
-    with path.with_suffix(".basis.safetensors").open("rb") as file:
+    from gsdff.reading import check_file
+
+    sidecar = path.with_suffix(".basis.safetensors")
+    check_file(sidecar, "the file beside a PLY")
+    with sidecar.open("rb") as file:
         header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), LONGEST_HEADER)))
     texts = header["__metadata__"].get("texts")
     return None if texts is None else [str(name) for name in json.loads(texts)]
@@ -100,16 +98,16 @@ def _scene_folder(run: Path, config: dict[str, Any], data: Path | None) -> Path:
 
 
 def _table(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return tomllib.load(file)
+    from gsdff.reading import read_toml
+
+    return read_toml(path, "the options of a run")
 
 
 def _names_of_texts(path: Path) -> list[str]:
     """Names of an .npz of text vectors."""
-    import numpy as np
+    from gsdff.reading import read_arrays
 
-    with np.load(path, allow_pickle=False) as arrays:
-        return list(dict.fromkeys(fold(str(name)) for name in arrays["names"]))
+    return list(dict.fromkeys(fold(str(name)) for name in read_arrays(path, "text vectors")["names"]))
 
 
 def _class_names(labels: Path) -> list[str] | None:
@@ -118,7 +116,9 @@ def _class_names(labels: Path) -> list[str] | None:
     path = next(filter(Path.is_file, places), None)
     if path is None:
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
+    from gsdff.reading import read_json
+
+    content = read_json(path, "the names of classes")
     rows = content["classes"] if isinstance(content, dict) else content
     names = [row if isinstance(row, str) else row["name"] for row in rows]
     queries = [row["text_query"] for row in rows if isinstance(row, dict) and row.get("text_query") is not None]

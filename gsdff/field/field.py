@@ -26,9 +26,10 @@ from gsdff.field.rendering import Kind, Rendering, render_kind
 from gsdff.field.search import RepeatedSearch, find, prepare
 from gsdff.field.segmentation import Segmentation, SegmentationFolder, export_segmentation
 from gsdff.gaussians import Gaussians
-from gsdff.io.ply import read_ply, write_compressed_ply, write_ply, write_splat
+from gsdff.io.ply import write_compressed_ply, write_ply, write_splat
 from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.io.sidecar import Sidecar, sidecar_path
+from gsdff.io.splats import read_splats
 from gsdff.latents import Basis, decode
 from gsdff.run_folder import refuse_source
 from gsdff.scene import Scene, View
@@ -257,7 +258,7 @@ class Field(FieldBase):
 
 
 def load(source: str | Path, *, data: str | Path | None = None, device: torch.device | str = "auto") -> Field:
-    """The field of a run's folder, as far as it is trained, or of any 3DGS PLY.
+    """The field of a run's folder, as far as it is trained, or of any 3DGS PLY, compressed PLY or .splat.
 
     Both are in the input's world frame, so a run and its export are the same field to the bit. `data` is the folder of
     photos for a PLY; for a run it replaces the folder that it was trained on. `device` auto takes CUDA if there is a
@@ -308,7 +309,7 @@ def field_of_run(
 
 
 def _load_ply(path: Path, device: torch.device, data: Path | None) -> Field:
-    gaussians, beside = read_ply(path), sidecar_path(path)
+    gaussians, beside = read_splats(path), sidecar_path(path)
     sidecar, basis, dataset = None, None, DataConfig()
     if gaussians.features is None:
         reason = (

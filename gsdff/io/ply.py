@@ -12,7 +12,9 @@ from tqdm import tqdm
 
 from gsdff.errors import UserError
 from gsdff.files import whole_file
-from gsdff.gaussians import Gaussians
+from gsdff.gaussians import Gaussians, keep_drawable
+from gsdff.io.compressed_ply import decode_compressed_ply
+from gsdff.io.ply_file import header_of, read_elements
 
 log = logging.getLogger("gsdff")
 
@@ -37,12 +39,15 @@ def write_ply(path: Path, gaussians: Gaussians, *, labels: Integer[Tensor, "N"] 
     """Writes 3DGS's PLY, binary little-endian float32, with features appended as `semantic_0` ...; atomically.
 
     Property order and channel-major f_rest are INRIA's (`GaussianModel.save_ply`). The header holds no comment: some
-    viewers expect the element on its third line. Values are stored as they are, so `read_ply` returns the same bits.
+    viewers expect the element on its third line. Values are stored as they are, so `read_ply` returns the same bits;
+    only what is not finite is not written (`keep_drawable`).
 
     `labels` come last as an int property `label`, of four bytes so that rows stay multiples of four. `read_ply` ignores
     it, as do other programs that read properties by name (docs/interchange.md lists those tried). Programs that expect
     rows of exactly 3DGS's 62 floats can read neither `label` nor `semantic_*`.
     """
+    labels = None if labels is None else labels.cpu()[gaussians.is_drawable.cpu()]
+    gaussians = keep_drawable(gaussians, path)
     num = len(gaussians)
     columns = {name: _rows(getattr(gaussians, name)) for name in PROPERTIES}
     rest = _rows(gaussians.shN.transpose(1, 2))
@@ -66,7 +71,7 @@ def write_ply(path: Path, gaussians: Gaussians, *, labels: Integer[Tensor, "N"] 
         flat[:, start : start + len(block_names)] = values.detach().cpu().numpy()
         start += len(block_names)
     if labels is not None:
-        table["label"] = labels.cpu().numpy()
+        table["label"] = labels.numpy()
     _write_vertices(path, table)
 
 
@@ -77,6 +82,8 @@ def write_points(
 
     The names are the usual ones of point clouds.
     """
+    drawable = points.isfinite().all(dim=-1)
+    points, colors, labels = points[drawable], colors[drawable], labels[drawable]
     names = [*"xyz", "red", "green", "blue", "label"]
     table = np.empty(len(points), dtype=list(zip(names, ["<f4"] * 3 + ["u1"] * 3 + ["<i4"], strict=True)))
     columns = [*points.detach().cpu().unbind(1), *colors.cpu().unbind(1), labels.cpu()]
@@ -86,14 +93,22 @@ def write_points(
 
 
 def read_ply(path: Path) -> Gaussians:
-    """Reads the Gaussians of a 3DGS PLY, in the file's own frame; float32 on the CPU.
+    """Reads the Gaussians of a 3DGS PLY, or of a compressed one, in the file's own frame; float32 on the CPU.
 
     Binary of either byte order or ASCII, any numeric type, properties in any order; unknown ones (normals among them)
-    are ignored. Gaussians that cannot be drawn (NaN anywhere, infinite position, zero quaternion) are dropped with a
-    warning. Raises UserError for a file that is not a PLY, holds no Gaussians, or ends early.
+    are ignored. Infinite opacities and scales become finite ones, and Gaussians that cannot be drawn are dropped with a
+    warning (`keep_drawable`). Raises UserError for a file that is not a PLY, holds no Gaussians, or ends early.
     """
-    data = _read_vertices(path)
+    if not path.exists():
+        raise UserError(f"{path}: expected a 3DGS PLY, there is no such file")
+    elements = read_elements(path, "a 3DGS PLY", "copy or export it again").elements
+    if "vertex" not in elements:
+        got = f"got one without the element vertex but with {_listed(elements)}"
+        raise UserError(f"{path}: expected a 3DGS PLY, {got}; export it as Gaussian splats")
+    data = elements["vertex"]
     names = set(data.dtype.names or ())
+    if "packed_position" in names:
+        return keep_drawable(decode_compressed_ply(path, elements), path)
     missing = [name for wanted in PROPERTIES.values() for name in wanted if name not in names]
     if missing:
         raise UserError(_explain_no_gaussians(path, names, missing))
@@ -115,14 +130,14 @@ def read_ply(path: Path) -> Gaussians:
         shN=rest.transpose(1, 2).contiguous(),
         features=_floats(path, data, _numbered("semantic", num_features)) if num_features else None,
     )
-    return _drop_undrawable(path, gaussians)
+    return keep_drawable(gaussians, path)
 
 
 def write_splat(path: Path, gaussians: Gaussians) -> None:
     """Writes antimatter15's `.splat` (32 bytes per Gaussian; no SH beyond sh0, no features), atomically."""
     from gsplat.exporter import splat2splat_bytes
 
-    g = _finite_only(path, gaussians)
+    g = _to_write(path, gaussians)
     data = splat2splat_bytes(g.means, g.log_scales, g.quats, g.logit_opacities, g.sh0[:, 0])
     with whole_file(path) as partial:
         partial.write_bytes(data)
@@ -135,7 +150,7 @@ def write_compressed_ply(path: Path, gaussians: Gaussians) -> None:
     """
     from gsplat.exporter import splat2ply_bytes_compressed
 
-    g = _finite_only(path, gaussians)
+    g = _to_write(path, gaussians)
     visible = g.opacities > 1 / 255
     g = g.map(lambda tensor: tensor[visible])
     if not len(g):
@@ -152,36 +167,13 @@ def write_compressed_ply(path: Path, gaussians: Gaussians) -> None:
 
 def _write_vertices(path: Path, table: np.ndarray) -> None:
     """Writes a structured array as a PLY's only element."""
-    from plyfile import PlyData, PlyElement
-
-    ply = PlyData([PlyElement.describe(table, "vertex")], byte_order="<")
     with whole_file(path) as partial, partial.open("wb") as stream:
-        stream.write(f"{ply.header}\n".encode("ascii"))
+        stream.write(f"{header_of(table)}\n".encode("ascii"))
         for start in tqdm(range(0, len(table), ROWS_AT_A_TIME), desc=f"writing {path.name}", leave=False, delay=1):
             table[start : start + ROWS_AT_A_TIME].tofile(stream)
 
 
-def _read_vertices(path: Path) -> np.ndarray:
-    """Reads a PLY's vertices as a structured array."""
-    from plyfile import PlyData, PlyParseError
-
-    if not path.is_file():
-        raise UserError(f"{path}: expected a 3DGS PLY, there is no such file")
-    try:
-        ply = PlyData.read(str(path))
-    # plyfile raises bare ValueErrors for bad names and bytes, MemoryError for an impossible count of ASCII rows
-    except (PlyParseError, ValueError, MemoryError, OverflowError) as error:
-        cause = f"it cannot be read as one ({str(error) or type(error).__name__})"
-        raise UserError(f"{path}: expected a 3DGS PLY, but {cause}; copy or export it again") from error
-    if "vertex" not in ply:
-        elements = _listed(element.name for element in ply)
-        raise UserError(f"{path}: expected a 3DGS PLY, got one without the element vertex but with {elements}")
-    return ply["vertex"].data
-
-
 def _explain_no_gaussians(path: Path, names: set[str], missing: list[str]) -> str:
-    if "packed_position" in names:
-        return f"{path}: expected a 3DGS PLY, got a compressed one; convert it first (SuperSplat can)"
     got = f"its vertices lack {', '.join(missing)} and have {_listed(names)} (a mesh or point cloud?)"
     return f"{path}: expected a 3DGS PLY, {got}; export it as Gaussian splats"
 
@@ -217,31 +209,11 @@ def _floats(path: Path, data: np.ndarray, names: list[str]) -> Float[Tensor, "N 
     return columns
 
 
-def _drop_undrawable(path: Path, gaussians: Gaussians) -> Gaussians:
-    drawable = gaussians.means.isfinite().all(-1) & (gaussians.quats != 0).any(-1)
-    for _, tensor in gaussians.items():
-        drawable &= ~_rows(tensor).isnan().any(-1)
-    num_dropped = int((~drawable).sum())
-    if num_dropped == 0:
-        return gaussians
-    if num_dropped == len(gaussians):
-        raise UserError(f"{path}: none of its {len(gaussians)} Gaussians can be drawn (NaN values or zero quaternions)")
-    reason = "cannot be drawn (NaN, infinite or without rotation)"
-    log.warning("%s: dropped %d of %d Gaussians that %s", path, num_dropped, len(gaussians), reason)
-    return gaussians.map(lambda tensor: tensor[drawable])
-
-
-def _finite_only(path: Path, gaussians: Gaussians) -> Gaussians:
-    """Keeps the rows that gsplat's exporters can take: finite, on the CPU; raises `UserError` if there are none."""
-    gaussians = gaussians.map(lambda tensor: tensor.detach().cpu())
-    finite = (gaussians.quats != 0).any(-1)
-    for _, tensor in gaussians.items():
-        finite &= _rows(tensor).isfinite().all(-1)
-    if not finite.any():
-        raise UserError(f"{path}: nothing to write, the scene has no Gaussian with finite values")
-    if not finite.all():
-        log.warning("%s: left out %d of %d Gaussians that are not finite", path, int((~finite).sum()), len(finite))
-    return gaussians.map(lambda tensor: tensor[finite])
+def _to_write(path: Path, gaussians: Gaussians) -> Gaussians:
+    """The rows that gsplat's exporters can take, on the CPU; raises `UserError` if there are none."""
+    if not len(gaussians):
+        raise UserError(f"{path}: nothing to write, the scene has no Gaussian")
+    return keep_drawable(gaussians.map(lambda tensor: tensor.detach().cpu()), path)
 
 
 def _rows(tensor: Tensor) -> Float[Tensor, "N P"]:

@@ -3,15 +3,24 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gsdff.cameras import WorldFrame
-from gsdff.config.file import read_config
+from gsdff.config.file import flatten, read_config, to_table
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError, command
-from gsdff.gaussians import Gaussians
-from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
+from gsdff.gaussians import Gaussians, keep_drawable
+from gsdff.io.checkpoint import load_newest
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
+
+FREE_KEYS = {"device", "log_every", "picture_every", "checkpoint_every"}
+"""Options that a resumed run may change."""
+PLACES = {
+    "data", "out", "stage1_from", "teacher.maps", "teacher.checkpoint", "teacher.pretrained", "teacher.labels",
+    "features.cache", "masks.folder", "masks.checkpoint",
+}  # fmt: skip
+"""Options that say where files lie, which may be moved after the training."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +42,35 @@ def load_run(folder: Path) -> LoadedRun:
     names = RunFolder(folder)
     if not names.config.is_file():
         raise UserError(f"{folder}: expected a run's folder, with config.toml in it; `gsdff train` makes one")
-    checkpoints = list_checkpoints(names.checkpoints)
-    if not checkpoints:
+    config = read_config(names.config)
+    state = load_newest(names.checkpoints)
+    if state is None:
         finish = command("train", "--out", folder, "--resume")
         raise UserError(f"{names.checkpoints}: no checkpoint yet; finish the run with `{finish}`")
-    config = read_config(names.config)
-    state = load_checkpoint(checkpoints[-1])
+    for key, (before, now) in changed_options(config, state.get("config")).items():
+        if key not in PLACES and before is not None:
+            raise UserError(
+                f"{names.config}: {key} is {str(now)[:80]}, and was {str(before)[:80]} when the run was trained; "
+                "put it back"
+            )
+    gaussians = Gaussians(**state["gaussians"], rasterize_mode=config.stage1.rasterize_mode)
     return LoadedRun(
         folder=folder,
         config=replace(config, data=data_folder(config, names)),
-        gaussians=Gaussians(**state["gaussians"], rasterize_mode=config.stage1.rasterize_mode),
+        gaussians=keep_drawable(gaussians, folder),
         frame=WorldFrame(tuple(state["frame"]["centre"]), state["frame"]["scale"]),
         step=state["step"],
     )
+
+
+def changed_options(config: TrainConfig, trained: Any) -> dict[str, tuple[Any, Any]]:
+    """Options that differ from those in a checkpoint, by dotted key, as they were and are now; not `FREE_KEYS`.
+
+    None is an option without a value, or one that there was not yet.
+    """
+    now, before = dict(flatten(to_table(config))), dict(flatten(trained if isinstance(trained, dict) else {}))
+    keys = sorted((now.keys() | before.keys()) - FREE_KEYS) if before else []
+    return {key: (before.get(key), now.get(key)) for key in keys if now.get(key) != before.get(key)}
 
 
 def check_poses(run: LoadedRun, scene: Scene) -> None:

@@ -7,19 +7,22 @@ this too.
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast, get_args
 
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
 from torch import Tensor
 
+from gsdff.config.choices import TEACHERS
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.files import save_tensors
 from gsdff.gaussians import RasterizeMode
-from gsdff.latents import BASIS_FORMAT, Basis
+from gsdff.latents import BASIS_FORMAT, Basis, read_basis
+from gsdff.reading import reading
 
 BASIS_SUFFIX = ".basis.safetensors"
+REMEDY = "export the run again"
 SETTINGS = ("model", "checkpoint", "pretrained")
 """Fields of a teacher's configuration that decide how it encodes text; all are names or paths."""
 
@@ -64,30 +67,30 @@ class Sidecar:
     @staticmethod
     def load(path: Path) -> "Sidecar":
         """Reads what `save` wrote, or a plain basis, which has no texts; raises `UserError` if missing or damaged."""
-        if not path.is_file():
+        if not path.exists():
             raise UserError(
                 f"{path}: missing; without it the features of the PLY beside it cannot be queried; "
                 "`gsdff export RUN` writes both: keep them together"
             )
-        basis = Basis.load(path)
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            vectors = file.get_tensor("texts") if "texts" in file.keys() else None  # noqa: SIM118
-        try:
-            names = json.loads(metadata.get("texts", "[]"))
-            settings = json.loads(metadata.get("settings", "{}"))
-            downscale = int(metadata.get("downscale", "1"))
-            texts = None if vectors is None else dict(zip(names, vectors, strict=True))
-            teacher = _teacher(basis.teacher, settings)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: damaged ({error}); export the run again") from error
-        if vectors is not None and (vectors.ndim != 2 or vectors.shape[1] != len(basis.B)):
+        basis, tensors, metadata = read_basis(path, REMEDY)
+        downscale, mode = metadata.get("downscale", "1"), metadata.get("rasterize_mode", "classic")
+        if not (downscale.isascii() and downscale.isdigit() and 1 <= int(downscale[:9]) < 10**8):
+            raise UserError(f"{path}: expected a downscale of 1 or more, got {downscale[:40]!r}; {REMEDY}")
+        if mode not in get_args(RasterizeMode):
             raise UserError(
-                f"{path}: damaged, text vectors {list(vectors.shape)} with {len(basis.B)} channels; export again"
+                f"{path}: expected a rasterize_mode of {get_args(RasterizeMode)}, got {mode[:40]!r}; {REMEDY}"
             )
-        no_texts = metadata.get("no_texts", "it was exported before texts were kept")
-        mode = metadata.get("rasterize_mode", "classic")
-        return Sidecar(basis, teacher, texts, no_texts, mode, downscale)
+        texts = None
+        if (vectors := tensors.get("texts")) is not None:
+            texts = _texts(path, _parse(path, metadata, "texts", []), vectors, len(basis.B))
+        return Sidecar(
+            basis,
+            _teacher(path, basis.teacher, _parse(path, metadata, "settings", {})),
+            texts,
+            metadata.get("no_texts", "it was exported before texts were kept"),
+            cast(RasterizeMode, mode),
+            int(downscale),
+        )
 
 
 def sidecar_path(ply: Path) -> Path:
@@ -95,11 +98,29 @@ def sidecar_path(ply: Path) -> Path:
     return ply.with_suffix(BASIS_SUFFIX)
 
 
-def _teacher(name: str, settings: dict[str, str]) -> TeacherConfig:
-    checkpoint = settings.get("checkpoint")
+def _parse(path: Path, metadata: dict[str, str], name: str, default: Any) -> Any:
+    """An entry of the metadata that is JSON, of the same type as its default."""
+    with reading(path, "the file beside a PLY", REMEDY):
+        value = json.loads(metadata[name]) if name in metadata else default
+        if type(value) is not type(default):
+            raise ValueError(f"{name} is no {type(default).__name__}")
+    return value
+
+
+def _texts(path: Path, names: list[Any], vectors: Tensor, channels: int) -> dict[str, Float[Tensor, "T"]]:
+    if not vectors.is_floating_point() or vectors.shape != (len(names), channels) or not vectors.isfinite().all():
+        expected = f"finite text vectors [{len(names)}, {channels}], one per name"
+        raise UserError(f"{path}: expected {expected}, got {vectors.dtype} {list(vectors.shape)}; {REMEDY}")
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise UserError(f"{path}: expected different names of its text vectors, got {str(names)[:80]}; {REMEDY}")
+    return dict(zip(names, vectors.float(), strict=True))
+
+
+def _teacher(path: Path, name: str, settings: dict[str, Any]) -> TeacherConfig:
+    values = [settings.get(key) for key in SETTINGS]
+    if name not in TEACHERS or not all(value is None or isinstance(value, str) for value in values):
+        raise UserError(f"{path}: of a teacher {name[:40]!r} that this gsdff does not know; {REMEDY}")
+    model, checkpoint, pretrained = values
     return TeacherConfig(
-        name,
-        model=settings.get("model"),
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-        pretrained=settings.get("pretrained"),
+        name, model=model, checkpoint=None if checkpoint is None else Path(checkpoint), pretrained=pretrained
     )

@@ -1,6 +1,7 @@
 """Log of a training run: progress bar, metrics.jsonl, TensorBoard events, pictures of held-out views."""
 
 import json
+import logging
 import math
 import sys
 import time
@@ -14,12 +15,15 @@ from tqdm import tqdm
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError
 from gsdff.files import whole_file
-from gsdff.gaussians import Gaussians
+from gsdff.gaussians import Gaussians, finite_rows
 from gsdff.io.pictures import save_png, side_by_side
 from gsdff.io.runs import RunFolder
 from gsdff.metrics import psnr
+from gsdff.reading import read_bytes
 from gsdff.render import render_view
 from gsdff.scene import Scene, picture_name
+
+log = logging.getLogger("gsdff")
 
 PICTURED_VIEWS = 4
 """Number of held-out views with a picture during training, spread over all of them; the last step draws every one."""
@@ -71,17 +75,28 @@ class TrainingLogger:
         self.bar.update()
         scores_views = step == self.total_steps or step % self.config.picture_every == 0
         if scores_views or step % self.config.log_every == 0:
-            self.check_finite(step)
+            self.check_finite(step, gaussians)
             held_out = {"heldout_psnr": self.score_held_out(step, gaussians)} if scores_views else {}
             self.write_line(step, gaussians, held_out)
 
-    def check_finite(self, step: int) -> None:
-        """Raises `UserError` if a scalar is not finite any more."""
+    def check_finite(self, step: int, gaussians: Gaussians) -> None:
+        """Raises `UserError` if a scalar, or an attribute of a Gaussian, is not finite any more.
+
+        Gaussians that are not finite are not drawn, so that scalars alone would not show them.
+        """
+        before = step - self.num_steps
+        kept = "what was written before is kept: train again with"
         for name, total in self.sums.items():
             if not math.isfinite(float(total)):
                 raise UserError(
-                    f"{self.folder.path}: {name} became {float(total)} after step {step - self.num_steps}; "
-                    "what was written before is kept: train again with lower learning rates (`rates.means`, ...)"
+                    f"{self.folder.path}: {name} became {float(total)} after step {before}; "
+                    f"{kept} lower learning rates (`rates.means`, ...)"
+                )
+        for name, tensor in gaussians.items():
+            if num_lost := int((~finite_rows(tensor)).sum()):
+                raise UserError(
+                    f"{self.folder.path}: {name} of {num_lost:,} of {len(gaussians):,} Gaussians became "
+                    f"infinite or NaN after step {before}; {kept} a lower `rates.{name}`"
                 )
 
     def score_held_out(self, step: int, gaussians: Gaussians) -> float:
@@ -163,13 +178,27 @@ class TensorBoardWriter:
 
 
 def drop_lines_after(path: Path, step: int) -> None:
-    """Rewrites metrics.jsonl without lines after `step`, and without a truncated last line; atomically."""
+    """Rewrites metrics.jsonl without lines after `step`, and without those that cannot be read; atomically."""
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= step]
+    text = read_bytes(path, "the metrics of a run").decode(errors="replace")
+    lines = text.splitlines(keepends=True)
+    steps = [_step_of(line) for line in lines]
+    if num_damaged := steps[:-1].count(None):  # the last may have been cut off
+        log.warning("%s: left out %d of %d lines, which are damaged", path, num_damaged, len(lines))
     with whole_file(path) as partial:
+        kept = (line for line, found in zip(lines, steps, strict=True) if found is not None and found <= step)
         partial.write_text("".join(kept), encoding="utf-8")
+
+
+def _step_of(line: str) -> int | None:
+    """The step of a line of metrics.jsonl; None if it is cut off or damaged."""
+    try:
+        row = json.loads(line) if line.endswith("}\n") else None
+    except (ValueError, RecursionError):
+        return None
+    step = row.get("step") if isinstance(row, dict) else None
+    return step if isinstance(step, int) else None
 
 
 def last_line(path: Path) -> dict[str, Any]:

@@ -12,15 +12,16 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from gsdff.config.file import absolute, find_preset, flatten, read_config, read_presets, to_table, write_config
+from gsdff.config.file import absolute, find_preset, read_config, read_presets, write_config
 from gsdff.config.options import TrainConfig
 from gsdff.data import load_scene
 from gsdff.device import choose_device
 from gsdff.errors import UserError, command
-from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
+from gsdff.io.checkpoint import REMEDY, list_checkpoints, load_newest
 from gsdff.io.ply import write_ply
-from gsdff.io.runs import data_folder
+from gsdff.io.runs import changed_options, data_folder
 from gsdff.masks import choose_segmenter
+from gsdff.reading import reading
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
 from gsdff.training.feature_loss import check_features
@@ -31,9 +32,6 @@ from gsdff.training.trainer import Trainer, train
 from gsdff.weights import is_downloaded
 
 log = logging.getLogger("gsdff")
-
-FREE_KEYS = {"device", "log_every", "picture_every", "checkpoint_every"}
-"""Options that a resumed run may change."""
 
 
 class Watcher(Protocol):
@@ -62,10 +60,9 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
     folder = RunFolder(config.run_folder)
     config = replace(config, out=None)  # a run does not depend on where it is kept
     folder.check(resume=resume)
-    checkpoints = list_checkpoints(folder.checkpoints)
-    state = load_checkpoint(checkpoints[-1]) if checkpoints else None
+    state = load_newest(folder.checkpoints)
     if state is not None:
-        _check_same_config(config, state["config"], folder)
+        _check_same_config(config, state.get("config"), folder)
     _make_demo_scene(config, folder)
     scene = load_scene(data_folder(config, folder), config.dataset)
     check_features(config, scene)
@@ -120,8 +117,9 @@ def _run(
     with ExitStack() as page:
         with TrainingLogger(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as logger:
             if state is not None:
-                trainer.load_state_dict(state["step"], state)
-                logger.load_state_dict(state["report"], device)
+                with reading(folder.checkpoints, "the state of a training", REMEDY):
+                    trainer.load_state_dict(state["step"], state)
+                    logger.load_state_dict(state["report"], device)
                 log.info("continuing after step %d of %d", trainer.step, trainer.total_steps)
             watcher = None if watch is None else page.enter_context(watch(trainer, folder))
             train(trainer, logger, folder, Trainer.advance if watcher is None else watcher.advance)
@@ -175,11 +173,11 @@ def _choose_teacher(config: TrainConfig) -> str:
     return "lseg" if is_downloaded("lseg") else "none"
 
 
-def _check_same_config(config: TrainConfig, saved: dict[str, Any], folder: RunFolder) -> None:
+def _check_same_config(config: TrainConfig, saved: Any, folder: RunFolder) -> None:
     """Raises `UserError` that names the options in which a resumed run differs from its start."""
-    now, before = (dict(flatten(table)) for table in (to_table(config), saved))
-    changed = [key for key in sorted(now.keys() | before.keys()) if now.get(key) != before.get(key)]
-    changed = [f"{key} was {before.get(key)}, now {now.get(key)}" for key in changed if key not in FREE_KEYS]
+    changed = [
+        f"{key} was {str(old)[:80]}, now {str(new)[:80]}" for key, (old, new) in changed_options(config, saved).items()
+    ]
     if changed:
         raise UserError(
             f"{folder.path}: a run resumes with the options it was started with ({'; '.join(changed)}); "

@@ -103,11 +103,14 @@ class Trainer:
         }
 
     def load_state_dict(self, step: int, state: dict[str, Any]) -> None:
-        """Continues from the `state_dict` after `step` steps."""
+        """Continues from the `state_dict` after `step` steps; raises an error if that is of other Gaussians."""
         self.step = step
         self._set_gaussians(Gaussians(**state["gaussians"]))
-        for name, optimizer in self.optimizers.items():
+        for name, tensor in self.gaussians.items():
+            optimizer = self.optimizers[name]
             optimizer.load_state_dict(state["optimizers"][name])
+            if {moment.shape for moment in optimizer.state[tensor].values() if moment.ndim} - {tensor.shape}:
+                raise ValueError(f"the moments of {name} are of another shape than {list(tensor.shape)}")
         self.radiance.densifier.load_state_dict(state["densifier"], self.device)
         self.random.load_state_dict(state["random"])
 
@@ -164,7 +167,7 @@ def train(
                 save()
 
     def save() -> None:
-        logger.check_finite(trainer.step)
+        logger.check_finite(trainer.step, trainer.gaussians)
         save_checkpoint(folder.checkpoints, trainer.step, trainer.state_dict() | {"report": logger.state_dict()})
 
     run_until(config.stage1.steps)

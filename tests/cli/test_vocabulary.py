@@ -1,6 +1,7 @@
 """Names that a scene can be queried for, as they are read without torch: those that the teachers themselves know."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,15 +94,22 @@ def test_what_is_missing_or_damaged_is_left_to_who_opens_it(run, tmp_path):
     assert known_names(tmp_path) is None and known_names(tmp_path / "nowhere") is None
     ply = export_run(ExportArguments(run.folder))
     sidecar = ply.with_suffix(".basis.safetensors")
-    for data in (b"", b"\x08\0\0\0\0\0\0\0{broken}", b"\xff" * 40, b"\2\0\0\0\0\0\0\0{}"):
+    nested = b"[" * 100_000
+    damaged = (b"", b"\x08\0\0\0\0\0\0\0{broken}", b"\xff" * 40, b"\2\0\0\0\0\0\0\0{}")
+    for data in (*damaged, len(nested).to_bytes(8, "little") + nested):
         sidecar.write_bytes(data)
         assert known_names(ply) is None
     sidecar.unlink()
     assert known_names(ply) is None
     (tmp_path / "maps" / "text_features.npz").write_bytes(b"no archive")
     assert known_names(run.folder) is None
-    (run.folder / "config.toml").write_text("[teacher")
-    assert known_names(run.folder) is None
+    for text in ("[teacher", "", "teacher = 7", 'teacher = {name = "precomputed"}', "a = " + "[" * 100_000):
+        (run.folder / "config.toml").write_text(text)
+        assert known_names(run.folder) is None
+    (run.folder / "config.toml").unlink()
+    os.mkfifo(run.folder / "config.toml")
+    os.mkfifo(sidecar)
+    assert known_names(run.folder) is None and known_names(ply) is None
 
 
 def test_an_unknown_word_is_refused_with_the_nearest_name(run):

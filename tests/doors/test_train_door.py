@@ -273,7 +273,7 @@ def test_a_run_that_is_refused_at_its_start_may_be_corrected_with_the_same_comma
     splat, maps, out = tmp_path / "broken.ply", write_maps(dataset, tmp_path / "maps"), tmp_path / "run"
     splat.write_text("not a PLY")
     arguments = ("--data", dataset, "--config", short, "--out", out, "--device", "cpu")
-    with pytest.raises(UserError, match=r"broken.ply: expected a 3DGS PLY"):
+    with pytest.raises(UserError, match=r"broken.ply: expected Gaussian splats"):
         run_main(monkeypatch, *arguments, "--stage1-from", splat, "--teacher.maps", maps)
     run_main(monkeypatch, *arguments)
     assert (out / "scene.ply").is_file()

@@ -98,7 +98,9 @@ def test_a_sidecar_of_another_number_of_channels_is_refused(ply):
 
 def test_a_damaged_sidecar_is_refused(ply):
     sidecar_path(ply).write_bytes(b"no sidecar")
-    with pytest.raises(UserError, match=r"not a readable \.safetensors basis"):
+    with pytest.raises(
+        UserError, match=r"scene\.basis\.safetensors: cannot be read as a basis .*; export the run again"
+    ):
         _ = open_field(ply).latents
 
 

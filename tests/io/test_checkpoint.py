@@ -4,13 +4,16 @@ import pickle
 
 import pytest
 import torch
+from random_gaussians import make_gaussians
 
 from gsdff import files
 from gsdff.errors import UserError
 from gsdff.io import checkpoint
-from gsdff.io.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from gsdff.io.checkpoint import list_checkpoints, load_checkpoint, load_newest, save_checkpoint
 
-STATE = {"gaussians": {"means": torch.arange(6.0).view(2, 3)}, "seconds": 1.5, "nothing": None, "names": ["a", "b"]}
+GAUSSIANS = dict(make_gaussians(5, 1, 2).items())
+FRAME = {"centre": [1.0, 2.0, 3.0], "scale": 4.0}
+STATE = {"gaussians": GAUSSIANS, "frame": FRAME, "seconds": 1.5, "nothing": None, "names": ["a", "b"]}
 
 
 def names(folder):
@@ -21,8 +24,10 @@ def test_what_is_saved_is_what_is_loaded(tmp_path):
     path = save_checkpoint(tmp_path / "checkpoints", 500, STATE)
     assert path == tmp_path / "checkpoints" / "step_000500.pt"
     state = load_checkpoint(path)
-    assert torch.equal(state.pop("gaussians")["means"], STATE["gaussians"]["means"])
-    assert state == {"format": 1, "step": 500, "seconds": 1.5, "nothing": None, "names": ["a", "b"]}
+    gaussians = state.pop("gaussians")
+    assert gaussians.keys() == GAUSSIANS.keys()
+    assert all(torch.equal(gaussians[name], GAUSSIANS[name]) for name in GAUSSIANS)
+    assert state == {"format": 1, "step": 500, "frame": FRAME, "seconds": 1.5, "nothing": None, "names": ["a", "b"]}
 
 
 def test_only_the_two_newest_stay_by_step_and_not_by_name(tmp_path):
@@ -70,7 +75,7 @@ def test_a_tensor_file_of_someone_elses_is_an_error(tmp_path):
 def test_a_truncated_file_is_an_error_that_names_it(tmp_path, keep):
     path = save_checkpoint(tmp_path, 1, STATE)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(UserError, match=f"{path}: not a checkpoint, or damaged"):
+    with pytest.raises(UserError, match=f"{path}: cannot be read as a checkpoint"):
         load_checkpoint(path)
 
 
@@ -84,7 +89,7 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, monkeypatch):
     (tmp_path / "pickle.pt").write_bytes(pickle.dumps(Bomb(), protocol=2))
     torch.save({"format": 1, "step": 0, "bomb": Bomb()}, tmp_path / "zip.pt")
     for name in ("pickle.pt", "zip.pt"):
-        with pytest.raises(UserError, match=f"{name}: not a checkpoint"):
+        with pytest.raises(UserError, match=f"{name}: cannot be read as a checkpoint"):
             load_checkpoint(tmp_path / name)
     assert not (tmp_path / "exploded").exists()
 
@@ -109,3 +114,68 @@ def test_an_error_torch_wraps_around_the_files_own_is_seen_through(tmp_path, mon
     monkeypatch.setattr(torch, "save", save)
     with pytest.raises(UserError, match=os.strerror(errno.EFBIG)):
         save_checkpoint(tmp_path, 2, STATE)
+
+
+def flip(path, position):
+    data = bytearray(path.read_bytes())
+    data[position] ^= 4
+    path.write_bytes(data)
+
+
+def test_a_flipped_bit_is_refused_wherever_the_values_are(tmp_path):
+    path = save_checkpoint(tmp_path, 1, STATE)
+    whole = path.read_bytes()
+    for name in ("means", "features"):
+        flip(path, whole.index(GAUSSIANS[name].numpy().tobytes()) + 2)
+        with pytest.raises(UserError, match=r"its bytes have changed since it was written, .* copy the run again"):
+            load_checkpoint(path)
+        path.write_bytes(whole)
+    load_checkpoint(path)
+
+
+def test_the_newest_checkpoint_that_can_be_read_is_taken_with_a_warning(tmp_path, caplog):
+    assert load_newest(tmp_path) is None and load_newest(tmp_path / "nowhere") is None
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, STATE)
+    assert load_newest(tmp_path)["step"] == 2 and not caplog.records
+    flip(tmp_path / "step_000002.pt", 700)
+    assert load_newest(tmp_path)["step"] == 1
+    assert [record.getMessage().split(": ")[1] for record in caplog.records] == [
+        caplog.records[0].getMessage().split(": ")[1],
+        "taking this older checkpoint, of step 1",
+    ]
+    assert "step_000002.pt: cannot be read as a checkpoint" in caplog.text
+    (tmp_path / "step_000001.pt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"step_000002\.pt: cannot be read as a checkpoint"):
+        load_newest(tmp_path)
+
+
+def without(name):
+    return {key: value for key, value in GAUSSIANS.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"step": -1}, "it has no number of steps"),
+        ({"step": 2.5}, "it has no number of steps"),
+        ({"frame": None}, "it has no frame"),
+        ({"frame": {"centre": [1.0, 2.0], "scale": 1.0}}, "it has no frame"),
+        ({"frame": {"centre": [1.0, 2.0, float("nan")], "scale": 1.0}}, "it has no frame"),
+        ({"frame": {"centre": [1.0, 2.0, 3.0], "scale": 0.0}}, "it has no frame"),
+        ({"gaussians": None}, "expected the attributes means, .* got none"),
+        ({"gaussians": without("quats")}, "expected the attributes means, quats, .* got features, "),
+        ({"gaussians": GAUSSIANS | {"colors": torch.zeros(5, 3)}}, "expected the attributes"),
+        ({"gaussians": GAUSSIANS | {"means": torch.zeros(5, 4)}}, r"its means are of the shape \[5, 4\]"),
+        ({"gaussians": GAUSSIANS | {"quats": torch.zeros(4, 4)}}, r"its quats are of the shape \[4, 4\]"),
+        ({"gaussians": GAUSSIANS | {"quats": torch.zeros(5)}}, "its quats are no float32 tensor of 2 dimensions"),
+        ({"gaussians": GAUSSIANS | {"sh0": GAUSSIANS["sh0"].double()}}, "its sh0 are no float32 tensor"),
+        ({"gaussians": GAUSSIANS | {"means": "many"}}, "its means are no float32 tensor"),
+        ({"gaussians": GAUSSIANS | {"shN": torch.zeros(5, 4, 3)}}, "its shN are 4 harmonics"),
+        ({"gaussians": GAUSSIANS | {"features": torch.zeros(5)}}, "its features are no float32 tensor"),
+    ],
+)
+def test_missing_or_misshapen_content_is_refused(tmp_path, change, message):
+    path = save_checkpoint(tmp_path, 3, STATE | change)
+    with pytest.raises(UserError, match=f"{path}: cannot be read as a checkpoint .{message}.*copy the run again"):
+        load_checkpoint(path)

@@ -5,7 +5,8 @@ import torch
 from parity import assert_parity
 from random_splats import DIFFERENTIABLE, GEOMETRY, Splats, random_splats, render
 
-from gsdff.render import rasterization
+from gsdff.gaussians import LEAST_LOG_SCALE, MOST_LOG_SCALE, MOST_LOGIT
+from gsdff.render import rasterization, reference
 
 
 def behind_the_camera(splats: Splats) -> Splats:
@@ -170,3 +171,22 @@ def test_a_gaussian_that_is_not_finite_or_not_turned_is_not_drawn_and_spoils_no_
     result = render(rasterization, spoilt, DIFFERENTIABLE, (ones, ones[..., :1]))
     assert torch.equal(result.renders, expected)
     assert all(gradient.isfinite().all() for gradient in result.gradients.values())
+
+
+@pytest.mark.parametrize("rasterize_mode", ["classic", "antialiased"])
+@pytest.mark.parametrize(
+    ("rasterizer", "dtype"), [(rasterization, torch.float32), (reference.rasterization, torch.float64)]
+)
+@pytest.mark.parametrize("log_scales", [[LEAST_LOG_SCALE] * 3, [-1, -1, LEAST_LOG_SCALE], [-1, -1, MOST_LOG_SCALE]])
+def test_gaussians_at_the_limits_are_drawn_with_finite_gradients(rasterizer, dtype, log_scales, rasterize_mode):
+    splats = random_splats(seed=21).map(torch.Tensor.float)
+    limits = splats.replace(
+        scales=torch.tensor([log_scales] * 60).exp(), opacities=torch.full((60,), MOST_LOGIT).sigmoid()
+    )
+    ones = torch.ones(1, 37, 53, 3)
+    limits = limits.map(lambda tensor: tensor.to(dtype))
+    result = render(rasterizer, limits, DIFFERENTIABLE, (ones, ones[..., :1]), rasterize_mode=rasterize_mode)
+    assert result.renders.isfinite().all() and result.alphas.isfinite().all()
+    assert all(gradient.isfinite().all() for gradient in result.gradients.values())
+    if log_scales == [-1, -1, LEAST_LOG_SCALE]:
+        assert result.alphas.max() > 0.9

@@ -116,6 +116,15 @@ def test_lines_beyond_the_step_and_lines_cut_off_are_dropped(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+def test_damaged_lines_are_left_out_and_counted(tmp_path, caplog):
+    path = tmp_path / "metrics.jsonl"
+    damaged = [b'{"step": \xff}', b"[" * 100_000 + b"}", b'["step"]}', b'{"step": "2"}', b'{"stop": 2}', b"}"]
+    path.write_bytes(b"\n".join([b'{"step": 2}', *damaged, b'{"step": 4}', b""]))
+    drop_lines_after(path, 5)
+    assert path.read_text() == '{"step": 2}\n{"step": 4}\n'
+    assert "left out 6 of 8 lines, which are damaged" in caplog.text
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_is_an_error_and_is_not_written(tmp_path, value):
     with open_logger(tmp_path) as logger:

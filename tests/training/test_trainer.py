@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_scene import tiny_scene
+from tiny_scene import TinyDataset, tiny_scene
 
 from gsdff.config.file import read_config
 from gsdff.config.file import write_config as write_toml
@@ -15,6 +15,7 @@ from gsdff.training import radiance_loss as radiance
 from gsdff.training import trainer as trainer_module
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger
+from gsdff.training.run import complete, train_run
 from gsdff.training.trainer import Trainer, train, view_at
 
 CPU = torch.device("cpu")
@@ -299,6 +300,47 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoints(tmp_pa
     assert read_lines(tmp_path / "run")[-1]["step"] == 12
 
 
+@pytest.mark.parametrize("name", ["log_scales", "means"])
+def test_a_gaussian_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(Trainer, "_densify", lambda trainer: trainer.step == 13 and break_down(trainer))
+
+    def break_down(trainer):  # a Gaussian that no loss shows, as it is not drawn
+        getattr(trainer.gaussians, name).data[3] = float("inf")
+
+    folder = RunFolder(make(tmp_path / "run"))
+    trainer = make_trainer(CONFIG)
+    with (
+        TrainingLogger(CONFIG, trainer.scene, folder, 0, 24) as logger,
+        pytest.raises(
+            UserError, match=rf"{name} of 1 of 40 Gaussians became infinite or NaN after step 12; .*`rates.{name}`"
+        ),
+    ):
+        train(trainer, logger, folder)
+    assert [load_checkpoint(path)["step"] for path in list_checkpoints(folder.checkpoints)] == [10]
+    assert load_run(write_config_of(folder)).gaussians.means.isfinite().all()
+
+
+def write_config_of(folder):
+    write_toml(folder.config, CONFIG)
+    return folder.path
+
+
+def test_a_checkpoint_is_checked_before_it_is_written(tmp_path):
+    config = replace(CONFIG, log_every=100, picture_every=100, checkpoint_every=3)
+    folder = RunFolder(make(tmp_path / "run"))
+    trainer = make_trainer(config)
+
+    def advance(trainer):
+        scalars = trainer.advance()
+        if trainer.step == 5:
+            trainer.gaussians.quats.data[0] = float("nan")
+        return scalars
+
+    with TrainingLogger(config, trainer.scene, folder, 0, 24) as logger, pytest.raises(UserError, match="quats of 1"):
+        train(trainer, logger, folder, advance)
+    assert [path.name for path in list_checkpoints(folder.checkpoints)] == ["step_000003.pt"]
+
+
 def test_frozen_radiance_leaves_all_but_the_features_as_stage_1_left_them(tmp_path, fake_features):
     run(tmp_path / "stage1", CONFIG)
     frozen = run(tmp_path / "frozen", replace(WITH_TEACHER, stage2=Stage2Config(steps=6, freeze_radiance=True)))
@@ -316,3 +358,46 @@ def test_a_run_of_no_steps_at_all_still_says_how_good_it_is(tmp_path, fake_featu
     (line,) = read_lines(tmp_path)
     assert line["step"] == 0 and line["heldout_psnr"] > 0 and line["gaussians"] == 40
     assert load_run(tmp_path).gaussians.features is not None
+
+
+def on_disk(folder):
+    """The options of a run in a folder, on photos there."""
+    data = TinyDataset.write(folder / "data").folder
+    return complete(replace(CONFIG, data=data, out=folder / "run", device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("optimizers", lambda old: {key: value for key, value in old.items() if key != "means"}),
+        ("optimizers", lambda old: [1, 2]),
+        ("optimizers", lambda old: old | {"means": old["quats"]}),
+        ("optimizers", lambda old: old | {"means": {"state": {}, "param_groups": []}}),
+        ("random", lambda old: {}),
+        ("densifier", lambda old: None),
+        ("report", lambda old: {"sums": {}}),
+    ],
+)
+def test_a_state_of_other_optimizers_is_refused_with_a_word(tmp_path, name, change):
+    config = replace(on_disk(tmp_path), stage1=replace(STAGE1, steps=10))
+    train_run(config)
+    (last,) = list_checkpoints(tmp_path / "run" / "checkpoints")
+    state = load_checkpoint(last)
+    state[name] = change(state[name])
+    torch.save(state, last)
+    with pytest.raises(UserError, match=r"cannot be read as the state of a training .*; copy the run again"):
+        train_run(config, resume=True)
+
+
+def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one(tmp_path, caplog):
+    config = on_disk(tmp_path)
+    train_run(config)
+    whole = load_run(tmp_path / "run").gaussians
+    newest = list_checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    damaged = bytearray(newest.read_bytes())
+    damaged[1000] ^= 1
+    newest.write_bytes(damaged)
+    train_run(config, resume=True)
+    assert "step_000024.pt: cannot be read as a checkpoint" in caplog.text and "of step 20" in caplog.text
+    again = load_run(tmp_path / "run")
+    assert again.step == 24 and again.gaussians.means.equal(whole.means)
