@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tomli_w
 
@@ -127,6 +127,12 @@ def lay_over(base: Any, table: Mapping[str, Any], file: str, prefix: str = "") -
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
     """A TOML value as the type of its field: integers become floats and strings become paths if the field is one."""
+    if get_origin(kind) is Union:  # a word of some, or numbers
+        words, numbers = (get_args(option) for option in get_args(kind))
+        if value in words if isinstance(value, str) else _are_numbers(value, len(numbers)):
+            return value if isinstance(value, str) else tuple(map(float, value))
+        expected = f"one of {', '.join(map(repr, words))} or a list of {len(numbers)} numbers"
+        raise UserError(f"{where}: expected {expected}, got {value!r}")
     if get_origin(kind) is UnionType:
         kind = next(option for option in get_args(kind) if option is not type(None))
     if get_origin(kind) is Literal:
@@ -138,6 +144,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         expected = "a table" if is_dataclass(kind) else {Path: "a path in quotes"}.get(kind, kind.__name__)
         raise UserError(f"{where}: expected {expected}, got {value!r}")
     return kind(value)
+
+
+def _are_numbers(value: Any, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(type(item) in (int, float) for item in value)
 
 
 def _tables(kind: type, prefix: str = "") -> Iterator[tuple[str, type]]:

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Integer, UInt8
 
 from gsdff.errors import UserError
+from gsdff.origin import ZERO, find_origin
 
 # gsdff.io.ply, which reads Gaussians, ranks above this package; a point cloud needs six columns only.
 PLY_TYPES = {
@@ -23,14 +24,18 @@ def read_points(path: Path) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarra
     Colours may be bytes or floats in [0, 1]. Raises `UserError` for a file that is not a PLY, is truncated, or has no
     x, y, z.
     """
+    data = path.read_bytes()
     try:
-        table = read_vertices(path.read_bytes())
+        table = read_vertices(data)
     except (ValueError, KeyError, IndexError) as error:
         raise UserError(f"{path}: not a readable point cloud in PLY format ({error}); export it again") from error
     names = table.dtype.names or ()
     if not {"x", "y", "z"} <= set(names):
         raise UserError(f"{path}: a point cloud needs the properties x, y and z, this one has {', '.join(names)}")
-    points = np.stack([table[axis].astype(np.float64) for axis in "xyz"], axis=1)
+    header = data.partition(b"end_header")[0].decode("ascii").splitlines()
+    comments = (line.removeprefix("comment ") for line in header if line.startswith("comment "))
+    origin = find_origin(path, comments) or ZERO
+    points = np.stack([table[axis].astype(np.float64) for axis in "xyz"], axis=1) + origin
     if not {"red", "green", "blue"} <= set(names):
         return points, np.full((len(points), 3), UNKNOWN_COLOR, np.uint8)
     colors = np.stack([table[channel] for channel in ("red", "green", "blue")], axis=1)

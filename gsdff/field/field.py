@@ -29,6 +29,7 @@ from gsdff.io.ply import read_ply, write_compressed_ply, write_ply, write_splat
 from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.io.sidecar import Sidecar, sidecar_path
 from gsdff.latents import Basis, decode
+from gsdff.origin import ZERO, OriginChoice, format_point
 from gsdff.run_folder import refuse_source
 from gsdff.scene import Scene, View
 from gsdff.selection import Selection
@@ -170,12 +171,21 @@ class Field(FieldBase):
 
     # --- files
 
-    def save(self, path: str | Path, *, format: Format | None = None, features: Features = "latent") -> Path:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        format: Format | None = None,
+        features: Features = "latent",
+        origin: OriginChoice = "auto",
+    ) -> Path:
         """Writes the Gaussians in the input's world frame; returns the path.
 
         `format` None follows the ending: `.ply` (3DGS's, exact), `.splat` (32 bytes a Gaussian, SH degree 0) or
         `.compressed.ply` (SuperSplat's). A PLY has K latent features, and beside it `<stem>.basis.safetensors`, which
         text queries need; `features="decoded"` writes all T channels as Feature 3DGS does, "none" leaves them out.
+        Positions are relative to `origin`, a point of the world that the PLY's header states: "auto" is zero, or a
+        point near the scene if its coordinates are too large for float32; "none" is zero in any case.
         """
         path = Path(path)
         is_named_compressed = path.name.endswith(".compressed.ply")
@@ -190,7 +200,7 @@ class Field(FieldBase):
             )
         if self.edits:
             refuse_source(path, self.source)
-        gaussians, sidecar = self.gaussians.to("cpu"), None
+        gaussians, sidecar = self.for_files(origin), None
         if gaussians.features is not None and format != "ply" and features != "none":
             log.info("features are left out: format %s has no place for them", format)
         if gaussians.features is None or features == "none" or format != "ply":
@@ -208,7 +218,7 @@ class Field(FieldBase):
             sidecar = replace(sidecar, basis=replace(sidecar.basis, B=torch.eye(len(B))))
         path.parent.mkdir(parents=True, exist_ok=True)
         if sidecar is not None:
-            sidecar.save(sidecar_path(path))
+            replace(sidecar, origin=gaussians.origin).save(sidecar_path(path))
         {"ply": write_ply, "splat": write_splat, "compressed": write_compressed_ply}[format](path, gaussians)
         return path
 
@@ -330,6 +340,7 @@ def _load_ply(path: Path, device: torch.device, data: Path | None) -> Field:
             basis, reason = _check_channels(gaussians, sidecar.basis, path, beside)
             gaussians = replace(gaussians, rasterize_mode=sidecar.rasterize_mode)
             dataset = DataConfig(downscale=sidecar.downscale)
+            gaussians = _at_stated_origin(gaussians, sidecar, path)
     return Field(
         path,
         gaussians.to(device),
@@ -339,6 +350,18 @@ def _load_ply(path: Path, device: torch.device, data: Path | None) -> Field:
         dataset,
         sidecar=sidecar,
     )
+
+
+def _at_stated_origin(gaussians: Gaussians, sidecar: Sidecar, path: Path) -> Gaussians:
+    """The Gaussians of a PLY with the origin of its sidecar, if the PLY states none any more; warns if they differ."""
+    if gaussians.origin == sidecar.origin:
+        return gaussians
+    used = sidecar.origin if gaussians.origin == ZERO else gaussians.origin
+    log.warning(
+        "%s: its header states the offset %s, %s states %s; taking %s",
+        path, format_point(gaussians.origin), sidecar_path(path).name, format_point(sidecar.origin), format_point(used),
+    )  # fmt: skip
+    return replace(gaussians, origin=used)
 
 
 def _check_channels(gaussians: Gaussians, basis: Basis, source: Path, basis_path: Path) -> tuple[Basis | None, str]:

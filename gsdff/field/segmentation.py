@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from gsdff.io.pictures import label_palette, save_png, to_bytes
 from gsdff.io.ply import write_ply, write_points
 from gsdff.io.sidecar import sidecar_path
 from gsdff.labels import CLASSES_FILE, LabelClass, write_classes, write_label_image
+from gsdff.origin import ZERO
 from gsdff.scene import VOID, View
 
 log = logging.getLogger("gsdff")
@@ -219,10 +220,12 @@ def _save_view(folder: SegmentationFolder, view: View, seen: Hit, min_area: int)
 def _save_scene(
     folder: SegmentationFolder, field: FieldBase, labels: UInt8[Tensor, "N"], is_point: Bool[Tensor, "N"]
 ) -> None:
-    gaussians = field.gaussians.to("cpu")
+    gaussians = field.for_files()
     sidecar = field.describe()
     assert sidecar is not None, "its features have a basis"
-    sidecar.save(sidecar_path(folder.scene))
+    replace(sidecar, origin=gaussians.origin).save(sidecar_path(folder.scene))
     write_ply(folder.scene, gaussians, labels=labels)
     colors = to_bytes(gaussians.base_colors)
-    write_points(folder.points, gaussians.means[is_point], colors[is_point], labels[is_point])
+    # point clouds may have double coordinates, which their programs know to shift by themselves
+    positions = gaussians.means if gaussians.origin == ZERO else gaussians.positions
+    write_points(folder.points, positions[is_point], colors[is_point], labels[is_point])

@@ -1,6 +1,5 @@
 """Runs read from their folders."""
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def load_run(folder: Path) -> LoadedRun:
 def check_poses(run: LoadedRun, scene: Scene) -> None:
     """Raises `UserError` if the scene's poses are not those the run was trained on."""
     ours, theirs = ((*frame.centre, frame.scale) for frame in (run.frame, scene.frame))
-    if not all(math.isclose(a, b, abs_tol=1e-5 * run.frame.scale) for a, b in zip(ours, theirs, strict=True)):
+    if any(abs(a - b) > 1e-5 * run.frame.scale for a, b in zip(ours, theirs, strict=True)):
         raise UserError(
             f"{scene.root}: its camera poses are not those that {run.folder} was trained on; "
             "use those photos and poses, or train again"

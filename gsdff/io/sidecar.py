@@ -18,6 +18,7 @@ from gsdff.errors import UserError
 from gsdff.files import save_tensors
 from gsdff.gaussians import RasterizeMode
 from gsdff.latents import BASIS_FORMAT, Basis
+from gsdff.origin import ZERO, Point
 
 BASIS_SUFFIX = ".basis.safetensors"
 SETTINGS = ("model", "checkpoint", "pretrained")
@@ -40,6 +41,8 @@ class Sidecar:
     """Rasterisation mode in which the features were trained."""
     downscale: int = 1
     """Downscale factor of the photos in training."""
+    origin: Point = ZERO
+    """Origin of the PLY's positions, which its header states too."""
 
     def save(self, path: Path) -> None:
         """Writes a .safetensors file, atomically."""
@@ -56,6 +59,8 @@ class Sidecar:
             "rasterize_mode": self.rasterize_mode,
             "downscale": str(self.downscale),
         }
+        if self.origin != ZERO:
+            metadata["origin"] = json.dumps(self.origin)
         if self.texts is not None:
             metadata["texts"] = json.dumps(list(self.texts))
             tensors["texts"] = torch.stack([*self.texts.values()]) if self.texts else torch.zeros(0, len(self.basis.B))
@@ -77,6 +82,7 @@ class Sidecar:
             names = json.loads(metadata.get("texts", "[]"))
             settings = json.loads(metadata.get("settings", "{}"))
             downscale = int(metadata.get("downscale", "1"))
+            x, y, z = map(float, json.loads(metadata.get("origin", "[0, 0, 0]")))
             texts = None if vectors is None else dict(zip(names, vectors, strict=True))
             teacher = _teacher(basis.teacher, settings)
         except (ValueError, TypeError, AttributeError) as error:
@@ -87,7 +93,7 @@ class Sidecar:
             )
         no_texts = metadata.get("no_texts", "it was exported before texts were kept")
         mode = metadata.get("rasterize_mode", "classic")
-        return Sidecar(basis, teacher, texts, no_texts, mode, downscale)
+        return Sidecar(basis, teacher, texts, no_texts, mode, downscale, (x, y, z))
 
 
 def sidecar_path(ply: Path) -> Path:

@@ -21,6 +21,7 @@ from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
 from gsdff.io.ply import write_ply
 from gsdff.io.runs import data_folder
 from gsdff.masks import choose_segmenter
+from gsdff.origin import resolve_origin, warn_if_coarse
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
 from gsdff.training.feature_loss import check_features
@@ -32,7 +33,7 @@ from gsdff.weights import is_downloaded
 
 log = logging.getLogger("gsdff")
 
-FREE_KEYS = {"device", "log_every", "picture_every", "checkpoint_every"}
+FREE_KEYS = {"origin", "device", "log_every", "picture_every", "checkpoint_every"}
 """Options that a resumed run may change."""
 
 
@@ -134,7 +135,9 @@ def _finish(trainer: Trainer, scene: Scene, folder: RunFolder) -> None:
     """Writes scene.ply and prints the result."""
     shutil.rmtree(folder.filtered, ignore_errors=True)  # large, and made anew whenever stage 2 starts
     gaussians = trainer.gaussians.map(torch.detach).to("cpu")
-    write_ply(folder.ply, gaussians.to_input_frame(scene.frame))
+    origin = resolve_origin(trainer.config.origin, scene.frame.origin)
+    warn_if_coarse(scene.frame.centre, 2 * scene.frame.scale, origin)
+    write_ply(folder.ply, gaussians.to_input_frame(scene.frame, origin))
     last = last_line(folder.metrics)
     print(f"{folder.ply}: {len(gaussians):,} Gaussians after {trainer.step:,} steps in {last['seconds']:.0f} s")
     print(f"held-out views: PSNR {last['heldout_psnr']:.2f} dB, pictures in {folder.pictures}")
