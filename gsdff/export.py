@@ -10,6 +10,7 @@ from gsdff.cli import flags_of, read_options, run_door
 from gsdff.errors import UserError
 from gsdff.files import check_paths
 from gsdff.origin import OriginChoice
+from gsdff.places import check_place
 
 ENDINGS = {"ply": ".ply", "splat": ".splat", "compressed": ".compressed.ply"}
 
@@ -52,6 +53,7 @@ def export_run(arguments: ExportArguments) -> Path:
         raise UserError(f"--out {path}: expected a name ending in {ending} for --format {arguments.format}")
     if source.is_file() and path.exists() and path.samefile(source):
         raise UserError(f"{source}: is a PLY already; choose another --format or --out")
+    check_place(path, parameter="out")
 
     from gsdff.field.field import load
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.files import whole_file
+from gsdff.files import settle, whole_file, write_text
 from gsdff.scene import VOID, Scene, View
 
 log = logging.getLogger("gsdff")
@@ -132,6 +132,7 @@ def read_classes(path: Path) -> list[LabelClass]:
     [{"id", "name", "text_query"?, "moves"?, "color"?, "counts"?}]}: without "text_query" the query is the name, and
     null means that the class cannot be queried.
     """
+    settle(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -154,8 +155,7 @@ def write_classes(path: Path, classes: Sequence[LabelClass], about: Mapping[str,
         | {"color": row.color, "moves": row.moves, "counts": row.counts}
         for row in classes
     ]
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps({**about, "void": VOID, "classes": rows}, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps({**about, "void": VOID, "classes": rows}, indent=1) + "\n")
 
 
 def write_label_image(path: Path, ids: UInt8[Tensor, "H W"]) -> None:

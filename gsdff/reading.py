@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from gsdff.errors import UserError
+from gsdff.files import settle
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -66,8 +67,9 @@ def reading(path: Path, what: str, remedy: str = AGAIN) -> Iterator[None]:
 def check_file(path: Path, what: str) -> None:
     """Raises `UserError` if `path` is a folder, a pipe or another thing that is not a file; reading it could hang.
 
-    Raises `OSError` if it does not exist.
+    Raises `OSError` if it does not exist. Completes a set of files whose replacement a kill interrupted (`settle`).
     """
+    settle(path)
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:  # a zero byte in the name

@@ -1,11 +1,11 @@
 """Command line of all doors: options, help, and errors in one line instead of a traceback."""
 
-import errno
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from io import TextIOWrapper
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ import tyro
 from gsdff.cli.doors import DOORS, NEEDLESS_OPTIONS, find_own_names
 from gsdff.cli.help import options_of, print_help
 from gsdff.errors import UserError
+from gsdff.places import FULL, describe_failure
 
 HELP_OPTIONS = ("-h", "--help", "--help-all")
 
@@ -42,6 +43,8 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
     """
     logging.basicConfig(handlers=[_LogHandler(flags)], format="%(message)s")
     logging.getLogger("gsdff").setLevel(logging.INFO)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not in UTF-8 are printed as they are
     try:
         main()
     except UserError as error:
@@ -50,9 +53,10 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
+        if error.errno in FULL:
+            sys.exit(f"error: {describe_failure(error.filename or os.getcwd(), error)}; nothing written before is lost")
         where = f"{error.filename}: " if error.filename else ""
-        full = "disk full, nothing already written is lost" if error.errno == errno.ENOSPC else error.strerror or error
-        sys.exit(f"error: {where}{full}")
+        sys.exit(f"error: {where}{error.strerror or error}")
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)

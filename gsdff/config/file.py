@@ -13,7 +13,7 @@ import tomli_w
 from gsdff.config.checks import OptionError
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError, nearest
-from gsdff.files import whole_file
+from gsdff.files import write_text
 from gsdff.run_folder import DEMO
 
 if sys.version_info >= (3, 11):
@@ -54,8 +54,7 @@ def read_table(path: Path) -> dict[str, Any]:
 
 def write_config(path: Path, config: TrainConfig) -> None:
     """Writes a file, atomically, that `read_config` reads back as an equal config."""
-    with whole_file(path) as partial:
-        partial.write_text(tomli_w.dumps(to_table(config)), encoding="utf-8")
+    write_text(path, tomli_w.dumps(to_table(config)))
 
 
 def to_table(config: Any) -> dict[str, Any]:

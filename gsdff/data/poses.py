@@ -6,6 +6,7 @@ from pathlib import Path
 from gsdff.data.sfm import Reconstruction, run_colmap
 from gsdff.errors import UserError
 from gsdff.files import check_paths
+from gsdff.places import check_place
 
 
 def reconstruct(
@@ -32,6 +33,7 @@ def reconstruct(
         raise UserError(f"`max_size`: expected at least 1, got {max_size}")
     default = images.parent if images.name == "images" else images.with_name(f"{images.name}_scene")
     folder = Path(os.path.abspath(default if given is None else given))
+    check_place(folder, parameter="out", is_folder=True)
     model, link = folder / "sparse" / "0", folder / "images"
     if model.exists():
         raise UserError(f"{model}: there is a model already; remove it, or choose another folder with `out`")

@@ -24,12 +24,14 @@ from gsdff.field.query import TEMPERATURE, Example, Pixel, Query, Space
 from gsdff.field.rendering import Kind, Rendering, render_kind
 from gsdff.field.search import find, find_with_rim, prepare
 from gsdff.field.segmentation import Segmentation, SegmentationFolder, export_segmentation
+from gsdff.files import hash_file, together
 from gsdff.gaussians import Gaussians
 from gsdff.io.ply import read_ply, write_compressed_ply, write_ply, write_splat
 from gsdff.io.runs import LoadedRun, RunFolder, load_run
-from gsdff.io.sidecar import Sidecar, sidecar_path
+from gsdff.io.sidecar import Sidecar, sidecar_path, write_sidecar
 from gsdff.latents import Basis, decode
 from gsdff.origin import ZERO, OriginChoice, format_point
+from gsdff.places import check_place, make_folder
 from gsdff.run_folder import refuse_source
 from gsdff.scene import Scene, View
 from gsdff.selection import Selection
@@ -188,6 +190,7 @@ class Field(FieldBase):
         point near the scene if its coordinates are too large for float32; "none" is zero in any case.
         """
         path = Path(path)
+        check_place(path, parameter="path")
         is_named_compressed = path.name.endswith(".compressed.ply")
         if format is None:
             format = "splat" if path.suffix == ".splat" else "compressed" if is_named_compressed else "ply"
@@ -216,10 +219,11 @@ class Field(FieldBase):
             assert gaussians.features is not None
             gaussians = replace(gaussians, features=decode(gaussians.features, B))
             sidecar = replace(sidecar, basis=replace(sidecar.basis, B=torch.eye(len(B))))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if sidecar is not None:
-            replace(sidecar, origin=gaussians.origin).save(sidecar_path(path))
-        {"ply": write_ply, "splat": write_splat, "compressed": write_compressed_ply}[format](path, gaussians)
+        make_folder(path.parent)
+        with together(path):
+            {"ply": write_ply, "splat": write_splat, "compressed": write_compressed_ply}[format](path, gaussians)
+            if sidecar is not None:
+                write_sidecar(path, sidecar, gaussians.origin)
         return path
 
     def save_segmentation(
@@ -341,6 +345,11 @@ def _load_ply(path: Path, device: torch.device, data: Path | None) -> Field:
             gaussians = replace(gaussians, rasterize_mode=sidecar.rasterize_mode)
             dataset = DataConfig(downscale=sidecar.downscale)
             gaussians = _at_stated_origin(gaussians, sidecar, path)
+            if sidecar.ply_hash not in ("", hash_file(path)):
+                log.warning(
+                    "%s: is not the file that %s was written with; unless a program has edited it since, its features "
+                    "mean something else: export it again", path, beside.name,
+                )  # fmt: skip
     return Field(
         path,
         gaussians.to(device),

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.errors import UserError
-from gsdff.files import whole_file
+from gsdff.files import settle, whole_file
 from gsdff.gaussians import Gaussians
 from gsdff.origin import COMMENT, ZERO, Point, choose_origin, find_origin, format_point
 
@@ -171,13 +171,14 @@ def _write_vertices(path: Path, table: np.ndarray, comments: Sequence[str] = ())
     with whole_file(path) as partial, partial.open("wb") as stream:
         stream.write(f"{ply.header}\n".encode("ascii"))
         for start in tqdm(range(0, len(table), ROWS_AT_A_TIME), desc=f"writing {path.name}", leave=False, delay=1):
-            table[start : start + ROWS_AT_A_TIME].tofile(stream)
+            stream.write(table[start : start + ROWS_AT_A_TIME].tobytes())  # tofile has no word for a full disk
 
 
 def _read_vertices(path: Path) -> tuple[np.ndarray, list[str]]:
     """Reads a PLY's vertices as a structured array, and the comments of its header."""
     from plyfile import PlyData, PlyParseError
 
+    settle(path)
     if not path.is_file():
         raise UserError(f"{path}: expected a 3DGS PLY, there is no such file")
     try:

@@ -5,7 +5,7 @@ this too.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.files import save_tensors
+from gsdff.files import hash_file, save_tensors, written
 from gsdff.gaussians import RasterizeMode
 from gsdff.latents import BASIS_FORMAT, Basis
 from gsdff.origin import ZERO, Point
@@ -43,6 +43,8 @@ class Sidecar:
     """Downscale factor of the photos in training."""
     origin: Point = ZERO
     """Origin of the PLY's positions, which its header states too."""
+    ply_hash: str = ""
+    """Hash of the PLY that this file was written with (`gsdff.files.hash_file`); empty if it was not noted."""
 
     def save(self, path: Path) -> None:
         """Writes a .safetensors file, atomically."""
@@ -58,6 +60,7 @@ class Sidecar:
             "no_texts": self.no_texts,
             "rasterize_mode": self.rasterize_mode,
             "downscale": str(self.downscale),
+            "ply_hash": self.ply_hash,
         }
         if self.origin != ZERO:
             metadata["origin"] = json.dumps(self.origin)
@@ -93,12 +96,17 @@ class Sidecar:
             )
         no_texts = metadata.get("no_texts", "it was exported before texts were kept")
         mode = metadata.get("rasterize_mode", "classic")
-        return Sidecar(basis, teacher, texts, no_texts, mode, downscale, (x, y, z))
+        return Sidecar(basis, teacher, texts, no_texts, mode, downscale, (x, y, z), metadata.get("ply_hash", ""))
 
 
 def sidecar_path(ply: Path) -> Path:
     """Path of a PLY's sidecar."""
     return ply.with_suffix(BASIS_SUFFIX)
+
+
+def write_sidecar(ply: Path, sidecar: Sidecar, origin: Point) -> None:
+    """Writes the sidecar of a PLY that has just been written, in the same block of `together`."""
+    replace(sidecar, origin=origin, ply_hash=hash_file(written(ply))).save(sidecar_path(ply))
 
 
 def _teacher(name: str, settings: dict[str, str]) -> TeacherConfig:

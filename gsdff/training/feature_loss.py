@@ -271,6 +271,6 @@ def _build_or_load_graph(
     if features is None:
         return NeighbourGraph(**torch.load(path, map_location=gaussians.means.device, weights_only=True))
     graph = build_smoothing_graph(gaussians, features, config)
-    with whole_file(path) as partial:
-        torch.save({"ids": graph.ids, "weights": graph.weights, "self_weights": graph.self_weights}, partial)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        torch.save({"ids": graph.ids, "weights": graph.weights, "self_weights": graph.self_weights}, file)
     return graph
