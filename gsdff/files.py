@@ -104,10 +104,8 @@ def settle(path: Path) -> None:
         return
     try:
         files = [_Replacement.read(entry, path.parent) for entry in json.loads(journal.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{journal}: a list of files to be replaced that cannot be read ({error}); remove it"
-        ) from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{journal}: lists files to be replaced, and cannot be read ({error}); remove it") from error
     with _writing(path):
         ready = [file for file in files if file.partial is None or file.partial.exists()]
         for file in ready:
@@ -116,7 +114,8 @@ def settle(path: Path) -> None:
             elif file.partial is not None and file.partial.exists():
                 log.warning("%s: has been changed since its replacement was interrupted; it is left", file.path)
                 file.partial.unlink(missing_ok=True)
-        journal.unlink(missing_ok=True)
+        for file in (*files, _Replacement(path, None)):  # the lists of other heads are parts of this one
+            _journal_of(file.path).unlink(missing_ok=True)
     if ready:
         log.warning("%s: completed a set of %d files whose replacement had been interrupted", path, len(files))
 
@@ -218,7 +217,7 @@ class _Replacement:
         return [self.path.relative_to(folder).as_posix(), partial, _identify(self.path)]
 
     @staticmethod
-    def read(entry: list[Any], folder: Path) -> "_Replacement":
+    def read(entry: Any, folder: Path) -> "_Replacement":
         """Reads `entry`; ValueError for files that do not lie in the folder or below, as a journal may be anyone's."""
         name, partial, replaced = entry
         path = folder / name

@@ -231,7 +231,7 @@ def test_files_of_others_are_not_replaced(door, run, tmp_path):
         door(run.folder, *ASKED, "--out", run.folder)
     with pytest.raises(UserError, match="data: holds labels already, not of an export; choose another folder"):
         door(run.folder, *ASKED, "--out", run.data)
-    with pytest.raises(UserError, match=r"transforms\.json: expected a folder, there is a file of that name"):
+    with pytest.raises(UserError, match=r"transforms\.json: expected the name of a folder, there is a file of that"):
         door(run.folder, *ASKED, "--out", run.data / "transforms.json")
     assert files_below(tmp_path) == before
 
