@@ -6,6 +6,7 @@ this too.
 
 import json
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 
 import torch
@@ -86,6 +87,8 @@ class Sidecar:
             settings = json.loads(metadata.get("settings", "{}"))
             downscale = int(metadata.get("downscale", "1"))
             x, y, z = map(float, json.loads(metadata.get("origin", "[0, 0, 0]")))
+            if not all(map(isfinite, (x, y, z))):
+                raise ValueError("its origin is not finite")
             texts = None if vectors is None else dict(zip(names, vectors, strict=True))
             teacher = _teacher(basis.teacher, settings)
         except (ValueError, TypeError, AttributeError) as error:

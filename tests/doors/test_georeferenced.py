@@ -19,12 +19,14 @@ from gsdff import Recolor, Rotate, edit, export, segment, train
 from gsdff.config.options import TrainConfig
 from gsdff.data.points import read_points
 from gsdff.errors import UserError
+from gsdff.files import save_tensors
 from gsdff.io.camera_paths import orbit
 from gsdff.io.ply import read_ply, write_ply
 from gsdff.io.runs import load_run
 from gsdff.io.sidecar import Sidecar, sidecar_path
 from gsdff.metrics import psnr
 from gsdff.origin import ZERO
+from gsdff.reading import read_safetensors
 from gsdff.viewer.saving import save_scene
 from gsdff.viewer.session import Session
 from gsdff.viewer.shared_scene import open_shared_scene
@@ -94,6 +96,16 @@ def test_without_its_comment_the_sidecar_is_enough_and_a_difference_is_said(near
     ply.write_bytes(without.replace(b"500007.0", b"400007.0"))
     assert open_field(ply).gaussians.origin[0] == 400007.0
     assert "states the offset (400007.0, " in caplog.text and "taking (400007.0, " in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["[1, 2]", "[1, 2, NaN]", '"here"', "{}", "[1, 2, [3]]", "5"])
+def test_a_sidecar_with_an_origin_that_is_none_is_refused(far, wrong):
+    ply = far.folder / "scene.ply"
+    open_field(far.folder).save(ply)
+    tensors, metadata = read_safetensors(sidecar_path(ply), "a sidecar")
+    save_tensors(sidecar_path(ply), tensors, metadata | {"origin": wrong})
+    with pytest.raises(UserError, match=r"scene\.basis\.safetensors"):
+        Sidecar.load(sidecar_path(ply))
 
 
 @pytest.mark.parametrize(
