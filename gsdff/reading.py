@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsdff.errors import UserError
-from gsdff.files import CHECKSUM, hash_tensors
+from gsdff.files import CHECKSUM, hash_tensors, settle
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -71,8 +71,9 @@ def reading(path: Path, what: str, remedy: str = AGAIN) -> Iterator[None]:
 def check_file(path: Path, what: str) -> None:
     """Raises `UserError` if `path` is a folder, a pipe or another thing that is not a file; reading it could hang.
 
-    Raises `OSError` if it does not exist.
+    Raises `OSError` if it does not exist. Completes a set of files whose replacement a kill interrupted (`settle`).
     """
+    settle(path)
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:  # a zero byte in the name
@@ -197,21 +198,21 @@ def _check_tensors(content: Any) -> None:
 
 def read_safetensors(path: Path, what: str, remedy: str = AGAIN) -> "tuple[dict[str, torch.Tensor], dict[str, str]]":
     """Reads the tensors and the metadata of a .safetensors file; compares them with its checksum, if it has one."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
-    check_file(path, what)
+    data = read_bytes(path, what)  # safetensors opens no path that is not in UTF-8
     with reading(path, what, remedy):
         try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                metadata = dict(file.metadata() or {})
+            tensors = load(data)
         except SafetensorError as error:
             raise ValueError(error) from error
-        if (checksum := metadata.pop(CHECKSUM, None)) is not None:
-            data = path.read_bytes()
-            end = 8 + int.from_bytes(data[:8], "little")
-            if checksum != hash_tensors(json.loads(data[8:end]), data[end:]):
-                raise ValueError(CHANGED)
+        end = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:end])
+        metadata = dict(header.get("__metadata__") or {})
+        checksum = metadata.pop(CHECKSUM, None)
+        if checksum is not None and checksum != hash_tensors(header, data[end:]):
+            raise ValueError(CHANGED)
     return tensors, metadata
 
 

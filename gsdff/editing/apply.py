@@ -16,6 +16,7 @@ from gsdff.editing.selector import Selector
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
 from gsdff.neighbours import neighbours_remembered
+from gsdff.origin import ZERO
 from gsdff.selection import Selection
 
 Select = Callable[[Gaussians, Selector], Selection]
@@ -42,14 +43,17 @@ class EditReport:
     opacity_share: float
     """Part of the sum of all opacities that is selected."""
     centre: tuple[float, float, float]
-    """Mean of the selected Gaussians, weighted by opacity; in scene units, as `size`."""
+    """Mean of the selected Gaussians in the world, weighted by opacity; in scene units, as `size`."""
     size: tuple[float, float, float]
     """Sides along x, y and z of the box that holds the means of all but the outermost `OUTSIDE`."""
     remark: str = ""
     """Remark of `Edit.perform`."""
+    digits: int = 3
+    """Significant digits of the centre as text; more if the scene is far from the world's zero."""
 
     def __str__(self) -> str:
-        centre, size = (", ".join(f"{value:.3g}" for value in vector) for vector in (self.centre, self.size))
+        centre = ", ".join(f"{value:.{self.digits}g}" for value in self.centre)
+        size = ", ".join(f"{value:.3g}" for value in self.size)
         change = "" if self.num_after == self.num_before else f", leaves {self.num_after}"
         remark = f"; {self.remark}" if self.remark else ""
         return (
@@ -199,7 +203,7 @@ def _is_fine(gaussians: Gaussians) -> Bool[Tensor, "N"]:
 
 
 def _report(title: str, gaussians: Gaussians, mask: Bool[Tensor, "N"], num_after: int, remark: str) -> EditReport:
-    opacities, means = gaussians.opacities.double(), gaussians.means[mask].double()
+    opacities, means = gaussians.opacities.double(), gaussians.positions[mask]
     weights = opacities[mask].clamp_min(1e-12)  # of all but invisible ones there is a centre too
     ordered = means.sort(0).values
     outside = int(OUTSIDE * len(means))
@@ -214,4 +218,5 @@ def _report(title: str, gaussians: Gaussians, mask: Bool[Tensor, "N"], num_after
         centre=(x, y, z),
         size=(width, height, depth),
         remark=remark,
+        digits=3 if gaussians.origin == ZERO else 13,
     )

@@ -40,7 +40,9 @@ def test_points_and_cameras_keep_their_relation_in_the_working_frame(tmp_path, w
     positions = torch.stack([view.camera.position for view in scene.views])
     assert torch.allclose(positions.mean(0), torch.zeros(3), atol=1e-6)
     assert torch.isclose(positions.norm(dim=1).max(), torch.tensor(1.0))
-    assert torch.allclose(scene.frame.points_to_input(scene.points), torch.tensor([[0.5, 1, 2], [-1, 0, 3]]), atol=1e-5)
+    assert torch.allclose(
+        scene.frame.points_to_input(scene.points), torch.tensor([[0.5, 1, 2], [-1, 0, 3]]).double(), atol=1e-5
+    )
     # The second image sees the first point at (0.5 - 1, 1, 2): projected by hand with fx 20, fy 21, centre (8, 6).
     camera = scene.views[1].camera
     seen = camera.viewmat[:3, :3] @ scene.points[0] + camera.viewmat[:3, 3]
