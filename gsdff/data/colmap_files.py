@@ -256,5 +256,5 @@ def points_txt(path: Path) -> tuple[np.ndarray, np.ndarray]:
     table = np.array([some[1:7] for some in words], np.float64).reshape(-1, 6)
     warn_cut(path, declared, len(rows))
     colors = table[:, 3:]
-    is_whole = bool((colors % 1 == 0).all())
+    is_whole = bool(((np.floor(colors) == colors) & (np.abs(colors) <= 65535)).all())
     return table[:, :3], to_bytes(colors.astype(np.int64) if is_whole else colors, path)

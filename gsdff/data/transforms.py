@@ -230,7 +230,8 @@ def frame_viewmat(frame: Frame) -> tuple[np.ndarray, float]:
     rotation = (left @ right) * [1, -1, -1]  # the nearest rotation, for files of few digits; y down, z forward
     viewmat = np.eye(4)
     viewmat[:3, :3] = rotation.T
-    viewmat[:3, 3] = -rotation.T @ matrix[:3, 3]
+    with np.errstate(over="ignore", invalid="ignore"):
+        viewmat[:3, 3] = -rotation.T @ matrix[:3, 3]
     return viewmat, float(sizes.mean())
 
 
