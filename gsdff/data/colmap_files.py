@@ -197,7 +197,7 @@ def lenses_txt(path: Path) -> dict[int, Lens]:
     for row in rows:
         camera_id, model, width, height, *params = row.split()
         if model not in PARAM_COUNTS:
-            raise ValueError(f"camera {camera_id} has the unknown model {model}")
+            raise ValueError(f"camera {camera_id} has the unknown model {model[:40]!r}")
         lens = make_lens(model, whole(width), whole(height), tuple(map(float, params)))
         if lenses.setdefault(whole(camera_id), lens) != lens:
             raise ValueError(f"camera {camera_id} is there twice")
