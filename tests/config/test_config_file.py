@@ -252,7 +252,7 @@ def test_every_attribute_of_the_gaussians_has_a_learning_rate():
         ),
         (
             "smoothing.gaussian.sigma = 1e9",
-            "smoothing.gaussian.sigma: expected more than 0 and at most 1001, got 1e+09",
+            "smoothing.gaussian.sigma: expected more than 0 and at most 1001, got 1000000000.0",
         ),
         ("masks.felzenszwalb.sigma = 1e9", "masks.felzenszwalb.sigma: expected at least 0, at most 1001"),
         ('data = ""', "data: expected a path in quotes, got ''"),

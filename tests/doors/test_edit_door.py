@@ -148,8 +148,8 @@ def test_texts_in_quotes_may_hold_the_signs_that_separate(door, run, tmp_path):
         ),
         (("--move", "chair:5e8,0,0"), r'^edit 1 \(move "chair"\): puts it at coordinates up to 5e.08'),
         (
-            ("--scale", "chair:1e6", "--grow", 3),
-            r'^edit 1 \(scale "chair"\): would make 60 of 60 Gaussians that cannot|^x',
+            ("--scale", "chair:1e6", "chair:1e6"),
+            r'^edit 2 \(scale "chair"\): would make 30 of 60 Gaussians that cannot',
         ),
         (("--delete", "chair", "--grow", 10**9), "--grow: expected 0 to 100, got 1000000000"),
         (("--delete", "chair", "--keep-largest", 10**9), "--keep-largest: expected 0 to 1000000, got 1000000000"),
