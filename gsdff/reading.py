@@ -178,7 +178,8 @@ def read_torch(path: Path, what: str, remedy: str = AGAIN, *, mapped: bool = Fal
             damaged = zipfile.ZipFile(source).testzip()
             if damaged is not None:
                 raise ValueError(f"{CHANGED} in {damaged}")
-            source.seek(0)
+        if isinstance(source, io.BytesIO):
+            source.seek(0)  # to look whether it is an archive moves it
         content = torch.load(source, map_location="cpu", weights_only=True, mmap=source is path)
         _check_tensors(content)
     return content

@@ -13,7 +13,7 @@ from gsdff.files import check_paths
 
 @dataclass(frozen=True)
 class ViewArguments:
-    """Shows a run, or any 3DGS PLY, in the browser: colours, depth, features, queries; selects and edits."""
+    """Shows a run, or any 3DGS PLY or .splat, in the browser: colours, depth, features, queries; selects and edits."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a run, or a PLY, which needs its .basis.safetensors beside it for queries."""

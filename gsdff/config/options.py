@@ -218,7 +218,7 @@ class TrainConfig:
     out: Path | None = None
     """Folder of the run; by default `runs/` and the name of the data."""
     stage1_from: Path | None = None
-    """Skip stage 1: start stage 2 from this run's scene, or from this 3DGS PLY in the world frame of the photos."""
+    """Skip stage 1: start stage 2 from this run's scene, or from this PLY or .splat in the photos' world frame."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to train on; `auto` takes CUDA if there is a card."""
     seed: int = 0

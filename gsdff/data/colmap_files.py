@@ -197,7 +197,7 @@ def lenses_txt(path: Path) -> dict[int, Lens]:
     for row in rows:
         camera_id, model, width, height, *params = row.split()
         if model not in PARAM_COUNTS:
-            raise ValueError(f"camera {camera_id} has the unknown model {model}")
+            raise ValueError(f"camera {camera_id} has the unknown model {model[:40]!r}")
         lens = make_lens(model, whole(width), whole(height), tuple(map(float, params)))
         if lenses.setdefault(whole(camera_id), lens) != lens:
             raise ValueError(f"camera {camera_id} is there twice")
@@ -256,5 +256,5 @@ def points_txt(path: Path) -> tuple[np.ndarray, np.ndarray]:
     table = np.array([some[1:7] for some in words], np.float64).reshape(-1, 6)
     warn_cut(path, declared, len(rows))
     colors = table[:, 3:]
-    is_whole = bool((colors % 1 == 0).all())
+    is_whole = bool(((np.floor(colors) == colors) & (np.abs(colors) <= 65535)).all())
     return table[:, :3], to_bytes(colors.astype(np.int64) if is_whole else colors, path)

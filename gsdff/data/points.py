@@ -73,8 +73,9 @@ def to_bytes(colors: Shaped[np.ndarray, "P 3"], source: Path) -> UInt8[np.ndarra
     values = colors.astype(np.float64)
     values[values < 0] += 256 if colors.dtype == np.int8 else 0
     usable = ((values >= 0) & (values <= 65535)).all(1)  # False for NaN
-    largest = values[usable].max(initial=0)
-    is_whole = colors.dtype.kind in "iu" or (values[usable] % 1 == 0).all()
+    values[~usable] = 0
+    largest = values.max(initial=0)
+    is_whole = colors.dtype.kind in "iu" or (values % 1 == 0).all()
     if largest <= 1 and colors.dtype.kind == "f":
         values *= 255
     elif largest <= BRIGHTEST and not is_whole:
@@ -94,13 +95,13 @@ def to_bytes(colors: Shaped[np.ndarray, "P 3"], source: Path) -> UInt8[np.ndarra
 
 def warn_coarse(points: Float64[np.ndarray, "P 3"], source: Path) -> None:
     """Logs by how much positions are rounded that were stored as float32 far from the origin."""
-    points = points[np.isfinite(points).all(1)]
+    points = points[(np.abs(points) < np.finfo(np.float32).max).all(1)]  # False for NaN
     if len(points) == 0:
         return
     farthest = np.abs(points).max(0)
     extent = float((np.percentile(points, 95, axis=0) - np.percentile(points, 5, axis=0)).max())
     step = float(np.spacing(farthest.astype(np.float32)).max())
-    if np.isfinite(step) and step > COARSE * extent > 0:
+    if step > COARSE * extent > 0:
         logger.warning("%s: its coordinates reach %.0f and are stored as float32, so they are rounded to %g; export it "
                        "with double", source, farthest.max(), step)  # fmt: skip
 

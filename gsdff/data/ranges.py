@@ -79,10 +79,11 @@ def lens_problem(lens: Lens) -> str | None:
 
 def pose_problem(shot: Shot) -> str | None:
     """What of a rigid pose no camera has, or None."""
-    centre = shot.viewmat[:3, :3].T @ -shot.viewmat[:3, 3]
+    with np.errstate(over="ignore", invalid="ignore"):
+        centre = shot.viewmat[:3, :3].T @ -shot.viewmat[:3, 3]
     if not np.isfinite(shot.viewmat).all():
         return "its pose is not finite"
-    if np.abs(centre).max() > FARTHEST:
+    if not (np.abs(centre) <= FARTHEST).all():
         return f"expected a camera position of at most {FARTHEST:g}, got ({', '.join(f'{x:g}' for x in centre)})"
     return None
 

@@ -243,7 +243,8 @@ def frame_viewmat(frame: Frame) -> tuple[np.ndarray, float]:
     rotation = (left @ right) * [1, -1, -1]  # the nearest rotation, for files of few digits; y down, z forward
     viewmat = np.eye(4)
     viewmat[:3, :3] = rotation.T
-    viewmat[:3, 3] = -rotation.T @ matrix[:3, 3]
+    with np.errstate(over="ignore", invalid="ignore"):
+        viewmat[:3, 3] = -rotation.T @ matrix[:3, 3]
     return viewmat, float(sizes.mean())
 
 
@@ -317,7 +318,7 @@ def distortion_model(frame: Frame) -> tuple[str, tuple[float, ...]]:
     settings = frame.settings
     model = str(settings.get("camera_model", "FISHEYE" if settings.get("is_fisheye") else "PERSPECTIVE"))
     if model not in (*PERSPECTIVES, *FISHEYES) or any(settings.get(key) for key in UNSUPPORTED):
-        raise UserError(f"{frame.where}: camera model {model!r} cannot be made a pinhole; expected one of "
+        raise UserError(f"{frame.where}: camera model {model[:40]!r} cannot be made a pinhole; expected one of "
                         f"{', '.join((*PERSPECTIVES, *FISHEYES))}")  # fmt: skip
     k1, k2, k3, k4, k5, k6, p1, p2 = (
         optional(frame, key, 0.0) for key in ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")

@@ -205,10 +205,10 @@ def _is_fine(gaussians: Gaussians) -> Bool[Tensor, "N"]:
 def _report(title: str, gaussians: Gaussians, mask: Bool[Tensor, "N"], num_after: int, remark: str) -> EditReport:
     opacities, means = gaussians.opacities.double(), gaussians.positions[mask]
     weights = opacities[mask].clamp_min(1e-12)  # of all but invisible ones there is a centre too
-    ordered = means.sort(0).values
     outside = int(OUTSIDE * len(means))
     x, y, z = (weights @ means / weights.sum()).tolist()
-    width, height, depth = (ordered[len(means) - 1 - outside] - ordered[outside]).tolist()
+    low, high = (means.kthvalue(rank, dim=0).values for rank in (1 + outside, len(means) - outside))
+    width, height, depth = (high - low).tolist()
     return EditReport(
         title,
         num_selected=len(means),

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.cameras import Camera, WorldFrame
-from gsdff.config.choices import TEACHERS
+from gsdff.config.choices import TEACHERS, TeacherKind
 from gsdff.config.options import DataConfig, TeacherConfig
 from gsdff.data import load_scene
 from gsdff.editing.apply import EditReport
@@ -299,15 +299,26 @@ class FieldBase:
         solid = self.gaussians.opacities >= MIN_OPACITY
         return fit_pca(features[solid] if solid.any() else features)
 
+    @property
+    def _teacher_kind(self) -> TeacherKind:
+        """Row of the teacher in `TEACHERS`; raises `UserError` if the run's options have lost its name."""
+        name = self.teacher_config.name
+        if name not in TEACHERS:
+            raise UserError(
+                f"{self.source}: its options name no teacher (config.toml: teacher.name {name!r}), its features come "
+                f"from {self.require_features().teacher!r}; put the file back as it was"
+            )
+        return TEACHERS[name]
+
     def _open_teacher(self) -> Teacher:
-        scene = self.scene if TEACHERS[self.teacher_config.name].reads_scene else None
+        scene = self.scene if self._teacher_kind.reads_scene else None
         teacher = open_teacher(self.teacher_config, scene, self.device)
         assert teacher is not None, "features have a teacher"
         return teacher
 
     def _load_vocabulary(self) -> TextVectors | None:
         basis = self.require_features()
-        if TEACHERS[self.teacher_config.name].encodes_text:
+        if self._teacher_kind.encodes_text:
             return None
         if self.sidecar is None:
             vocabulary = self.teacher.vocabulary

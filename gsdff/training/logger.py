@@ -183,24 +183,25 @@ def drop_lines_after(path: Path, step: int) -> None:
         return
     text = read_bytes(path, "the metrics of a run").decode(errors="replace")
     lines = text.splitlines(keepends=True)
-    steps = [_step_of(line) for line in lines]
-    if num_damaged := steps[:-1].count(None):  # the last may have been cut off
+    rows = [_parse_line(line) for line in lines]
+    if num_damaged := rows[:-1].count(None):  # the last may have been cut off
         log.warning("%s: left out %d of %d lines, which are damaged", path, num_damaged, len(lines))
     with whole_file(path) as partial:
-        kept = (line for line, found in zip(lines, steps, strict=True) if found is not None and found <= step)
+        kept = (line for line, row in zip(lines, rows, strict=True) if row is not None and row["step"] <= step)
         partial.write_text("".join(kept), encoding="utf-8")
 
 
-def _step_of(line: str) -> int | None:
-    """The step of a line of metrics.jsonl; None if it is cut off or damaged."""
+def last_line(path: Path) -> dict[str, Any]:
+    """Reads the newest line of metrics.jsonl that is whole; empty if there is none."""
+    text = read_bytes(path, "the metrics of a run").decode(errors="replace")
+    rows = (_parse_line(line) for line in reversed(text.splitlines(keepends=True)))
+    return next((row for row in rows if row is not None), {})
+
+
+def _parse_line(line: str) -> dict[str, Any] | None:
+    """A line of metrics.jsonl with its step; None if it is cut off or damaged."""
     try:
         row = json.loads(line) if line.endswith("}\n") else None
     except (ValueError, RecursionError):
         return None
-    step = row.get("step") if isinstance(row, dict) else None
-    return step if isinstance(step, int) else None
-
-
-def last_line(path: Path) -> dict[str, Any]:
-    """Reads the newest line of metrics.jsonl."""
-    return json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+    return row if isinstance(row, dict) and type(row.get("step")) is int else None

@@ -34,7 +34,12 @@ class RandomState:
         return {"cpu": self.cpu, "cuda": self.cuda[0] if self.cuda else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from `state_dict`; CUDA starts from the seed if the run was on the CPU before."""
+        """Continues from `state_dict`; CUDA starts from the seed if the run was on the CPU before.
+
+        Raises an error of torch for what is no state of a generator.
+        """
+        torch.Generator().set_state(state["cpu"])
         self.cpu = state["cpu"]
         if self.cuda and state["cuda"] is not None:
+            torch.Generator(self.cuda_devices[0]).set_state(state["cuda"])
             self.cuda = [state["cuda"]]

@@ -142,8 +142,11 @@ def _finish(trainer: Trainer, scene: Scene, folder: RunFolder) -> None:
         write_ply(folder.ply, gaussians.to_input_frame(scene.frame, origin))
         discard(sidecar_path(folder.ply))  # of an export before this training
     last = last_line(folder.metrics)
-    print(f"{folder.ply}: {len(gaussians):,} Gaussians after {trainer.step:,} steps in {last['seconds']:.0f} s")
-    print(f"held-out views: PSNR {last['heldout_psnr']:.2f} dB, pictures in {folder.pictures}")
+    seconds, score = last.get("seconds"), last.get("heldout_psnr")
+    time = f" in {seconds:.0f} s" if isinstance(seconds, float | int) else ""
+    print(f"{folder.ply}: {len(gaussians):,} Gaussians after {trainer.step:,} steps{time}")
+    if isinstance(score, float | int):
+        print(f"held-out views: PSNR {score:.2f} dB, pictures in {folder.pictures}")
     if gaussians.features is None:
         next_stage = command("train", "--stage1-from", folder.path, "--teacher", "clip")
         print(f"no features yet: {next_stage} (or lseg, dino, ...)")
@@ -160,7 +163,7 @@ def _options_below_files(given: TrainConfig, *, resume: bool) -> TrainConfig:
         teacher = TrainConfig().teacher if config.teacher.name == "none" else config.teacher
         return replace(config, data=data_folder(config, begun), teacher=teacher)
     if source is not None and not source.is_file():
-        raise UserError(f"`stage1_from` {source}: expected a run's folder or a 3DGS PLY")
+        raise UserError(f"`stage1_from` {source}: expected a run's folder, a 3DGS PLY or a .splat")
     device = choose_device(given.device).type
     preset = find_preset(device)
     log.info("device %s: taking the preset %s (`config` lays others over it)", device, preset.name)

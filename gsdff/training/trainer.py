@@ -107,10 +107,11 @@ class Trainer:
         self.step = step
         self._set_gaussians(Gaussians(**state["gaussians"]))
         for name, tensor in self.gaussians.items():
-            optimizer = self.optimizers[name]
-            optimizer.load_state_dict(state["optimizers"][name])
-            if {moment.shape for moment in optimizer.state[tensor].values() if moment.ndim} - {tensor.shape}:
-                raise ValueError(f"the moments of {name} are of another shape than {list(tensor.shape)}")
+            saved = state["optimizers"][name]
+            moments = [moment for moment in saved["state"].get(0, {}).values() if isinstance(moment, Tensor)]
+            if any(moment.dtype != torch.float32 or moment.shape not in ((), tensor.shape) for moment in moments):
+                raise ValueError(f"the moments of {name} are no float32 numbers of the shape {list(tensor.shape)}")
+            self.optimizers[name].load_state_dict(saved)
         self.radiance.densifier.load_state_dict(state["densifier"], self.device)
         self.random.load_state_dict(state["random"])
 

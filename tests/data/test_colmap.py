@@ -356,6 +356,23 @@ def test_a_number_of_rows_that_is_too_small_is_refused(tmp_path, write_colmap, s
             read(root)
 
 
+@pytest.mark.parametrize(
+    ("colors", "expected"),
+    [
+        (b"65535 32896 0", [255, 128, 0]),
+        (b"0.5 0.25 1", [128, 64, 255]),
+        (b"255.0 128 0.0", [255, 128, 0]),
+        (b"1e999 128 0", [128, 128, 128]),
+        (b"-1 128 0", [128, 128, 128]),
+    ],
+)
+def test_colours_of_texts_are_no_bytes_that_wrap_around(tmp_path, write_colmap, colmap_model, caplog, colors, expected):
+    points = (((0.5, 1.0, 2.0), (255, 128, 0)),)
+    root = write_colmap(tmp_path / "s", colmap_model(points=points), text=True)
+    edit(root / "sparse/0/points3D.txt", lambda content: content.replace(b"255 128 0", colors))
+    assert read(root).point_colors.tolist() == [expected]
+
+
 def test_points_of_3dgs_beside_a_model_are_read(tmp_path, write_colmap):
     root = write_colmap(tmp_path / "s")
     (root / "sparse/0/points3D.bin").unlink()

@@ -344,6 +344,18 @@ def test_numbers_that_no_camera_has_are_refused_in_transforms(tmp_path, write_ph
         load_scene(tmp_path, DataConfig())
 
 
+@pytest.mark.parametrize("place", [[1e300, 0.0, 0.0], [1.7e308, -1.7e308, 1.7e308]])
+def test_a_frame_at_the_end_of_the_numbers_is_refused(tmp_path, write_photos, place):
+    write_photos(tmp_path, ["images/0.png", "images/1.png"])
+    write_transforms(tmp_path, ["images/0.png", "images/1.png"], {"fl_x": 20.0})
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    turned = [[0.6, -0.8, 0.0], [0.64, 0.48, -0.6], [0.48, 0.36, 0.8]]
+    content["frames"][0]["transform_matrix"] = [[*row, x] for row, x in zip(turned, place, strict=True)]
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"transforms.json: 0.png: (expected a camera position|its pose is not finite)"):
+        load_scene(tmp_path, DataConfig())
+
+
 def test_a_camera_far_from_all_others_is_said(tmp_path, write_colmap, colmap_model, caplog):
     names = [f"{i}.png" for i in range(5)]
     places = [*((float(i), 0.0, 0.0) for i in range(4)), (1e7, 0.0, 0.0)]

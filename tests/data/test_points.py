@@ -149,7 +149,8 @@ def test_a_3dgs_scene_gives_the_colours_of_its_gaussians(tmp_path, caplog):
     [
         ((np.nan, 0.5, 0.5), "f4", "1 of 3 points have a colour that is negative, not finite or above 65535"),
         ((-0.5, 0.5, 0.5), "f4", "1 of 3 points have a colour"),
-        ((1e300, 0.5, 0.5), "f8", "1 of 3 points have a colour"),
+        ((1.7e308, 0.5, 0.5), "f8", "1 of 3 points have a colour"),
+        ((np.inf, 0.5, 0.5), "f4", "1 of 3 points have a colour"),
         ((-1, 5, 5), "i4", "1 of 3 points have a colour"),
         ((70000, 5, 5), "u4", "1 of 3 points have a colour"),
     ],

@@ -171,7 +171,7 @@ def test_stage_2_on_a_finished_run_takes_its_data_and_options_and_skips_stage_1(
     ("source", "complaint"),
     [
         ("nothing", "`stage1_from` nothing: no such file or folder"),
-        ("photos", "photos: expected a run's folder or a 3DGS"),
+        ("photos", "photos: expected a run's folder, a 3DGS"),
     ],
 )
 def test_a_splat_that_is_none_is_an_error(tmp_path, monkeypatch, source, complaint):

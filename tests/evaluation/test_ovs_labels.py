@@ -1,6 +1,7 @@
 """Labels of LERF-OVS and 3D-OVS: masks by hand, their photos, errors that name damaged files."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -231,3 +232,52 @@ def test_frames_without_a_photo_are_named_with_the_photos_like_them(tmp_path):
 def test_two_labels_of_one_photo_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"v1.png.json: labels v1.png, as v1.jpg.json does"):
         find_views([lerf("v1.jpg"), lerf("v1.png")], make_scene(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ({"segmentation": [[math.nan, 1], [5, 1], [5, 3]]}, "expected a polygon"),
+        ({"segmentation": [[math.inf, 1], [5, 1], [5, 3]]}, "expected a polygon"),
+        ({"segmentation": [[10**400, 1], [5, 1], [5, 3]]}, "expected a polygon"),
+        ({"segmentation": [[1e300, 1], [5, 1], [5, 3]]}, "expected a polygon"),
+        ({"segmentation": [[1e6, 1], [-1e6, 1], [5, 3]]}, "its polygon reaches far out of the picture of 12 x 8"),
+        ({"segmentation": [[True, 1], [5, 1], [5, 3]]}, "expected a polygon"),
+        ({"segmentation": [[1, 1], [5, 1]]}, "expected a polygon"),
+        ({"bbox": [0, 0, math.nan, 3]}, "expected a bbox"),
+        ({"bbox": [0, 0, 10**400, 3]}, "expected a bbox"),
+        ({"category": "half \ud800"}, "expected a text in UTF-8"),
+        ({"category": "c" * 10**6}, "expected a text of at most 1,000 characters"),
+        ({"category": ["mug"]}, "expected a category name"),
+    ],
+    ids=range(12),
+)
+def test_labels_with_absurd_values_are_refused_by_file_and_object(tmp_path, entry, complaint):
+    write_frame(tmp_path, "f", thing("lamp"), {**thing(), **entry})
+    with pytest.raises(UserError, match=rf"f\.json: object 1.*: {complaint}") as error:
+        read_lerf_ovs(tmp_path)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("size", [(0, 8), (12, -8), (12.0, 8), (True, 8), (10**400, 8), (12, 10**7)])
+def test_a_labelled_picture_of_an_absurd_size_is_refused(tmp_path, size):
+    write_frame(tmp_path, "f", thing(), size=size)
+    with pytest.raises(UserError, match=r"f\.json: info: expected a photo's name and its size"):
+        read_lerf_ovs(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"[" * 10**5, b"\xff", b"9" * 5000, b"", b"\x00" * 99])
+def test_a_file_of_labels_that_is_no_json_is_refused(tmp_path, data):
+    (tmp_path / "f.json").write_bytes(data)
+    with pytest.raises(UserError, match=r"f\.json: cannot be read as labels of LERF-OVS"):
+        read_lerf_ovs(tmp_path)
+
+
+def test_files_with_a_byte_order_mark_are_read(tmp_path):
+    path = write_frame(tmp_path, "f", thing())
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_lerf_ovs(tmp_path)[0].names == ["mug"]
+    masks = {"mug": np.ones((9, 13), bool), "lamp": np.ones((9, 13), bool)}
+    root = write_masks(tmp_path / "a", {"00": masks}, ["mug", "lamp"])
+    (root / "classes.txt").write_bytes("\ufeffmug\r\nlamp\r\n".encode())
+    assert read_3d_ovs(root)[0].names == ["mug", "lamp"]

@@ -11,6 +11,7 @@ from tiny_run import make_gaussians, open_field, write_run
 
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
+from gsdff.field.query import OneGaussian
 from gsdff.io.ply import read_ply, write_ply
 from gsdff.io.sidecar import Sidecar, sidecar_path
 from gsdff.latents import Basis
@@ -185,3 +186,15 @@ def test_a_ply_of_other_software_with_features_exports_without_a_sidecar(run, tm
     write_ply(tmp_path / "other.ply", read_ply(export_run(ExportArguments(run.folder))))
     again = export_run(ExportArguments(tmp_path / "other.ply", out=tmp_path / "again.ply"))
     assert read_ply(again).features is not None and not sidecar_path(again).exists()
+
+
+@pytest.mark.parametrize("text", ["", "[teacher]\n", '[teacher]\nname = "none"\n'])
+def test_a_run_whose_options_are_lost_says_so(run, text):
+    (run.folder / "config.toml").write_text(text)
+    field = open_field(run.folder)
+    for ask in (lambda: field.query("chair"), lambda: field.teacher, lambda: field.knows("chair")):
+        with pytest.raises(
+            UserError, match=r"tiny: its options name no teacher .* come from 'precomputed'; put the file"
+        ):
+            ask()
+    assert len(field.query(OneGaussian(3)).selection) == 30

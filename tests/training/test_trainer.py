@@ -360,6 +360,12 @@ def test_a_run_of_no_steps_at_all_still_says_how_good_it_is(tmp_path, fake_featu
     assert load_run(tmp_path).gaussians.features is not None
 
 
+def complex_moments(saved):
+    """The state of an optimizer with numbers of another kind."""
+    moments = {name: value.to(torch.complex64) for name, value in saved["state"][0].items()}
+    return saved | {"state": {0: moments}}
+
+
 def on_disk(folder):
     """The options of a run in a folder, on photos there."""
     data = TinyDataset.write(folder / "data").folder
@@ -373,7 +379,10 @@ def on_disk(folder):
         ("optimizers", lambda old: [1, 2]),
         ("optimizers", lambda old: old | {"means": old["quats"]}),
         ("optimizers", lambda old: old | {"means": {"state": {}, "param_groups": []}}),
+        ("optimizers", lambda old: old | {"means": complex_moments(old["means"])}),
         ("random", lambda old: {}),
+        ("random", lambda old: {"cpu": old["cpu"][1:], "cuda": None}),
+        ("random", lambda old: {"cpu": "seed", "cuda": None}),
         ("densifier", lambda old: None),
         ("report", lambda old: {"sums": {}}),
     ],
@@ -387,6 +396,18 @@ def test_a_state_of_other_optimizers_is_refused_with_a_word(tmp_path, name, chan
     torch.save(state, last)
     with pytest.raises(UserError, match=r"cannot be read as the state of a training .*; copy the run again"):
         train_run(config, resume=True)
+
+
+@pytest.mark.parametrize("content", [None, "", '{"step": 24, "loss": 1}\n', '{"step": 24, "heldout_psnr": null}\n'])
+def test_a_finished_run_resumes_without_its_metrics(tmp_path, content, capsys):
+    config = on_disk(tmp_path)
+    train_run(config)
+    capsys.readouterr()
+    path = tmp_path / "run" / "metrics.jsonl"
+    path.unlink() if content is None else path.write_text(content)
+    train_run(config, resume=True)
+    printed = capsys.readouterr().out
+    assert "scene.ply: " in printed and "after 24 steps" in printed and "PSNR" not in printed
 
 
 def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one(tmp_path, caplog):
