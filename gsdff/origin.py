@@ -6,9 +6,9 @@ A position is `origin` + a float32 offset, with the origin in float64. Scenes ne
 import logging
 import math
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from gsdff.errors import UserError
+from gsdff.errors import UserError, shown
 
 log = logging.getLogger("gsdff")
 
@@ -38,13 +38,19 @@ def resolve_origin(choice: OriginChoice, auto: Point) -> Point:
         return auto
     if choice == "none":
         return ZERO
+    point = None if isinstance(choice, str) else as_point(choice)
+    if point is None:
+        raise UserError(f"`origin`: expected auto, none or three finite numbers, got {shown(choice)}")
+    return point
+
+
+def as_point(values: Any) -> Point | None:
+    """Three finite numbers, or texts of such, as a position; None for anything else."""
     try:
-        x, y, z = map(float, choice)
+        x, y, z = map(float, values)
     except (TypeError, ValueError, OverflowError):
-        x = y = z = math.nan
-    if isinstance(choice, str) or not all(map(math.isfinite, (x, y, z))):
-        raise UserError(f"`origin`: expected auto, none or three finite numbers, got {choice!r}")
-    return x, y, z
+        return None
+    return (x, y, z) if all(map(math.isfinite, (x, y, z))) else None
 
 
 def warn_if_coarse(middle: Point, size: float, origin: Point) -> None:
@@ -67,13 +73,11 @@ def find_origin(path: object, comments: Iterable[str]) -> Point | None:
         word, *numbers = comment.split() or [""]
         if word != COMMENT:
             continue
-        try:
-            x, y, z = map(float, numbers)
-        except ValueError:
-            x = y = z = math.nan
-        if not all(map(math.isfinite, (x, y, z))):
-            raise UserError(f"{path}: its comment {comment!r} is no offset; expected three numbers, or no such comment")
-        return x, y, z
+        if (point := as_point(numbers)) is None:
+            raise UserError(
+                f"{path}: its comment {shown(comment)} is no offset; expected three numbers, or no such comment"
+            )
+        return point
     return None
 
 

@@ -143,7 +143,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 
 
 def _are_numbers(value: Any, count: int) -> bool:
-    return isinstance(value, list) and len(value) == count and all(type(item) in (int, float) for item in value)
+    """Whether a TOML value is a list of so many numbers, none of them too large for a float."""
+    if not isinstance(value, list) or len(value) != count:
+        return False
+    return all(type(item) is float or (type(item) is int and -(2**63) <= item < 2**63) for item in value)
 
 
 def _tables(kind: type, prefix: str = "") -> Iterator[tuple[str, type]]:

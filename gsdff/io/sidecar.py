@@ -6,7 +6,6 @@ this too.
 
 import json
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -20,7 +19,7 @@ from gsdff.errors import UserError
 from gsdff.files import hash_file, save_tensors, written
 from gsdff.gaussians import RasterizeMode
 from gsdff.latents import BASIS_FORMAT, Basis, read_basis
-from gsdff.origin import ZERO, Point
+from gsdff.origin import ZERO, Point, as_point
 from gsdff.reading import reading
 
 BASIS_SUFFIX = ".basis.safetensors"
@@ -124,10 +123,9 @@ def _parse(path: Path, metadata: dict[str, str], name: str, default: Any) -> Any
 
 
 def _origin(path: Path, values: list[Any]) -> Point:
-    if len(values) != 3 or not all(type(value) in (int, float) and isfinite(value) for value in values):
+    if (point := as_point(values)) is None:
         raise UserError(f"{path}: expected an origin of three finite numbers, got {str(values)[:80]}; {REMEDY}")
-    x, y, z = map(float, values)
-    return x, y, z
+    return point
 
 
 def _texts(path: Path, names: list[Any], vectors: Tensor, channels: int) -> dict[str, Float[Tensor, "T"]]:
