@@ -160,15 +160,17 @@ def read_torch(path: Path, what: str, remedy: str = AGAIN, *, mapped: bool = Fal
 
 def read_safetensors(path: Path, what: str, remedy: str = AGAIN) -> "tuple[dict[str, torch.Tensor], dict[str, str]]":
     """Reads the tensors and the metadata of a .safetensors file."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
-    check_file(path, what)
+    data = read_bytes(path, what)  # here, as the library cannot open a path that is no UTF-8
     with reading(path, what, remedy):
         try:
-            with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            tensors = load(data)
         except SafetensorError as error:
             raise ValueError(error) from error
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return tensors, header.get("__metadata__", {})
 
 
 MOST_PIXELS = 500_000_000

@@ -13,11 +13,16 @@ def fold(name: str) -> str:
     return name.strip().lower()
 
 
+def is_text(text: str) -> bool:
+    """Whether a string is text; arguments of a command may hold bytes that are none in UTF-8."""
+    return text.encode(errors="ignore").decode() == text
+
+
 def as_words(words: str | Iterable[str], name: str) -> tuple[str, ...]:
     """A tuple of words; a single string is one word, not its letters. Raises `UserError` with the parameter's
     name for anything else."""
     texts = (words,) if isinstance(words, str) else tuple(words) if isinstance(words, Iterable) else (words,)
-    if not all(isinstance(text, str) for text in texts):
+    if not all(isinstance(text, str) and is_text(text) for text in texts):
         raise UserError(f"`{name}`: expected a text or a list of texts, got {words!r}")
     return texts
 

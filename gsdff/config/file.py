@@ -15,6 +15,7 @@ from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError, nearest
 from gsdff.files import whole_file
 from gsdff.run_folder import DEMO
+from gsdff.words import is_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,9 +54,16 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
-    """Writes a file, atomically, that `read_config` reads back as an equal config."""
+    """Writes a file, atomically, that `read_config` reads back as an equal config.
+
+    Raises `UserError` for a path with bytes that are no text in UTF-8, as TOML cannot hold it.
+    """
+    table = to_table(config)
+    for name, value in flatten(table):
+        if isinstance(value, str) and not is_text(value):
+            raise UserError(f"`{name}` {value}: expected a path in UTF-8, as config.toml has to hold it; rename it")
     with whole_file(path) as partial:
-        partial.write_text(tomli_w.dumps(to_table(config)), encoding="utf-8")
+        partial.write_text(tomli_w.dumps(table), encoding="utf-8")
 
 
 def to_table(config: Any) -> dict[str, Any]:
