@@ -198,22 +198,23 @@ def _check_tensors(content: Any) -> None:
 
 def read_safetensors(path: Path, what: str, remedy: str = AGAIN) -> "tuple[dict[str, torch.Tensor], dict[str, str]]":
     """Reads the tensors and the metadata of a .safetensors file; compares them with its checksum, if it has one."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
-    check_file(path, what)
+    data = read_bytes(path, what)  # here, as the library cannot open a path that is no UTF-8
     with reading(path, what, remedy):
         try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                metadata = dict(file.metadata() or {})
+            tensors = load(data)
         except SafetensorError as error:
             raise ValueError(error) from error
-        if (checksum := metadata.pop(CHECKSUM, None)) is not None:
-            data = path.read_bytes()
-            end = 8 + int.from_bytes(data[:8], "little")
-            if checksum != hash_tensors(json.loads(data[8:end]), data[end:]):
+        end = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:end])
+        metadata = header.get("__metadata__", {})
+        if (checksum := metadata.get(CHECKSUM)) is not None:
+            if checksum != hash_tensors(header, data[end:]):
                 raise ValueError(CHANGED)
-    return tensors, metadata
+            del metadata[CHECKSUM]
+        return tensors, metadata
 
 
 MOST_PIXELS = 500_000_000

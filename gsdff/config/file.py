@@ -15,6 +15,7 @@ from gsdff.errors import UserError, nearest, shown
 from gsdff.files import whole_file
 from gsdff.reading import read_toml
 from gsdff.run_folder import DEMO
+from gsdff.words import is_text
 
 PRESET_FOLDERS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
 """Folders in which presets are looked up by name: of an installed package, of a checkout."""
@@ -45,9 +46,16 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
-    """Writes a file, atomically, that `read_config` reads back as an equal config."""
+    """Writes a file, atomically, that `read_config` reads back as an equal config.
+
+    Raises `UserError` for a path with bytes that are no text in UTF-8, as TOML cannot hold it.
+    """
+    table = to_table(config)
+    for name, value in flatten(table):
+        if isinstance(value, str) and not is_text(value):
+            raise UserError(f"`{name}` {value}: expected a path in UTF-8, as config.toml has to hold it; rename it")
     with whole_file(path) as partial:
-        partial.write_text(tomli_w.dumps(to_table(config)), encoding="utf-8")
+        partial.write_text(tomli_w.dumps(table), encoding="utf-8")
 
 
 def to_table(config: Any) -> dict[str, Any]:
