@@ -1,0 +1,8 @@
+"""Every format that is fuzzed."""
+
+import fuzz_datasets
+import fuzz_edits
+import fuzz_maps
+import fuzz_splats
+
+FORMATS = (*fuzz_datasets.FORMATS, *fuzz_splats.FORMATS, *fuzz_maps.FORMATS, *fuzz_edits.FORMATS)
