@@ -55,8 +55,9 @@ def main() -> None:
         print(findings)
     for tally in tallies:
         print(
-            f"{tally.format.name:16} {tally.num_cases:6} cases {tally.num_right:6} right {tally.num_findings:5} findings "
-            f"of {len(tally.findings):3} kinds, {tally.num_left_out} left out, {tally.seconds:.0f} s"
+            f"{tally.format.name:16} {tally.num_cases:6} cases {tally.num_right:6} right "
+            f"{tally.num_findings:5} findings of {len(tally.findings):3} kinds, "
+            f"{tally.num_left_out} left out, {tally.seconds:.0f} s"
         )
     num_cases, num_findings = sum(t.num_cases for t in tallies), sum(t.num_findings for t in tallies)
     print(f"{num_cases} cases in {seconds:.0f} s, {num_findings} findings")

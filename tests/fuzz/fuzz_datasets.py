@@ -45,13 +45,19 @@ def make_scene(root: Path, names: tuple[str, ...] = NAMES) -> Scene:
     K = torch.tensor([[FOCAL, 0, WIDTH / 2], [0, FOCAL, HEIGHT / 2], [0, 0, 1]])
     image = torch.arange(HEIGHT * WIDTH * 3).reshape(HEIGHT, WIDTH, 3).byte()
     viewmats = [torch.from_numpy(np.linalg.inv(camera_to_world(i))).float() for i in range(len(names))]
-    views = [View(name, Camera(viewmat, K, WIDTH, HEIGHT), image) for name, viewmat in zip(names, viewmats, strict=True)]
+    views = [
+        View(name, Camera(viewmat, K, WIDTH, HEIGHT), image) for name, viewmat in zip(names, viewmats, strict=True)
+    ]
     return Scene(root, views, torch.zeros(1, 3), torch.zeros(1, 3, dtype=torch.uint8), WorldFrame())
 
 
 def write_points(path: Path, *, colors: str = "uchar") -> None:
     """A point cloud of eight points."""
-    table = np.zeros(8, [(axis, "<f4") for axis in "xyz"] + [(c, "u1" if colors == "uchar" else "<f4") for c in ("red", "green", "blue")])
+    table = np.zeros(
+        8,
+        [(axis, "<f4") for axis in "xyz"]
+        + [(c, "u1" if colors == "uchar" else "<f4") for c in ("red", "green", "blue")],
+    )
     table["x"], table["y"] = np.arange(8) / 8, 0.5
     header = "ply\nformat binary_little_endian 1.0\nelement vertex 8\n"
     header += "".join(f"property float {axis}\n" for axis in "xyz")
@@ -68,9 +74,19 @@ def write_nerfstudio(folder: Path) -> None:
     for i, name in enumerate(NAMES):
         pose = camera_to_world(i) @ np.diag([1.0, -1.0, -1.0, 1.0])
         Image.fromarray(np.full((HEIGHT, WIDTH), 255, np.uint8)).save(folder / "masks" / f"{name[:2]}.png")
-        frames.append({"file_path": f"images/{name}", "transform_matrix": pose.tolist(), "mask_path": f"masks/{name[:2]}.png"})
+        frames.append(
+            {"file_path": f"images/{name}", "transform_matrix": pose.tolist(), "mask_path": f"masks/{name[:2]}.png"}
+        )
     frames[1]["fl_x"] = FOCAL
-    content = {"camera_model": "OPENCV", "w": WIDTH, "h": HEIGHT, "fl_x": FOCAL, "fl_y": FOCAL, "cx": WIDTH / 2, "cy": HEIGHT / 2}
+    content = {
+        "camera_model": "OPENCV",
+        "w": WIDTH,
+        "h": HEIGHT,
+        "fl_x": FOCAL,
+        "fl_y": FOCAL,
+        "cx": WIDTH / 2,
+        "cy": HEIGHT / 2,
+    }
     content |= {"k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0, "ply_file_path": "points.ply"}
     content |= {"train_filenames": [f"images/{name}" for name in NAMES[1:]], "test_filenames": [f"images/{NAMES[0]}"]}
     (folder / "transforms.json").write_text(json.dumps(content | {"frames": frames}))
@@ -132,7 +148,9 @@ def _pose(index: int) -> tuple[list[float], list[float]]:
 
 def read_scene(folder: Path, random: Random) -> None:
     """Loads the dataset at either size; everything that training uses must be a number that it can use."""
-    dataset = DataConfig(downscale=random.choice((1, 1, 2)), background=random.choice(("black", "random")), random_points=50)
+    dataset = DataConfig(
+        downscale=random.choice((1, 1, 2)), background=random.choice(("black", "random")), random_points=50
+    )
     check_scene(load_scene(folder, dataset))
 
 

@@ -29,12 +29,12 @@ grow = 2
 [[edit]]
 operation = "move"
 selection = "some.safetensors"
-offset = [0.5, 0.0, 1.0]
+translation = [0.5, 0.0, 1.0]
 
 [[edit]]
 operation = "rotate"
 positives = ["lamp"]
-angles = [10.0, 0.0, 5.0]
+euler = [10.0, 0.0, 5.0]
 threshold = 0.4
 rim = false
 
@@ -47,7 +47,7 @@ threshold = 0.4
 [[edit]]
 operation = "duplicate"
 positives = "lamp"
-offset = [0.5, 0.0, 1.0]
+translation = [0.5, 0.0, 1.0]
 copies = 2
 threshold = 0.4
 
@@ -68,7 +68,7 @@ edit_config:
   texts: [chair, lamp, wall]
   positive_ids: [0]
   score_threshold: 0.5
-  operations: [deletion]
+  operations: [extraction]
 """
 OWN = """
 background: white
@@ -86,7 +86,9 @@ edit:
 def make_field() -> Field:
     basis = make_basis()
     texts = dict(zip(("chair", "lamp", "wall"), basis.B.T, strict=True))
-    return Field(Path("scene.ply"), make_gaussians(), basis, sidecar=Sidecar(basis, TeacherConfig("precomputed"), texts))
+    return Field(
+        Path("scene.ply"), make_gaussians(), basis, sidecar=Sidecar(basis, TeacherConfig("precomputed"), texts)
+    )
 
 
 def write_edit_files(folder: Path) -> None:

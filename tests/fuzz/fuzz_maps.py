@@ -40,7 +40,7 @@ def check_teacher(teacher: Teacher, folder: Path) -> None:
         expect(features.dtype == torch.float32 and features.ndim == 3, f"a map of {features.dtype}")
         expect(not features.requires_grad, "a map that is trained")
         norms = features.norm(dim=0)
-        expect(bool(features.isfinite().all()) and bool(((norms - 1).abs() < 1e-3).logical_or(norms == 0).all()), "a map of other vectors than unit ones")
+        expect(bool((norms < 1.001).all()), "a map of vectors that are longer than 1, or not finite")
         channels.add(len(features))
     if teacher.knows("chair"):
         vectors = teacher.text(["chair"])
@@ -59,7 +59,9 @@ def write_maps(folder: Path) -> None:
             np.save(folder / "maps" / f"{stem}.npy", features)
         else:
             torch.save(torch.from_numpy(features).half(), folder / "maps" / f"{stem}_fmap_CxHxW.pt")
-    np.savez(folder / "maps" / "text_features.npz", names=np.array(WORDS), vectors=generator.normal(size=(3, 5)).astype("f4"))
+    np.savez(
+        folder / "maps" / "text_features.npz", names=np.array(WORDS), vectors=generator.normal(size=(3, 5)).astype("f4")
+    )
 
 
 def read_maps(folder: Path, random: Random) -> None:
@@ -109,7 +111,9 @@ def read_labels(folder: Path, random: Random) -> None:
         for view in scene.views:
             labels = truth.load(view)
             expect(labels is None or labels.shape == (HEIGHT, WIDTH), "labels of another size")
-            expect(labels is None or bool(((labels < len(truth.competing)) | (labels == 255)).all()), "labels of no class")
+            expect(
+                labels is None or bool(((labels < len(truth.competing)) | (labels == 255)).all()), "labels of no class"
+            )
     kind = random.choice((LabelsTeacher, ToyTeacher))
     check_teacher(kind(TeacherConfig("labels" if kind is LabelsTeacher else "toy"), scene), folder)
 
@@ -166,7 +170,9 @@ def write_masks(folder: Path) -> None:
         {"segmentation": {"size": [4, 6], "counts": "0181J0003"}, "predicted_iou": 0.8, "area": 7},
     ]
     (masks / f"{STEMS[1]}.json").write_text(json.dumps({"image": {"image_id": 1}, "annotations": records}))
-    (masks / STEMS[2] / "metadata.csv").write_text("id,area,predicted_iou,stability_score\n0,60,0.9,0.95\n1,40,0.8,0.9\n")
+    (masks / STEMS[2] / "metadata.csv").write_text(
+        "id,area,predicted_iou,stability_score\n0,60,0.9,0.95\n1,40,0.8,0.9\n"
+    )
     for i in range(2):
         Image.fromarray((ids == 2 + i).astype(np.uint8) * 255).save(masks / STEMS[2] / f"{i}.png")
 
@@ -179,7 +185,10 @@ def read_masks(folder: Path, random: Random) -> None:
     store = make_masks(segmenter, scene.views, folder / "made")
     for view in scene.views:
         labels = store.load(view)
-        expect(labels.shape == (HEIGHT, WIDTH) and 0 <= int(labels.min()) and int(labels.max()) <= 65535, "a mask of another size or range")
+        expect(
+            labels.shape == (HEIGHT, WIDTH) and int(labels.min()) >= 0 and int(labels.max()) <= 65535,
+            "a mask of another size or range",
+        )
 
 
 def write_mask_store(folder: Path) -> None:
@@ -189,7 +198,9 @@ def write_mask_store(folder: Path) -> None:
 
 def _made_masks(folder: Path) -> list[torch.Tensor]:
     scene = make_scene(folder)
-    store = make_masks(PrecomputedSegmenter(MaskConfig(folder=folder / "masks", min_area=1)), scene.views, folder / "made")
+    store = make_masks(
+        PrecomputedSegmenter(MaskConfig(folder=folder / "masks", min_area=1)), scene.views, folder / "made"
+    )
     return [store.load(view) for view in scene.views]
 
 
@@ -206,19 +217,27 @@ SHAPES = {"scratch.weight": torch.Size((2, 3)), "scratch.bias": torch.Size((2,))
 
 
 def write_weights(folder: Path) -> None:
-    torch.save({"state_dict": {f"net.{name}": torch.ones(shape) for name, shape in SHAPES.items()}, "epoch": 1}, folder / "lseg.ckpt")
+    torch.save(
+        {"state_dict": {f"net.{name}": torch.ones(shape) for name, shape in SHAPES.items()}, "epoch": 1},
+        folder / "lseg.ckpt",
+    )
     torch.save({"image_encoder.pos_embed": torch.ones(1, 2, 2, 3)}, folder / "sam.pth")
 
 
 def read_weights(folder: Path, random: Random) -> None:
     for tensor in read_entries(folder / "lseg.ckpt", SHAPES).values():
         expect(tensor.numel() > 0, "weights without values")
-    expect(all(isinstance(entry, torch.Tensor) for entry in sam.read_state(folder / "sam.pth").values()), "weights that are none")
+    expect(
+        all(isinstance(entry, torch.Tensor) for entry in sam.read_state(folder / "sam.pth").values()),
+        "weights that are none",
+    )
 
 
 def write_graph(folder: Path) -> None:
-    ids = torch.arange(12).reshape(4, 3) % 4
-    torch.save({"ids": ids, "weights": torch.full((4, 3), 0.2), "self_weights": torch.full((4,), 0.4)}, folder / "graph.pt")
+    ids = torch.arange(12).reshape(4, 3).int() % 4
+    torch.save(
+        {"ids": ids, "weights": torch.full((4, 3), 0.2), "self_weights": torch.full((4,), 0.4)}, folder / "graph.pt"
+    )
 
 
 def read_graph(folder: Path, random: Random) -> None:
@@ -229,7 +248,7 @@ def read_graph(folder: Path, random: Random) -> None:
 
     graph: NeighbourGraph = _build_or_load_graph(folder / "graph.pt", GraphConfig(), make_gaussians(4), None)
     expect(graph.ids.shape == graph.weights.shape and len(graph.ids) == 4, "a graph of other Gaussians")
-    expect(0 <= int(graph.ids.min()) and int(graph.ids.max()) < 4, "neighbours that do not exist")
+    expect(int(graph.ids.min()) >= 0 and int(graph.ids.max()) < 4, "neighbours that do not exist")
     expect(bool(graph.weights.isfinite().all() and graph.self_weights.isfinite().all()), "weights that are not finite")
 
 
@@ -239,7 +258,14 @@ FORMATS = (
     Format("store", "gsdff/teachers", write_store, read_store, ("store/*",), 1.5),
     Format("labels", "gsdff/labels", write_labels, read_labels, ("labels/*", "instances/*"), 2),
     Format("lerf-ovs", "gsdff/evaluation", write_lerf, read_lerf, ("lerf/*",), 1.5),
-    Format("3d-ovs", "gsdff/evaluation", write_3d_ovs, read_3d_ovs_labels, ("segmentations/classes.txt", "segmentations/00/*"), 1),
+    Format(
+        "3d-ovs",
+        "gsdff/evaluation",
+        write_3d_ovs,
+        read_3d_ovs_labels,
+        ("segmentations/classes.txt", "segmentations/00/*"),
+        1,
+    ),
     Format("masks", "gsdff/masks", write_masks, read_masks, ("masks/*.*", "masks/v2/*"), 2),
     Format("mask-store", "gsdff/masks", write_mask_store, read_mask_store, ("made/*.png",), 1),
     Format("weights", "gsdff/teachers", write_weights, read_weights, ("lseg.ckpt", "sam.pth"), 1),

@@ -23,15 +23,15 @@ DEEP = 100_000
 """Levels of nesting that no reader can follow."""
 HUGE = 10**400
 NUMBERS = (
-    "nan", "inf", "-inf", "1e300", "-1e300", "1e39", "1e999", "-5", "0", "-0.0", "0.5", "1e-300", "65536", "0x10", "''",
-    "2147483648", "4294967295", "9223372036854775807", "18446744073709551615", "99999999999999999999", "1" * 5000, "1_0",
-    "½", "١٢", "true", "None",
+    "nan", "inf", "-inf", "1e300", "-1e300", "1e39", "1e999", "-5", "0", "-0.0", "0.5", "1e-300", "65536", "0x10",
+    "2147483648", "4294967295", "9223372036854775807", "18446744073709551615", "99999999999999999999", "1" * 5000,
+    "½", "١٢", "true", "None", "''", "1_0",
 )  # fmt: skip
 """Texts in place of a number."""
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 7, 2**31, 2**63, 10**30, HUGE, 0.5, -0.0, 1e300, -1e300, math.nan, math.inf, -math.inf,
-    "", " ", "nan", "5", "a:b+c", "\0", "../../etc/passwd", "/", ".", "\ud800", "é\u200b\u202e", "x" * 3000, [], {}, [[]],
-    [None], {"": None}, [1, 2], [math.nan] * 16, [1e300] * 3,
+    "", " ", "nan", "5", "a:b+c", "\0", "../../etc/passwd", "/", ".", "\ud800", "é\u200b\u202e", "x" * 3000, [], {},
+    [[]], [None], {"": None}, [1, 2], [math.nan] * 16, [1e300] * 3,
 )  # fmt: skip
 """Values in place of any other."""
 INTEGERS = (0, 1, 0x7F, 0x80, 0xFF, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1, 2**40)
@@ -152,7 +152,9 @@ def respell(random: Random, data: bytes) -> bytes:
 
 def nest(random: Random, data: bytes) -> bytes:
     """A text nested far too deep."""
-    start, end = random.choice(((b"[", b"]"), (b'{"a":', b"}"), (b"a = [", b"]"), (b"- ", b""), (b"a: [", b"]"), (b"{a: ", b"}")))
+    start, end = random.choice(
+        ((b"[", b"]"), (b'{"a":', b"}"), (b"a = [", b"]"), (b"- ", b""), (b"a: [", b"]"), (b"{a: ", b"}"))
+    )
     first, _, rest = start.partition(b"[")
     if rest == b"" and first:
         start = b"["
@@ -211,7 +213,11 @@ def change_json(random: Random, data: bytes) -> bytes:
 
 
 def _dump(content: Any) -> bytes:
-    text = json.dumps(content, default=str) if not _holds_huge(content) else json.dumps(_spelled(content)).replace('"HUGE"', "1" * 5000)
+    text = (
+        json.dumps(content, default=str)
+        if not _holds_huge(content)
+        else json.dumps(_spelled(content)).replace('"HUGE"', "1" * 5000)
+    )
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -250,8 +256,13 @@ def change_yaml(random: Random, data: bytes) -> bytes:
 
     content = change_value(random, yaml.safe_load(data))
     if random.random() < 0.2:
-        rows = [b"a: &a [x,x,x,x,x,x,x,x,x]", *(b"%c: &%c [%s]" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 9)) for i in range(9))]
-        rows = random.choice((rows, [b"texts: !!python/object/apply:os.system ['true']"], [b"a: &a [*a]"], [b"? [1]\n: 2"]))
+        rows = [
+            b"a: &a [x,x,x,x,x,x,x,x,x]",
+            *(b"%c: &%c [%s]" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 9)) for i in range(9)),
+        ]
+        rows = random.choice(
+            (rows, [b"texts: !!python/object/apply:os.system ['true']"], [b"a: &a [*a]"], [b"? [1]\n: 2"])
+        )
         return b"\n".join(rows)
     return yaml.safe_dump(content, allow_unicode=True).encode("utf-8", "surrogatepass")
 
@@ -270,7 +281,16 @@ def change_array(random: Random, array: np.ndarray) -> np.ndarray:
                 except (ValueError, TypeError):
                     return np.zeros(array.shape, kind)
         case "shape":
-            ways = (array[None], array[..., None], array.ravel(), array[:0], array[:1], array[..., :-1], array.T, array[0] if array.ndim else array)
+            ways = (
+                array[None],
+                array[..., None],
+                array.ravel(),
+                array[:0],
+                array[:1],
+                array[..., :-1],
+                array.T,
+                array[0] if array.ndim else array,
+            )
             return random.choice(ways).copy()
         case "value" if array.dtype.kind == "f" and array.size:
             changed = array.copy()
@@ -301,11 +321,17 @@ def change_npy(random: Random, data: bytes) -> bytes:
     match = re.search(rb"\{.*\}", data[:400])
     assert match, "numpy's header"
     header = match[0]
-    shape = random.choice((b"(1000000, 1000000, 1000)", b"(-5, 8, 8)", b"()", b"(4,)", b"(99999999999999999999,)", b"'x'", b"(True, 8, 8)"))
-    wrong = random.choice((
-        re.sub(rb"\(.*\)", lambda _: shape, header), re.sub(rb"'<f\d'", random.choice((b"'O'", b"'|O'", b"'<f3'", b"'<U9999999'", b"'<f8'", b"[('a', 'O')]")), header),
-        header.replace(b"False", random.choice((b"True", b"1", b"None"))), b"{" * 3000, b"(" * 150 + b")" * 150, header[:-4] + b"}",
-    ))  # fmt: skip
+    shape = random.choice(
+        (b"(1000000, 1000000, 1000)", b"(-5, 8, 8)", b"()", b"(4,)", b"(99999999999999999999,)", b"'x'")
+    )
+    kind = random.choice((b"'O'", b"'|O'", b"'<f3'", b"'<U9999999'", b"'<f8'", b"[('a', 'O')]"))
+    lies = (
+        re.sub(rb"\(.*\)", lambda _: shape, header),
+        re.sub(rb"'<f\d'", kind, header),
+        header.replace(b"False", random.choice((b"True", b"1", b"None"))),
+        random.choice((b"{" * 3000, b"(" * 150 + b")" * 150, header[:-4] + b"}")),
+    )
+    wrong = random.choice(lies)
     wrong += b" " * (-len(wrong) % 64) + b"\n"
     return data[:8] + len(wrong).to_bytes(2, "little") + wrong + data[match.end() + 1 :]
 
@@ -330,7 +356,10 @@ def change_npz(random: Random, data: bytes) -> bytes:
         case "lie":
             with zipfile.ZipFile(stream, "w") as archive:
                 for key, array in arrays.items():
-                    archive.writestr(f"{key}.npy", change_npy(random, write_npy(array)) if array.dtype.kind == "f" else write_npy(array))
+                    archive.writestr(
+                        f"{key}.npy",
+                        change_npy(random, write_npy(array)) if array.dtype.kind == "f" else write_npy(array),
+                    )
             return stream.getvalue()
         case "twice":
             with warnings.catch_warnings(), zipfile.ZipFile(stream, "w") as archive:
@@ -349,9 +378,19 @@ def change_npz(random: Random, data: bytes) -> bytes:
 
 def change_tensor(random: Random, tensor: torch.Tensor) -> Any:
     """Another dtype, shape, value or kind of tensor."""
+    if tensor.is_sparse or tensor.device.type == "meta":  # changed before
+        return tensor
     match random.choice(("dtype", "dtype", "shape", "shape", "value", "value", "grad", "kind", "list", "fill")):
         case "dtype":
-            kinds = (torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.uint8, torch.bool, torch.complex64)
+            kinds = (
+                torch.float16,
+                torch.bfloat16,
+                torch.float64,
+                torch.int64,
+                torch.uint8,
+                torch.bool,
+                torch.complex64,
+            )
             return tensor.detach().to(random.choice(kinds))
         case "shape":
             ways = [tensor[None], tensor[..., None], tensor.flatten()]
@@ -362,7 +401,7 @@ def change_tensor(random: Random, tensor: torch.Tensor) -> Any:
             return random.choice(ways).clone()
         case "value" if tensor.is_floating_point() and tensor.numel():
             changed = tensor.detach().clone().flatten()
-            changed[random.randrange(len(changed))] = random.choice(FLOATS)
+            changed[random.randrange(len(changed))] = torch.tensor(random.choice(FLOATS)).to(changed)
             return changed.reshape(tensor.shape)
         case "grad" if tensor.is_floating_point():
             return tensor.clone().requires_grad_()
@@ -414,7 +453,14 @@ def change_safetensors(random: Random, data: bytes) -> bytes:
                 inner = json.loads(metadata[key])
             except ValueError:
                 inner = metadata[key]
-            choices = [random.choice(NUMBERS), "", "[" * DEEP, "\0", "nan", json.dumps(change_value(random, inner), default=str) if not isinstance(inner, str) else "x"]
+            choices = [
+                random.choice(NUMBERS),
+                "",
+                "[" * DEEP,
+                "\0",
+                "nan",
+                json.dumps(change_value(random, inner), default=str) if not isinstance(inner, str) else "x",
+            ]
             metadata[key] = random.choice(choices)
             if random.random() < 0.2:
                 del metadata[key]
@@ -445,23 +491,26 @@ def change_picture(random: Random, data: bytes) -> bytes:
                 picture = picture.convert("RGBA").convert("LA")
             else:
                 picture = picture.convert("L" if mode in ("I", "F") else "RGB").convert(mode)
-            form = {"CMYK": "TIFF", "F": "TIFF", "YCbCr": "TIFF"}.get(mode, "PNG")
+            form = "TIFF" if mode in ("CMYK", "F", "YCbCr", "I") else "PNG"
         case "size":
-            width, height = random.choice(((1, 1), (2000, 1), picture.size[::-1], (picture.width * 2, picture.height * 2), (picture.width + 1, picture.height)))
-            picture = picture.resize((width, height))
+            width, height = picture.size
+            sizes = ((1, 1), (2000, 1), (height, width), (2 * width, 2 * height), (width + 1, height))
+            picture = picture.resize(random.choice(sizes))
         case "format":
-            picture, form = picture.convert("RGB"), random.choice(("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "ICO"))
+            forms = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "ICO")
+            picture, form = picture.convert("RGB"), random.choice(forms)
         case "turn":
             exif = Image.Exif()
             exif[0x0112] = random.choice((2, 3, 5, 6, 8, 9, 0, "x"))
             options["exif"] = exif.tobytes() if not isinstance(exif[0x0112], str) else b"Exif\0\0MM\0*" + b"\xff" * 20
-            form = form if form in ("JPEG", "PNG", "WEBP") else "PNG"
+            picture, form = picture.convert("RGB"), form if form in ("JPEG", "PNG", "WEBP") else "PNG"
         case "header" if data[:8] == b"\x89PNG\r\n\x1a\n":
             size = struct.pack(">II", *(random.choice((0, 1, 30_000, 100_000, 2**31 - 1)) for _ in range(2)))
             chunk = b"IHDR" + size + data[24:29]
             return data[:12] + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[33:]
         case _:
-            picture, form, options = picture.convert("P"), "GIF", {"save_all": True, "append_images": [picture.convert("P")]}
+            picture, form = picture.convert("P"), "GIF"
+            options = {"save_all": True, "append_images": [picture]}
     stream = BytesIO()
     picture.save(stream, format=form, **options)
     return stream.getvalue()
@@ -473,23 +522,50 @@ def change_ply(random: Random, data: bytes) -> bytes:
     rows, body = data[:end].split(b"\n")[:-1], data[end:]
     ids = [i for i, row in enumerate(rows) if row.startswith(b"property")]
     place = random.choice(ids)
-    match random.choice(("count", "count", "type", "name", "drop", "format", "list", "element", "value", "value", "value", "long", "twice")):
+    match random.choice(
+        (
+            "count",
+            "count",
+            "type",
+            "name",
+            "drop",
+            "format",
+            "list",
+            "element",
+            "value",
+            "value",
+            "value",
+            "long",
+            "twice",
+        )
+    ):
         case "count":
             at = next(i for i, row in enumerate(rows) if row.startswith(b"element"))
             rows[at] = b" ".join([*rows[at].split()[:2], random.choice(NUMBERS).encode()])
         case "type":
-            kind = random.choice((b"double", b"uchar", b"int", b"float64", b"half", b"list uchar int", b"string", b"uint16"))
+            kind = random.choice(
+                (b"double", b"uchar", b"int", b"float64", b"half", b"list uchar int", b"string", b"uint16")
+            )
             rows[place] = b" ".join([b"property", kind, rows[place].split()[-1]])
         case "name":
-            rows[place] = rows[place].rsplit(b" ", 1)[0] + b" " + random.choice((b"x", b"", b"\xff", b"diffuse_red", b"a b", b"f_rest_7"))
+            rows[place] = (
+                rows[place].rsplit(b" ", 1)[0]
+                + b" "
+                + random.choice((b"x", b"", b"\xff", b"diffuse_red", b"a b", b"f_rest_7"))
+            )
         case "drop":
             del rows[place]
         case "format":
-            rows[1] = b"format " + random.choice((b"ascii 1.0", b"binary_big_endian 1.0", b"binary 1.0", b"", b"ascii 9"))
+            rows[1] = b"format " + random.choice(
+                (b"ascii 1.0", b"binary_big_endian 1.0", b"binary 1.0", b"", b"ascii 9")
+            )
         case "list":
             rows.insert(place, b"property list uchar int vertex_indices")
         case "element":
-            rows.insert(random.randrange(1, len(rows)), random.choice((b"element face 3", b"element vertex 1", b"element", b"comment \xe9", b"obj_info")))
+            rows.insert(
+                random.randrange(1, len(rows)),
+                random.choice((b"element face 3", b"element vertex 1", b"element", b"comment \xe9", b"obj_info")),
+            )
         case "long":
             rows.insert(2, b"comment " + b"x" * 200_000)
         case "twice":

@@ -37,7 +37,7 @@ CPU_SECONDS, WALL_SECONDS = 10, 20
 """Limits on one case."""
 MOST_HANGS = 4
 """Cases of one format that run into a limit on time before the rest is left out."""
-LONGEST_MESSAGE = 1500
+LONGEST_MESSAGE = 8000
 BY_SUFFIX = {
     ".json": (mutations.change_json, mutations.change_json, *mutations.TEXT),
     ".jsonl": mutations.TEXT,
@@ -164,6 +164,8 @@ def judge(form: Format, folder: Path, random: Random) -> tuple[str, str, str] | 
                 raise UserError(f"{error.filename}: {error.strerror}") from error
             return describe(error)
         except SystemExit as error:
+            if error.code == 0:  # asked for help
+                return None
             if error.code in (1, 2) or isinstance(error.code, str):
                 raise UserError(str(error.code)) from error
             return describe(error)
@@ -171,7 +173,7 @@ def judge(form: Format, folder: Path, random: Random) -> tuple[str, str, str] | 
             return "too slow", place_of(error), "".join(traceback.format_exception(error))[-1500:]
         except WrongResult as error:
             return "wrong result", " ".join(str(error).split()[:4]), str(error)[:600]
-        except BaseException as error:  # noqa: BLE001  # anything else is what is looked for
+        except BaseException as error:  # anything else is what is looked for
             return describe(error)
 
 
@@ -249,7 +251,7 @@ def run_cases(form: Format, seed: int, cases: Sequence[int], template: Path, pip
             verdict = judge(form, folder, random)
         except UserError as error:
             pipe.send(("refused", case, str(error)))
-        except BaseException as error:  # noqa: BLE001  # a mistake of the fuzzer itself
+        except BaseException as error:  # a mistake of the fuzzer itself
             pipe.send(("start", case, "?"))
             pipe.send(("finding", case, ("mistake of the fuzzer", *describe(error)[1:])))
         else:
@@ -411,7 +413,8 @@ def report(tallies: Sequence[Tally], seed: int) -> str:
         for found in tally.findings.values():
             cases = ", ".join(map(str, found.cases[:6]))
             lines += [
-                f"## {found.format} ({found.owner}): {found.kind} in {found.where or '?'}, {len(found.cases)} of {tally.num_cases} cases",
+                f"## {found.format} ({found.owner}): {found.kind} in {found.where or '?'}, "
+                f"{len(found.cases)} of {tally.num_cases} cases",
                 f"cases {cases}: {'; '.join(dict.fromkeys(found.mutations[:6]))}",
                 f"python scripts/fuzz.py --only {found.format} --seed {seed} --case {found.cases[0]}",
                 *(f"    {line}" for line in found.text.splitlines()[-14:]),

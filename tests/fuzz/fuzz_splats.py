@@ -43,7 +43,12 @@ def make_gaussians(num: int = 30, *, features: bool = True) -> Gaussians:
 
 
 def make_basis() -> Basis:
-    return Basis(torch.linalg.qr(torch.randn(5, 3, generator=torch.Generator().manual_seed(1))).Q.contiguous(), 0.9, "precomputed", "f")
+    return Basis(
+        torch.linalg.qr(torch.randn(5, 3, generator=torch.Generator().manual_seed(1))).Q.contiguous(),
+        0.9,
+        "precomputed",
+        "f",
+    )
 
 
 def write_scene(folder: Path) -> None:
@@ -64,7 +69,9 @@ def write_other(folder: Path) -> None:
 def check_gaussians(gaussians: Gaussians) -> None:
     expect(len(gaussians) > 0, "no Gaussians")
     for name, tensor in gaussians.items():
-        expect(tensor.dtype == torch.float32 and len(tensor) == len(gaussians), f"{name} of {tensor.dtype}, {tensor.shape}")
+        expect(
+            tensor.dtype == torch.float32 and len(tensor) == len(gaussians), f"{name} of {tensor.dtype}, {tensor.shape}"
+        )
         expect(bool(tensor.isfinite().all()), f"{name} that are not finite")
     expect(bool((gaussians.quats != 0).any(-1).all()), "zero quaternions")
 
@@ -122,7 +129,10 @@ def write_run(folder: Path) -> None:
     write_nerfstudio(folder / "data")
     (folder / "maps").mkdir()
     for i, name in enumerate(NAMES):
-        torch.save(torch.randn(5, 4, 4, generator=torch.Generator().manual_seed(i)), folder / "maps" / f"{name[:2]}_fmap_CxHxW.pt")
+        torch.save(
+            torch.randn(5, 4, 4, generator=torch.Generator().manual_seed(i)),
+            folder / "maps" / f"{name[:2]}_fmap_CxHxW.pt",
+        )
     np.savez(folder / "maps" / "text_features.npz", names=np.array(WORDS), vectors=make_basis().B.T.numpy())
     train_run(run_config(folder / "run"))
 
@@ -182,7 +192,9 @@ def read_config_file(folder: Path, random: Random) -> None:
     expect(config == below, "the same file gave two configs")
     config.check()
     write_config(folder / "again.toml", config)
-    expect(read_config(folder / "again.toml") == config or "nan" in repr(config), "written and read, it is another config")
+    expect(
+        read_config(folder / "again.toml") == config or "nan" in repr(config), "written and read, it is another config"
+    )
 
 
 def write_config_file(folder: Path) -> None:
@@ -191,11 +203,20 @@ def write_config_file(folder: Path) -> None:
 
 FORMATS = (
     Format("ply", "gsdff/io", write_scene, read_scene, ("scene.ply",), 3),
-    Format("splat", "gsdff/io", write_other, read_other, ("scene.splat", "compressed.ply", "plain.ply"), 1.5, is_new=True),
+    Format(
+        "splat", "gsdff/io", write_other, read_other, ("scene.splat", "compressed.ply", "plain.ply"), 1.5, is_new=True
+    ),
     Format("sidecar", "gsdff/io", write_scene, read_scene, ("*.safetensors",), 2),
     Format("basis", "gsdff/latents", write_run, read_run, ("run/basis.safetensors",), 1),
     Format("checkpoint", "gsdff/io", write_run, read_run, ("run/checkpoints/step_000010.pt",), 2),
-    Format("resume", "gsdff/training", write_run, resume_run, ("run/checkpoints/*.pt", "run/metrics.jsonl", "run/basis.safetensors"), 1),
+    Format(
+        "resume",
+        "gsdff/training",
+        write_run,
+        resume_run,
+        ("run/checkpoints/*.pt", "run/metrics.jsonl", "run/basis.safetensors"),
+        1,
+    ),
     Format("run-config", "gsdff/config", write_run, read_run, ("run/config.toml",), 1),
     Format("config", "gsdff/config", write_config_file, read_config_file, ("config.toml",), 2),
     Format("metrics", "gsdff/training", write_run, read_metrics, ("run/metrics.jsonl",), 1),
