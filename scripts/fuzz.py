@@ -1,7 +1,7 @@
 """Changes files of every format that gsdff reads, and the values of every option, and reports what is not refused.
 
     python scripts/fuzz.py                                     # 1,000 cases
-    python scripts/fuzz.py --cases 20000 --write               # the figures of docs/robustness.md
+    python scripts/fuzz.py --cases 20000 --write             # the figures of docs/robustness.md
     python scripts/fuzz.py --only ply --seed 3 --case 17       # one case again, with its traceback
 
 Exits with 1 if anything but a right result or a clean message came of a case.
@@ -34,8 +34,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the figures into docs/robustness.md")
     arguments = parser.parse_args()
 
+    from figures import write_figures
     from fuzz_formats import FORMATS
-    from fuzz_net import report, run, show
+    from fuzz_net import figures, report, run, show
 
     unknown = set(arguments.only) - {form.name for form in FORMATS}
     if unknown:
@@ -59,6 +60,8 @@ def main() -> None:
             f"{tally.num_findings:5} findings of {len(tally.findings):3} kinds, "
             f"{tally.num_left_out} left out, {tally.seconds:.0f} s"
         )
+    if arguments.write:
+        write_figures("fuzz", figures(tallies, arguments.seed, seconds))
     num_cases, num_findings = sum(t.num_cases for t in tallies), sum(t.num_findings for t in tallies)
     print(f"{num_cases} cases in {seconds:.0f} s, {num_findings} findings")
     sys.exit(1 if num_findings else 0)

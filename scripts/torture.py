@@ -26,9 +26,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="number of kills of each operation")
     parser.add_argument("--full", type=int, default=8, help="number of full disks of each operation")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="write the figures into docs/robustness.md")
     arguments = parser.parse_args()
 
     import torture
+    from figures import table, write_figures
 
     kills, fulls, seed = arguments.kills, arguments.full, arguments.seed
     ways = {
@@ -37,8 +39,10 @@ def main() -> None:
     }
     if torture.can_mount():
         ways["disk full"] = lambda operation: torture.fill_disk(operation, seed, fulls, mounted=True)
+    rows: list[tuple[object, ...]] = []
     failed = False
     for operation in torture.chosen(arguments.only):
+        counts: list[object] = []
         for way, try_it in ways.items():
             outcome = try_it(operation)
             struck = f"{outcome.num_struck:3} of {outcome.num_tries:3}"
@@ -46,6 +50,14 @@ def main() -> None:
             for problem in outcome.problems:
                 print(f"    {problem}")
             failed |= bool(outcome.problems)
+            counts += [f"{outcome.num_struck} of {outcome.num_tries}", len(outcome.problems)]
+        rows.append((operation.name, *counts))
+    if arguments.write:
+        head = ("operation", *(word for way in ways for word in (way, "problems")))
+        command = (
+            f"`python scripts/torture.py --write`, seed {seed}: how many tries were struck, and what was wrong then."
+        )
+        write_figures("torture", f"\n{command}\n\n{table(head, rows)}\n")
     sys.exit(1 if failed else 0)
 
 

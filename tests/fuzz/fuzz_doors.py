@@ -24,8 +24,8 @@ from gsdff.editing.table import OPERATIONS
 TEXTS = (
     "", " ", "x", "chair", "CHAIR ", "chair+lamp", "chair:", ":", "+", "chair:lamp", "c++ book", "a cup: red", "-x",
     "--", "é\u200b", "\udce9", "x" * 3000, "v0.png", "99999999999999999999", "cpu", "none", "{}", "%s", "`run`",
-    "images", "data", "maps", "run", "run/scene.ply", "run/config.toml", "missing/file.ply", "out.ply", "out.png", "a/b/c.ply",
-    "x" * 300 + ".ply", "*", "lerf-ovs", "argmax",
+    "images", "data", "maps", "run", "run/scene.ply", "run/config.toml", "missing/file.ply", "out.ply", "out.png",
+    "a/b/c.ply", "x" * 300 + ".ply", "*", "lerf-ovs", "argmax",
 )  # fmt: skip
 """Values of options that are no numbers. None leaves the working folder, as some options say where to write."""
 EDIT_VALUES = (

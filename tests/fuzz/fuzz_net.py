@@ -28,6 +28,7 @@ from typing import Any
 
 import fuzz_mutations as mutations
 import torch
+from figures import table
 from fuzz_foreign import FOREIGN, MARK
 
 from gsdff.errors import UserError
@@ -422,6 +423,21 @@ def report(tallies: Sequence[Tally], seed: int) -> str:
                 "",
             ]
     return "\n".join(lines)
+
+
+def figures(tallies: Sequence[Tally], seed: int, seconds: float) -> str:
+    """The counts as a table for the documentation."""
+    head = ("format", "cases", "right result", "clean message", "findings", "seconds")
+    rows: list[tuple[object, ...]] = []
+    sums = [0, 0, 0, 0]
+    for tally in tallies:
+        refused = tally.num_cases - tally.num_right - tally.num_findings
+        counts = (tally.num_cases, tally.num_right, refused, tally.num_findings)
+        sums = [total + count for total, count in zip(sums, counts, strict=True)]
+        rows.append((tally.format.name, *counts, f"{tally.seconds:.0f}"))
+    rows.append(("all", *sums, f"{seconds:.0f}"))
+    words = f"`python scripts/fuzz.py --cases N --write`, seed {seed}, on two cores; formats run two at a time."
+    return f"\n{words}\n\n{table(head, rows)}\n"
 
 
 def show(form: Format, seed: int, case: int) -> None:

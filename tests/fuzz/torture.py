@@ -1,8 +1,8 @@
 """Commands that are killed at any moment, or whose disk is full, and what must be left then.
 
 Every operation runs in a child of this process, in a folder of its own. Killed at a random moment and run again, it
-gives the files that it gives undisturbed, to the bit. With a full disk it says which file could not be written, and every
-file that was there is as it was, or is replaced as a whole, together with those that belong to it.
+gives the files that it gives undisturbed, to the bit. With a full disk it says which file could not be written, and
+every file that was there is as it was, or is replaced as a whole, together with those that belong to it.
 """
 
 import json
