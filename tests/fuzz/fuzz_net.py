@@ -35,7 +35,7 @@ from gsdff.errors import UserError
 
 MEMORY = 2 << 30
 """Bytes that a case may take beside what the process has."""
-CPU_SECONDS, WALL_SECONDS = 10, 20
+CPU_SECONDS, WALL_SECONDS = 10, 40
 """Limits on one case."""
 MOST_HANGS = 4
 """Cases of one format that run into a limit on time before the rest is left out."""
