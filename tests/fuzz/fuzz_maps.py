@@ -255,7 +255,7 @@ def read_graph(folder: Path, random: Random) -> None:
 FORMATS = (
     Format("maps", "gsdff/teachers", write_maps, read_maps, ("maps/*.pt", "maps/*.npy"), 3),
     Format("texts", "gsdff/teachers", write_maps, read_maps, ("maps/*.npz",), 1.5),
-    Format("store", "gsdff/teachers", write_store, read_store, ("store/*",), 1.5),
+    Format("store", "gsdff/teachers", write_store, read_store, ("store/**/*",), 1.5),
     Format("labels", "gsdff/labels", write_labels, read_labels, ("labels/*", "instances/*"), 2),
     Format("lerf-ovs", "gsdff/evaluation", write_lerf, read_lerf, ("lerf/*",), 1.5),
     Format(

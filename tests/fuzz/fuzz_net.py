@@ -125,7 +125,7 @@ class Tally:
 
 def mutate(form: Format, folder: Path, random: Random) -> str:
     """Changes one file of a format; gives the name of the change."""
-    files = sorted(path for target in form.targets for path in folder.glob(target))
+    files = sorted(path for target in form.targets for path in folder.glob(target) if path.is_file())
     if not files:
         return "options"
     path = random.choice(files)

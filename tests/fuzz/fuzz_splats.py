@@ -98,6 +98,8 @@ def use(field: gsdff.Field, folder: Path) -> None:
         expect(path.stat().st_size > 0, f"an empty {name}")
     again = gsdff.load(folder / "out.ply", device="cpu").gaussians
     expect(len(again) == len(field.gaussians), f"{len(again)} of {len(field.gaussians)} Gaussians after a round trip")
+    if field.gaussians.features is not None:
+        field.require_features()  # says what is wrong with the file that gives them their meaning
 
 
 def read_scene(folder: Path, random: Random) -> None:

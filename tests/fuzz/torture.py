@@ -159,7 +159,7 @@ QUERY = door(
 SEGMENT = door("segment", "run", "--classes", "chair", "lamp")
 OPERATIONS = (
     Operation("train", write_photos_and_maps, train, ("new/**/*",)),
-    Operation("extraction", write_photos_and_maps, library(extract), ("store/*",)),
+    Operation("extraction", write_photos_and_maps, library(extract), ("store/**/*",)),
     Operation("masks", write_masks, library(segment_views), ("made/**/*.png",)),
     Operation("export", write_old, EXPORT, ("out.ply", "out.basis*"), (("out.ply", "out.basis.safetensors"),)),
     Operation("export-splat", write_old, EXPORT_SPLAT, ("out.splat",)),
