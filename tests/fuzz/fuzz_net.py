@@ -327,7 +327,13 @@ class Child:
             case "ready":
                 self.is_ready = True
             case "broken":
-                raise RuntimeError(f"{self.tally.format.name}: its valid files are refused: {value}")
+                form = self.tally.format
+                found = Finding(form.name, form.owner, "valid files are refused", "", value, [0], ["none"])
+                self.tally.findings[form.name, "broken"] = found
+                self.tally.num_findings += 1
+                self.tally.num_left_out = len(self.cases)
+                self.process.join()
+                return True
             case "start":
                 self.current = (case, value)
             case "end":

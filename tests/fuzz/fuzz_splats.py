@@ -98,8 +98,6 @@ def use(field: gsdff.Field, folder: Path) -> None:
         expect(path.stat().st_size > 0, f"an empty {name}")
     again = gsdff.load(folder / "out.ply", device="cpu").gaussians
     expect(len(again) == len(field.gaussians), f"{len(again)} of {len(field.gaussians)} Gaussians after a round trip")
-    if field.gaussians.features is not None:
-        field.require_features()  # says what is wrong with the file that gives them their meaning
 
 
 def read_scene(folder: Path, random: Random) -> None:
@@ -108,7 +106,9 @@ def read_scene(folder: Path, random: Random) -> None:
     except UserError as error:
         if "chair" not in str(error):
             raise
-    use(gsdff.load(folder / "scene.ply", device="cpu"), folder)
+    field = gsdff.load(folder / "scene.ply", device="cpu")
+    use(field, folder)
+    field.require_features()  # says what is wrong with the sidecar
 
 
 def read_other(folder: Path, random: Random) -> None:
@@ -160,7 +160,9 @@ def run_config(out: Path) -> TrainConfig:
 
 
 def read_run(folder: Path, random: Random) -> None:
-    use(gsdff.load(folder / "run", device="cpu"), folder)
+    field = gsdff.load(folder / "run", device="cpu")
+    use(field, folder)
+    field.require_features()  # says what is wrong with the basis
 
 
 def resume_run(folder: Path, random: Random) -> None:

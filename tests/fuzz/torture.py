@@ -195,16 +195,14 @@ def in_child(
     prepare: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Runs in a child in this folder, killed before (or `delay` seconds after) a moment if that is given."""
-    log = folder.with_name(f"{folder.name}.log")
-    ours, theirs = os.pipe()
+    (output, theirs), (counts, count_to) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        status = 70
+        status, count = 70, [0]
         try:
-            os.close(ours)
-            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            for descriptor in (1, 2):
-                os.dup2(output, descriptor)
+            os.close(output)
+            for descriptor in (1, 2):  # pipes, as the size of files may be limited
+                os.dup2(theirs, descriptor)
             os.chdir(folder)
             torch.set_num_threads(1)
             count = _watch(kill_at, delay)
@@ -220,14 +218,16 @@ def in_child(
         finally:
             sys.stderr.flush()
             sys.stdout.flush()
-            if status == 0:
-                os.write(theirs, str(count[0]).encode())
+            os.write(count_to, str(count[0]).encode())
             os._exit(status)
-    os.close(theirs)
-    with os.fdopen(ours) as pipe:
+    for descriptor in (theirs, count_to):
+        os.close(descriptor)
+    with os.fdopen(output, errors="replace") as pipe:
+        said = pipe.read()
+    with os.fdopen(counts) as pipe:
         moments = pipe.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return Ended(status, log.read_text(errors="replace"), int(moments or 0))
+    return Ended(status, said, int(moments or 0))
 
 
 def _watch(kill_at: int | None, delay: float) -> list[int]:
