@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsdff.errors import UserError
-from gsdff.files import CHECKSUM, hash_tensors
+from gsdff.files import CHECKSUM, hash_tensors, settle
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -97,8 +97,9 @@ def reading(path: Path, what: str, remedy: str = AGAIN) -> Iterator[None]:
 def check_file(path: Path, what: str) -> None:
     """Raises `UserError` if `path` is a folder, a pipe or another thing that is not a file; reading it could hang.
 
-    Raises `OSError` if it does not exist.
+    Raises `OSError` if it does not exist. Completes a set of files whose replacement a kill interrupted (`settle`).
     """
+    settle(path)
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:  # a zero byte in the name
@@ -226,7 +227,7 @@ def read_safetensors(path: Path, what: str, remedy: str = AGAIN) -> "tuple[dict[
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    data = read_bytes(path, what)  # here, as the library cannot open a path that is no UTF-8
+    data = read_bytes(path, what)  # safetensors opens no path that is not in UTF-8
     with reading(path, what, remedy):
         try:
             tensors = load(data)
@@ -234,12 +235,11 @@ def read_safetensors(path: Path, what: str, remedy: str = AGAIN) -> "tuple[dict[
             raise ValueError(error) from error
         end = 8 + int.from_bytes(data[:8], "little")
         header = json.loads(data[8:end])
-        metadata = header.get("__metadata__", {})
-        if (checksum := metadata.get(CHECKSUM)) is not None:
-            if checksum != hash_tensors(header, data[end:]):
-                raise ValueError(CHANGED)
-            del metadata[CHECKSUM]
-        return tensors, metadata
+        metadata = dict(header.get("__metadata__") or {})
+        checksum = metadata.pop(CHECKSUM, None)
+        if checksum is not None and checksum != hash_tensors(header, data[end:]):
+            raise ValueError(CHANGED)
+    return tensors, metadata
 
 
 MOST_PIXELS = 500_000_000

@@ -227,7 +227,8 @@ def test_values_at_the_edge_of_their_range_are_accepted(key, value):
 
 def test_every_attribute_of_the_gaussians_has_a_learning_rate():
     assert {entry.name for entry in fields(LearningRates)} == {entry.name for entry in fields(Gaussians)} - {
-        "rasterize_mode"
+        "rasterize_mode",
+        "origin",
     }
 
 
