@@ -49,6 +49,31 @@ DAMAGE = (
 """Errors of the libraries for bytes that they cannot read; RecursionError and NotImplementedError are RuntimeErrors."""
 
 
+class _Quiet:
+    """Context without Python's warnings, also if threads are in it at the same time: what it changes is global."""
+
+    def __init__(self) -> None:
+        self._lock, self._num_inside = threading.Lock(), 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._num_inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._num_inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            if self._num_inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
 @contextmanager
 def reading(path: Path, what: str, remedy: str = AGAIN) -> Iterator[None]:
     """Turns any error of a library that reads `path` into "PATH: cannot be read as WHAT (cause); REMEDY".
@@ -56,14 +81,15 @@ def reading(path: Path, what: str, remedy: str = AGAIN) -> Iterator[None]:
     For the call of a library alone: the own code's mistakes would be hidden as well.
     """
     try:
-        yield
+        with _quiet:  # warnings are of damage without consequence, or of what is refused here
+            yield
     except DAMAGE as error:
         cause = " ".join(str(error).split())[:200] or type(error).__name__
         if isinstance(error, RecursionError):
             cause = "nested too deep"
         raise UserError(f"{path}: cannot be read as {what} ({cause}); {remedy}") from error
     except OSError as error:
-        if error.errno is not None:  # the file cannot be opened or read at all
+        if error.filename is not None:  # it cannot be opened; libraries also fail to seek to where no byte is
             raise
         raise UserError(f"{path}: cannot be read as {what} ({error}); {remedy}") from error
 
@@ -171,9 +197,8 @@ def read_torch(path: Path, what: str, remedy: str = AGAIN, *, mapped: bool = Fal
     import torch
 
     check_file(path, what)
-    source = path if mapped and zipfile.is_zipfile(path) else io.BytesIO(path.read_bytes())
-    with reading(path, what, remedy), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tensors that are refused below
+    with reading(path, what, remedy):
+        source = path if mapped and zipfile.is_zipfile(path) else io.BytesIO(path.read_bytes())
         if isinstance(source, io.BytesIO) and zipfile.is_zipfile(source):
             damaged = zipfile.ZipFile(source).testzip()
             if damaged is not None:

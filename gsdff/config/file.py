@@ -15,6 +15,7 @@ from gsdff.errors import UserError, nearest, shown
 from gsdff.files import write_text
 from gsdff.reading import read_toml
 from gsdff.run_folder import DEMO
+from gsdff.words import is_text
 
 PRESET_FOLDERS = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
 """Folders in which presets are looked up by name: of an installed package, of a checkout."""
@@ -45,8 +46,15 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
-    """Writes a file, atomically, that `read_config` reads back as an equal config."""
-    write_text(path, tomli_w.dumps(to_table(config)))
+    """Writes a file, atomically, that `read_config` reads back as an equal config.
+
+    Raises `UserError` for a path with bytes that are no text in UTF-8, as TOML cannot hold it.
+    """
+    table = to_table(config)
+    for name, value in flatten(table):
+        if isinstance(value, str) and not is_text(value):
+            raise UserError(f"`{name}` {value}: expected a path in UTF-8, as config.toml has to hold it; rename it")
+    write_text(path, tomli_w.dumps(table))
 
 
 def to_table(config: Any) -> dict[str, Any]:

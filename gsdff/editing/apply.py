@@ -14,7 +14,7 @@ from gsdff.editing.context import EditContext
 from gsdff.editing.edit import Edit
 from gsdff.editing.selector import Selector
 from gsdff.errors import UserError
-from gsdff.gaussians import Gaussians
+from gsdff.gaussians import FARTHEST, LEAST_LOG_SCALE, MOST_LOG_SCALE, Gaussians
 from gsdff.neighbours import neighbours_remembered
 from gsdff.origin import ZERO
 from gsdff.selection import Selection
@@ -23,10 +23,6 @@ Select = Callable[[Gaussians, Selector], Selection]
 """Selects from these Gaussians by the texts or the click of a selector; selections made before never get there."""
 OUTSIDE = 0.01
 """Share of a selection, by number, that its size leaves out at either end of every axis: strays."""
-FARTHEST = 1e18
-"""Largest coordinate of a Gaussian: float32 has no squares of larger ones."""
-LEAST_LOG_SCALE, MOST_LOG_SCALE = -40.0, 20.0
-"""Limits of the log scales that an edit may make; float32 holds these scales and their squares."""
 MOST_GAUSSIANS = 50_000_000
 """Largest scene that an edit may make, 12 GB of values."""
 

@@ -262,3 +262,10 @@ def test_a_panel_that_cannot_be_built_is_said_in_the_page(tiny, monkeypatch, cap
         page.wait_for_note("RuntimeError: no panel")
         page.socket.close()
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_folder_whose_name_is_no_text_is_shown_in_the_page(tiny, tmp_path):
+    tiny.shared.folder = tmp_path / "b\udcffd"
+    with Server(tiny.shared, Address("127.0.0.1", 0)) as server, WirePage(server) as page:
+        page.tab.perform(page.tab.save_screenshot)
+        assert "b\\udcffd" in page.wait_for_note("Saved screenshot")
