@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ from tqdm import tqdm
 from gsdff.config.options import FeatureConfig
 from gsdff.errors import UserError
 from gsdff.files import whole_file
-from gsdff.interrupts import worker_threads
 from gsdff.latents import Basis, fit_basis
 from gsdff.scene import View
 from gsdff.teachers import Teacher
@@ -209,7 +208,7 @@ def _save_map(path: Path, features: Float[Tensor, "..."]) -> None:
 def _write_behind() -> Iterator[Callable[..., None]]:
     """Yields a function that makes calls in the background, at most `IN_FLIGHT` at a time; the block waits for all."""
     pending: deque[Future[None]] = deque()
-    with worker_threads(2, "store") as pool:
+    with ThreadPoolExecutor(2, thread_name_prefix="store") as pool:
 
         def write(function: Callable[..., None], *arguments: object) -> None:
             if len(pending) == IN_FLIGHT:
