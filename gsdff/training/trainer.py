@@ -108,8 +108,8 @@ class Trainer:
         self._set_gaussians(Gaussians(**state["gaussians"]))
         for name, tensor in self.gaussians.items():
             saved = state["optimizers"][name]
-            moments = [moment for moment in saved["state"].get(0, {}).values() if isinstance(moment, Tensor)]
-            if any(moment.dtype != torch.float32 or moment.shape not in ((), tensor.shape) for moment in moments):
+            moments = saved["state"].get(0)  # None before the first step
+            if moments is not None and not _are_moments(moments, tensor.shape):
                 raise ValueError(f"the moments of {name} are no float32 numbers of the shape {list(tensor.shape)}")
             self.optimizers[name].load_state_dict(saved)
         self.radiance.densifier.load_state_dict(state["densifier"], self.device)
@@ -146,6 +146,15 @@ class Trainer:
         progress = min(1.0, self.step / stage1_steps) if stage1_steps else 1.0
         (group,) = self.optimizers["means"].param_groups
         group["lr"] = self.config.rates.means * self.scene.extent * FINAL_MEANS_RATE**progress
+
+
+def _are_moments(state: dict[str, Any], shape: torch.Size) -> bool:
+    """Whether a state of Adam is one of a parameter of this shape."""
+    shapes = {"step": torch.Size(), "exp_avg": shape, "exp_avg_sq": shape}
+    return state.keys() == shapes.keys() and all(
+        isinstance(moment, Tensor) and moment.dtype == torch.float32 and moment.shape == shapes[name]
+        for name, moment in state.items()
+    )
 
 
 def train(
