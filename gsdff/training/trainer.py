@@ -111,7 +111,8 @@ class Trainer:
             moments = saved["state"].get(0)  # None before the first step
             if moments is not None and not _are_moments(moments, tensor.shape):
                 raise ValueError(f"the moments of {name} are no float32 numbers of the shape {list(tensor.shape)}")
-            self.optimizers[name].load_state_dict(saved)
+            own = self.optimizers[name].state_dict()  # rates and the like are those of the options
+            self.optimizers[name].load_state_dict(own | {"state": {} if moments is None else {0: moments}})
         self.radiance.densifier.load_state_dict(state["densifier"], self.device)
         self.random.load_state_dict(state["random"])
 
