@@ -108,8 +108,9 @@ class Trainer:
         self._set_gaussians(Gaussians(**state["gaussians"]))
         for name, tensor in self.gaussians.items():
             saved = state["optimizers"][name]
-            moments = saved["state"].get(0)  # None before the first step
-            if moments is not None and not _are_moments(moments, tensor.shape):
+            moments = saved["state"].get(0)  # None before the first step of this attribute
+            may_lack = step == 0 or self.config.stage1.steps == 0 or name == "features" or tensor.numel() == 0
+            if not (may_lack if moments is None else _are_moments(moments, tensor.shape)):
                 raise ValueError(f"the moments of {name} are no float32 numbers of the shape {list(tensor.shape)}")
             own = self.optimizers[name].state_dict()  # rates and the like are those of the options
             self.optimizers[name].load_state_dict(own | {"state": {} if moments is None else {0: moments}})
