@@ -103,7 +103,7 @@ def find_store(folder: Path, basis: Basis) -> FeatureStore | None:
     own = folder / basis.fingerprint
     if own.parent == folder and own.is_dir():
         return FeatureStore(own, basis)
-    return FeatureStore(folder, basis) if _is_earlier_layout(folder, basis.fingerprint) else None
+    return FeatureStore(folder, basis) if _is_indexed(folder, basis.fingerprint) else None
 
 
 def open_store(
@@ -128,7 +128,7 @@ def open_store(
     device = torch.device(device)
     fingerprint = _fingerprint(teacher, views, features)
     own = folder / fingerprint
-    if not own.is_dir() and _is_earlier_layout(folder, fingerprint) and _saved_basis(folder, fingerprint):
+    if not own.is_dir() and _is_indexed(folder, fingerprint) and _saved_basis(folder, fingerprint):
         log.info("%s: made by an earlier version, so without checksums", folder)
         own = folder
     if (store := _finished(own, views, fingerprint)) is None:
@@ -174,8 +174,8 @@ def _fingerprint(teacher: Teacher, views: Sequence[View], features: FeatureConfi
     return digest.hexdigest()
 
 
-def _is_earlier_layout(folder: Path, fingerprint: str) -> bool:
-    """Whether maps of this fingerprint lie in the cache itself, as earlier versions wrote them."""
+def _is_indexed(folder: Path, fingerprint: str) -> bool:
+    """Whether a folder has the index of maps of this fingerprint. Earlier versions wrote it into the cache itself."""
     try:
         index = read_json(folder / INDEX_FILE, "the index of stored maps")
     except (OSError, UserError):
@@ -184,8 +184,8 @@ def _is_earlier_layout(folder: Path, fingerprint: str) -> bool:
 
 
 def _finished(folder: Path, views: Sequence[View], fingerprint: str) -> FeatureStore | None:
-    """The store if it has every map, None otherwise."""
-    basis = _saved_basis(folder, fingerprint)
+    """The store if it has every map and its index, which is written last; None otherwise."""
+    basis = _saved_basis(folder, fingerprint) if _is_indexed(folder, fingerprint) else None
     store = None if basis is None else FeatureStore(folder, basis)
     return None if store is None or store.missing(views) else store
 

@@ -367,7 +367,9 @@ def find_mixtures(
     return problems
 
 
-FILE = re.compile(r"[\w.-]+\.(ply|safetensors|toml|png|pt|npy|jsonl|json|splat|csv|md|mp4)")
+FILE = re.compile(
+    r"^error: \S+: cannot be written|[\w.-]+\.(ply|safetensors|toml|png|pt|npy|jsonl|json|splat|csv|md|mp4)"
+)
 
 
 def fill_disk(operation: Operation, seed: int, num_tries: int, *, mounted: bool) -> Outcome:

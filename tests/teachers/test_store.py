@@ -397,6 +397,17 @@ def test_processes_that_start_together_on_one_cache_get_what_each_would_get_alon
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 2
 
 
+def test_a_store_killed_before_its_index_is_finished_by_the_next(tmp_path: Path) -> None:
+    write_maps(tmp_path / "maps", 3)
+    store = open_store(open_maps(tmp_path / "maps"), make_views(3), tmp_path / "cache", FeatureConfig(2))
+    (store.folder / "index.json").unlink()
+    (store.folder / ".full").mkdir()
+    teacher = CountingTeacher(TeacherConfig("precomputed", tmp_path / "maps"))
+    open_store(teacher, make_views(3), tmp_path / "cache", FeatureConfig(2))
+    assert teacher.num_extracted == 0
+    assert (store.folder / "index.json").is_file() and not (store.folder / ".full").exists()
+
+
 def test_maps_that_say_nothing_at_all_are_refused(tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     torch.save(torch.zeros(3, 2, 2), tmp_path / "maps" / "v0_fmap_CxHxW.pt")
