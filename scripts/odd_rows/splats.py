@@ -1,0 +1,5 @@
+"""x"""
+
+from odd_rows.table import Table
+
+TABLE = Table()
