@@ -3,6 +3,10 @@
 import json
 
 import numpy as np
+
+import gsdff
+from gsdff.io.ply import read_ply
+from gsdff.metrics import psnr
 from odd_rows.make import (
     HEIGHT,
     NAMES,
@@ -20,10 +24,6 @@ from odd_rows.make import (
     write_transforms,
 )
 from odd_rows.table import Here, Table, expect
-
-import gsdff
-from gsdff.io.ply import read_ply
-from gsdff.metrics import psnr
 
 TABLE = Table()
 row = TABLE.row

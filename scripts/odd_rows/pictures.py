@@ -9,6 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+
+import gsdff
+from gsdff.config.options import TeacherConfig
+from gsdff.config.smoothing import MaskConfig
+from gsdff.data.staging import stage_photos
+from gsdff.labels import find_label_images
+from gsdff.masks.precomputed import PrecomputedSegmenter
+from gsdff.scene import View
+from gsdff.stored_photo import turn
+from gsdff.teachers.precomputed import PrecomputedTeacher
 from odd_rows.make import (
     HEIGHT,
     NAMES,
@@ -24,17 +35,6 @@ from odd_rows.make import (
     write_transforms,
 )
 from odd_rows.table import Here, Table, expect
-from PIL import Image
-
-import gsdff
-from gsdff.config.options import TeacherConfig
-from gsdff.config.smoothing import MaskConfig
-from gsdff.data.staging import stage_photos
-from gsdff.labels import find_label_images
-from gsdff.masks.precomputed import PrecomputedSegmenter
-from gsdff.scene import View
-from gsdff.stored_photo import turn
-from gsdff.teachers.precomputed import PrecomputedTeacher
 
 TABLE = Table()
 row = TABLE.row
