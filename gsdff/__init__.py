@@ -14,7 +14,8 @@ Conventions, everywhere in the package:
 - Cameras are OpenCV's: x right, y down, z forward. Pixel centres are at +0.5; Ks and means2d are in pixels.
 - Images are [H, W, 3] float32 in [0, 1]; kept in memory they are uint8. Teacher maps have unit norm per pixel.
 - A scene lives in its own *working frame*, the input's world frame shifted and scaled so that the cameras lie around
-  the origin at about unit distance (`gsdff.cameras.WorldFrame`). Everything that is written is in the input's frame.
+  the origin at about unit distance (`gsdff.cameras.WorldFrame`). Everything that is written is in the input's frame,
+  relative to an origin that the file states if its coordinates are too large for float32 (`gsdff.origin`).
 
 Packages, and imports point down only: doors (`gsdff train`, `python -m gsdff.train`) -> cli -> viewer -> evaluation ->
 training -> field -> editing -> io -> data, losses, masks, render, smoothing, teachers -> config -> the files here.

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
+
+from gsdff.origin import Point, choose_origin
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,25 @@ class WorldFrame:
         radius = float((positions - centre).norm(dim=-1).max())
         return WorldFrame(tuple(centre.tolist()), radius if radius > 1e-9 else 1.0)
 
+    @property
+    def origin(self) -> Point:
+        """Origin for positions that are stored as float32 in the input's world (`gsdff.origin`); mostly (0, 0, 0)."""
+        return choose_origin(self.centre, 2 * self.scale)
+
+    def relative_to(self, origin: Point) -> "WorldFrame":
+        """The same frame for an input's world whose zero is moved to `origin`."""
+        x, y, z = (value - shift for value, shift in zip(self.centre, origin, strict=True))
+        return WorldFrame((x, y, z), self.scale)
+
     def points_to_working(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
         """Converts points from the input's world to the working frame; float32 (computed in float64)."""
         centre = torch.tensor(self.centre, dtype=torch.float64, device=points.device)
         return ((points.double() - centre) / self.scale).float()
 
-    def points_to_input(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
-        """Converts points from the working frame to the input's world; float32 (computed in float64)."""
+    def points_to_input(self, points: Float[Tensor, "P 3"]) -> Float64[Tensor, "P 3"]:
+        """Converts points from the working frame to the input's world; float64, as float32 may not hold them."""
         centre = torch.tensor(self.centre, dtype=torch.float64, device=points.device)
-        return (points.double() * self.scale + centre).float()
+        return points.double() * self.scale + centre
 
     def viewmats_to_working(self, viewmats: Float[Tensor, "*C 4 4"]) -> Float[Tensor, "*C 4 4"]:
         """Converts world-to-camera matrices of the input's world to take points of the working frame; float32."""

@@ -1,6 +1,7 @@
 """Arrays on disk with a checksum of their content, so that a damaged or foreign file is noticed when it is read."""
 
 import hashlib
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,12 +29,13 @@ def checksum(identity: str, arrays: Iterable[np.ndarray]) -> str:
 
 def save_array(path: Path, array: np.ndarray, identity: str) -> None:
     """Writes an array as .npy, atomically, with a checksum of it and of `identity`, which says what it stands for."""
+    buffer = io.BytesIO()  # numpy would write to a file by a stream of its own, which drops a full disk's error
+    np.save(buffer, array)
+    digest = hashlib.blake2b(identity.encode(), digest_size=DIGEST_SIZE)
+    digest.update(buffer.getbuffer())
+    buffer.write(MARK + digest.digest())
     with whole_file(path) as partial:
-        with partial.open("wb") as file:
-            np.save(file, array)
-        digest = _digest(partial, partial.stat().st_size, identity)
-        with partial.open("ab") as file:
-            file.write(MARK + digest)
+        partial.write_bytes(buffer.getbuffer())
 
 
 def load_array(path: Path, identity: str, what: str, *, is_checked: bool = True) -> np.ndarray:

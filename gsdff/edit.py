@@ -14,7 +14,8 @@ from gsdff.editing.table import OPERATIONS, split_text
 from gsdff.editing.values import parse_color
 from gsdff.errors import UserError
 from gsdff.field.checks import check_views
-from gsdff.files import check_paths
+from gsdff.files import check_paths, together
+from gsdff.places import check_place
 from gsdff.run_folder import refuse_source
 
 if TYPE_CHECKING:
@@ -134,9 +135,12 @@ def main() -> None:
     print(*edited.edits, sep="\n")
     if arguments.dry_run:
         return
-    print(f"scene: {edited.save(out)}")
+    with together(out):
+        edited.save(out)
+        if record is not None:
+            write_edits(record, edits)
+    print(f"scene: {out}")
     if record is not None:
-        write_edits(record, edits)
         print(f"edits: {record}")
 
     def draw(camera: "Camera") -> "Picture":
@@ -233,6 +237,8 @@ def choose_out(arguments: EditArguments) -> Path:
     if out.suffix != ".ply":
         raise UserError(f"--out {out}: expected a name ending in .ply")
     refuse_source(out, source)
+    for path in (out, out.with_suffix(".toml")):
+        check_place(path, parameter="out")
     return out
 
 

@@ -9,6 +9,8 @@ import tyro
 from gsdff.cli import flags_of, read_options, run_door
 from gsdff.errors import UserError
 from gsdff.files import check_paths
+from gsdff.origin import OriginChoice
+from gsdff.places import check_place
 
 ENDINGS = {"ply": ".ply", "splat": ".splat", "compressed": ".compressed.ply"}
 
@@ -26,6 +28,9 @@ class ExportArguments:
     features: Literal["latent", "decoded", "none"] = "latent"
     """`latent` adds K `semantic_*` properties to a `ply`, and a file beside it with their basis and the data of text
     queries; `decoded` writes all T channels as Feature 3DGS does; `none` suits strict viewers."""
+    origin: OriginChoice = "auto"
+    """Point of the world that positions are relative to: `auto` is zero, or a point near the scene if its coordinates
+    are too large for float32 (a map's), which the PLY states; `none` is zero; or X Y Z."""
 
 
 FLAGS = flags_of(ExportArguments) | {"path": "--out"}
@@ -48,10 +53,12 @@ def export_run(arguments: ExportArguments) -> Path:
         raise UserError(f"--out {path}: expected a name ending in {ending} for --format {arguments.format}")
     if source.is_file() and path.exists() and path.samefile(source):
         raise UserError(f"{source}: is a PLY already; choose another --format or --out")
+    check_place(path, parameter="out")
 
     from gsdff.field.field import load
 
-    return load(source, device="cpu").save(path, format=arguments.format, features=arguments.features)
+    options = {"format": arguments.format, "features": arguments.features, "origin": arguments.origin}
+    return load(source, device="cpu").save(path, **options)
 
 
 if __name__ == "__main__":

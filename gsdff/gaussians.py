@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from gsdff.cameras import WorldFrame
 from gsdff.errors import UserError
+from gsdff.origin import ZERO, Point
 
 logger = logging.getLogger("gsdff")
 
@@ -35,10 +36,11 @@ FARTHEST = 1e18
 class Gaussians:
     """Attributes of N Gaussians; `log_` and `logit_` mark values before the activation.
 
-    All fields but `rasterize_mode` are tensors of N rows. To add an attribute, add a field here.
+    All fields but `rasterize_mode` and `origin` are tensors of N rows. To add an attribute, add a field here.
     """
 
     means: Float[Tensor, "N 3"]
+    """Positions relative to `origin`, float32."""
     quats: Float[Tensor, "N 4"]
     """Rotations as quaternions wxyz of any norm but zero."""
     log_scales: Float[Tensor, "N 3"]
@@ -52,6 +54,8 @@ class Gaussians:
     rasterize_mode: RasterizeMode = "classic"
     """Mode of rasterisation in training, and so of rendering: the opacities of an antialiased scene (Mip-Splatting) are
     those of Gaussians that are blurred by a pixel without loss of energy."""
+    origin: Point = ZERO
+    """Position of the means' zero in the world, float64; not (0, 0, 0) for coordinates too large for float32."""
 
     def __len__(self) -> int:
         return len(self.means)
@@ -115,13 +119,28 @@ class Gaussians:
         """A copy with its tensors on `device`."""
         return self.map(lambda tensor: tensor.to(device))
 
-    def to_input_frame(self, frame: WorldFrame) -> Gaussians:
-        """A copy converted from the working frame to the input's world."""
-        return replace(self, means=frame.points_to_input(self.means), log_scales=self.log_scales + log(frame.scale))
+    @property
+    def positions(self) -> Float64[Tensor, "N 3"]:
+        """Positions in the world: `origin` + `means`, in float64."""
+        return self.means.double() + torch.tensor(self.origin, dtype=torch.float64, device=self.means.device)
+
+    def relative_to(self, origin: Point) -> Gaussians:
+        """A copy at the same positions, as near as float32 allows, whose means are relative to another origin."""
+        if origin == self.origin:
+            return self
+        shift = torch.tensor([a - b for a, b in zip(self.origin, origin, strict=True)], dtype=torch.float64)
+        return replace(self, means=(self.means.double() + shift.to(self.means.device)).float(), origin=origin)
+
+    def to_input_frame(self, frame: WorldFrame, origin: Point | None = None) -> Gaussians:
+        """A copy converted from the working frame to the input's world; `origin` None takes the frame's."""
+        origin = frame.origin if origin is None else origin
+        means = frame.relative_to(origin).points_to_input(self.means).float()
+        return replace(self, means=means, log_scales=self.log_scales + log(frame.scale), origin=origin)
 
     def to_working_frame(self, frame: WorldFrame) -> Gaussians:
         """A copy converted from the input's world to the working frame."""
-        return replace(self, means=frame.points_to_working(self.means), log_scales=self.log_scales - log(frame.scale))
+        means = frame.relative_to(self.origin).points_to_working(self.means)
+        return replace(self, means=means, log_scales=self.log_scales - log(frame.scale), origin=ZERO)
 
 
 def finite_rows(tensor: Tensor) -> Bool[Tensor, "N"]:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.files import whole_file
+from gsdff.files import whole_file, write_text
 from gsdff.photo_files import check_picture, find_file, finest_size, fit_picture, require_file, steps_fingerprint
 from gsdff.reading import open_picture, read_bytes, read_json
 from gsdff.scene import VOID, Scene, View
@@ -182,8 +182,7 @@ def write_classes(path: Path, classes: Sequence[LabelClass], about: Mapping[str,
         | {"color": row.color, "moves": row.moves, "counts": row.counts}
         for row in classes
     ]
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps({**about, "void": VOID, "classes": rows}, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps({**about, "void": VOID, "classes": rows}, indent=1) + "\n")
 
 
 def write_label_image(path: Path, ids: UInt8[Tensor, "H W"]) -> None:

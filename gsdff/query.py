@@ -12,6 +12,7 @@ from gsdff.cli.vocabulary import check_words
 from gsdff.errors import UserError
 from gsdff.field.query import Box, OneGaussian, PictureFile, Pixel, Query, Space
 from gsdff.files import check_paths
+from gsdff.places import check_place
 
 log = logging.getLogger("gsdff")
 
@@ -139,6 +140,8 @@ def check_files(arguments: QueryArguments) -> None:
     for option, path, ending in (("out", arguments.out, ".png"), ("selection", arguments.selection, ".safetensors")):
         if path is not None and path.suffix != ending:
             raise UserError(f"--{option} {path}: expected a name ending in {ending}")
+        if path is not None:
+            check_place(path, parameter=option)
     if arguments.selection is not None and arguments.classes and not arguments.text:
         raise UserError("--selection: name those of --classes that are to be selected with --text")
 

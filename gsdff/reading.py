@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsdff.errors import UserError
-from gsdff.files import CHECKSUM, hash_tensors
+from gsdff.files import CHECKSUM, hash_tensors, settle
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -49,6 +49,31 @@ DAMAGE = (
 """Errors of the libraries for bytes that they cannot read; RecursionError and NotImplementedError are RuntimeErrors."""
 
 
+class _Quiet:
+    """Context without Python's warnings, also if threads are in it at the same time: what it changes is global."""
+
+    def __init__(self) -> None:
+        self._lock, self._num_inside = threading.Lock(), 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._num_inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._num_inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            if self._num_inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
 @contextmanager
 def reading(path: Path, what: str, remedy: str = AGAIN) -> Iterator[None]:
     """Turns any error of a library that reads `path` into "PATH: cannot be read as WHAT (cause); REMEDY".
@@ -56,14 +81,15 @@ def reading(path: Path, what: str, remedy: str = AGAIN) -> Iterator[None]:
     For the call of a library alone: the own code's mistakes would be hidden as well.
     """
     try:
-        yield
+        with _quiet:  # warnings are of damage without consequence, or of what is refused here
+            yield
     except DAMAGE as error:
         cause = " ".join(str(error).split())[:200] or type(error).__name__
         if isinstance(error, RecursionError):
             cause = "nested too deep"
         raise UserError(f"{path}: cannot be read as {what} ({cause}); {remedy}") from error
     except OSError as error:
-        if error.errno is not None:  # the file cannot be opened or read at all
+        if error.filename is not None:  # it cannot be opened; libraries also fail to seek to where no byte is
             raise
         raise UserError(f"{path}: cannot be read as {what} ({error}); {remedy}") from error
 
@@ -71,8 +97,9 @@ def reading(path: Path, what: str, remedy: str = AGAIN) -> Iterator[None]:
 def check_file(path: Path, what: str) -> None:
     """Raises `UserError` if `path` is a folder, a pipe or another thing that is not a file; reading it could hang.
 
-    Raises `OSError` if it does not exist.
+    Raises `OSError` if it does not exist. Completes a set of files whose replacement a kill interrupted (`settle`).
     """
+    settle(path)
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:  # a zero byte in the name
@@ -170,9 +197,8 @@ def read_torch(path: Path, what: str, remedy: str = AGAIN, *, mapped: bool = Fal
     import torch
 
     check_file(path, what)
-    source = path if mapped and zipfile.is_zipfile(path) else io.BytesIO(path.read_bytes())
-    with reading(path, what, remedy), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tensors that are refused below
+    with reading(path, what, remedy):
+        source = path if mapped and zipfile.is_zipfile(path) else io.BytesIO(path.read_bytes())
         if isinstance(source, io.BytesIO) and zipfile.is_zipfile(source):
             damaged = zipfile.ZipFile(source).testzip()
             if damaged is not None:
@@ -201,7 +227,7 @@ def read_safetensors(path: Path, what: str, remedy: str = AGAIN) -> "tuple[dict[
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    data = read_bytes(path, what)  # here, as the library cannot open a path that is no UTF-8
+    data = read_bytes(path, what)  # safetensors opens no path that is not in UTF-8
     with reading(path, what, remedy):
         try:
             tensors = load(data)
@@ -209,12 +235,11 @@ def read_safetensors(path: Path, what: str, remedy: str = AGAIN) -> "tuple[dict[
             raise ValueError(error) from error
         end = 8 + int.from_bytes(data[:8], "little")
         header = json.loads(data[8:end])
-        metadata = header.get("__metadata__", {})
-        if (checksum := metadata.get(CHECKSUM)) is not None:
-            if checksum != hash_tensors(header, data[end:]):
-                raise ValueError(CHANGED)
-            del metadata[CHECKSUM]
-        return tensors, metadata
+        metadata = dict(header.get("__metadata__") or {})
+        checksum = metadata.pop(CHECKSUM, None)
+        if checksum is not None and checksum != hash_tensors(header, data[end:]):
+            raise ValueError(CHANGED)
+    return tensors, metadata
 
 
 MOST_PIXELS = 500_000_000

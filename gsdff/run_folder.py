@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gsdff.errors import UserError
 from gsdff.files import check_paths
+from gsdff.places import check_place
 
 DEMO = Path("demo")
 """Value of the option `data` that stands for the built-in scene."""
@@ -73,6 +74,7 @@ class RunFolder:
 
     def check(self, *, resume: bool) -> None:
         """Raises `UserError` if a run would overwrite another, or if there is none to resume."""
+        check_place(self.path, parameter="out", is_folder=True)
         holds_run = self.config.is_file()
         if holds_run and not resume:
             raise UserError(f"{self.path}: holds a run already; continue it with `resume`, or choose another `out`")

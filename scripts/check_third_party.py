@@ -262,9 +262,9 @@ def check_camera(camera: Camera) -> Camera:
 
 
 def page_camera(camera: Camera, frame: WorldFrame) -> str:
-    """The camera as JSON for a page, in the input's world frame."""
+    """The camera as JSON for a page, in the frame of the files: the input's world, relative to their origin."""
     pose = camera.camtoworld
-    position = frame.points_to_input(pose[None, :3, 3])[0]
+    position = frame.relative_to(frame.origin).points_to_input(pose[None, :3, 3])[0]
     fov_y = 2 * math.degrees(math.atan(camera.height / 2 / float(camera.K[1, 1])))
     return json.dumps({"position": position.tolist(), "camtoworld": pose[:3, :3].tolist(), "fov_y": fov_y})
 

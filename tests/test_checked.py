@@ -59,7 +59,7 @@ def test_a_file_is_verified_once_and_again_when_it_has_changed(tmp_path: Path, m
     assert len(asked) == 1
     save_array(path, VALUES + 1, "photo a")
     load_array(path, "photo a", "a map")
-    assert len(asked) == 3  # one of them to write it
+    assert len(asked) == 2
 
 
 def test_checksums_tell_types_shapes_values_and_identities_apart() -> None:

@@ -1,15 +1,33 @@
 """A file is the old one or the new one, never a part."""
 
 import hashlib
+import json
+import os
 import stat
+import subprocess
+import sys
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 
+from gsdff import files
 from gsdff.errors import UserError
-from gsdff.files import check_paths, hash_file, save_tensors, whole_file
+from gsdff.files import (
+    check_paths,
+    discard,
+    hash_file,
+    save_tensors,
+    settle,
+    together,
+    whole_file,
+    write_text,
+    written,
+)
+from gsdff.reading import check_file, read_safetensors
 
 
 def test_a_block_that_ends_well_replaces_the_file(tmp_path):
@@ -30,6 +48,177 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+class Killed(BaseException):
+    """Stands for the end of a process: what catches errors does not see it."""
+
+
+@contextmanager
+def killed_at(number):
+    """Ends the block before the replacement of this number."""
+    perform, calls = files._Replacement.perform, count()
+
+    def dying(self):
+        if next(calls) == number:
+            raise Killed
+        perform(self)
+
+    files._Replacement.perform = dying
+    try:
+        with pytest.raises(Killed):
+            yield
+    finally:
+        files._Replacement.perform = perform
+        files._sweep.cache_clear()  # the next process
+
+
+def write_set(folder, text):
+    """Writes a set of three files, of which one may have been there before and one is no longer part of it."""
+    with together(folder / "head"):
+        discard(folder / "gone")
+        for name in ("head", "sub/a", "sub/b"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            with whole_file(folder / name) as partial:
+                partial.write_text(text)
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+OLD = {"head": "old", "sub/a": "old", "gone": "old"}
+NEW = {"head": "new", "sub/a": "new", "sub/b": "new"}
+
+
+@pytest.fixture
+def old_set(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name, text in OLD.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_a_set_is_replaced_at_the_end_of_its_block(old_set):
+    with together(old_set / "head"):
+        write_set(old_set, "new")
+        assert {name: (old_set / name).read_text() for name in OLD} == OLD and not (old_set / "sub/b").exists()
+        assert written(old_set / "head").read_text() == "new" and written(old_set / "gone") == old_set / "gone"
+    assert contents(old_set) == NEW and written(old_set / "head") == old_set / "head"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_after_an_error_the_old_set_is_there_and_nothing_else(old_set, error):
+    with pytest.raises(error), together(old_set / "head"):
+        write_set(old_set, "new")
+        raise error
+    assert contents(old_set) == OLD
+    write_set(old_set, "new")
+    assert contents(old_set) == NEW
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_set_whose_replacement_was_killed_is_completed_by_whoever_reads_its_head_first(old_set, number, caplog):
+    with killed_at(number):
+        write_set(old_set, "new")
+    if number:
+        assert (old_set / "head").read_text() == "new"
+    check_file(old_set / "head", "a text")
+    assert contents(old_set) == NEW
+    assert "head: completed a set of 4 files whose replacement had been interrupted" in caplog.text
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_next_writer_completes_it_too(old_set, number):
+    with killed_at(number):
+        write_set(old_set, "new")
+    with whole_file(old_set / "other") as partial:
+        partial.write_text("other")
+    assert contents(old_set) == {**NEW, "other": "other"}
+    write_set(old_set, "newest")
+    assert contents(old_set) == {**dict.fromkeys(NEW, "newest"), "other": "other"}
+
+
+def test_a_file_that_was_changed_since_is_left(old_set, caplog):
+    with killed_at(1):
+        write_set(old_set, "new")
+    (old_set / "sub/a").write_text("mine, since")
+    settle(old_set / "head")
+    assert contents(old_set) == {**NEW, "sub/a": "mine, since"}
+    assert "sub/a: has been changed since its replacement was interrupted; it is left" in caplog.text
+
+
+def test_a_folder_with_an_interrupted_set_may_be_moved(old_set):
+    with killed_at(2):
+        write_set(old_set, "new")
+    moved = old_set.rename(old_set.with_name("moved"))
+    settle(moved / "head")
+    assert contents(moved) == NEW
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ["../outside", "..outside.00000000-1-000000.partial", None],
+        ["/etc/outside", "..outside.00000000-1-000000.partial", None],
+        ["link/outside", ".outside.00000000-1-000000.partial", None],
+        ["a", "../outside", None],
+        ["a", "b", None],
+        ["../outside", None, [1, 2]],
+        ["a", None, None],
+        ["a"],
+        "a",
+        5,
+    ],
+)
+def test_a_strangers_list_of_files_reaches_nothing_outside_its_folder(tmp_path, entry):
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    outside.write_text("mine")
+    for place in (tmp_path, folder):
+        (place / ".outside.00000000-1-000000.partial").write_text("theirs")
+    (folder / ".head.unfinished").write_text(json.dumps([entry]))
+    with pytest.raises(UserError, match=r"\.head\.unfinished: lists files to be replaced, and cannot be read"):
+        settle(folder / "head")
+    assert outside.read_text() == "mine"
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "a"
+    with whole_file(path) as one, whole_file(path) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert contents(tmp_path) == {"a": "one"}
+
+
+DYING = """
+import os, sys
+from pathlib import Path
+from gsdff.files import whole_file
+with whole_file(Path(sys.argv[1])) as partial:
+    partial.write_text("half")
+    os._exit(9)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_others_write_is_not(tmp_path):
+    path = tmp_path / "a"
+    assert subprocess.run([sys.executable, "-c", DYING, str(path)]).returncode == 9
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".a.") and left.name.endswith(".partial")
+    elsewhere, older, foreign = (tmp_path / f".{name}.partial" for name in ("b.0badcafe-1-abcdef", "c", "d"))
+    for place in (elsewhere, older, foreign):
+        place.write_text("half")
+    os.utime(older, (0, 0))
+    with whole_file(path) as partial:
+        files._sweep.cache_clear()
+        partial.write_text("whole")
+        with whole_file(tmp_path / "e") as other:  # another writer, which must not take ours away
+            other.touch()
+    assert path.read_text() == "whole"
+    assert sorted(place.name for place in tmp_path.iterdir()) == sorted([elsewhere.name, foreign.name, "a", "e"])
 
 
 def test_a_files_hash_is_that_of_all_its_bytes_and_of_nothing_else(tmp_path):
@@ -85,3 +274,13 @@ def test_a_missing_path_is_refused_with_the_most_similar_one(places, path, hint)
 
 def test_paths_that_exist_are_accepted(places):
     check_paths({"run": Path("runs/street"), "data": Path("scene.ply"), "labels": None})
+
+
+def test_a_name_that_is_not_in_utf_8_is_refused_in_a_text_and_escaped_in_metadata(tmp_path):
+    name = os.fsdecode(b"photos\xff")
+    with pytest.raises(UserError, match=r'a\.toml: cannot hold data = "photos\\udcff", as that name is not in UTF-8'):
+        write_text(tmp_path / "a.toml", f'out = "a"\ndata = "{name}"\nseed = 0\n')
+    assert not list(tmp_path.iterdir())
+    save_tensors(tmp_path / "a", {"a": torch.zeros(1)}, {"source": name})
+    _, metadata = read_safetensors(tmp_path / "a", "a file")  # whose checksum is of what is written
+    assert metadata == {"source": "photos\\udcff"}

@@ -184,3 +184,18 @@ def test_a_text_of_a_terabyte_is_refused_at_once(tmp_path):
         UserError, match=r"cannot be read as a text \(it has 1,099,511,627,776 bytes, expected a text\)"
     ):
         reading.read_text(path, "a text")
+
+
+def test_warnings_of_libraries_are_silent_while_files_are_read_and_only_then(tmp_path, recwarn):
+    import warnings
+    from concurrent.futures import ThreadPoolExecutor
+
+    before = list(warnings.filters)
+
+    def read(_: int) -> None:
+        with reading.reading(tmp_path, "the thing"):
+            warnings.warn("of a library", stacklevel=1)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read, range(400)))
+    assert len(recwarn) == 0 and list(warnings.filters) == before

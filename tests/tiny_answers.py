@@ -7,6 +7,7 @@ import torch
 from tiny_run import TinyRun, make_gaussians, write_run
 
 from gsdff.latents import Basis
+from gsdff.origin import ZERO, Point
 
 NAMES = ("chair", "lamp", "wall")
 NUM_CHAIR = 30
@@ -17,9 +18,10 @@ def make_words(generator: torch.Generator) -> torch.Tensor:
     return torch.linalg.qr(torch.randn(5, 3, generator=generator)).Q.contiguous()
 
 
-def write_asked_run(root: Path, generator: torch.Generator) -> TinyRun:
-    """The run, with a precomputed teacher of which only the texts are there; photos are 30 x 22."""
+def write_asked_run(root: Path, generator: torch.Generator, origin: Point = ZERO) -> TinyRun:
+    """The run, moved by `origin`, with a precomputed teacher of which only the texts are there; photos are 30 x 22."""
     gaussians = make_gaussians(generator, num_features=3)
+    gaussians.origin = origin
     sides = torch.where(torch.arange(60) < NUM_CHAIR, 4.3, 5.7)
     gaussians.means = torch.cat([sides[:, None], torch.full((60, 2), 5.0)], 1) + 0.15 * (gaussians.means - 5)
     lengths = 0.5 + torch.rand(60, 1, generator=generator)

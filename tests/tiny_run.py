@@ -60,7 +60,7 @@ def camera_to_world(index: int) -> np.ndarray:
 
 
 def write_data(folder: Path, gaussians: Gaussians) -> WorldFrame:
-    """transforms.json and the photos these Gaussians make; gives the scene's frame."""
+    """transforms.json and the photos these Gaussians make; gives the scene's frame. Cameras move with the origin."""
     K = torch.tensor([[FOCAL, 0, WIDTH / 2], [0, FOCAL, HEIGHT / 2], [0, 0, 1]])
     frames = []
     for i, name in enumerate(NAMES):
@@ -70,11 +70,12 @@ def write_data(folder: Path, gaussians: Gaussians) -> WorldFrame:
         path = folder / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 255).round().byte().numpy()).save(path)
+        matrix[:3, 3] += gaussians.origin
         opengl = matrix @ np.diag([1.0, -1.0, -1.0, 1.0])
         frames.append({"file_path": f"images/{name}", "transform_matrix": opengl.tolist()})
     intrinsics = {"fl_x": FOCAL, "fl_y": FOCAL, "cx": WIDTH / 2, "cy": HEIGHT / 2, "w": WIDTH, "h": HEIGHT}
     (folder / "transforms.json").write_text(json.dumps({**intrinsics, "frames": frames}))
-    centres = np.stack([camera_to_world(i)[:3, 3] for i in range(len(NAMES))])
+    centres = np.stack([camera_to_world(i)[:3, 3] + gaussians.origin for i in range(len(NAMES))])
     return WorldFrame.around(torch.from_numpy(centres))
 
 

@@ -1,6 +1,6 @@
 """Command line of all doors: options, help, and errors in one line instead of a traceback."""
 
-import errno
+import codecs
 import logging
 import os
 import re
@@ -16,7 +16,10 @@ from gsdff.cli.doors import DOORS, NEEDLESS_OPTIONS, find_own_names
 from gsdff.cli.help import options_of, print_help
 from gsdff.errors import UserError
 from gsdff.interrupts import answer_interrupts
+from gsdff.places import FULL, describe_failure
 
+NAMES = "gsdff.names"
+"""How the characters of a text are printed that cannot be encoded: see `_print_name`."""
 HELP_OPTIONS = ("-h", "--help", "--help-all")
 
 T = TypeVar("T")
@@ -44,9 +47,10 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
     """
     logging.basicConfig(handlers=[_LogHandler(flags)], format="%(message)s")
     logging.getLogger("gsdff").setLevel(logging.INFO)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a path may hold bytes that are no text
-            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors=NAMES)
+    if isinstance(sys.stderr, TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
     try:
         with answer_interrupts():
             main()
@@ -56,9 +60,21 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
+        if error.errno in FULL:
+            sys.exit(f"error: {describe_failure(error.filename or os.getcwd(), error)}; nothing written before is lost")
         where = f"{error.filename}: " if error.filename else ""
-        full = "disk full, nothing already written is lost" if error.errno == errno.ENOSPC else error.strerror or error
-        sys.exit(f"error: {where}{full}")
+        sys.exit(f"error: {where}{error.strerror or error}")
+
+
+def _print_name(error: UnicodeError) -> tuple[str | bytes, int]:
+    """The bytes of a name that is not in UTF-8 as they are, any other character that cannot be encoded as an escape."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.backslashreplace_errors(error)
+
+
+codecs.register_error(NAMES, _print_name)
 
 
 def name_flags(message: str, flags: Mapping[str, str]) -> str:

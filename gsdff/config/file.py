@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tomli_w
 
 from gsdff.config.checks import OptionError
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError, nearest, shown
-from gsdff.files import whole_file
+from gsdff.files import write_text
 from gsdff.reading import read_toml
 from gsdff.run_folder import DEMO
 from gsdff.words import is_text
@@ -54,8 +54,7 @@ def write_config(path: Path, config: TrainConfig) -> None:
     for name, value in flatten(table):
         if isinstance(value, str) and not is_text(value):
             raise UserError(f"`{name}` {value}: expected a path in UTF-8, as config.toml has to hold it; rename it")
-    with whole_file(path) as partial:
-        partial.write_text(tomli_w.dumps(table), encoding="utf-8")
+    write_text(path, tomli_w.dumps(table))
 
 
 def to_table(config: Any) -> dict[str, Any]:
@@ -127,6 +126,12 @@ def lay_over(base: Any, table: Mapping[str, Any], file: str, prefix: str = "") -
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
     """A TOML value as the type of its field: integers become floats and strings become paths if the field is one."""
+    if get_origin(kind) is Union:  # a word of some, or numbers
+        words, numbers = (get_args(option) for option in get_args(kind))
+        if value in words if isinstance(value, str) else _are_numbers(value, len(numbers)):
+            return value if isinstance(value, str) else tuple(map(float, value))
+        expected = f"one of {', '.join(map(repr, words))} or a list of {len(numbers)} numbers"
+        raise UserError(f"{where}: expected {expected}, got {shown(value)}")
     if get_origin(kind) is UnionType:
         kind = next(option for option in get_args(kind) if option is not type(None))
     if get_origin(kind) is Literal:
@@ -143,6 +148,13 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         raise UserError(f"{where}: expected a number of 64 bits, got {shown(value)}")
     convert: Any = kind
     return convert(value)
+
+
+def _are_numbers(value: Any, count: int) -> bool:
+    """Whether a TOML value is a list of so many numbers, none of them too large for a float."""
+    if not isinstance(value, list) or len(value) != count:
+        return False
+    return all(type(item) is float or (type(item) is int and -(2**63) <= item < 2**63) for item in value)
 
 
 def _tables(kind: type, prefix: str = "") -> Iterator[tuple[str, type]]:

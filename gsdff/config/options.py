@@ -6,6 +6,7 @@ The tables of a TOML file are the dataclasses (`[stage1]`), its keys their field
 
 import os
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +16,7 @@ from gsdff.config.checks import check, check_at_least, check_share
 from gsdff.config.choices import TEACHERS, TeacherName, describe
 from gsdff.config.smoothing import MaskConfig, SmoothingConfig
 from gsdff.errors import UserError
+from gsdff.origin import OriginChoice
 from gsdff.run_folder import DEMO
 
 
@@ -227,6 +229,9 @@ class TrainConfig:
     """Steps between pictures and scores of held-out views."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
+    origin: OriginChoice = "auto"
+    """Point of the world that positions in scene.ply are relative to: `auto` is zero, or a point near the scene if its
+    coordinates are too large for float32 (a map's), which the file states; `none` is zero; or X Y Z."""
     dataset: DataConfig = field(default_factory=DataConfig)
     stage1: Stage1Config = field(default_factory=Stage1Config)
     stage2: Stage2Config = field(default_factory=Stage2Config)
@@ -248,6 +253,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "log_every", "picture_every", "checkpoint_every")
+        is_point = not isinstance(self.origin, str) and len(self.origin) == 3 and all(map(isfinite, self.origin))
+        check(self, "origin", self.origin in ("auto", "none") or is_point, "auto, none or three finite numbers")
 
     def check(self) -> None:
         """Raises `UserError` if options contradict one another. To be called when no more of them will change."""

@@ -86,8 +86,10 @@ def load_scene(path: Path, dataset: DataConfig) -> Scene:
 
 def read_capture(path: Path, dataset: DataConfig) -> Capture:
     """Reads `path` in the first format that recognises it, in it or else below it; checks the ranges of all numbers."""
-    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
-        raise UserError(f"{str(path)!r}: expected a path in UTF-8; rename the folder")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise UserError(f"{str(path)!r}: no folder can have such a name; expected a path in UTF-8") from error
     if not path.exists():
         hint = "give a COLMAP folder or one with transforms.json"
         if is_video(path):

@@ -8,6 +8,7 @@ from jaxtyping import Float64, Integer, Shaped, UInt8
 
 from gsdff.errors import UserError
 from gsdff.gaussians import SH_C0
+from gsdff.origin import ZERO, find_origin
 from gsdff.reading import read_bytes
 
 # gsdff.io.ply, which reads Gaussians, ranks above this package; a point cloud needs six columns only.
@@ -36,8 +37,9 @@ def read_points(path: Path) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarra
     Colours are `red`, `diffuse_red` or `r` and so on, as `to_bytes` reads them, or the first band of a 3DGS scene.
     Raises `UserError` for a file that is not a PLY, is truncated, or has no x, y, z.
     """
+    data = read_bytes(path, "a point cloud")
     try:
-        table = read_vertices(read_bytes(path, "a point cloud"))
+        table = read_vertices(data)
     except (ValueError, KeyError, IndexError, OverflowError) as error:
         raise UserError(f"{path}: not a readable point cloud in PLY format ({error}); export it again") from error
     names = table.dtype.names or ()
@@ -46,6 +48,9 @@ def read_points(path: Path) -> tuple[Float64[np.ndarray, "P 3"], UInt8[np.ndarra
     points = np.stack([table[axis].astype(np.float64) for axis in "xyz"], axis=1)
     if any(table.dtype[axis].itemsize <= 4 and table.dtype[axis].kind == "f" for axis in "xyz"):
         warn_coarse(points, path)
+    header = data.partition(b"\nend_header")[0].decode("ascii").splitlines()
+    comments = (line.removeprefix("comment ") for line in header if line.startswith("comment "))
+    points += find_origin(path, comments) or ZERO
     for channels in COLOR_NAMES:
         if set(channels) <= set(names):
             values = np.stack([table[channel] for channel in channels], axis=1)

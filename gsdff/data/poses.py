@@ -8,6 +8,7 @@ from gsdff.data.sfm import Reconstruction, run_colmap
 from gsdff.errors import UserError
 from gsdff.ffmpeg import VIDEO_SUFFIXES
 from gsdff.files import check_paths
+from gsdff.places import check_place
 
 
 def reconstruct(
@@ -44,6 +45,7 @@ def reconstruct(
         else images.with_name(f"{images.stem if is_video else images.name}_scene")
     )
     folder = Path(os.path.abspath(beside if given is None else given))
+    check_place(folder, parameter="out", is_folder=True)
     model, link = folder / "sparse" / "0", folder / "images"
     if model.exists():
         raise UserError(f"{model}: there is a model already; remove it, or choose another folder with `out`")

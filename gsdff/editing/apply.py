@@ -14,18 +14,15 @@ from gsdff.editing.context import EditContext
 from gsdff.editing.edit import Edit
 from gsdff.editing.selector import Selector
 from gsdff.errors import UserError
-from gsdff.gaussians import Gaussians
+from gsdff.gaussians import FARTHEST, LEAST_LOG_SCALE, MOST_LOG_SCALE, Gaussians
 from gsdff.neighbours import neighbours_remembered
+from gsdff.origin import ZERO
 from gsdff.selection import Selection
 
 Select = Callable[[Gaussians, Selector], Selection]
 """Selects from these Gaussians by the texts or the click of a selector; selections made before never get there."""
 OUTSIDE = 0.01
 """Share of a selection, by number, that its size leaves out at either end of every axis: strays."""
-FARTHEST = 1e18
-"""Largest coordinate of a Gaussian: float32 has no squares of larger ones."""
-LEAST_LOG_SCALE, MOST_LOG_SCALE = -40.0, 20.0
-"""Limits of the log scales that an edit may make; float32 holds these scales and their squares."""
 MOST_GAUSSIANS = 50_000_000
 """Largest scene that an edit may make, 12 GB of values."""
 
@@ -42,14 +39,17 @@ class EditReport:
     opacity_share: float
     """Part of the sum of all opacities that is selected."""
     centre: tuple[float, float, float]
-    """Mean of the selected Gaussians, weighted by opacity; in scene units, as `size`."""
+    """Mean of the selected Gaussians in the world, weighted by opacity; in scene units, as `size`."""
     size: tuple[float, float, float]
     """Sides along x, y and z of the box that holds the means of all but the outermost `OUTSIDE`."""
     remark: str = ""
     """Remark of `Edit.perform`."""
+    digits: int = 3
+    """Significant digits of the centre as text; more if the scene is far from the world's zero."""
 
     def __str__(self) -> str:
-        centre, size = (", ".join(f"{value:.3g}" for value in vector) for vector in (self.centre, self.size))
+        centre = ", ".join(f"{value:.{self.digits}g}" for value in self.centre)
+        size = ", ".join(f"{value:.3g}" for value in self.size)
         change = "" if self.num_after == self.num_before else f", leaves {self.num_after}"
         remark = f"; {self.remark}" if self.remark else ""
         return (
@@ -199,7 +199,7 @@ def _is_fine(gaussians: Gaussians) -> Bool[Tensor, "N"]:
 
 
 def _report(title: str, gaussians: Gaussians, mask: Bool[Tensor, "N"], num_after: int, remark: str) -> EditReport:
-    opacities, means = gaussians.opacities.double(), gaussians.means[mask].double()
+    opacities, means = gaussians.opacities.double(), gaussians.positions[mask]
     weights = opacities[mask].clamp_min(1e-12)  # of all but invisible ones there is a centre too
     outside = int(OUTSIDE * len(means))
     x, y, z = (weights @ means / weights.sum()).tolist()
@@ -214,4 +214,5 @@ def _report(title: str, gaussians: Gaussians, mask: Bool[Tensor, "N"], num_after
         centre=(x, y, z),
         size=(width, height, depth),
         remark=remark,
+        digits=3 if gaussians.origin == ZERO else 13,
     )

@@ -161,7 +161,10 @@ def _moved(
         raise ValueError(f"`scale`: expected more than 0 and finite, got {scale}")
     means = selected.means.double()
     shift = means.new_zeros(3) if translation is None else _checked_point(translation, "translation", means)
-    pivot = _weighted(means, selected) if centre is None else _checked_point(centre, "centre", means)
+    if centre is None:
+        pivot = _weighted(means, selected)
+    else:
+        pivot = _checked_point(centre, "centre", means) - means.new_tensor(selected.origin)
     offsets, turned = means - pivot, selected
     if rotation is not None:
         check_rotation(rotation)

@@ -29,7 +29,7 @@ from gsdff.editing.table import OPERATIONS
 from gsdff.editing.values import read_field, read_text, read_texts, write_field
 from gsdff.editing.yaml_file import read_yaml_table
 from gsdff.errors import UserError, nearest, shown
-from gsdff.files import whole_file
+from gsdff.files import settle, together, write_text
 from gsdff.reading import check_file, read_toml
 from gsdff.selection import Selection
 
@@ -45,6 +45,7 @@ def read_edits(path: Path) -> EditList:
     readers = {".toml": _read_toml_table, ".yaml": read_yaml_table, ".yml": read_yaml_table}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: expected a file of edits that ends in {', '.join(readers)}")
+    settle(path)
     if not lexists(path):
         raise UserError(f"{path}: expected a file of edits, there is no such file")
     check_file(path, "a file of edits")
@@ -76,9 +77,9 @@ def write_edits(path: Path, edits: EditList) -> None:
     A selection in memory is saved beside it, as `<stem>_<number of the edit>.safetensors`.
     """
     table: dict[str, Any] = {} if edits.background is None else {"background": write_field(edits, "background")}
-    table["edit"] = [_to_table(_saved(edit, number, path)) for number, edit in enumerate(edits.edits, 1)]
-    with whole_file(path) as partial:
-        partial.write_text(tomli_w.dumps(table), encoding="utf-8")
+    with together(path):
+        table["edit"] = [_to_table(_saved(edit, number, path)) for number, edit in enumerate(edits.edits, 1)]
+        write_text(path, tomli_w.dumps(table))
 
 
 def _read_edit(table: object, folder: Path, where: str) -> Edit:

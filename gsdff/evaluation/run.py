@@ -17,7 +17,7 @@ from gsdff.evaluation.features import check_scored_classes, evaluate_features
 from gsdff.evaluation.report import features_table
 from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_path
-from gsdff.files import whole_file
+from gsdff.files import together, whole_file
 from gsdff.io.pictures import error_map, save_png, side_by_side
 from gsdff.metrics import ImageDistance, open_lpips, outside_equal, psnr, ssim
 from gsdff.render import render_view
@@ -66,12 +66,15 @@ def score(
         check_scored_classes(field, labels, classes)
     out = evaluation_folder(field.source)
     facts = _describe(field)
-    images = score_images(field, out, open_lpips(field.device.type, download=download))
-    # written before features are scored, so that a missing teacher does not lose the scores of the images
-    _write_json(out / "metrics.json", {**facts, "images": images})
-    features = evaluate_features(field, out, labels, classes)
-    if features:
-        _write_json(out / "metrics.json", {**facts, "images": images, "features": features})
+    metrics = out / "metrics.json"
+    with together(metrics):
+        images = score_images(field, out, open_lpips(field.device.type, download=download))
+        # written before features are scored, so that a missing teacher does not lose the scores of the images
+        _write_json(metrics, {**facts, "images": images})
+    with together(metrics):
+        features = evaluate_features(field, out, labels, classes)
+        if features:
+            _write_json(metrics, {**facts, "images": images, "features": features})
     return Evaluation(out, facts, images, features)
 
 

@@ -28,6 +28,7 @@ from gsdff.io.pictures import PcaBasis, fit_pca
 from gsdff.io.runs import LoadedRun, check_poses
 from gsdff.io.sidecar import SETTINGS, Sidecar, sidecar_path
 from gsdff.latents import MIN_NORM, Basis
+from gsdff.origin import OriginChoice, resolve_origin, warn_if_coarse
 from gsdff.render import Rendered, render_features, render_rgb
 from gsdff.scene import Scene, View, find_view
 from gsdff.teachers import Teacher, open_teacher
@@ -235,6 +236,20 @@ class FieldBase:
         self._check_texts(vectors)
         return F.normalize(vectors, dim=1, eps=MIN_NORM).to(self.device)
 
+    def for_files(self, origin: OriginChoice = "auto") -> Gaussians:
+        """The Gaussians as files have them: on the CPU, relative to the origin that is chosen.
+
+        `auto` is the option of the run, or the origin of the PLY that was loaded. Warns of positions that get coarse.
+        """
+        if origin == "auto" and self.run is not None:
+            origin = self.run.config.origin
+        gaussians = self.gaussians.to("cpu")
+        moved = gaussians.relative_to(resolve_origin(origin, gaussians.origin))
+        if moved is not gaussians:
+            frame = fit_frame(gaussians)
+            warn_if_coarse(frame.centre, 2 * frame.scale, moved.origin)
+        return moved
+
     def describe(self) -> Sidecar | None:
         """The file to write beside a PLY of this field, with all words it can be queried for; None without a basis.
 
@@ -328,8 +343,9 @@ class FieldBase:
 
 def fit_frame(gaussians: Gaussians) -> WorldFrame:
     """A frame in which most of a scene without cameras lies within a distance of one from its middle."""
-    solid = gaussians.means[gaussians.opacities >= MIN_OPACITY].cpu().double()
-    means = solid if len(solid) else gaussians.means.cpu().double()
+    positions = gaussians.positions.cpu()
+    solid = positions[(gaussians.opacities >= MIN_OPACITY).cpu()]
+    means = solid if len(solid) else positions
     centre = means.median(0).values
     distances = (means - centre).norm(dim=1)
     radius = float(distances.kthvalue(1 + int(0.8 * (len(distances) - 1))).values)

@@ -25,12 +25,15 @@ from gsdff.field.query import Example, Query, Space
 from gsdff.field.rendering import Kind, Rendering, render_kind
 from gsdff.field.search import RepeatedSearch, find, prepare
 from gsdff.field.segmentation import Segmentation, SegmentationFolder, export_segmentation
+from gsdff.files import hash_file, together
 from gsdff.gaussians import Gaussians
 from gsdff.io.ply import write_compressed_ply, write_ply, write_splat
 from gsdff.io.runs import LoadedRun, RunFolder, load_run
-from gsdff.io.sidecar import Sidecar, sidecar_path
+from gsdff.io.sidecar import Sidecar, sidecar_path, write_sidecar
 from gsdff.io.splats import read_splats
 from gsdff.latents import Basis, decode
+from gsdff.origin import ZERO, OriginChoice, format_point
+from gsdff.places import check_place, make_folder
 from gsdff.run_folder import refuse_source
 from gsdff.scene import Scene, View
 from gsdff.selection import Selection
@@ -159,16 +162,26 @@ class Field(FieldBase):
 
     # --- files
 
-    def save(self, path: str | Path, *, format: Format | None = None, features: Features = "latent") -> Path:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        format: Format | None = None,
+        features: Features = "latent",
+        origin: OriginChoice = "auto",
+    ) -> Path:
         """Writes the Gaussians in the input's world frame; returns the path.
 
         `format` None follows the ending: `.ply` (3DGS's, exact), `.splat` (32 bytes a Gaussian, SH degree 0) or
         `.compressed.ply` (SuperSplat's). A PLY has K latent features, and beside it `<stem>.basis.safetensors`, which
         text queries need; `features="decoded"` writes all T channels as Feature 3DGS does, "none" leaves them out.
+        Positions are relative to `origin`, a point of the world that the PLY's header states: "auto" is zero, or a
+        point near the scene if its coordinates are too large for float32; "none" is zero in any case.
         """
         check_path("path", path)
         check_choice("features", features, get_args(Features))
         path = Path(path)
+        check_place(path, parameter="path")
         is_named_compressed = path.name.endswith(".compressed.ply")
         if format is None:
             format = "splat" if path.suffix == ".splat" else "compressed" if is_named_compressed else "ply"
@@ -182,7 +195,7 @@ class Field(FieldBase):
             )
         if self.edits:
             refuse_source(path, self.source)
-        gaussians, sidecar = self.gaussians.to("cpu"), None
+        gaussians, sidecar = self.for_files(origin), None
         if gaussians.features is not None and format != "ply" and features != "none":
             log.info("features are left out: format %s has no place for them", format)
         if gaussians.features is None or features == "none" or format != "ply":
@@ -198,10 +211,11 @@ class Field(FieldBase):
             assert gaussians.features is not None
             gaussians = replace(gaussians, features=decode(gaussians.features, B))
             sidecar = replace(sidecar, basis=replace(sidecar.basis, B=torch.eye(len(B))))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if sidecar is not None:
-            sidecar.save(sidecar_path(path))
-        {"ply": write_ply, "splat": write_splat, "compressed": write_compressed_ply}[format](path, gaussians)
+        make_folder(path.parent)
+        with together(path):
+            {"ply": write_ply, "splat": write_splat, "compressed": write_compressed_ply}[format](path, gaussians)
+            if sidecar is not None:
+                write_sidecar(path, sidecar, gaussians.origin)
         return path
 
     def save_segmentation(
@@ -325,6 +339,12 @@ def _load_ply(path: Path, device: torch.device, data: Path | None) -> Field:
             basis, reason = _check_channels(gaussians, sidecar.basis, path, beside)
             gaussians = replace(gaussians, rasterize_mode=sidecar.rasterize_mode)
             dataset = DataConfig(downscale=sidecar.downscale)
+            gaussians = _at_stated_origin(gaussians, sidecar, path)
+            if sidecar.ply_hash not in ("", hash_file(path)):
+                log.warning(
+                    "%s: is not the file that %s was written with; unless a program has edited it since, its features "
+                    "mean something else: export it again", path, beside.name,
+                )  # fmt: skip
     return Field(
         path,
         gaussians.to(device),
@@ -334,6 +354,18 @@ def _load_ply(path: Path, device: torch.device, data: Path | None) -> Field:
         dataset,
         sidecar=sidecar,
     )
+
+
+def _at_stated_origin(gaussians: Gaussians, sidecar: Sidecar, path: Path) -> Gaussians:
+    """The Gaussians of a PLY with the origin of its sidecar, if the PLY states none any more; warns if they differ."""
+    if gaussians.origin == sidecar.origin:
+        return gaussians
+    used = sidecar.origin if gaussians.origin == ZERO else gaussians.origin
+    log.warning(
+        "%s: its header states the offset %s, %s states %s; taking %s",
+        path, format_point(gaussians.origin), sidecar_path(path).name, format_point(sidecar.origin), format_point(used),
+    )  # fmt: skip
+    return replace(gaussians, origin=used)
 
 
 def _check_channels(gaussians: Gaussians, basis: Basis, source: Path, basis_path: Path) -> tuple[Basis | None, str]:

@@ -13,6 +13,7 @@ from gsdff.errors import UserError
 from gsdff.field.base import FieldBase
 from gsdff.field.query import Query, Space
 from gsdff.field.relevancy import classify
+from gsdff.files import together
 from gsdff.io.pictures import (
     color_bar,
     heat,
@@ -28,6 +29,7 @@ from gsdff.io.pictures import (
     to_bytes,
 )
 from gsdff.latents import MIN_NORM
+from gsdff.places import check_place, make_folder
 from gsdff.scene import View
 from gsdff.selection import Selection
 from gsdff.words import fold
@@ -130,8 +132,9 @@ class Hit:
         none of which is selected there is no mask, and the overlay has the classes over the photo.
         """
         path = Path(path)
+        check_place(path, parameter="path")
         if path.suffix == ".safetensors":
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             self.selection.save(path, source=f"{self.field.source}: {summarise(self.query)}")
             return [path]
         if path.suffix != ".png":
@@ -145,9 +148,10 @@ class Hit:
         else:
             pictures["_overlay"] = draw_classes_over(hit)
         paths = []
-        for ending, picture in pictures.items():
-            paths.append(path.with_name(f"{path.stem}{ending}{path.suffix}"))
-            save_png(paths[-1], picture)
+        with together():
+            for ending, picture in pictures.items():
+                paths.append(path.with_name(f"{path.stem}{ending}{path.suffix}"))
+                save_png(paths[-1], picture)
         return paths
 
     def _repr_png_(self) -> bytes | None:

@@ -12,8 +12,10 @@ from torch import Tensor
 from gsdff.errors import UserError
 from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_choice
+from gsdff.files import whole_file
 from gsdff.io.pictures import heat, pca_colors, png_bytes, save_png, show_picture, to_bytes
 from gsdff.latents import MIN_NORM
+from gsdff.places import check_place, make_folder
 from gsdff.render import render_depth
 from gsdff.scene import View
 
@@ -48,9 +50,11 @@ class Rendering:
     def save(self, path: str | Path) -> Path:
         """Writes the picture as a `.png`, or the values as a `.npy`; returns the path."""
         path = Path(path)
+        check_place(path, parameter="path")
         if path.suffix == ".npy":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, self.values.cpu().numpy())
+            make_folder(path.parent)
+            with whole_file(path) as partial, partial.open("wb") as file:
+                np.save(file, self.values.cpu().numpy())
         elif path.suffix == ".png":
             save_png(path, self.picture)
         else:

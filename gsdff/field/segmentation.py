@@ -16,13 +16,15 @@ from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_segmentation
 from gsdff.field.hit import Hit, draw_classes_over
 from gsdff.field.query import Query, Space
-from gsdff.field.search import find, prepare
-from gsdff.files import whole_file
+from gsdff.field.search import PreparedQuery, find, prepare
+from gsdff.files import discard, together, write_text
 from gsdff.io.coco import LabelledPhoto, find_parts, to_coco
 from gsdff.io.pictures import label_palette, save_png, to_bytes
 from gsdff.io.ply import write_ply, write_points
-from gsdff.io.sidecar import sidecar_path
+from gsdff.io.sidecar import sidecar_path, write_sidecar
 from gsdff.labels import CLASSES_FILE, LabelClass, write_classes, write_label_image
+from gsdff.origin import ZERO
+from gsdff.places import check_place, make_folder
 from gsdff.reading import read_json
 from gsdff.scene import VOID, View
 
@@ -78,8 +80,7 @@ class SegmentationFolder:
 
     def check(self, source: Path) -> None:
         """Raises `UserError` if an export would replace the scene itself or other files."""
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"`folder` {self.path}: expected a folder, there is a file of that name")
+        check_place(self.path, parameter="folder", is_folder=True)
         if source.is_file() and self.scene.resolve() == source.resolve():
             raise UserError(f"`folder` {self.path}: its {self.scene.name} is being segmented; choose another folder")
         places = (self.labels, self.preview, self.scene, sidecar_path(self.scene), self.points, self.coco)
@@ -90,19 +91,19 @@ class SegmentationFolder:
             )
 
     def prepare(self, names: Sequence[str]) -> None:
-        """Makes the folder and removes the files of an earlier export, whose classes may be others.
+        """Makes the folder and discards the files of an earlier export, whose classes may be others.
 
         A warning says how many label maps that are none of these names are removed.
         """
         labels, previews = (list(folder.rglob("*.png")) for folder in (self.labels, self.preview))
         written = {path.relative_to(self.labels).with_suffix("").as_posix() for path in labels}
         if stale := written - set(names):
-            message = "%s: removed an earlier export, %d of its %d label maps are of photos that are not labelled now"
+            message = "%s: removes an earlier export, %d of its %d label maps are of photos that are not labelled now"
             log.warning(message, self.path, len(stale), len(written))
         for path in (*labels, *previews, self.scene, sidecar_path(self.scene), self.points, self.coco):
-            path.unlink(missing_ok=True)
+            discard(path)
         for folder in (self.labels, self.preview):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
 
     def _is_ours(self) -> bool:
         try:
@@ -150,6 +151,23 @@ def export_segmentation(
     assert found.labels is not None, "classes give labels"
     if (factor := field.dataset.downscale) > 1:
         log.info("photos are read at 1/%d of their size; label maps and coco.json have that size", factor)
+    with together(folder.scene, folder.classes, folder.coco):
+        return _write(folder, field, views, prepared, found, space=space, min_area=min_area, min_opacity=min_opacity)
+
+
+def _write(
+    folder: SegmentationFolder,
+    field: FieldBase,
+    views: Sequence[View],
+    prepared: PreparedQuery,
+    found: Hit,
+    *,
+    space: Space,
+    min_area: int,
+    min_opacity: float,
+) -> Segmentation:
+    """Writes all files of an export."""
+    assert found.labels is not None, "classes give labels"
     folder.prepare([view.key for view in views])
     about = {"made_by": MADE_BY, "source": str(field.source), "space": space}
     write_classes(folder.classes, _list_classes(found.classes), about)
@@ -162,8 +180,7 @@ def export_segmentation(
     is_point = (field.gaussians.opacities >= min_opacity).cpu()
     _save_scene(folder, field, found.labels.cpu(), is_point)
     coco = to_coco(found.classes, photos, description=f"{field.source}, segmented by gsdff")
-    with whole_file(folder.coco) as partial:
-        partial.write_text(json.dumps(coco) + "\n", encoding="utf-8")
+    write_text(folder.coco, json.dumps(coco) + "\n")
     return Segmentation(
         classes=found.classes,
         num_views=len(views),
@@ -214,10 +231,12 @@ def _save_view(folder: SegmentationFolder, view: View, seen: Hit, min_area: int)
 def _save_scene(
     folder: SegmentationFolder, field: FieldBase, labels: UInt8[Tensor, "N"], is_point: Bool[Tensor, "N"]
 ) -> None:
-    gaussians = field.gaussians.to("cpu")
+    gaussians = field.for_files()
     sidecar = field.describe()
     assert sidecar is not None, "its features have a basis"
-    sidecar.save(sidecar_path(folder.scene))
     write_ply(folder.scene, gaussians, labels=labels)
+    write_sidecar(folder.scene, sidecar, gaussians.origin)
     colors = to_bytes(gaussians.base_colors)
-    write_points(folder.points, gaussians.means[is_point], colors[is_point], labels[is_point])
+    # point clouds may have double coordinates, which their programs know to shift by themselves
+    positions = gaussians.means if gaussians.origin == ZERO else gaussians.positions
+    write_points(folder.points, positions[is_point], colors[is_point], labels[is_point])

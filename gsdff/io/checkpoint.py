@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gsdff.errors import UserError
 from gsdff.files import whole_file
+from gsdff.places import make_folder
 from gsdff.reading import read_torch
 
 log = logging.getLogger("gsdff")
@@ -33,20 +34,13 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     The file appears under its name once it is complete and on the disk, so a process killed at any moment, or a full
     disk, leaves the older ones as they were.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"step_{step:06d}.pt"
     try:
         with whole_file(path) as partial, partial.open("wb") as file:
             torch.save({"format": FORMAT, "step": step, **state}, file)
-    except (OSError, RuntimeError) as error:
-        # torch's writer raises an error of its own while it handles the file's
-        cause = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(cause, OSError):
-            raise
-        raise UserError(
-            f"{path}: could not be written ({cause.strerror}); older checkpoints are kept: "
-            "free some disk space and continue with `resume`"
-        ) from cause
+    except UserError as error:
+        raise UserError(f"{error}; older checkpoints are kept: continue with `resume`") from error
     for old in list_checkpoints(folder)[:-KEPT]:
         old.unlink()
     return path

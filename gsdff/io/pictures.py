@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from gsdff.files import whole_file
+from gsdff.places import make_folder
 from gsdff.scene import VOID
 
 Picture = Shaped[Tensor, "_ _ 3"]
@@ -39,7 +40,7 @@ _FIT_ROWS = 50_000
 
 def save_png(path: Path, picture: Picture) -> None:
     """Writes a picture as a PNG, atomically; makes its folder if it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with whole_file(path) as partial:
         Image.fromarray(to_bytes(picture).numpy()).save(partial, format="PNG")
 

@@ -1,7 +1,8 @@
 """Reads and writes Gaussians as 3DGS's PLY; writes them as .splat and compressed PLY."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.errors import UserError
-from gsdff.files import whole_file
-from gsdff.gaussians import Gaussians, keep_drawable
+from gsdff.files import settle, whole_file
+from gsdff.gaussians import FARTHEST, Gaussians, keep_drawable
 from gsdff.io.compressed_ply import decode_compressed_ply
 from gsdff.io.ply_file import header_of, read_elements
+from gsdff.origin import COMMENT, ZERO, Point, choose_origin, find_origin, format_point
 
 log = logging.getLogger("gsdff")
 
 ROWS_AT_A_TIME = 1 << 14
 """Vertices written between two moves of the progress bar."""
+COARSE = 1e-4
+"""Steps of stored positions, in widths of a scene, above which reading warns: some tenths of a pixel."""
 MANY = 20_000
 """From so many Gaussians on a compressed PLY takes seconds."""
 
@@ -38,9 +42,10 @@ PROPERTIES = {
 def write_ply(path: Path, gaussians: Gaussians, *, labels: Integer[Tensor, "N"] | None = None) -> None:
     """Writes 3DGS's PLY, binary little-endian float32, with features appended as `semantic_0` ...; atomically.
 
-    Property order and channel-major f_rest are INRIA's (`GaussianModel.save_ply`). The header holds no comment: some
-    viewers expect the element on its third line. Values are stored as they are, so `read_ply` returns the same bits;
-    only what is not finite is not written (`keep_drawable`).
+    Property order and channel-major f_rest are INRIA's (`GaussianModel.save_ply`). Values are stored as they are, so
+    `read_ply` returns the same bits; only what is not finite is not written (`keep_drawable`). An origin other than
+    zero is stated as `comment offset X Y Z` behind the line of the element, which the SIBR viewer expects to be the
+    third; all other files are without a comment.
 
     `labels` come last as an int property `label`, of four bytes so that rows stay multiples of four. `read_ply` ignores
     it, as do other programs that read properties by name (docs/interchange.md lists those tried). Programs that expect
@@ -72,20 +77,22 @@ def write_ply(path: Path, gaussians: Gaussians, *, labels: Integer[Tensor, "N"] 
         start += len(block_names)
     if labels is not None:
         table["label"] = labels.numpy()
-    _write_vertices(path, table)
+    _tell_origin(path, gaussians, "which its header states as `comment offset`")
+    _write_vertices(path, table, _comments(gaussians.origin))
 
 
 def write_points(
     path: Path, points: Float[Tensor, "P 3"], colors: UInt8[Tensor, "P 3"], labels: Integer[Tensor, "P"]
 ) -> None:
-    """Writes a labelled point cloud: float x y z, uchar red green blue, int label; binary little-endian, atomically.
+    """Writes a labelled point cloud: x y z, uchar red green blue, int label; binary little-endian, atomically.
 
-    The names are the usual ones of point clouds.
+    The names are the usual ones of point clouds. Positions are float, or double if they are given in float64.
     """
     drawable = points.isfinite().all(dim=-1)
     points, colors, labels = points[drawable], colors[drawable], labels[drawable]
     names = [*"xyz", "red", "green", "blue", "label"]
-    table = np.empty(len(points), dtype=list(zip(names, ["<f4"] * 3 + ["u1"] * 3 + ["<i4"], strict=True)))
+    real = "<f8" if points.dtype == torch.float64 else "<f4"
+    table = np.empty(len(points), dtype=list(zip(names, [real] * 3 + ["u1"] * 3 + ["<i4"], strict=True)))
     columns = [*points.detach().cpu().unbind(1), *colors.cpu().unbind(1), labels.cpu()]
     for name, values in zip(names, columns, strict=True):
         table[name] = values.numpy()
@@ -93,22 +100,25 @@ def write_points(
 
 
 def read_ply(path: Path) -> Gaussians:
-    """Reads the Gaussians of a 3DGS PLY, or of a compressed one, in the file's own frame; float32 on the CPU.
+    """Reads the Gaussians of a 3DGS PLY, or of a compressed one; float32 on the CPU, relative to the file's origin.
 
     Binary of either byte order or ASCII, any numeric type, properties in any order; unknown ones (normals among them)
     are ignored. Infinite opacities and scales become finite ones, and Gaussians that cannot be drawn are dropped with a
-    warning (`keep_drawable`). Raises UserError for a file that is not a PLY, holds no Gaussians, or ends early.
+    warning (`keep_drawable`). Positions in float64 that are too large for float32 get an origin. Raises UserError for a
+    file that is not a PLY, holds no Gaussians, or ends early.
     """
+    settle(path)
     if not path.exists():
         raise UserError(f"{path}: expected a 3DGS PLY, there is no such file")
-    elements = read_elements(path, "a 3DGS PLY", "copy or export it again").elements
-    if "vertex" not in elements:
-        got = f"got one without the element vertex but with {_listed(elements)}"
+    ply = read_elements(path, "a 3DGS PLY", "copy or export it again")
+    if "vertex" not in ply.elements:
+        got = f"got one without the element vertex but with {_listed(ply.elements)}"
         raise UserError(f"{path}: expected a 3DGS PLY, {got}; export it as Gaussian splats")
-    data = elements["vertex"]
+    data, stated = ply.elements["vertex"], find_origin(path, ply.comments)
     names = set(data.dtype.names or ())
     if "packed_position" in names:
-        return keep_drawable(decode_compressed_ply(path, elements), path)
+        gaussians = decode_compressed_ply(path, ply.elements)
+        return keep_drawable(replace(gaussians, origin=stated or ZERO), path)
     missing = [name for wanted in PROPERTIES.values() for name in wanted if name not in names]
     if missing:
         raise UserError(_explain_no_gaussians(path, names, missing))
@@ -119,16 +129,18 @@ def read_ply(path: Path) -> Gaussians:
             "export it again with a degree of at most 3"
         )
     num_features = _count_numbered("semantic", names)
-    arrays = {name: _floats(path, data, wanted) for name, wanted in PROPERTIES.items()}
+    arrays = {name: _floats(path, data, wanted) for name, wanted in PROPERTIES.items() if name != "means"}
     rest = _floats(path, data, rest_names).reshape(len(data), 3, len(rest_names) // 3)
+    means, origin = _relative_positions(path, data, stated)
     gaussians = Gaussians(
-        means=arrays["means"],
+        means=means,
         quats=arrays["quats"],
         log_scales=arrays["log_scales"],
         logit_opacities=arrays["logit_opacities"][:, 0].contiguous(),
         sh0=arrays["sh0"][:, None, :],
         shN=rest.transpose(1, 2).contiguous(),
         features=_floats(path, data, _numbered("semantic", num_features)) if num_features else None,
+        origin=origin,
     )
     return keep_drawable(gaussians, path)
 
@@ -138,6 +150,7 @@ def write_splat(path: Path, gaussians: Gaussians) -> None:
     from gsplat.exporter import splat2splat_bytes
 
     g = _to_write(path, gaussians)
+    _tell_origin(path, g, "which a .splat has no place for: note it")
     data = splat2splat_bytes(g.means, g.log_scales, g.quats, g.logit_opacities, g.sh0[:, 0])
     with whole_file(path) as partial:
         partial.write_bytes(data)
@@ -161,16 +174,19 @@ def write_compressed_ply(path: Path, gaussians: Gaussians) -> None:
     data = splat2ply_bytes_compressed(g.means, g.log_scales, g.quats, g.logit_opacities, g.sh0[:, 0], rest)
     if not rest.shape[1]:  # the exporter declares the element even when it has no property
         data = data.replace(f"element sh {len(g)}\n".encode(), b"", 1)
+    _tell_origin(path, g, "which its header states as `comment offset`")
+    stated = "".join(f"comment {comment}\n" for comment in _comments(g.origin))
+    data = data.replace(b"end_header\n", f"{stated}end_header\n".encode(), 1)
     with whole_file(path) as partial:
         partial.write_bytes(data)
 
 
-def _write_vertices(path: Path, table: np.ndarray) -> None:
-    """Writes a structured array as a PLY's only element."""
+def _write_vertices(path: Path, table: np.ndarray, comments: Sequence[str] = ()) -> None:
+    """Writes a structured array as a PLY's only element, with comments behind its line in the header."""
     with whole_file(path) as partial, partial.open("wb") as stream:
-        stream.write(f"{header_of(table)}\n".encode("ascii"))
+        stream.write(f"{header_of(table, comments)}\n".encode("ascii"))
         for start in tqdm(range(0, len(table), ROWS_AT_A_TIME), desc=f"writing {path.name}", leave=False, delay=1):
-            table[start : start + ROWS_AT_A_TIME].tofile(stream)
+            stream.write(table[start : start + ROWS_AT_A_TIME].tobytes())  # tofile has no word for a full disk
 
 
 def _explain_no_gaussians(path: Path, names: set[str], missing: list[str]) -> str:
@@ -214,6 +230,51 @@ def _to_write(path: Path, gaussians: Gaussians) -> Gaussians:
     if not len(gaussians):
         raise UserError(f"{path}: nothing to write, the scene has no Gaussian")
     return keep_drawable(gaussians.map(lambda tensor: tensor.detach().cpu()), path)
+
+
+def _relative_positions(path: Path, data: np.ndarray, stated: Point | None) -> tuple[Float[Tensor, "N 3"], Point]:
+    """Positions relative to an origin, float32, and the origin: the stated one, or for float64 one near the scene.
+
+    Warns of positions that float32 has spoilt already.
+    """
+    names = PROPERTIES["means"]
+    columns = [_column(path, data, name) for name in names]
+    positions = np.stack([column.astype(np.float64) for column in columns], axis=1)
+    finite = positions[(np.abs(positions) <= FARTHEST).all(1)]  # neither NaN
+    if stated is not None or not len(finite):
+        return _floats(path, data, names), stated or ZERO
+    middle = np.median(finite, 0)
+    size = 2 * float(np.quantile(np.linalg.norm(finite - middle, axis=1), 0.8))
+    x, y, z = middle.tolist()
+    origin = ZERO if size == 0 else choose_origin((x, y, z), size)
+    step = float(np.spacing(np.float32(np.abs(middle).max())))
+    if any(column.dtype.itemsize > 4 for column in columns):
+        with np.errstate(over="ignore"):
+            return torch.from_numpy((positions - origin).astype(np.float32)), origin
+    if step > COARSE * size > 0:
+        log.warning(
+            "%s: positions around %s are stored as float32, in steps of %.2g, too coarse for a scene %.3g wide; write "
+            "it relative to an origin, as `gsdff export` does",
+            path, format_point((x, y, z)), step, size,
+        )  # fmt: skip
+    return _floats(path, data, names), ZERO
+
+
+def _comments(origin: Point) -> list[str]:
+    """Comment of a PLY that states the origin; none for zero."""
+    return [] if origin == ZERO else [" ".join([COMMENT, *map(repr, origin)])]
+
+
+def _tell_origin(path: Path, gaussians: Gaussians, place: str) -> None:
+    """Warns that a file's positions are not those in the world."""
+    if gaussians.origin == ZERO:
+        return
+    step = float(np.spacing(np.float32(max(map(abs, gaussians.origin)))))
+    log.warning(
+        "%s: its positions are relative to the offset %s, %s; added to it, float32 would round them to steps of %.2g "
+        "(`origin` chooses another)",
+        path, format_point(gaussians.origin), place, step,
+    )  # fmt: skip
 
 
 def _rows(tensor: Tensor) -> Float[Tensor, "N P"]:

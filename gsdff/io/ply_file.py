@@ -3,6 +3,7 @@
 import io
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,11 +83,11 @@ def read_elements(path: Path, what: str, remedy: str) -> Ply:
     return Ply({element.name: element.data for element in ply}, comments)
 
 
-def header_of(table: np.ndarray) -> str:
-    """Header of a PLY whose only element, vertex, has the little-endian rows of a structured array."""
+def header_of(table: np.ndarray, comments: Sequence[str] = ()) -> str:
+    """Header of a PLY whose only element, vertex, has the little-endian rows of a structured array, and comments."""
     from plyfile import PlyData, PlyElement
 
-    return PlyData([PlyElement.describe(table, "vertex")], byte_order="<").header
+    return PlyData([PlyElement.describe(table, "vertex", comments=comments)], byte_order="<").header
 
 
 def _split_header(start: bytes) -> tuple[list[str], bytes]:

@@ -1,6 +1,5 @@
 """Runs read from their folders."""
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from gsdff.io.checkpoint import load_newest
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
 
-FREE_KEYS = {"device", "log_every", "picture_every", "checkpoint_every"}
+FREE_KEYS = {"origin", "device", "log_every", "picture_every", "checkpoint_every"}
 """Options that a resumed run may change."""
 PLACES = {
     "data", "out", "stage1_from", "teacher.maps", "teacher.checkpoint", "teacher.pretrained", "teacher.labels",
@@ -76,7 +75,7 @@ def changed_options(config: TrainConfig, trained: Any) -> dict[str, tuple[Any, A
 def check_poses(run: LoadedRun, scene: Scene) -> None:
     """Raises `UserError` if the scene's poses are not those the run was trained on."""
     ours, theirs = ((*frame.centre, frame.scale) for frame in (run.frame, scene.frame))
-    if not all(math.isclose(a, b, abs_tol=1e-5 * run.frame.scale) for a, b in zip(ours, theirs, strict=True)):
+    if any(abs(a - b) > 1e-5 * run.frame.scale for a, b in zip(ours, theirs, strict=True)):
         raise UserError(
             f"{scene.root}: its camera poses are not those that {run.folder} was trained on; "
             "use those photos and poses, or train again"

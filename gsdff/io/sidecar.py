@@ -5,7 +5,7 @@ this too.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -16,9 +16,10 @@ from torch import Tensor
 from gsdff.config.choices import TEACHERS
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.files import save_tensors
+from gsdff.files import hash_file, save_tensors, written
 from gsdff.gaussians import RasterizeMode
 from gsdff.latents import BASIS_FORMAT, Basis, read_basis
+from gsdff.origin import ZERO, Point, as_point
 from gsdff.reading import reading
 
 BASIS_SUFFIX = ".basis.safetensors"
@@ -43,6 +44,10 @@ class Sidecar:
     """Rasterisation mode in which the features were trained."""
     downscale: int = 1
     """Downscale factor of the photos in training."""
+    origin: Point = ZERO
+    """Origin of the PLY's positions, which its header states too."""
+    ply_hash: str = ""
+    """Hash of the PLY that this file was written with (`gsdff.files.hash_file`); empty if it was not noted."""
 
     def save(self, path: Path) -> None:
         """Writes a .safetensors file, atomically."""
@@ -58,7 +63,10 @@ class Sidecar:
             "no_texts": self.no_texts,
             "rasterize_mode": self.rasterize_mode,
             "downscale": str(self.downscale),
+            "ply_hash": self.ply_hash,
         }
+        if self.origin != ZERO:
+            metadata["origin"] = json.dumps(self.origin)
         if self.texts is not None:
             metadata["texts"] = json.dumps(list(self.texts))
             tensors["texts"] = torch.stack([*self.texts.values()]) if self.texts else torch.zeros(0, len(self.basis.B))
@@ -90,12 +98,19 @@ class Sidecar:
             metadata.get("no_texts", "it was exported before texts were kept"),
             cast(RasterizeMode, mode),
             int(downscale),
+            _origin(path, _parse(path, metadata, "origin", list(ZERO))),
+            metadata.get("ply_hash", ""),
         )
 
 
 def sidecar_path(ply: Path) -> Path:
     """Path of a PLY's sidecar."""
     return ply.with_suffix(BASIS_SUFFIX)
+
+
+def write_sidecar(ply: Path, sidecar: Sidecar, origin: Point) -> None:
+    """Writes the sidecar of a PLY that has just been written, in the same block of `together`."""
+    replace(sidecar, origin=origin, ply_hash=hash_file(written(ply))).save(sidecar_path(ply))
 
 
 def _parse(path: Path, metadata: dict[str, str], name: str, default: Any) -> Any:
@@ -105,6 +120,12 @@ def _parse(path: Path, metadata: dict[str, str], name: str, default: Any) -> Any
         if type(value) is not type(default):
             raise ValueError(f"{name} is no {type(default).__name__}")
     return value
+
+
+def _origin(path: Path, values: list[Any]) -> Point:
+    if (point := as_point(values)) is None:
+        raise UserError(f"{path}: expected an origin of three finite numbers, got {str(values)[:80]}; {REMEDY}")
+    return point
 
 
 def _texts(path: Path, names: list[Any], vectors: Tensor, channels: int) -> dict[str, Float[Tensor, "T"]]:

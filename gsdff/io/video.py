@@ -15,6 +15,7 @@ from torch import Tensor
 from gsdff.errors import UserError
 from gsdff.ffmpeg import find_ffmpeg
 from gsdff.files import whole_file
+from gsdff.places import free_space, make_folder
 
 FPS = 24
 """Frames per second."""
@@ -33,7 +34,7 @@ def save_video(path: Path, frames: Iterable[UInt8[Tensor, "H W 3"]], *, fps: int
     first = next(frames, None)
     if first is None:
         raise ValueError("a video must have frames, got none")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     height, width = (side + side % 2 for side in first.shape[:2])
     with whole_file(path) as partial, _encoder(path, _command(partial, width, height, fps)) as pipe:
         for number, frame in enumerate(chain([first], frames)):
@@ -84,7 +85,8 @@ def _encoder(path: Path, command: list[str]) -> Iterator[IO[bytes]]:
             if process.wait() or not is_complete:
                 messages.seek(0)
                 reason = " ".join(messages.read().decode(errors="replace").split()) or "no message"
-                raise UserError(f"{path}: the encoder failed (status {process.returncode}): {reason}")
+                status = f"status {process.returncode}, {free_space(path)}"
+                raise UserError(f"{path}: the encoder failed ({status}): {reason}")
         finally:
             process.kill()  # no effect if it has ended
             process.wait()

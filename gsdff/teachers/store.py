@@ -8,7 +8,7 @@ import shlex
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +25,6 @@ from gsdff.checked import REMEDY, checksum, disk_size, load_array, save_array
 from gsdff.config.options import FeatureConfig
 from gsdff.errors import UserError
 from gsdff.files import whole_file
-from gsdff.interrupts import worker_threads
 from gsdff.latents import Basis, fit_basis
 from gsdff.reading import read_json
 from gsdff.scene import View
@@ -312,7 +311,7 @@ def _project(teacher: Teacher, views: Sequence[View], store: FeatureStore, devic
 def _write_behind() -> Iterator[Callable[..., None]]:
     """Yields a function that makes calls in the background, at most `IN_FLIGHT` at a time; the block waits for all."""
     pending: deque[Future[None]] = deque()
-    with worker_threads(2, "store") as pool:
+    with ThreadPoolExecutor(2, thread_name_prefix="store") as pool:
 
         def write(function: Callable[..., None], *arguments: object) -> None:
             if len(pending) == IN_FLIGHT:

@@ -285,8 +285,13 @@ def _load_graph(path: Path, gaussians: Gaussians) -> NeighbourGraph:
     # graphs of earlier versions have no checksum
     if len(tensors) < len(GRAPH_TENSORS) or content.get("checksum", _checksum(tensors)) != _checksum(tensors):
         raise UserError(f"{path}: cannot be read as the graph of neighbours (damaged, its checksum differs); {remedy}")
-    if len(tensors["ids"]) != len(gaussians):
-        raise UserError(f"{path}: is of {len(tensors['ids'])} Gaussians, expected {len(gaussians)}; {remedy}")
+    ids, shape = tensors["ids"], tensors["ids"].shape
+    found = [(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)) for tensor in tensors.values()]
+    num = len(gaussians)
+    if found != [("int32", shape), ("float32", shape), ("float32", (num,))] or len(shape) != 2 or shape[0] != num:
+        raise UserError(f"{path}: is no graph of {num} neighbouring Gaussians, its tensors are {found}; {remedy}")
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < num:
+        raise UserError(f"{path}: lists Gaussians that do not exist; {remedy}")
     return NeighbourGraph(**{name: tensor.to(gaussians.means.device) for name, tensor in tensors.items()})
 
 

@@ -183,7 +183,7 @@ def drop_lines_after(path: Path, step: int) -> None:
         return
     text = read_bytes(path, "the metrics of a run").decode(errors="replace")
     lines = text.splitlines(keepends=True)
-    rows = [_parse_line(line) for line in lines]
+    rows = [parse_line(line) for line in lines]
     if num_damaged := rows[:-1].count(None):  # the last may have been cut off
         log.warning("%s: left out %d of %d lines, which are damaged", path, num_damaged, len(lines))
     with whole_file(path) as partial:
@@ -194,11 +194,11 @@ def drop_lines_after(path: Path, step: int) -> None:
 def last_line(path: Path) -> dict[str, Any]:
     """Reads the newest line of metrics.jsonl that is whole; empty if there is none."""
     text = read_bytes(path, "the metrics of a run").decode(errors="replace")
-    rows = (_parse_line(line) for line in reversed(text.splitlines(keepends=True)))
+    rows = (parse_line(line) for line in reversed(text.splitlines(keepends=True)))
     return next((row for row in rows if row is not None), {})
 
 
-def _parse_line(line: str) -> dict[str, Any] | None:
+def parse_line(line: str) -> dict[str, Any] | None:
     """A line of metrics.jsonl with its step; None if it is cut off or damaged."""
     try:
         row = json.loads(line) if line.endswith("}\n") else None

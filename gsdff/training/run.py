@@ -17,10 +17,14 @@ from gsdff.config.options import TrainConfig
 from gsdff.data import load_scene
 from gsdff.device import choose_device
 from gsdff.errors import UserError, command
+from gsdff.files import discard, together
 from gsdff.io.checkpoint import REMEDY, list_checkpoints, load_newest
 from gsdff.io.ply import write_ply
 from gsdff.io.runs import changed_options, data_folder
+from gsdff.io.sidecar import sidecar_path
 from gsdff.masks import choose_segmenter
+from gsdff.origin import resolve_origin, warn_if_coarse
+from gsdff.places import make_folder
 from gsdff.reading import reading
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
@@ -66,7 +70,7 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
     _make_demo_scene(config, folder)
     scene = load_scene(data_folder(config, folder), config.dataset)
     check_features(config, scene)
-    folder.path.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.path)
     write_config(folder.config, config)
     try:
         _run(config, scene, folder, state, watch)
@@ -132,7 +136,11 @@ def _finish(trainer: Trainer, scene: Scene, folder: RunFolder) -> None:
     """Writes scene.ply and prints the result."""
     shutil.rmtree(folder.filtered, ignore_errors=True)  # large, and made anew whenever stage 2 starts
     gaussians = trainer.gaussians.map(torch.detach).to("cpu")
-    write_ply(folder.ply, gaussians.to_input_frame(scene.frame))
+    origin = resolve_origin(trainer.config.origin, scene.frame.origin)
+    warn_if_coarse(scene.frame.centre, 2 * scene.frame.scale, origin)
+    with together(folder.ply):
+        write_ply(folder.ply, gaussians.to_input_frame(scene.frame, origin))
+        discard(sidecar_path(folder.ply))  # of an export before this training
     last = last_line(folder.metrics)
     seconds, score = last.get("seconds"), last.get("heldout_psnr")
     time = f" in {seconds:.0f} s" if isinstance(seconds, float | int) else ""

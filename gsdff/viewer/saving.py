@@ -11,6 +11,7 @@ from gsdff.editing.edit import EditList
 from gsdff.editing.toml_file import write_edits
 from gsdff.errors import UserError
 from gsdff.io.pictures import save_png
+from gsdff.places import make_folder
 from gsdff.viewer.session import Session
 from gsdff.viewer.shared_scene import SharedScene
 
@@ -46,7 +47,7 @@ def save_screenshot(shared: SharedScene, image: UInt8[Tensor, "H W 3"]) -> Path:
 
 def free_path(shared: SharedScene, stem: str, suffix: str) -> Path:
     """A numbered path in the viewer's folder that neither exists nor was returned before; makes the folder."""
-    shared.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(shared.folder)
     with _naming:
         number = 1
         while (path := shared.folder / f"{stem}_{number:03d}{suffix}").exists() or path in shared.reserved_paths:

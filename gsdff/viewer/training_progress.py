@@ -1,6 +1,5 @@
 """Progress of a training run for its page: steps, speed, curves, and a pause."""
 
-import json
 import math
 import threading
 import time
@@ -8,6 +7,8 @@ from collections import deque
 from pathlib import Path
 
 import numpy as np
+
+from gsdff.training.logger import parse_line
 
 MAX_POINTS = 300
 """Largest number of points of a curve that is sent; a plot is no wider in pixels."""
@@ -36,11 +37,12 @@ class Curves:
             lines = file.readlines()
         whole = [line for line in lines if line.endswith(b"\n")]
         self._position += sum(map(len, whole))
-        for line in map(json.loads, whole):
+        rows = [row for line in whole if (row := parse_line(line.decode(errors="replace"))) is not None]
+        for row in rows:
             for name, points in (("loss", self.losses), ("psnr", self.psnrs), ("heldout_psnr", self.heldout)):
-                if line.get(name) is not None:
-                    points.append((line["step"], line[name]))
-        return bool(whole)
+                if isinstance(row.get(name), int | float):
+                    points.append((row["step"], float(row[name])))
+        return bool(rows)
 
 
 def thin_out(points: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:

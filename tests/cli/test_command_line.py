@@ -1,5 +1,9 @@
 import errno
 import logging
+import os
+import re
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -27,12 +31,25 @@ def fail_with(error):
     return main
 
 
+@pytest.mark.parametrize("name", ["a/b", None])
+def test_a_full_disk_is_said_with_the_file_and_the_space_there_is(name):
+    with pytest.raises(SystemExit) as stop:
+        run_door(fail_with(OSError(errno.ENOSPC, "No space left on device", name)))
+    place = re.escape(name or os.getcwd())
+    assert re.fullmatch(rf"error: {place}: cannot be written: the disk is full, [\d,.]+ MiB free; .*", stop.value.code)
+
+
+def test_a_name_that_is_not_in_utf_8_is_printed_as_it_is():
+    code = "import os; from gsdff.cli import run_door; run_door(lambda: print(os.fsdecode(b'a\\xff')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONUTF8": "1"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"a\xff\n", b"")
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
         (UserError("scene/x.bin: truncated"), "error: scene/x.bin: truncated"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b"), "error: a/b: No such file or directory"),
-        (OSError(errno.ENOSPC, "No space left on device"), "error: disk full, nothing already written is lost"),
         (OSError("odd"), "error: odd"),
     ],
 )

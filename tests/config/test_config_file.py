@@ -227,7 +227,8 @@ def test_values_at_the_edge_of_their_range_are_accepted(key, value):
 
 def test_every_attribute_of_the_gaussians_has_a_learning_rate():
     assert {entry.name for entry in fields(LearningRates)} == {entry.name for entry in fields(Gaussians)} - {
-        "rasterize_mode"
+        "rasterize_mode",
+        "origin",
     }
 
 
@@ -239,6 +240,7 @@ def test_every_attribute_of_the_gaussians_has_a_learning_rate():
             f"stage1.steps = 0x{'f' * 6000}",
             "stage1.steps: expected a number of 64 bits, got a whole number of about 72",
         ),
+        (f"origin = [0, {'9' * 400}, 0]", "origin: expected one of 'auto', 'none' or a list of 3 numbers, got "),
         (f"stage1.ssim_weight = {'9' * 400}", "stage1.ssim_weight: expected a number of 64 bits"),
         (f"stage1.steps = {'9' * 5000}", "cannot be read as a TOML file (Exceeds the limit"),
         ("stage1.steps = 1000000000000", "stage1.steps: expected at least 0, at most 1e+09, got 1000000000000"),
@@ -262,7 +264,7 @@ def test_every_attribute_of_the_gaussians_has_a_learning_rate():
         ("stage1.steps." + "a." * 3000 + "b = 1", "stage1.steps: expected int, got {'a': {'a': "),
         ("device = [" + "1," * 10**5 + "]", "device: expected one of 'auto', 'cpu', 'cuda', got [1, 1, "),
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_absurd_values_are_refused_in_one_line(tmp_path, text, complaint):
     path = write(tmp_path, text + "\n")

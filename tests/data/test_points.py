@@ -45,6 +45,17 @@ def test_positions_and_colours_are_read_in_every_encoding(tmp_path, content):
     assert np.allclose(points, POSITIONS, rtol=1e-6) and (colors == COLORS).all()
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_an_offset_is_added_in_float64(tmp_path, caplog, end):
+    content = header("ascii") + b"1 2 3 0 255 128 0\n-4 .5 1e-3 0 1 2 3\n"
+    stated = b"comment not yet end_header\ncomment offset 500000.0 4649776.25 -3.0"
+    (tmp_path / "a.ply").write_bytes(content.replace(b"comment made by hand", stated).replace(b"\n", end))
+    points, colors = read_points(tmp_path / "a.ply")
+    assert points == pytest.approx(POSITIONS + np.array([500_000, 4_649_776.25, -3]), rel=1e-12)
+    assert (colors == COLORS).all()
+    assert "rounded" not in caplog.text
+
+
 def test_points_without_colours_are_grey(tmp_path):
     (tmp_path / "a.ply").write_bytes(header("ascii", color=None) + b"1 2 3 0\n-4 .5 1e-3 0\n")
     points, colors = read_points(tmp_path / "a.ply")

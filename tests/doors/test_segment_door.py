@@ -231,7 +231,7 @@ def test_files_of_others_are_not_replaced(door, run, tmp_path):
         door(run.folder, *ASKED, "--out", run.folder)
     with pytest.raises(UserError, match="data: holds labels already, not of an export; choose another folder"):
         door(run.folder, *ASKED, "--out", run.data)
-    with pytest.raises(UserError, match=r"transforms\.json: expected a folder, there is a file of that name"):
+    with pytest.raises(UserError, match=r"transforms\.json: expected the name of a folder, there is a file of that"):
         door(run.folder, *ASKED, "--out", run.data / "transforms.json")
     assert files_below(tmp_path) == before
 
@@ -244,7 +244,7 @@ def test_an_earlier_export_of_more_photos_is_removed_and_it_says_so(door, run, t
     assert names == ["labels/v0.png", "labels/v1.png", "preview/v0.png", "preview/v1.png"]
     (said,) = [line for line in caplog.messages if "earlier export" in line]
     assert said.endswith(
-        "out: removed an earlier export, 8 of its 10 label maps are of photos that are not labelled now"
+        "out: removes an earlier export, 8 of its 10 label maps are of photos that are not labelled now"
     )
     caplog.clear()
     door(run.folder, *ASKED, "--views", 0, 1, 2, "--out", tmp_path / "out")

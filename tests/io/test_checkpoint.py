@@ -95,12 +95,14 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a disk that is always full")
-def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_the_older_one(tmp_path):
+def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_the_older_one(tmp_path, monkeypatch):
     save_checkpoint(tmp_path, 1, STATE)
-    (tmp_path / ".step_000002.pt.partial").symlink_to("/dev/full")
-    with pytest.raises(UserError, match=f"{tmp_path}/step_000002.pt: could not be written") as error:
+    full = tmp_path / ".full"
+    full.symlink_to("/dev/full")
+    monkeypatch.setattr(files, "partial_path", lambda path: full)
+    message = r"step_000002\.pt: cannot be written: the disk is full, [\d,.]+ MiB free; .*continue with `resume`"
+    with pytest.raises(UserError, match=message):
         save_checkpoint(tmp_path, 2, STATE)
-    assert os.strerror(errno.ENOSPC) in str(error.value)
     assert names(tmp_path) == ["step_000001.pt"]
 
 
@@ -112,7 +114,7 @@ def test_an_error_torch_wraps_around_the_files_own_is_seen_through(tmp_path, mon
             raise RuntimeError("unexpected pos") from None
 
     monkeypatch.setattr(torch, "save", save)
-    with pytest.raises(UserError, match=os.strerror(errno.EFBIG)):
+    with pytest.raises(UserError, match="larger than files may be here"):
         save_checkpoint(tmp_path, 2, STATE)
 
 

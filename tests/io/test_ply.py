@@ -239,7 +239,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("gsdff.io.ply.tqdm", fail_midway)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match=r"scene\.ply: cannot be written: the disk is full, [\d,.]+ MiB free"):
         write_ply(path, make_gaussians(3))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

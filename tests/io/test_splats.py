@@ -50,6 +50,26 @@ def test_a_compressed_ply_of_ours_comes_back_within_its_steps(tmp_path, degree):
         assert (read.shN - given.shN).abs().max() <= 4 / 256 + 1e-6
 
 
+def test_a_compressed_ply_states_its_offset(tmp_path):
+    origin = (500007.0, 4649781.0, 103.25)
+    given = replace(scene(600, 1), origin=origin)
+    write_compressed_ply(tmp_path / "a.ply", given)
+    read = read_splats(tmp_path / "a.ply")
+    assert read.origin == origin
+    assert (nearest(read, given).positions - given.positions).abs().max() < 0.01
+    write_compressed_ply(tmp_path / "again.ply", read)
+    assert read_splats(tmp_path / "again.ply").origin == origin
+
+
+@pytest.mark.parametrize("wrong", [b"1 2", b"1 2 nan", b"1 2 3 4", b"a b c"])
+def test_an_offset_of_a_compressed_ply_that_is_none_is_refused(tmp_path, wrong):
+    write_compressed_ply(tmp_path / "a.ply", replace(scene(10, 0), origin=(1.0, 2.0, 3.0)))
+    content = (tmp_path / "a.ply").read_bytes()
+    (tmp_path / "a.ply").write_bytes(content.replace(b"offset 1.0 2.0 3.0", b"offset " + wrong))
+    with pytest.raises(UserError, match=r"a\.ply: its comment .*offset .* is no offset; expected three numbers"):
+        read_splats(tmp_path / "a.ply")
+
+
 def test_a_splat_of_ours_comes_back_within_its_steps(tmp_path):
     given = scene(600, 2)
     write_splat(tmp_path / "scene.anything", given)

@@ -254,9 +254,9 @@ def test_the_background_shows_behind_the_last_gaussian(monkeypatch, background):
     seen = []
     original = radiance.image_loss
 
-    def spy(image, target, ssim_weight):
+    def spy(image, target, *options):
         seen.append(image.detach()[0, 0])
-        return original(image, target, ssim_weight)
+        return original(image, target, *options)
 
     monkeypatch.setattr(radiance, "image_loss", spy)
     config = replace(CONFIG, dataset=DataConfig(background=background))
@@ -273,7 +273,7 @@ def test_the_background_shows_behind_the_last_gaussian(monkeypatch, background):
 def test_a_transparent_photo_is_compared_over_the_background_of_the_step(monkeypatch):
     targets = []
     original = radiance.image_loss
-    monkeypatch.setattr(radiance, "image_loss", lambda i, t, w: (targets.append(t), original(i, t, w))[1])
+    monkeypatch.setattr(radiance, "image_loss", lambda i, t, *o: (targets.append(t), original(i, t, *o))[1])
     scene = tiny_scene()
     clear = [replace(view, image=view.image * 0, alpha=view.image[..., 0] * 0) for view in scene.views]
     trainer = make_trainer(replace(CONFIG, dataset=DataConfig(background="random")), replace(scene, views=clear))
@@ -285,8 +285,8 @@ def test_a_transparent_photo_is_compared_over_the_background_of_the_step(monkeyp
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoints(tmp_path, monkeypatch):
     original = radiance.image_loss
 
-    def break_down(image, target, ssim_weight):
-        return original(image * (float("nan") if trainer.step >= 12 else 1), target, ssim_weight)
+    def break_down(image, target, *options):
+        return original(image * (float("nan") if trainer.step >= 12 else 1), target, *options)
 
     monkeypatch.setattr(radiance, "image_loss", break_down)
     trainer = make_trainer(CONFIG)

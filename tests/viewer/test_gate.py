@@ -66,7 +66,7 @@ def test_a_page_of_this_server_is_let_in(server):
 
 @pytest.mark.parametrize(
     "origin",
-    ["http://evil.example", "https://evil.example", "null", "", "http://127.0.0.1", "http://127.0.0.1:1", "file://",
+    ["http://evil.example", "https://evil.example", "null", "", "http://127.0.0.1", "http://127.0.0.1:1",
      "http://localhost.evil.example", "chrome-extension://abc"],
 )  # fmt: skip
 def test_a_socket_of_another_page_is_refused(server, origin):
