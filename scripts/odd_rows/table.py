@@ -1,6 +1,7 @@
 """What a row is, how it is judged, and the document that lists all of them."""
 
 import logging
+import os
 import re
 import signal
 import subprocess
@@ -92,10 +93,8 @@ class Here:
 
 
 def environment() -> dict[str, str]:
-    """Environment of child processes: this checkout, one thread each."""
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+    """Environment of child processes: this checkout, and bars as users see them."""
+    return {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"} | {"PYTHONPATH": str(ROOT)}
 
 
 @dataclass(frozen=True)
