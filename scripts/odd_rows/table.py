@@ -80,13 +80,19 @@ class Here:
         expect(found, f"nothing says {' and '.join(parts)}, but: {self.lines}")
         return code(found[0])
 
-    def run_door(self, *words: object, expected: int = 0) -> str:
-        """Runs a command in a process of its own, in the folder; what it printed, which must end with this status."""
+    def run_door(self, *words: object, expected: int = 0, lines: bool = False) -> str:
+        """Runs a command in a process of its own, in the folder; what it printed, in one line or in its own.
+
+        It must end with this status and without a traceback.
+        """
         done = subprocess.run(
             [sys.executable, "-m", "gsdff", *map(str, words)],
-            cwd=self.folder, capture_output=True, text=True, timeout=PATIENCE, env=environment(),
+            cwd=self.folder, capture_output=True, text=True, errors="backslashreplace", timeout=PATIENCE,
+            env=environment(),
         )  # fmt: skip
-        said = self.shorten(done.stdout + done.stderr)
+        output = (done.stdout + done.stderr).replace("\r", "\n").splitlines()
+        said = "\n".join(filter(None, map(self.shorten, output)))
+        said = said if lines else self.shorten(said)
         expect("Traceback" not in said, f"a traceback: {said[-300:]}")
         expect(done.returncode == expected, f"status {done.returncode}, expected {expected}: {said[-300:]}")
         return said
