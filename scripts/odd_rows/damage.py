@@ -2,9 +2,13 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
+import zipfile
+import zlib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -125,8 +129,7 @@ def checkpoints(here: Here) -> str:
 
 def change_tensors(path: Path, change) -> None:
     """Writes a .safetensors file again with changed tensors and metadata, without a checksum of ours."""
-    tensors, metadata = read_safetensors(path, "a file")
-    tensors, metadata = dict(load_file(path)), dict(metadata)
+    metadata, tensors = dict(read_safetensors(path, "a file")[1]), load_file(path)
     change(tensors, metadata)
     save_file(tensors, path, metadata)
 
@@ -153,7 +156,7 @@ def sidecars(here: Here) -> str:
         "bool": cast(torch.bool),
         "integer texts": lambda tensors, _: tensors.update(texts=tensors["texts"].long()),
         "texts of numbers": lambda _, metadata: metadata.update(texts="[1, 2, 3]"),
-        "texts of 4,300 digits": lambda _, metadata: metadata.update(downscale="9" * 5000),
+        "a downscale of 5,000 digits": lambda _, metadata: metadata.update(downscale="9" * 5000),
     }
     for change in refused.values():
         path.write_bytes(whole)
@@ -169,7 +172,10 @@ def sidecars(here: Here) -> str:
     basis = run / "basis.safetensors"
     change_tensors(basis, lambda tensors, _: tensors.update(B=tensors["B"].half()))
     expect(Basis.load(basis).B.dtype == torch.float32, "a run's basis of half")
-    return f"float64 and half become float32 and answer queries; {len(said)} of {len(refused)} others refused, such as {said[0]} and {said[4]}"  # noqa: E501
+    return (
+        f"float64 and half become float32 and answer queries; {len(said)} of {len(refused)} others refused, such "
+        f"as {said[0]} and {said[4]}"
+    )
 
 
 def huge_npy(shape: tuple[int, ...]) -> bytes:
@@ -185,8 +191,6 @@ def huge_npy(shape: tuple[int, ...]) -> bytes:
     "test_json_files_of_something_else_are_refused",
 )
 def terabytes(here: Here) -> str:
-    import zipfile
-
     write_model(here.folder)
     view = load(here.folder).views[0]
     maps = here.folder / "maps"
@@ -208,7 +212,7 @@ def terabytes(here: Here) -> str:
         rle = {"size": [10**6, 10**6], "counts": counts}
         (segments / "v0.json").write_text(json.dumps([{"segmentation": rle, "predicted_iou": 0.9}]))
         segmenter = PrecomputedSegmenter(MaskConfig(folder=segments))
-        said.append(here.refused(lambda: segmenter.segment(view, view.image), "v0.json"))
+        said.append(here.refused(partial(segmenter.segment, view, view.image), "v0.json"))
     return "; ".join(said[:3])
 
 
@@ -220,15 +224,12 @@ def terabytes(here: Here) -> str:
     "test_a_map_that_requires_grad_is_a_map_like_any_other",
 )
 def missing_exceptions(here: Here) -> str:
-    import struct
-    import zlib
-
     write_model(here.folder)
     view = load(here.folder).views[0]
     write_maps(here.folder / "maps")
     path = here.folder / "maps/v0_fmap_CxHxW.pt"
     plain = torch.load(path, weights_only=True)
-    teacher = PrecomputedTeacher(TeacherConfig("precomputed", here.folder / "maps"))
+    teacher = PrecomputedTeacher(teacher_config(here))
     first = next(iter(teacher.extract([view])))
     torch.save(plain.clone().requires_grad_(), path)
     second = next(iter(teacher.extract([view])))
@@ -362,7 +363,9 @@ logging.basicConfig(level="INFO", format="%(message)s")
 before = private_bytes()
 scene = load_scene(Path("scene"), DataConfig(memory=float(sys.argv[1])))
 gc.collect()
-print(private_bytes() - before, hashlib.sha256(b"".join(view.image.numpy().tobytes() for view in scene.views)).hexdigest())
+grown = private_bytes() - before
+pixels = b"".join(view.image.numpy().tobytes() for view in scene.views)
+print(grown, hashlib.sha256(pixels).hexdigest())
 """
 
 
@@ -390,4 +393,7 @@ def memory(here: Here) -> str:
     line = next((line for line in logs.splitlines() if "dataset.memory" in line), "")
     expect(len(pictures) == 1 and line, f"other pictures, or nothing said: {logs[-300:]}")
     expect(grown[0] > 110 and grown[1] < 40, f"grown by {grown} MB")
-    return f"the process grows by {grown[0]:.0f} MB and by {grown[1]:.0f} MB, the pictures are the same to the bit; {code(here.shorten(line))}; `python scripts/many_photos.py` does it with 5,000 of 2 megapixels"  # noqa: E501
+    return (
+        f"the process grows by {grown[0]:.0f} MB and by {grown[1]:.0f} MB, the pictures are the same to the bit; "
+        f"{code(here.shorten(line))}; `python scripts/many_photos.py` does it with 5,000 of 2 megapixels"
+    )

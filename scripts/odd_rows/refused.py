@@ -30,7 +30,7 @@ from odd_rows.make import (
     write_photos,
     write_transforms,
 )
-from odd_rows.pictures import corner_photo
+from odd_rows.photos import corner_photo
 from odd_rows.table import Here, Table, expect
 
 TABLE = Table()
@@ -80,7 +80,10 @@ def one_stem(here: Here) -> str:
     written = sorted(str(p.relative_to(result.folder)) for p in result.folder.rglob("*r_0.png"))
     stored = sorted(str(p.relative_to(run)).split("/", 2)[2] for p in (run / "features").rglob("*.npy"))
     expect(len(stored) == 3 and sum("r_0" in name for name in written) >= 2, f"{stored}, {written}")
-    return f"trained with 5 maps and 5 label images of their own; stored as {', '.join(stored)}; segmented as {', '.join(written[:2])}"  # noqa: E501
+    return (
+        f"trained with 5 maps and 5 label images of their own; stored as {', '.join(stored)}; segmented as "
+        f"{', '.join(written[:2])}"
+    )
 
 
 @row("B1", "`cam0/0001` and `cam1/0001` with maps named by the stem alone", "test_the_stem_of_two_photos_means_neither")
@@ -231,7 +234,10 @@ def other_formats(here: Here) -> str:
         worst[name] = float((again.means[order] - given.means).abs().max())
     expect(max(worst.values()) < 1e-3, f"positions differ by {worst}")
     made = here.run_door("export", "a.splat", "--out", "b.ply")
-    return f"a record by hand gives its position, size and opacity; 200 of 200 come back, positions within {worst['a.splat']:.1g} and {worst['a.compressed.ply']:.1g}; `gsdff export a.splat`: {made.strip()}"  # noqa: E501
+    return (
+        "a record by hand gives its position, size and opacity; 200 of 200 come back, positions within "
+        f"{worst['a.splat']:.1g} and {worst['a.compressed.ply']:.1g}; `gsdff export a.splat`: {made.strip()}"
+    )
 
 
 def write_plain(path: Path, gaussians) -> Path:
@@ -328,7 +334,10 @@ def quoted(here: Here) -> str:
     said = here.run_door("edit", "run", "--recolor", "c++ book:red", expected=1)
     words = " ".join(here.run_door("edit", "--help").split())
     expect("quotes" in words and "c++ book" in words, "the help does not say it")
-    return f"`--recolor '\"c++ book\"+\"a cup: red\":navy'` is the texts {both[0]} and {both[1]}; `--delete 'a cup: red'` is one text; without quotes `{said.strip()}`; the help says it"  # noqa: E501
+    return (
+        f'`--recolor \'"c++ book"+"a cup: red":navy\'` is the texts {both[0]} and {both[1]}; `--delete \'a cup: '
+        f"red'` is one text; without quotes `{said.strip()}`; the help says it"
+    )
 
 
 # --- B7

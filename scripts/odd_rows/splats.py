@@ -1,6 +1,7 @@
 """Rows about Gaussians, colours of points, and files that are read back: A4, A10 and A12."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -32,7 +33,7 @@ from odd_rows.make import (
     write_model,
     write_transforms,
 )
-from odd_rows.table import Here, Table, expect
+from odd_rows.table import Here, Table, code, expect
 
 TABLE = Table()
 row = TABLE.row
@@ -139,8 +140,6 @@ def absurd_edits(here: Here) -> str:
         words = here.run_door("edit", "run", option, value, "--out", "out.ply", "--threshold", "0", expected=1)
         said.append(words.rpartition("error: ")[2])
         expect(not (here.folder / "out.ply").exists(), "a file was written")
-    from odd_rows.table import code
-
     return f"{'; '.join(map(code, said))}; nothing is written"
 
 
@@ -224,7 +223,8 @@ def damaged_maps(here: Here) -> str:
             path.write_bytes(store.path(views[2]).read_bytes())
         else:
             np.save(path, {40: stored.astype(np.float32), 41: stored[:-1], 42: stored}[number])
-        said.append(here.refused(lambda: FeatureStore(store.folder, store.basis).load(views[1]), "v1.npy"))
+        damaged = FeatureStore(store.folder, store.basis)
+        said.append(here.refused(partial(damaged.load, views[1]), "v1.npy"))
         store = open_store(teacher, views, here.folder / "store", FeatureConfig(3))
         same = all(torch.equal(store.load(view), latents) for view, latents in zip(views, right, strict=True))
         expect(same, f"damage {number}: made again, the maps differ")

@@ -28,7 +28,7 @@ PARTS = {
     "B": "Once refused though usual, or with a misleading word",
     "C": "Many writers, full disks, hostile pages",
     "D": "Once a traceback, by kind",
-    "E": "Kills and memory",
+    "E": "Memory",
 }
 INTRODUCTION = """\
 # Odd input

@@ -1,195 +1,31 @@
-"""Rows about pages, other processes, full disks, limits and Ctrl-C: C1 to C7."""
+"""Rows about other processes, full disks, limits and Ctrl-C: C2, C3, C5, C6 and C7."""
 
-import math
 import os
-import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import torch
 from fuzz_splats import make_gaussians
 from PIL import Image
-from tiny_viewer import write_tiny_viewer
-from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
-from wire import WirePage
 
 import gsdff
 from gsdff.config.file import read_config
 from gsdff.editing.toml_file import read_edits
 from gsdff.io.ply import read_ply
 from gsdff.selection import Selection
-from gsdff.viewer.modes import MODES
-from gsdff.viewer.rendering import MAX_IMAGE_PIXELS
-from gsdff.viewer.server import Address, Server
-from odd_rows.make import load, make_run, write_maps, write_model, write_photos, write_transforms
+from odd_rows.make import NAMES, load, make_run, write_maps, write_model, write_photos, write_transforms
+from odd_rows.pages import free_port
 from odd_rows.table import PATIENCE, ROOT, Here, Table, Wrong, code, environment, expect
 
 TABLE = Table()
 row = TABLE.row
 LONGEST_END = 2.0
 """Seconds within which Ctrl-C ends a command."""
-
-
-# --- C1
-
-
-@contextmanager
-def started(here: Here, *words: object, until: str = "") -> Iterator[tuple[subprocess.Popen, str]]:
-    """A command in a process of its own, and what it had printed when a line held `until`; ended with the block."""
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "gsdff", *map(str, words)], cwd=here.folder, text=True, env=environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        said = ""
-        while until and until not in said:
-            line = process.stdout.readline()
-            expect(line, f"it ended: {said[-400:]}")
-            said += line
-        yield process, said
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def port_of(said: str) -> tuple[int, str]:
-    """Port and path of the page's address in what a command printed."""
-    found = re.search(r"http://[\w.]+:(\d+)(/[\w-]+)?", said)
-    expect(found, f"no address in {said}")
-    assert found is not None
-    return int(found[1]), found[2] or "/"
-
-
-def status_of(port: int, path: str = "/", *, host: str = "", headers: tuple[str, ...] = ()) -> int:
-    """HTTP status of a request."""
-    lines = [f"GET {path} HTTP/1.1", f"Host: {host or f'127.0.0.1:{port}'}", *headers, "", ""]
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as browser:
-        browser.sendall("\r\n".join(lines).encode())
-        return int(browser.recv(100).split()[1])
-
-
-def socket_status(port: int, origin: str | None, path: str = "/") -> int:
-    """HTTP status with which a websocket is answered; 101 if it is opened."""
-    import viser
-
-    try:
-        with connect(
-            f"ws://127.0.0.1:{port}{path}", origin=origin, proxy=None,  # pyright: ignore[reportArgumentType]
-            subprotocols=[f"viser-v{viser.__version__}"],  # pyright: ignore[reportArgumentType]
-        ):  # fmt: skip
-            return 101
-    except InvalidStatus as error:
-        return error.response.status_code
-
-
-def check_gate(port: int) -> str:
-    """Judges who is let in by a page that only this machine can reach."""
-    origins = {
-        origin: socket_status(port, origin)
-        for origin in (
-            "http://evil.example",
-            "null",
-            None,
-            "http://127.0.0.1:1",
-            "file://",
-            "http://localhost.evil.example",
-        )
-    }
-    names = {host: status_of(port, host=host) for host in ("evil.example", f"evil.example:{port}", "192.168.0.7")}
-    upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-               "Sec-WebSocket-Version: 13", "Origin: http://evil.example")  # fmt: skip
-    rebound = status_of(port, host="evil.example", headers=upgrade)
-    own = socket_status(port, f"http://127.0.0.1:{port}"), status_of(port)
-    expect(set(origins.values()) == {403}, f"websockets by origin: {origins}")
-    expect(set(names.values()) == {403} and rebound == 403, f"by name: {names}, {rebound}")
-    expect(own == (101, 200), f"its own page: {own}")
-    asked = ", ".join(repr(origin) if origin else "none" for origin in origins)
-    return f"websockets of origin {asked}: all 403; of a foreign Host: {rebound}, pages under it: 403; its own page: {own[0]} and {own[1]}"  # noqa: E501
-
-
-@row(
-    "C1",
-    "`gsdff view`: another web page's websocket (forged Origin, `null`, none), a foreign Host",
-    "test_a_socket_of_another_page_is_refused",
-    "test_a_name_that_leads_here_is_refused",
-    "test_a_socket_under_a_name_that_leads_here_is_refused",
-    "test_another_web_page_can_neither_order_nor_frame_this_one",
-)
-def forged(here: Here) -> str:
-    make_run(here.folder)
-    with started(here, "view", "run", "--port", free_port(), until="open http") as (_, said):
-        return check_gate(port_of(said)[0])
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@row("C1", "the same of `gsdff train --viewer`", "test_a_socket_of_another_page_is_refused")
-def forged_training(here: Here) -> str:
-    write_transforms(here.folder / "data")
-    words = ("--data", "data", "--out", "run", "--teacher", "none", "--device", "cpu", "--stage1.steps", 100000)
-    with started(here, "train", *words, "--viewer", "--viewer-port", free_port(), until="http://") as (_, said):
-        return check_gate(port_of(said)[0])
-
-
-@row(
-    "C1",
-    "`gsdff view --host 0.0.0.0` without the token of its address",
-    "test_without_the_token_nothing_is_served",
-    "test_a_page_that_others_can_reach_has_a_token_in_its_address",
-)
-def token(here: Here) -> str:
-    make_run(here.folder)
-    with started(here, "view", "run", "--host", "0.0.0.0", "--port", free_port(), until="open http") as (_, said):
-        port, path = port_of(said)
-        origin = f"http://127.0.0.1:{port}"
-        without = [status_of(port), status_of(port, path[:-1]), socket_status(port, origin)]
-        own = [status_of(port, path), socket_status(port, origin, path)]
-    expect(len(path) > 20 and set(without) == {403} and own == [200, 101], f"{path}: without {without}, with {own}")
-    return f"the address ends in a token of {len(path) - 1} letters; without it, or a letter short: {without}; with it: {own}"
-
-
-@contextmanager
-def page(here: Here) -> Iterator[WirePage]:
-    """A page of a real server in this process."""
-    tiny = write_tiny_viewer(here.folder, torch.Generator().manual_seed(0))
-    with Server(tiny.shared, Address("127.0.0.1", 0)) as server, WirePage(server) as wire:
-        yield wire
-
-
-@row(
-    "C1",
-    "a page sends viser's messages for a public share link and an upload",
-    "test_messages_that_are_not_offered_do_nothing",
-    "test_no_handler_is_left_that_belongs_to_the_server",
-)
-def share(here: Here) -> str:
-    asked: list[str] = []
-    with page(here) as wire:
-        viser_server = type(wire.server.viser)
-        with mock.patch.object(viser_server, "request_share_url", lambda _: asked.append("share")):
-            wire.send("ShareUrlRequest")
-            wire.send("FileTransferStartUpload", filename="x", mime_type="x", part_count=1, size_bytes=4,
-                      transfer_uuid="t", source_component_uuid=wire.control("mode")._impl.uuid)  # fmt: skip
-            wire.set("mode", "depth")
-            wire.wait_until(lambda: wire.tab.mode == "depth")
-        handlers = wire.server.viser._websock_server._incoming_handlers
-        uploads = wire.tab.client.gui._current_file_upload_states
-    expect(not asked and not handlers and not uploads, f"{asked}, {handlers}, {uploads}")
-    return "no tunnel is asked for and no upload begun; the server has 0 handlers of its own, and the page goes on"
 
 
 # --- C2
@@ -223,7 +59,10 @@ def one_cache(here: Here) -> str:
     entries = [path for path in (here.folder / "cache").iterdir() if path.is_dir()]
     expect(together == alone, "the scenes differ from those of trainings alone")
     expect(len(entries) == 2, f"entries {entries}")
-    return f"both end well, with the scenes of trainings alone to the byte ({len(alone[0]):,} and {len(alone[1]):,} bytes); {len(entries)} entries in the cache"  # noqa: E501
+    return (
+        f"both end well, with the scenes of trainings alone to the byte ({len(alone[0]):,} and {len(alone[1]):,} "
+        f"bytes); {len(entries)} entries in the cache"
+    )
 
 
 # --- C3
@@ -281,79 +120,6 @@ def full_disk(here: Here) -> str:
     return f"{said[0]}; {said[1]}; both old files are as they were"
 
 
-# --- C4
-
-
-@row(
-    "C4",
-    "a window of 20000², 10⁶² or 10⁹x1 pixels, and a screenshot of it",
-    "test_windows_of_any_size_are_drawn_within_the_limits",
-    "test_a_screenshot_of_an_enormous_window_is_of_bounded_size_and_says_so",
-)
-def sizes(here: Here) -> str:
-    with page(here) as wire:
-        drawn = []
-        for width, height in ((20_000, 20_000), (10**6, 10**6), (10**9, 1)):
-            wire.move(image_width=width, image_height=height)
-            wire.wait_until(lambda width=width: wire.tab.client.camera.image_width == width)
-            drawn.append((wire.tab.camera.width, wire.tab.camera.height))
-        wire.move(image_width=20_000, image_height=20_000)
-        wire.wait_until(lambda: wire.tab.client.camera.image_width == 20_000)
-        before = peak_memory()
-        wire.tab.perform(wire.tab.save_screenshot)
-        note = wire.wait_for_note("Saved screenshot")
-        grown = peak_memory() - before
-        with Image.open(next(wire.tab.shared.folder.glob("screenshot_*.png"))) as png:
-            size = png.size
-    expect(all(1 <= w * h <= MAX_IMAGE_PIXELS for w, h in [*drawn, size]), f"drawn {drawn}, screenshot {size}")
-    expect(grown < 1e9, f"the screenshot took {grown / 1e9:.1f} GB")
-    shown = ", ".join(f"{w}x{h}" for w, h in drawn)
-    return f"drawn as {shown}; the screenshot is {size[0]}x{size[1]} and takes {max(grown, 0) / 1e6:.0f} MB more; {code(here.shorten(note))}"  # noqa: E501
-
-
-def peak_memory() -> int:
-    """Most memory of this process so far, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
-
-
-@row(
-    "C4",
-    "a painter raises an error",
-    "test_the_error_of_a_painter_is_shown_and_the_tab_goes_on_drawing",
-)
-def painter(here: Here) -> str:
-    def fail(inputs: object, camera: object) -> None:
-        raise RuntimeError("no memory left")
-
-    with page(here) as wire, mock.patch.dict(MODES, opacity=replace(MODES["opacity"], render=fail)):
-        wire.set("mode", "opacity")
-        note = wire.wait_for_note("Cannot be drawn")
-        wire.set("mode", "depth")
-        wire.wait_until(lambda: wire.tab._failure is None and wire.tab.mode == "depth")
-        expect(wire.tab.render_loop._thread.is_alive(), "the tab does not draw any more")
-    return f"the page shows {code(note)} and goes on drawing"
-
-
-@row(
-    "C4",
-    "a threshold of NaN, an unknown mode, a camera at 1e300",
-    "test_values_that_a_control_cannot_have_are_answered",
-    "test_cameras_that_are_none_are_answered",
-)
-def answered(here: Here) -> str:
-    with page(here) as wire:
-        wire.set("threshold", math.nan)
-        notes = [wire.wait_for_note("Threshold")]
-        wire.set("mode", "no such mode")
-        notes.append(wire.wait_for_note("Mode: expected"))
-        wire.move(position=(1e300, 0.0, 0.0))
-        notes.append(wire.wait_for_note("position of the camera"))
-        wire.set("mode", "depth")
-        wire.wait_until(lambda: wire.tab.mode == "depth")
-    return f"the page shows {'; '.join(map(code, notes))}"
-
-
 # --- C5
 
 
@@ -399,10 +165,33 @@ def many_edits(here: Here) -> str:
 # --- C6
 
 
+def replaced(here: Here, readers: dict[str, Callable[[], object]]) -> str:
+    """Puts a pipe, a folder and a link to itself in the place of each file; judges what reading it says."""
+    wrong, samples = [], []
+    loop: Callable[[Path], None] = lambda path: path.symlink_to(path)  # noqa: E731
+    for name, read in readers.items():
+        path = here.folder / name
+        saved = path.read_bytes()
+        for kind, put in (("pipe", os.mkfifo), ("folder", Path.mkdir), ("link to itself", loop)):
+            path.unlink()
+            put(path)
+            num_lines = len(here.lines)
+            try:
+                samples.append(here.refused(read, path.name))
+            except (Wrong, OSError) as error:
+                said = [line for line in here.lines[num_lines:] if path.name in line]  # left out, with a word
+                samples += map(code, said[:1])
+                wrong += [] if said else [f"a {kind} as {name}: {str(error)[:80]}"]
+            path.rmdir() if kind == "folder" else path.unlink()
+            path.write_bytes(saved)
+    expect(not wrong, f"{len(wrong)} of {3 * len(readers)} are not said: {'; '.join(wrong)}")
+    return f"{len(samples)} of {3 * len(readers)} are said, none hangs; {samples[0]}; {samples[-1]}"
+
+
 @row(
     "C6",
-    "a pipe, a folder or a link to itself in place of a photo, a model, transforms.json, a PLY, a selection, edits, "
-    "options, a checkpoint, a basis or a mask",
+    "a pipe, a folder or a link to itself in place of a photo, `images.txt`, a PLY, a selection, a file of edits, "
+    "`config.toml` or a basis",
     "test_a_pipe_a_folder_and_a_link_to_itself_are_named_and_do_not_hang",
     "test_what_is_no_file_of_edits_is_refused_and_does_not_hang",
     "test_what_is_no_file_is_said_and_does_not_hang",
@@ -412,50 +201,43 @@ def no_files(here: Here) -> str:
     run = make_run(here.folder)
     gsdff.load(run, device="cpu").save(run / "scene.ply")
     write_model(here.folder / "colmap")
-    write_photos(here.folder / "masked/images")
-    write_model(here.folder / "masked")
     (here.folder / "edits.toml").write_text('[[edit]]\noperation = "delete"\npositives = "chair"\n')
     Selection(torch.ones(3, dtype=torch.bool)).save(here.folder / "a.safetensors", source="a test")
-    Image.new("L", (16, 12), 255).save(make_folder(here.folder / "masked/masks") / "v1.png")
     readers: dict[str, Callable[[], object]] = {
         "colmap/images/v1.png": lambda: load(here.folder / "colmap"),
         "colmap/sparse/0/images.txt": lambda: load(here.folder / "colmap"),
-        "colmap/sparse/0/points3D.txt": lambda: load(here.folder / "colmap"),
-        "data/transforms.json": lambda: load(here.folder / "data"),
         "run/scene.ply": lambda: gsdff.load(run / "scene.ply", device="cpu"),
         "run/config.toml": lambda: read_config(run / "config.toml"),
-        "run/basis.safetensors": lambda: gsdff.load(run, device="cpu").require_features(),
         "a.safetensors": lambda: Selection.load(here.folder / "a.safetensors", expected=3),
         "edits.toml": lambda: read_edits(here.folder / "edits.toml"),
-        "masked/masks/v1.png": lambda: load(here.folder / "masked").views[1].mask,
+        "run/basis.safetensors": lambda: gsdff.load(run, device="cpu").require_features(),
     }
-    wrong, samples = [], []
-    for name, read in readers.items():
-        path = here.folder / name
-        saved = path.read_bytes()
-        for kind, replace_by in (
-            ("pipe", os.mkfifo),
-            ("folder", Path.mkdir),
-            ("loop", lambda path: path.symlink_to(path)),
-        ):
-            path.unlink()
-            replace_by(path)
-            num_lines = len(here.lines)
-            try:
-                samples.append(here.refused(read, path.name))
-            except (Wrong, OSError) as error:
-                said = [line for line in here.lines[num_lines:] if path.name in line]  # left out, with a word
-                samples += map(code, said[:1])
-                wrong += [] if said else [f"{kind} as {name}: {str(error)[:60]}"]
-            path.rmdir() if kind == "folder" else path.unlink()
-            path.write_bytes(saved)
-    expect(not wrong, f"{len(wrong)} of {3 * len(readers)} are not said: {'; '.join(wrong)}")
-    return f"{len(samples)} of {3 * len(readers)} are said, none hangs, such as {samples[0]} and {samples[-9]}"
+    return replaced(here, readers)
 
 
-def make_folder(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+@row("C6", "the same in place of `points3D.txt`", "test_a_pipe_a_folder_and_a_link_to_itself_are_named_and_do_not_hang")
+def no_points(here: Here) -> str:
+    write_model(here.folder)
+    return replaced(here, {"sparse/0/points3D.txt": lambda: load(here.folder)})
+
+
+@row(
+    "C6",
+    "the same in place of `transforms.json`",
+    "test_a_pipe_a_folder_and_a_link_to_itself_are_named_and_do_not_hang",
+)
+def no_transforms(here: Here) -> str:
+    write_transforms(here.folder)
+    return replaced(here, {"transforms.json": lambda: load(here.folder)})
+
+
+@row("C6", "the same in place of a photo's mask", "test_what_is_no_file_is_said_and_does_not_hang")
+def no_mask(here: Here) -> str:
+    write_model(here.folder)
+    (here.folder / "masks").mkdir()
+    for name in NAMES:
+        Image.new("L", (16, 12), 255).save(here.folder / "masks" / name)
+    return replaced(here, {"masks/v1.png": lambda: load(here.folder)})
 
 
 # --- C7
