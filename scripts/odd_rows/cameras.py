@@ -1,4 +1,4 @@
-"""Rows about where photos are and what their cameras say: A1, A2, A5, A6 and A13."""
+"""Rows about where photos are and what their cameras say: A1, A2, A5, A6, A13 and B7."""
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from odd_rows.make import (
     make_run,
     numbered,
     put,
+    save_ids,
     train,
     training,
     write_cloud,
@@ -294,3 +295,46 @@ def behind(here: Here) -> str:
     text = (model / "points3D.txt").read_text()
     (model / "points3D.txt").write_text(text.replace(" 2.5 ", " -2.5 "))
     return here.refused(lambda: load(here.folder), "behind all cameras")
+
+
+# --- B7
+
+
+@row(
+    "B7",
+    "photo names of a COLMAP model that are absolute or lead out of the dataset",
+    "test_photos_outside_the_dataset_are_refused_unless_allowed",
+    "test_photos_outside_are_an_option",
+)
+def outside(here: Here) -> str:
+    write_photos(here.folder / "secret", numbered(4))
+    said = []
+    for number, prefix in enumerate(("../../secret/", f"{here.folder}/secret/")):
+        folder = here.folder / f"scene{number}"
+        write_model(folder, [prefix + name for name in numbered(4)], images=None)
+        (folder / "images").mkdir()
+        said.append(here.refused(lambda folder=folder: load(folder), "lie outside", "dataset.allow_outside"))
+        views = load(folder, allow_outside=True).views
+        expect(len(views) == 4, f"{len(views)} photos with the option")
+    linked = here.folder / "linked"
+    write_model(linked, images=None)
+    (linked / "images").mkdir()
+    write_photos(here.folder / "secret")
+    for name in NAMES:
+        (linked / "images" / name).symlink_to(here.folder / "secret" / name)
+    expect(len(load(linked).views) == 4, "linked photos are refused")
+    return f"{said[0]}; absolute names alike; 4 of 4 with the option; photos that the user linked are read"
+
+
+@row("B7", "a `mask_path` that is absolute or leads out of the dataset", "test_photos_outside_are_an_option")
+def mask_outside(here: Here) -> str:
+    folder = here.folder / "a/b/scene"
+    content = write_transforms(folder)
+    save_ids(here.folder / "secret/m.png", np.full((HEIGHT, WIDTH), 255))
+    said = []
+    for listed in ("../../../secret/m.png", f"{here.folder}/secret/m.png"):
+        content["frames"][0]["mask_path"] = listed
+        put(folder, content)
+        said.append(here.refused(lambda: load(folder).views[0].mask is not None, "dataset.allow_outside"))
+    expect(load(folder, allow_outside=True).views[0].mask is not None, "no mask with the option")
+    return f"{said[0]}; with the option it is read"

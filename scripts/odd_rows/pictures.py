@@ -12,6 +12,7 @@ import gsdff
 from gsdff.config.options import TeacherConfig
 from gsdff.config.smoothing import MaskConfig
 from gsdff.data.staging import stage_photos
+from gsdff.evaluation.ovs.labels import read_3d_ovs, read_lerf_ovs
 from gsdff.labels import find_label_images
 from gsdff.masks.precomputed import PrecomputedSegmenter
 from gsdff.scene import View
@@ -164,6 +165,43 @@ def distorted_files(here: Here) -> str:
         f"undistorted with the photo's lens: agree with the view in {shown} of its pixels ({100 * without:.0f} % "
         f"as given); {here.said('undistorting', 'made_from')}"
     )
+
+
+@row(
+    "A7",
+    "labels of a benchmark (LERF-OVS polygons, 3D-OVS masks) drawn on photos with lens distortion",
+    "test_lerf_ovs_by_hand",
+    "test_labels_of_another_shape_than_their_photo_are_refused",
+)
+def distorted_benchmark(here: Here) -> str:
+    write_model(here.folder, camera="OPENCV 480 320 350 350 240 160 -0.1 0 0 0")
+    square = (slice(20, 100), slice(30, 130))  # near a corner, where the lens bends most
+    for name in NAMES:
+        pixels = np.zeros((320, 480, 3), np.uint8)
+        pixels[square] = 255
+        Image.fromarray(pixels).save(here.folder / "images" / name)
+    view = load(here.folder).views[0]
+    seen = view.image[..., 0] > 127
+    thing = {"category": "thing", "segmentation": [[30, 20], [129, 20], [129, 99], [30, 99]], "bbox": [30, 20, 129, 99]}
+    (here.folder / "lerf").mkdir()
+    info = {"name": "v0.png", "width": 480, "height": 320}
+    (here.folder / "lerf/v0.json").write_text(json.dumps({"info": info, "objects": [thing]}))
+    masks = here.folder / "ovs/segmentations"
+    ids = np.zeros((320, 480))
+    for name, inside in (("thing", 255), ("other", 0)):
+        ids[square] = inside
+        save_ids(masks / "00" / f"{name}.png", ids)
+    (masks / "classes.txt").write_text("thing\nother\n")
+    shares = {}
+    for kind, frames in (
+        ("LERF-OVS", read_lerf_ovs(here.folder / "lerf")),
+        ("3D-OVS", read_3d_ovs(here.folder / "ovs")),
+    ):
+        labelled = frames[0].masks(view.camera.width, view.camera.height)["thing"]
+        shares[kind] = float((labelled & seen).sum() / (labelled | seen).sum())
+    shown = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in shares.items())
+    expect(min(shares.values()) > 0.95, f"IoU of the labels with what the undistorted photo shows: {shown}")
+    return f"IoU with what the undistorted photo shows: {shown}"
 
 
 @row(

@@ -1,4 +1,4 @@
-"""Rows about names, formats and words that were refused though usual: B1 to B7."""
+"""Rows about names, formats and words that were refused though usual: B1 to B6."""
 
 import struct
 from pathlib import Path
@@ -16,12 +16,10 @@ from gsdff.labels import find_label_images, read_classes
 from gsdff.teachers.precomputed import PrecomputedTeacher
 from odd_rows.make import (
     HEIGHT,
-    NAMES,
     WIDTH,
     load,
     make_run,
     matrix,
-    numbered,
     put,
     save_ids,
     train,
@@ -151,6 +149,29 @@ def ambiguous_name(here: Here) -> str:
     write_model(here.folder, ["v0.png", "v1.png"], images=None)
     write_photos(here.folder / "images", ["v0.jpg", "v0.webp", "v1.png"])
     return here.refused(lambda: load(here.folder), "v0.jpg or v0.webp")
+
+
+@row(
+    "B2",
+    "a `mask_path` that differs so: another case, another suffix, a backslash, a path of another machine",
+    "test_a_mask_path_that_does_not_exist_is_named",
+)
+def mask_spellings(here: Here) -> str:
+    failed = []
+    listed = ("M/V{}.PNG", "m/v{}.jpg", "m\\v{}.png", "/home/me/scan/m/v{}.png")
+    for number, form in enumerate(listed):
+        folder = here.folder / str(number)
+        content = write_transforms(folder)
+        for i, frame in enumerate(content["frames"]):
+            save_ids(folder / f"m/v{i}.png", np.full((HEIGHT, WIDTH), 255))
+            frame["mask_path"] = form.format(i)
+        put(folder, content)
+        try:
+            expect(all(view.mask is not None for view in load(folder).views), f"{form}: no mask")
+        except gsdff.UserError as error:
+            failed.append(here.shorten(error))
+    expect(not failed, f"{len(failed)} of {len(listed)} fail: {'; '.join(failed)}")
+    return f"{len(listed)} of {len(listed)} datasets find all masks"
 
 
 # --- B3
@@ -338,32 +359,3 @@ def quoted(here: Here) -> str:
         f'`--recolor \'"c++ book"+"a cup: red":navy\'` is the texts {both[0]} and {both[1]}; `--delete \'a cup: '
         f"red'` is one text; without quotes `{said.strip()}`; the help says it"
     )
-
-
-# --- B7
-
-
-@row(
-    "B7",
-    "photo names of a COLMAP model that are absolute or lead out of the dataset",
-    "test_photos_outside_the_dataset_are_refused_unless_allowed",
-    "test_photos_outside_are_an_option",
-)
-def outside(here: Here) -> str:
-    write_photos(here.folder / "secret", numbered(4))
-    said = []
-    for number, prefix in enumerate(("../../secret/", f"{here.folder}/secret/")):
-        folder = here.folder / f"scene{number}"
-        write_model(folder, [prefix + name for name in numbered(4)], images=None)
-        (folder / "images").mkdir()
-        said.append(here.refused(lambda folder=folder: load(folder), "lie outside", "dataset.allow_outside"))
-        views = load(folder, allow_outside=True).views
-        expect(len(views) == 4, f"{len(views)} photos with the option")
-    linked = here.folder / "linked"
-    write_model(linked, images=None)
-    (linked / "images").mkdir()
-    write_photos(here.folder / "secret")
-    for name in NAMES:
-        (linked / "images" / name).symlink_to(here.folder / "secret" / name)
-    expect(len(load(linked).views) == 4, "linked photos are refused")
-    return f"{said[0]}; absolute names alike; 4 of 4 with the option; photos that the user linked are read"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -229,6 +230,40 @@ def no_points(here: Here) -> str:
 def no_transforms(here: Here) -> str:
     write_transforms(here.folder)
     return replaced(here, {"transforms.json": lambda: load(here.folder)})
+
+
+@row(
+    "C6",
+    "the same in place of `cameras.txt`",
+    "test_a_pipe_a_folder_and_a_link_to_itself_are_named_and_do_not_hang",
+)
+def no_cameras(here: Here) -> str:
+    write_model(here.folder)
+    return replaced(here, {"sparse/0/cameras.txt": lambda: load(here.folder)})
+
+
+@row(
+    "C6",
+    "links of a mask and of `points3D.txt` that lead nowhere, as to a disk that is not there",
+    "test_what_is_no_file_is_said_and_does_not_hang",
+)
+def broken_links(here: Here) -> str:
+    said = []
+    for name in ("masks/v1.png", "sparse/0/points3D.txt"):
+        folder = here.folder / Path(name).stem
+        write_model(folder)
+        (folder / "masks").mkdir()
+        for photo in NAMES:
+            Image.new("L", (16, 12), 255).save(folder / "masks" / photo)
+        (folder / name).unlink()
+        (folder / name).symlink_to("/gone/file")
+        try:
+            said.append(here.refused(partial(load, folder), Path(name).name))
+        except Wrong:
+            told = [line for line in here.lines if Path(name).name in line]
+            expect(told, f"{name}: accepted, and nothing is said of it")
+            said.append(code(told[0]))
+    return "; ".join(said)
 
 
 @row("C6", "the same in place of a photo's mask", "test_what_is_no_file_is_said_and_does_not_hang")
