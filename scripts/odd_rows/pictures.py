@@ -266,6 +266,39 @@ def conventions(here: Here) -> str:
 
 @row(
     "A9",
+    "such masks with `--downscale 2` and smaller copies of the photos in `images_2`",
+    "test_a_folder_of_masks_beside_the_images_leaves_out_black",
+    "test_masks_of_instant_ngp_leave_out_white_and_are_no_photos",
+)
+def masks_of_copies(here: Here) -> str:
+    missing = {}
+    for write in (mask_folder, mask_ngp, mask_listed):
+        folder = here.folder / write.__name__
+        write_transforms(folder)
+        write(folder)
+        write_photos(folder / "images_2", NAMES, (WIDTH // 2, HEIGHT // 2))
+        masks = [view.mask for view in load(folder, downscale=2).views]
+        missing[write.__name__] = sum(mask is None or mask.shape != (HEIGHT // 2, WIDTH // 2) for mask in masks)
+    expect(not any(missing.values()), f"of 4 photos without their mask: {missing}")
+    return f"4 of 4 photos have a mask of {WIDTH // 2}x{HEIGHT // 2} in each convention"
+
+
+@row(
+    "A9",
+    "a folder `masks` in which no name is that of a photo",
+    "test_a_folder_of_segments_is_not_taken_for_masks",
+)
+def masks_of_others(here: Here) -> str:
+    write_transforms(here.folder)
+    for name in NAMES:
+        save_ids(here.folder / "masks" / f"mask_{name}", COUNTS * 255)
+    views = load(here.folder).views
+    expect(all(view.mask is None for view in views), "a mask of another name is used")
+    return f"no mask is used; {here.said('masks')}"
+
+
+@row(
+    "A9",
     "two datasets that differ only below their masks: training, evaluation",
     "test_masked_pixels_change_neither_loss_nor_scores",
     "test_teacher_pixels_under_a_mask_have_no_weight",

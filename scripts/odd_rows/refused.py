@@ -29,7 +29,7 @@ from odd_rows.make import (
     write_transforms,
 )
 from odd_rows.photos import corner_photo
-from odd_rows.table import Here, Table, expect
+from odd_rows.table import Here, Table, code, expect
 
 TABLE = Table()
 row = TABLE.row
@@ -316,11 +316,13 @@ def video_as_data(here: Here) -> str:
 @row("B5", "a video that is missing", "test_a_video_leads_to_prepare", "test_bad_options_are_refused")
 def missing_video(here: Here) -> str:
     (here.folder / "clip1.mp4").touch()
-    said = here.run_door("prepare", "--images", "clip.mp4", expected=1)
-    expect("clip1.mp4" in said, "the most similar name is not given")
-    return f"`{said.strip()}`; as data: " + here.refused(
-        lambda: load(here.folder / "clip.mp4"), "gsdff prepare --images"
-    )
+    said = here.run_door("prepare", "--images", "clip.mp4", expected=1).strip()
+    expect("clip1.mp4" in said, f"the most similar name is not given: {said}")
+    (here.folder / "clip1.mp4").unlink()
+    loaded = here.refused(lambda: load(here.folder / "clip.mp4"), "gsdff prepare --images")
+    door = here.run_door("train", "--data", "clip.mp4", expected=1).strip()
+    expect("gsdff prepare --images" in door, f"`gsdff train --data clip.mp4` does not say what to do: {door}")
+    return f"{code(said)}; as data: {loaded}, and alike at the door"
 
 
 @row(
