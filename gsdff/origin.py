@@ -19,6 +19,8 @@ OriginChoice: TypeAlias = Literal["auto", "none"] | Point
 ZERO: Point = (0.0, 0.0, 0.0)
 FAR = 16
 """Distance from zero, in sizes of the scene, up to which a float32 is right to a millionth of that size: 2^24 / 1e6."""
+FARTHEST_ORIGIN = 1e12
+"""Largest coordinate of an origin: float64 has steps of a tenth of a millimetre there."""
 COMMENT = "offset"
 """First word of the PLY comment with the origin: `comment offset 500000.0 4649776.0 100.0`."""
 
@@ -40,17 +42,19 @@ def resolve_origin(choice: OriginChoice, auto: Point) -> Point:
         return ZERO
     point = None if isinstance(choice, str) else as_point(choice)
     if point is None:
-        raise UserError(f"`origin`: expected auto, none or three finite numbers, got {shown(choice)}")
+        raise UserError(
+            f"`origin`: expected auto, none or three numbers of at most {FARTHEST_ORIGIN:g}, got {shown(choice)}"
+        )
     return point
 
 
 def as_point(values: Any) -> Point | None:
-    """Three finite numbers, or texts of such, as a position; None for anything else."""
+    """Three numbers of at most `FARTHEST_ORIGIN`, or texts of such, as a position; None for anything else."""
     try:
         x, y, z = map(float, values)
     except (TypeError, ValueError, OverflowError):
         return None
-    return (x, y, z) if all(map(math.isfinite, (x, y, z))) else None
+    return (x, y, z) if all(abs(value) <= FARTHEST_ORIGIN for value in (x, y, z)) else None
 
 
 def warn_if_coarse(middle: Point, size: float, origin: Point) -> None:

@@ -6,7 +6,6 @@ The tables of a TOML file are the dataclasses (`[stage1]`), its keys their field
 
 import os
 from dataclasses import dataclass, field, fields
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +15,7 @@ from gsdff.config.checks import check, check_at_least, check_share
 from gsdff.config.choices import TEACHERS, TeacherName, describe
 from gsdff.config.smoothing import MaskConfig, SmoothingConfig
 from gsdff.errors import UserError
-from gsdff.origin import OriginChoice
+from gsdff.origin import FARTHEST_ORIGIN, OriginChoice, as_point
 from gsdff.run_folder import DEMO
 
 
@@ -253,8 +252,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "log_every", "picture_every", "checkpoint_every")
-        is_point = not isinstance(self.origin, str) and len(self.origin) == 3 and all(map(isfinite, self.origin))
-        check(self, "origin", self.origin in ("auto", "none") or is_point, "auto, none or three finite numbers")
+        is_known = self.origin in ("auto", "none") or as_point(self.origin) is not None
+        check(self, "origin", is_known, f"auto, none or three numbers of at most {FARTHEST_ORIGIN:g}")
 
     def check(self) -> None:
         """Raises `UserError` if options contradict one another. To be called when no more of them will change."""

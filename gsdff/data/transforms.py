@@ -19,7 +19,7 @@ from gsdff.data.images import photo_size
 from gsdff.data.listed import Found, Place, check_name, find_photos, keep_one_each, resolve
 from gsdff.data.photo_masks import MaskFile
 from gsdff.data.points import read_points
-from gsdff.errors import UserError
+from gsdff.errors import UserError, shown
 from gsdff.finder import Finder
 from gsdff.reading import read_json
 
@@ -113,10 +113,10 @@ def frame_mask(frame: Frame) -> MaskFile | None:
     if listed is None:
         return None
     if not isinstance(listed, str):
-        raise UserError(f"{frame.where}: expected the path of a picture as mask_path, got {listed!r}")
+        raise UserError(f"{frame.where}: expected the path of a picture as mask_path, got {shown(listed)}")
     path = frame.source.parent / listed.replace("\\", "/")
-    if not path.is_file():
-        raise UserError(f"{frame.where}: mask_path {listed} does not exist; put it there, or remove mask_path")
+    if not os.path.isfile(path):  # False also for names that no file can have
+        raise UserError(f"{frame.where}: mask_path {shown(listed)} does not exist; put it there, or remove mask_path")
     return MaskFile(path)
 
 

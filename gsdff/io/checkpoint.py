@@ -1,7 +1,6 @@
 """Checkpoints of a run: written atomically, and read without executing code from the file."""
 
 import logging
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from gsdff.errors import UserError
 from gsdff.files import whole_file
+from gsdff.origin import FARTHEST_ORIGIN
 from gsdff.places import make_folder
 from gsdff.reading import read_torch
 
@@ -111,7 +111,8 @@ def _find_problem(state: dict[str, Any]) -> str:
 
 def _is_frame(centre: Any, scale: Any) -> bool:
     values = [*centre, scale] if isinstance(centre, list) else []
-    return len(values) == 4 and all(type(v) in (int, float) and math.isfinite(v) for v in values) and scale > 0
+    are_usable = all(type(value) in (int, float) and abs(value) <= FARTHEST_ORIGIN for value in values)  # not for NaN
+    return len(values) == 4 and are_usable and scale > 0
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

@@ -219,7 +219,7 @@ def _column(path: Path, data: np.ndarray, name: str) -> np.ndarray:
 def _floats(path: Path, data: np.ndarray, names: list[str]) -> Float[Tensor, "N P"]:
     """Reads some properties as one float32 tensor; doubles too large for it become infinite."""
     columns = torch.empty(len(data), len(names))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         for i, name in enumerate(tqdm(names, desc=f"reading {path.name}", unit="property", leave=False, delay=1)):
             columns[:, i] = torch.from_numpy(_column(path, data, name).astype(np.float32))
     return columns
@@ -239,7 +239,8 @@ def _relative_positions(path: Path, data: np.ndarray, stated: Point | None) -> t
     """
     names = PROPERTIES["means"]
     columns = [_column(path, data, name) for name in names]
-    positions = np.stack([column.astype(np.float64) for column in columns], axis=1)
+    with np.errstate(invalid="ignore"):  # of signalling NaN
+        positions = np.stack([column.astype(np.float64) for column in columns], axis=1)
     finite = positions[(np.abs(positions) <= FARTHEST).all(1)]  # neither NaN
     if stated is not None or not len(finite):
         return _floats(path, data, names), stated or ZERO
@@ -249,7 +250,7 @@ def _relative_positions(path: Path, data: np.ndarray, stated: Point | None) -> t
     origin = ZERO if size == 0 else choose_origin((x, y, z), size)
     step = float(np.spacing(np.float32(np.abs(middle).max())))
     if any(column.dtype.itemsize > 4 for column in columns):
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             return torch.from_numpy((positions - origin).astype(np.float32)), origin
     if step > COARSE * size > 0:
         log.warning(

@@ -112,6 +112,8 @@ def _read_runs(path: Path, view: View) -> Iterator[tuple[Bool[Tensor, "H W"], fl
     for index, record in enumerate(records):
         try:
             score = _to_score(record["predicted_iou"])
+            if not isinstance(record["segmentation"], dict):
+                raise ValueError("its segmentation is no object")
             mask = decode_runs(record["segmentation"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(

@@ -1,5 +1,6 @@
 """Text vectors by name, from a `text_features.npz` or from the classes of a labelled scene."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def read_texts(path: Path) -> dict[str, Float[Tensor, "T"]]:
     if wrong := [name for name in names.tolist() if not is_text(name)]:
         raise UserError(f"{path}: expected texts as names, got {wrong[0]!r}; {REMEDY}")
     largest = float(np.abs(vectors).max())
-    if largest > 0 and not TINY < largest < HUGE:
+    if math.isfinite(largest) and largest > 0 and not TINY < largest < HUGE:
         vectors = vectors / largest
     unit = F.normalize(torch.from_numpy(vectors.astype(np.float32)), dim=1, eps=1e-8)
     if not unit.isfinite().all() or (unit.norm(dim=1) < 0.5).any():

@@ -281,17 +281,17 @@ def _load_graph(path: Path, gaussians: Gaussians) -> NeighbourGraph:
     remedy = "start stage 2 again with `stage1_from` and another `out`"
     content = read_torch(path, "the graph of neighbours", remedy)
     stored = {name: content.get(name) for name in GRAPH_TENSORS} if isinstance(content, dict) else {}
-    tensors = {name: tensor for name, tensor in stored.items() if isinstance(tensor, Tensor)}
-    # graphs of earlier versions have no checksum
-    if len(tensors) < len(GRAPH_TENSORS) or content.get("checksum", _checksum(tensors)) != _checksum(tensors):
-        raise UserError(f"{path}: cannot be read as the graph of neighbours (damaged, its checksum differs); {remedy}")
-    ids, shape = tensors["ids"], tensors["ids"].shape
+    tensors = {name: tensor.detach() for name, tensor in stored.items() if isinstance(tensor, Tensor)}
     found = [(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)) for tensor in tensors.values()]
-    num = len(gaussians)
+    num, shape = len(gaussians), found[0][1] if found else ()
     if found != [("int32", shape), ("float32", shape), ("float32", (num,))] or len(shape) != 2 or shape[0] != num:
         raise UserError(f"{path}: is no graph of {num} neighbouring Gaussians, its tensors are {found}; {remedy}")
-    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < num:
-        raise UserError(f"{path}: lists Gaussians that do not exist; {remedy}")
+    ids, *weights = tensors.values()
+    is_usable = ids.numel() == 0 or 0 <= int(ids.min()) <= int(ids.max()) < num
+    is_usable &= all(bool(tensor.isfinite().all()) for tensor in weights)
+    # graphs of earlier versions have no checksum
+    if not is_usable or content.get("checksum", _checksum(tensors)) != _checksum(tensors):
+        raise UserError(f"{path}: cannot be read as the graph of neighbours (damaged, its checksum differs); {remedy}")
     return NeighbourGraph(**{name: tensor.to(gaussians.means.device) for name, tensor in tensors.items()})
 
 

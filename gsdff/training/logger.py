@@ -23,6 +23,9 @@ from gsdff.reading import read_bytes
 from gsdff.render import render_view
 from gsdff.scene import Scene, picture_name
 
+LONGEST_TRAINING = 1 << 53
+"""Number of steps from which on a line of metrics is damage."""
+
 log = logging.getLogger("gsdff")
 
 PICTURED_VIEWS = 4
@@ -204,4 +207,5 @@ def parse_line(line: str) -> dict[str, Any] | None:
         row = json.loads(line) if line.endswith("}\n") else None
     except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) and type(row.get("step")) is int else None
+    step = row.get("step") if isinstance(row, dict) else None
+    return row if type(step) is int and 0 <= step < LONGEST_TRAINING else None

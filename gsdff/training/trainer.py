@@ -108,10 +108,12 @@ class Trainer:
         self._set_gaussians(Gaussians(**state["gaussians"]))
         for name, tensor in self.gaussians.items():
             saved = state["optimizers"][name]
-            moments = [moment for moment in saved["state"].get(0, {}).values() if isinstance(moment, Tensor)]
-            if any(moment.dtype != torch.float32 or moment.shape not in ((), tensor.shape) for moment in moments):
+            moments = saved["state"].get(0)  # None before the first step of this attribute
+            may_lack = step == 0 or self.config.stage1.steps == 0 or name == "features" or tensor.numel() == 0
+            if not (may_lack if moments is None else _are_moments(moments, tensor.shape)):
                 raise ValueError(f"the moments of {name} are no float32 numbers of the shape {list(tensor.shape)}")
-            self.optimizers[name].load_state_dict(saved)
+            own = self.optimizers[name].state_dict()  # rates and the like are those of the options
+            self.optimizers[name].load_state_dict(own | {"state": {} if moments is None else {0: moments}})
         self.radiance.densifier.load_state_dict(state["densifier"], self.device)
         self.random.load_state_dict(state["random"])
 
@@ -146,6 +148,15 @@ class Trainer:
         progress = min(1.0, self.step / stage1_steps) if stage1_steps else 1.0
         (group,) = self.optimizers["means"].param_groups
         group["lr"] = self.config.rates.means * self.scene.extent * FINAL_MEANS_RATE**progress
+
+
+def _are_moments(state: dict[str, Any], shape: torch.Size) -> bool:
+    """Whether a state of Adam is one of a parameter of this shape."""
+    shapes = {"step": torch.Size(), "exp_avg": shape, "exp_avg_sq": shape}
+    return state.keys() == shapes.keys() and all(
+        isinstance(moment, Tensor) and moment.dtype == torch.float32 and moment.shape == shapes[name]
+        for name, moment in state.items()
+    )
 
 
 def train(

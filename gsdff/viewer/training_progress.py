@@ -12,6 +12,8 @@ from gsdff.training.logger import parse_line
 
 MAX_POINTS = 300
 """Largest number of points of a curve that is sent; a plot is no wider in pixels."""
+LARGEST = 1e30
+"""Values beyond it are no losses or decibels, but damage."""
 RECENT = 100
 """Number of steps over which the speed is measured."""
 
@@ -40,8 +42,9 @@ class Curves:
         rows = [row for line in whole if (row := parse_line(line.decode(errors="replace"))) is not None]
         for row in rows:
             for name, points in (("loss", self.losses), ("psnr", self.psnrs), ("heldout_psnr", self.heldout)):
-                if isinstance(row.get(name), int | float):
-                    points.append((row["step"], float(row[name])))
+                value = row.get(name)
+                if isinstance(value, int | float) and abs(value) < LARGEST:  # not for NaN
+                    points.append((row["step"], float(value)))
         return bool(rows)
 
 

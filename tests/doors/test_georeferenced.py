@@ -152,10 +152,10 @@ def test_an_origin_that_is_none_is_refused(near, unchecked):
     field = open_field(near.folder)
     choices: list[Any] = ["here", (1.0, 2.0), (1.0, float("nan"), 0.0), 5]
     for wrong in choices:
-        with pytest.raises(UserError, match="`origin`: expected auto, none or three finite numbers, got "):
+        with pytest.raises(UserError, match=r"`origin`: expected auto, none or three numbers of at most 1e\+12, got "):
             field.save(near.folder / "x.ply", origin=wrong)
     with pytest.raises(
-        UserError, match=r"`TrainConfig.origin`: expected auto, none or three finite numbers, got \(nan"
+        UserError, match=r"`TrainConfig.origin`: expected auto, none or three numbers of at most 1e\+12, got \(nan"
     ):
         TrainConfig(origin=(float("nan"), 0.0, 0.0))
 

@@ -410,7 +410,7 @@ def change_tensor(random: Random, tensor: torch.Tensor) -> Any:
         case "list":
             return tensor.tolist()
         case "fill" if tensor.is_floating_point():
-            return torch.full_like(tensor, random.choice((math.nan, math.inf, 0.0, 1e30)))
+            return torch.full(tensor.shape, random.choice((math.nan, math.inf, 0.0, 1e30))).to(tensor.dtype)
         case _:
             return random.choice(VALUES)
 

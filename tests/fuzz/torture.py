@@ -203,6 +203,8 @@ def in_child(
             os.close(output)
             for descriptor in (1, 2):  # pipes, as the size of files may be limited
                 os.dup2(theirs, descriptor)
+            # the old ones may remember a place in a file
+            sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", closefd=False) for descriptor in (1, 2))
             os.chdir(folder)
             torch.set_num_threads(1)
             count = _watch(kill_at, delay)

@@ -261,7 +261,7 @@ GRAPH = NeighbourGraph(torch.tensor([[1], [0]], dtype=torch.int32), torch.ones(2
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
-        (lambda: build_graph(SCENE, neighbours=0, **SIGMAS), "neighbours must be at least 1"),
+        (lambda: build_graph(SCENE, neighbours=0, **SIGMAS), "the number of neighbours must be 1 to 1000, got 0"),
         (lambda: build_graph(SCENE, **SIGMAS | {"sigma_space": 0.0}), "sigma_space must be positive"),
         (lambda: build_graph(SCENE, **SIGMAS | {"sigma_color": nan}), "sigma_color must be positive"),
         (lambda: build_graph(SCENE, **SIGMAS | {"sigma_feature": -1}), "sigma_feature must be positive"),
