@@ -17,8 +17,6 @@ from jaxtyping import UInt8
 from gsdff.errors import UserError
 from gsdff.reading import check_file
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mts", ".3gp")
-
 log = logging.getLogger("gsdff")
 
 

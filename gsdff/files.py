@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gsdff")
 
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mts", ".3gp", ".mpg", ".mpeg", ".wmv")
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -269,12 +271,12 @@ def _journal_of(path: Path) -> Path:
 
 def _replace(files: Sequence[_Replacement], heads: Sequence[Path] = ()) -> None:
     """Replaces files by their new ones, which are on the disk; what they are is noted beside the heads meanwhile."""
-    journals = []
+    journals, partials = [], [file.partial for file in files if file.partial is not None]
     try:
         for head in heads if len(files) > 1 else ():
             below = [file.entry(head.parent) for file in files if head.parent in file.path.parents]
             journals.append(journal := _journal_of(head))
-            partial = partial_path(journal)
+            partials.append(partial := partial_path(journal))
             with _writing(journal, partial):
                 partial.write_text(json.dumps(below), encoding="utf-8")
                 _sync(partial)
@@ -285,11 +287,8 @@ def _replace(files: Sequence[_Replacement], heads: Sequence[Path] = ()) -> None:
         for folder in {file.path.parent for file in files}:
             _sync_folder(folder)
     except UserError:  # after an interruption, by contrast, `settle` completes the set
-        for file in files:
-            if file.partial is not None:
-                file.partial.unlink(missing_ok=True)
-        for journal in journals:
-            journal.unlink(missing_ok=True)
+        for path in (*partials, *journals):
+            path.unlink(missing_ok=True)
         raise
     for journal in journals:
         journal.unlink(missing_ok=True)

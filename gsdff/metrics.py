@@ -42,8 +42,8 @@ def ssim(
 
     Wang et al. 2004: Gaussian window of 11 pixels and sigma 1.5, C1 = 0.01², C2 = 0.03², over the pixels whose window
     lies inside the image. torchmetrics, and with it gsplat's and nerfstudio's figures, do the same; INRIA's code pads
-    with black instead and so counts the border too. Pixels outside `mask` count as equal, and the mean is over windows
-    around those inside. Raises UserError for images smaller than the window.
+    with black instead and so counts the border too. Pixels outside `mask` are black in both images, and the mean is
+    over windows around those inside. Raises UserError for images smaller than the window.
     """
     from kornia.metrics import ssim as ssim_map
 
@@ -51,18 +51,15 @@ def ssim(
     if min(image.shape[:2]) < SSIM_WINDOW:
         got = f"got {image.shape[1]}x{image.shape[0]}; use a lower `dataset.downscale`"
         raise UserError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side, {got}")
-    pictures = outside_equal(image, target, mask), target
-    batches = (picture.permute(2, 0, 1)[None].contiguous() for picture in pictures)
+    batches = (black_outside(picture, mask).permute(2, 0, 1)[None].contiguous() for picture in (image, target))
     likeness = ssim_map(*batches, window_size=SSIM_WINDOW, eps=0.0, padding="valid")
     margin = SSIM_WINDOW // 2
     return float(likeness.mean() if mask is None else likeness[..., mask[margin:-margin, margin:-margin]].mean())
 
 
-def outside_equal(
-    image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"], mask: Bool[Tensor, "H W"] | None
-) -> Float[Tensor, "H W 3"]:
-    """The image with the target's pixels outside the mask."""
-    return image if mask is None else torch.where(mask[..., None], image, target)
+def black_outside(image: Float[Tensor, "H W 3"], mask: Bool[Tensor, "H W"] | None) -> Float[Tensor, "H W 3"]:
+    """The image with black pixels outside the mask."""
+    return image if mask is None else torch.where(mask[..., None], image, 0)
 
 
 def open_lpips(device: torch.device | str, *, download: bool = False) -> ImageDistance | None:

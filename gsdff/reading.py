@@ -113,6 +113,17 @@ def check_file(path: Path, what: str) -> None:
         raise UserError(f"{path}: expected {what}, it is {kind}")
 
 
+def exists(path: Path, what: str) -> bool:
+    """Whether a file is there; raises `UserError` if a folder, a pipe or a link to nowhere has its name."""
+    if not os.path.lexists(path):
+        return False
+    try:
+        check_file(path, what)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: expected {what}, it is a link to nowhere") from error
+    return True
+
+
 def read_bytes(path: Path, what: str) -> bytes:
     """Reads all bytes of a file."""
     check_file(path, what)

@@ -14,8 +14,8 @@ from gsdff.cli.help import print_help
 from gsdff.config.checks import OptionError
 from gsdff.config.file import flatten, locate, read_presets, to_table
 from gsdff.config.options import TrainConfig
-from gsdff.errors import UserError
-from gsdff.files import check_paths
+from gsdff.errors import UserError, command
+from gsdff.files import VIDEO_SUFFIXES, check_paths
 from gsdff.run_folder import DEMO, RunFolder
 
 if TYPE_CHECKING:
@@ -134,8 +134,10 @@ def check_places(given: TrainArguments) -> None:
     }
     if given.resume:
         RunFolder(options.run_folder).check(resume=True)
-    else:
-        check_paths({"data": None if options.data == DEMO else options.data})
+    elif options.data != DEMO:
+        if options.data.suffix.lower() in VIDEO_SUFFIXES:
+            raise UserError(f"`data` {options.data}: is a video; run `{command('prepare', '--images', options.data)}`")
+        check_paths({"data": options.data})
     check_paths(paths)
 
 

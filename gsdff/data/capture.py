@@ -1,6 +1,7 @@
 """Datasets before any photo is opened, the same for every format: photo files, lenses, poses and points."""
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,14 @@ def images_folder(shot: Shot) -> Path:
     """The folder that the photo's name is below: `images`, or `images_4`."""
     depth = len([part for part in Path(shot.name).parts if part not in ("/", "..")])
     return shot.path.parents[min(depth, len(shot.path.parents)) - 1]
+
+
+def original_of(shot: Shot) -> Path:
+    """Where the photo's full size is, which may not exist, if its file is a smaller copy in `images_4`."""
+    images = images_folder(shot)
+    if not images.name:  # the root of a disk
+        return shot.path
+    return images.with_name(re.sub(r"_[0-9]{1,3}$", "", images.name)) / shot.path.relative_to(images)
 
 
 def list_photos(folder: Path) -> Iterator[Path]:

@@ -13,8 +13,10 @@ from gsdff.data.listed import Place, find_photos, keep_one_each, resolve
 from gsdff.data.points import read_points
 from gsdff.errors import UserError
 from gsdff.finder import Finder, subfolders
+from gsdff.reading import exists
 
 SUFFIXES = (".bin", ".txt")
+MODEL, POINTS = "a file of a COLMAP model", "a model's points"
 MODEL_FILES = ("cameras", "images", "points3D")
 PHOTO_FOLDERS = ("images", "input")
 """Folders of photos. 3DGS's convert.py keeps the originals, of which it has the distorted model, in `input`."""
@@ -43,10 +45,10 @@ def find(path: Path) -> Path | None:
 def model_suffix(model: Path) -> str | None:
     """The encoding of a model: .bin, or .txt if a binary one is not complete; None if there is no model."""
     stored = [
-        suffix for suffix in SUFFIXES for stem in MODEL_FILES[:2] if os.path.isfile(model / f"{stem}{suffix}")
+        suffix for suffix in SUFFIXES for stem in MODEL_FILES[:2] if exists(model / f"{stem}{suffix}", MODEL)
     ]  # the suffix of a complete model is there twice
     whole = [suffix for suffix in SUFFIXES if stored.count(suffix) == 2]
-    begun = [suffix for suffix in SUFFIXES if os.path.isfile(model / f"cameras{suffix}")]
+    begun = [suffix for suffix in SUFFIXES if exists(model / f"cameras{suffix}", MODEL)]
     return next(iter(whole or begun), None)
 
 
@@ -80,9 +82,9 @@ def read(model: Path, downscale: int, allow_outside: bool = False) -> Capture:
         if pose.camera_id not in lenses:
             raise UserError(f"{images_path}: {pose.name} refers to camera {pose.camera_id}, not in {cameras_path.name}")
     points, colors = np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
-    if points_path.is_file():
+    if exists(points_path, POINTS):
         points, colors = files.parse(points_path, files.points_bin if suffix == ".bin" else files.points_txt)
-    elif (cloud := model / "points3D.ply").is_file():
+    elif exists(cloud := model / "points3D.ply", POINTS):
         points, colors = read_points(cloud)
     root, images = photo_folder(model, [(pose.name, lenses[pose.camera_id]) for pose in poses])
     names = [pose.name for pose in poses]

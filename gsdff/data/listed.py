@@ -132,6 +132,33 @@ def resolve(base: Path, name: str) -> Path:
     return Path(os.path.normpath(path))
 
 
+def find_other(name: str, base: Path, place: Place, finder: Finder) -> Path | None:
+    """Finds another file that a dataset lists, such as a mask or point cloud, as photos are found; None without.
+
+    Of a path of another machine as few first folders are dropped as it takes, but not all. Raises `UserError` for a
+    file outside of `place.limit`, unless that is allowed.
+    """
+    check_name(name, place.source)
+    path = finder.find(resolve(base, name))
+    if path is None and _is_foreign(name):
+        parts = PurePosixPath(os.path.normpath(name.replace("\\", "/"))).parts
+        tails = (parts[drop:] for drop in range(1, len(parts) - 1))
+        path = next(
+            (found for tail in tails if ".." not in tail and (found := finder.find(base.joinpath(*tail)))), None
+        )
+    if path and not (place.allow_outside or path.is_relative_to(place.limit)):
+        raise UserError(
+            f"{place.source}: {path} lies outside {place.limit}; put it into the dataset's folder, or set "
+            "`dataset.allow_outside` if you trust this file"
+        )
+    return path
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether a name begins at the root of a disk."""
+    return bool(re.match(r"[A-Za-z]:[\\/]|[\\/]", name))
+
+
 class _Search:
     """One search for the photos that a file lists."""
 
@@ -209,7 +236,7 @@ class _Search:
                         len(changed), len(found), changed[0], found[changed[0]].file)  # fmt: skip
 
     def _is_foreign(self, name: str) -> bool:
-        return not self.paths[name].is_relative_to(self.place.base) or bool(re.match(r"[A-Za-z]:[\\/]|[\\/]", name))
+        return not self.paths[name].is_relative_to(self.place.base) or _is_foreign(name)
 
     def _is_exact(self, path: Path, found: Path) -> bool:
         return path.parent == found.parent and self.finder.is_same(path.name, found.name)

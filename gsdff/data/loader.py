@@ -15,12 +15,13 @@ from torch import Tensor
 from gsdff.cameras import WorldFrame
 from gsdff.config.options import DataConfig
 from gsdff.data import colmap, transforms
-from gsdff.data.capture import Capture, Shot, images_folder, list_photos
+from gsdff.data.capture import Capture, Shot, images_folder, list_photos, original_of
 from gsdff.data.develop import develop
-from gsdff.data.photo_masks import find_folder, find_mask
+from gsdff.data.photo_masks import MaskFinder
 from gsdff.data.points import UNKNOWN_COLOR, random_in_cube, random_in_view
 from gsdff.data.ranges import in_range
 from gsdff.errors import UserError, command
+from gsdff.files import VIDEO_SUFFIXES
 from gsdff.finder import subfolders
 from gsdff.scene import Scene, View
 
@@ -47,7 +48,6 @@ DEEPEST = 5
 MOST_FOLDERS = 1000
 """Number of folders that are searched."""
 SHOWN_DATASETS = 5
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts")
 
 
 def load_scene(path: Path, dataset: DataConfig) -> Scene:
@@ -172,10 +172,12 @@ def attach_masks(capture: Capture) -> list[Shot]:
 
     A folder `masks` of pictures with more than two values (segments, labels) is not used, and a warning says so.
     """
-    folder = find_folder([capture.root, *{images_folder(shot).parent for shot in capture.shots}])
+    finder = MaskFinder([capture.root, *{images_folder(shot).parent for shot in capture.shots}])
     shots = [
-        shot if shot.mask else replace(shot, mask=find_mask(shot.path, shot.name, folder)) for shot in capture.shots
+        shot if shot.mask else replace(shot, mask=finder.find((shot.path, original_of(shot)), shot.name))
+        for shot in capture.shots
     ]
+    finder.report_unmatched(sum(shot.mask is not None for shot in shots))
     places = Counter(str(shot.mask.path.parent) for shot in shots if shot.mask)
     if places:
         found = ", ".join(f"{number} in {folder}" for folder, number in places.items())

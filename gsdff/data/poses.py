@@ -6,8 +6,7 @@ from pathlib import Path
 from gsdff.data.frames import extract_frames
 from gsdff.data.sfm import Reconstruction, run_colmap
 from gsdff.errors import UserError
-from gsdff.ffmpeg import VIDEO_SUFFIXES
-from gsdff.files import check_paths
+from gsdff.files import VIDEO_SUFFIXES, check_paths
 from gsdff.places import check_place
 
 

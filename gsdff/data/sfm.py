@@ -89,6 +89,7 @@ class ColmapProgress:
     def __init__(self, num_photos: int) -> None:
         self.num_photos, self.num_seen = num_photos, 0
         self.bar: tqdm | None = None
+        self.phase = ""
 
     def read(self, line: str) -> None:
         """Updates the bar from one line of COLMAP's log."""
@@ -109,8 +110,9 @@ class ColmapProgress:
 
     def show(self, phase: str, share: float) -> None:
         """Draws the bar of `phase` filled to `share`; a new phase begins a new line."""
-        if self.bar is None or self.bar.desc != phase:
+        if self.bar is None or self.phase != phase:
             self.close()
+            self.phase = phase
             self.bar = tqdm(total=1.0, desc=phase, bar_format="{desc:>8} {percentage:3.0f}%|{bar}| {elapsed}")
         self.bar.n = min(share, 1.0)
         self.bar.refresh()

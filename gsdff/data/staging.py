@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from gsdff.data.capture import PHOTO_SUFFIXES, list_photos
 from gsdff.data.images import BACK, PhotoHeader, check_photo, read_photo
-from gsdff.data.photo_masks import NGP_PREFIX, MaskFile, find_folder, find_mask
+from gsdff.data.photo_masks import NGP_PREFIX, MaskFile, MaskFinder
 from gsdff.errors import UserError
-from gsdff.ffmpeg import VIDEO_SUFFIXES
+from gsdff.files import VIDEO_SUFFIXES
 from gsdff.interrupts import worker_threads
 from gsdff.reading import HEIF_SUFFIXES, require_heif
 from gsdff.stored_photo import is_same_shape, is_transposed, turn
@@ -49,8 +49,9 @@ def stage_photos(images: Path, scratch: Path) -> StagedPhotos:
     if heif := [name for name in photos if name.lower().endswith(HEIF_SUFFIXES)]:
         require_heif(images / heif[0], len(heif))
     headers = check_photos(images, photos)
-    folder_of_masks = find_folder([images.parent])
-    masks = {name: mask for name in headers if (mask := find_mask(images / name, name, folder_of_masks))}
+    finder = MaskFinder([images.parent])
+    masks = {name: mask for name in headers if (mask := finder.find([images / name], name))}
+    finder.report_unmatched(len(masks))
     if masks:
         logger.info("%s: %d of %d photos have masks; no feature is taken from what they cover", images, len(masks),
                     len(headers))  # fmt: skip

@@ -16,12 +16,13 @@ import numpy as np
 
 from gsdff.data.capture import PHOTO_SUFFIXES, Capture, Lens, Shot
 from gsdff.data.images import photo_size
-from gsdff.data.listed import Found, Place, check_name, find_photos, keep_one_each, resolve
+from gsdff.data.listed import Found, Place, check_name, find_other, find_photos, keep_one_each, resolve
+from gsdff.data.photo_masks import SUFFIXES as MASK_SUFFIXES
 from gsdff.data.photo_masks import MaskFile
 from gsdff.data.points import read_points
 from gsdff.errors import UserError, shown
 from gsdff.finder import Finder
-from gsdff.reading import read_json
+from gsdff.reading import exists, read_json
 
 BLENDER_CUBE = 1.3  # half side of the cube in which 3DGS draws NeRF-synthetic's initial points
 UNSUPPORTED = ("ftheta_p0", "latlong", "orthographic", "equirectangular", "quadrilateral_hyperbolic")
@@ -65,7 +66,8 @@ def find(path: Path) -> Path | None:
     """The transforms file in the folder `path` (or `path` itself if it is one), or None."""
     if path.is_file():
         return path if path.suffix.lower() == ".json" else None
-    return next((p for p in (path / "transforms.json", path / "transforms_train.json") if p.is_file()), None)
+    names = (path / "transforms.json", path / "transforms_train.json")
+    return next((name for name in names if exists(name, "a transforms file")), None)
 
 
 def read(source: Path, downscale: int, allow_outside: bool = False) -> Capture:
@@ -89,6 +91,7 @@ def read(source: Path, downscale: int, allow_outside: bool = False) -> Capture:
     place = Place(source, root, root, root if above == above.parent else above, downscale, allow_outside)
     found = find_photos([frame.name for frame in frames], place)
     images = common_folder(root, frames, found)
+    masks = Finder(MASK_SUFFIXES)
     shots, are_exact, held_out, scales = [], [], set(), []
     for frame, photo in zip(frames, found, strict=True):
         viewmat, scale = frame_viewmat(frame)
@@ -96,7 +99,7 @@ def read(source: Path, downscale: int, allow_outside: bool = False) -> Capture:
         if photo:
             name = photo.path.relative_to(images).as_posix()
             original = photo.path if photo.path.is_file() else None
-            lens, mask = frame_lens(frame, original), frame_mask(frame)
+            lens, mask = frame_lens(frame, original), frame_mask(frame, place, masks)
             shots.append(Shot(name, photo.file, photo.shrink, lens, viewmat, mask))
             are_exact.append(photo.is_exact)
             held_out |= {name} if frame.is_test else set()
@@ -107,15 +110,18 @@ def read(source: Path, downscale: int, allow_outside: bool = False) -> Capture:
     return Capture(source, root, shots, *points, frozenset(held_out) or None, cube)
 
 
-def frame_mask(frame: Frame) -> MaskFile | None:
-    """The frame's mask, nerfstudio's `mask_path`; None if it has none. Raises `UserError` if the file is missing."""
+def frame_mask(frame: Frame, place: Place, finder: Finder) -> MaskFile | None:
+    """The frame's mask, nerfstudio's `mask_path`; None if it has none.
+
+    Raises `UserError` if the file is missing, or outside of the place.
+    """
     listed = frame.settings.get("mask_path")
     if listed is None:
         return None
     if not isinstance(listed, str):
         raise UserError(f"{frame.where}: expected the path of a picture as mask_path, got {shown(listed)}")
-    path = frame.source.parent / listed.replace("\\", "/")
-    if not os.path.isfile(path):  # False also for names that no file can have
+    path = find_other(listed, frame.source.parent, place, finder)
+    if path is None:
         raise UserError(f"{frame.where}: mask_path {shown(listed)} does not exist; put it there, or remove mask_path")
     return MaskFile(path)
 
@@ -341,10 +347,7 @@ def point_cloud(place: Place, shared: dict) -> tuple[np.ndarray, np.ndarray]:
     if listed is not None:
         if not isinstance(listed, str):
             raise UserError(f"{source}: ply_file_path: expected the path of a point cloud, got {repr(listed)[:40]}")
-        path = Finder((".ply",)).find(resolve(place.base, listed))
-        if path and not (place.allow_outside or path.is_relative_to(place.limit)):
-            raise UserError(f"{source}: ply_file_path: {path} lies outside {place.limit}; put it into the dataset's "
-                            "folder, or set `dataset.allow_outside` if you trust this file")  # fmt: skip
+        path = find_other(listed, place.base, place, Finder((".ply",)))
         if path:
             return read_points(path)
         logger.warning("%s: its ply_file_path %r does not exist; starting from random points", source, listed)

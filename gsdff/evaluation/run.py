@@ -19,7 +19,7 @@ from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_path
 from gsdff.files import together, whole_file
 from gsdff.io.pictures import error_map, save_png, side_by_side
-from gsdff.metrics import ImageDistance, open_lpips, outside_equal, psnr, ssim
+from gsdff.metrics import ImageDistance, black_outside, open_lpips, psnr, ssim
 from gsdff.render import render_view
 from gsdff.scene import picture_name
 from gsdff.words import as_words
@@ -93,13 +93,13 @@ def score_images(field: FieldBase, out: Path, lpips: ImageDistance | None) -> di
     gaussians = field.trained
     metrics: dict[str, Callable[..., float]] = {"psnr": psnr, "ssim": ssim}
     if lpips:
-        metrics["lpips"] = lambda image, target, mask: lpips(outside_equal(image, target, mask), target)
+        metrics["lpips"] = lambda image, target, mask: lpips(*(black_outside(each, mask) for each in (image, target)))
     views = [field.scene.views[i] for i in field.scene.test_ids]
     scores = {}
     for view in tqdm(views, desc="evaluating", unit="view"):
         image = render_view(gaussians, view, field.background).cpu()
         scores[view.name] = {name: metric(image, view.target, view.mask) for name, metric in metrics.items()}
-        error = error_map(outside_equal(image, view.target, view.mask), view.target)
+        error = error_map(*(black_outside(picture, view.mask) for picture in (image, view.target)))
         save_png(out / f"{picture_name(view)}.png", side_by_side(view.image, image, error))
     # a view that is masked completely has no scores
     counted = {name: [row[name] for row in scores.values() if not math.isnan(row[name])] for name in metrics}

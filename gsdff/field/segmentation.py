@@ -84,7 +84,7 @@ class SegmentationFolder:
         if source.is_file() and self.scene.resolve() == source.resolve():
             raise UserError(f"`folder` {self.path}: its {self.scene.name} is being segmented; choose another folder")
         places = (self.labels, self.preview, self.scene, sidecar_path(self.scene), self.points, self.coco)
-        foreign = [] if self._is_ours() else [path.name for path in places if path.exists()]
+        foreign = [] if self._is_ours() else [path.name for path in places if _is_something(path)]
         if foreign:
             raise UserError(
                 f"`folder` {self.path}: holds {', '.join(foreign)} already, not of an export; choose another folder"
@@ -111,6 +111,11 @@ class SegmentationFolder:
         except (OSError, UserError):
             return False
         return isinstance(content, dict) and content.get("made_by") == MADE_BY
+
+
+def _is_something(path: Path) -> bool:
+    """Whether a file is there, or a folder with a file that is not hidden: a killed export leaves empty folders."""
+    return any(not child.name.startswith(".") for child in path.iterdir()) if path.is_dir() else path.exists()
 
 
 @dataclass(frozen=True)

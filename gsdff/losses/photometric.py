@@ -31,14 +31,16 @@ def image_loss(
 ) -> ImageLoss:
     """The loss of 3DGS (Kerbl et al. 2023, eq. 7), differentiable in `image`.
 
-    Pixels outside `mask` count as equal to the target: they add nothing to the loss, which stays a mean over all
-    pixels, so that a pixel that counts has the same weight in every photo. The other three are means over the mask.
+    Pixels outside `mask` are black in both images: they add nothing to the loss, and windows at the mask's edge see
+    nothing of what it hides. The loss stays a mean over all pixels, so that a pixel that counts has the same weight in
+    every photo; the other three are means over the mask.
 
     SSIM uses the window of Wang et al. (11 pixels, sigma 1.5) and black pixels outside the images, as 3DGS does, so it
     is defined for images of any size. float32 on the CPU takes one compiled pass; everything else is torch.
     """
     if mask is not None:
-        whole = image_loss(torch.where(mask[..., None], image, target), target, ssim_weight)
+        image, target = (torch.where(mask[..., None], picture, 0) for picture in (image, target))
+        whole = image_loss(image, target, ssim_weight)
         share = mask.float().mean().clamp_min(1 / mask.numel())
         return ImageLoss(whole.loss, whole.l1 / share, 1 - (1 - whole.ssim) / share, whole.mse / share)
     if image.device.type == "cpu" and image.dtype == torch.float32:

@@ -12,7 +12,7 @@ import gsdff
 from gsdff.config.options import TeacherConfig
 from gsdff.config.smoothing import MaskConfig
 from gsdff.data.staging import stage_photos
-from gsdff.evaluation.ovs.labels import read_3d_ovs, read_lerf_ovs
+from gsdff.evaluation.ovs.labels import masks_in_view, read_3d_ovs, read_lerf_ovs
 from gsdff.labels import find_label_images
 from gsdff.masks.precomputed import PrecomputedSegmenter
 from gsdff.scene import View
@@ -197,7 +197,7 @@ def distorted_benchmark(here: Here) -> str:
         ("LERF-OVS", read_lerf_ovs(here.folder / "lerf")),
         ("3D-OVS", read_3d_ovs(here.folder / "ovs")),
     ):
-        labelled = frames[0].masks(view.camera.width, view.camera.height)["thing"]
+        labelled = masks_in_view(frames[0], view)["thing"]
         shares[kind] = float((labelled & seen).sum() / (labelled | seen).sum())
     shown = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in shares.items())
     expect(min(shares.values()) > 0.95, f"IoU of the labels with what the undistorted photo shows: {shown}")

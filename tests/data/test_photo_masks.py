@@ -88,9 +88,10 @@ def test_masked_pixels_change_neither_loss_nor_scores():
     target, image, other = (torch.rand(32, 40, 3, generator=generator) for _ in range(3))
     mask = torch.ones(32, 40, dtype=torch.bool)
     mask[:, :15] = False
-    other[mask] = image[mask]
+    hidden = torch.rand(32, 40, 3, generator=generator)  # as the photo may show anything below its mask
+    other[mask], hidden[mask] = image[mask], target[mask]
     image.requires_grad_()
-    losses = [image_loss(picture, target, 0.2, mask) for picture in (image, other)]
+    losses = [image_loss(picture, photo, 0.2, mask) for picture, photo in ((image, target), (other, hidden))]
     assert all(
         torch.equal(getattr(losses[0], name), getattr(losses[1], name)) for name in ("loss", "l1", "ssim", "mse")
     )
@@ -104,7 +105,7 @@ def test_masked_pixels_change_neither_loss_nor_scores():
         == psnr(other, target, mask)
         == pytest.approx(psnr(image[:, 15:], target[:, 15:]), abs=1e-9)
     )
-    assert ssim(image, target, mask) == ssim(other, target, mask)
+    assert ssim(image, target, mask) == ssim(other, hidden, mask)
     empty = torch.zeros_like(mask)
     assert float(image_loss(image, target, 0.2, empty).loss) == pytest.approx(0, abs=1e-6)
 
@@ -132,3 +133,43 @@ def test_a_mask_path_that_does_not_exist_is_named(tmp_path, write_photos):
     for i in range(2):
         save(tmp_path / f"m/{i}.png", COUNTS)
     assert (load_scene(tmp_path, DataConfig(random_points=10)).views[1].mask.numpy() == COUNTS).all()
+
+
+def test_masks_are_found_for_smaller_copies_and_in_another_spelling(tmp_path, write_colmap, write_photos):
+    root = write_colmap(tmp_path)
+    write_photos(root / "images_2", ["0.png", "1.png", "2.png"], (8, 6))
+    save(root / "images/dynamic_mask_0.png", COUNTS, inverted=True)
+    save(root / "Masks/1.PNG", COUNTS)
+    views = load_scene(root, DataConfig(downscale=2)).views
+    assert views[0].mask.shape == (6, 8) and views[1].mask.shape == (6, 8) and views[2].mask is None
+    assert not views[0].mask[:, :2].any() and views[0].mask[:, 3:].all()
+
+
+def test_masks_of_other_photos_and_masks_that_are_no_files_are_said(tmp_path, write_colmap, caplog):
+    root = write_colmap(tmp_path)
+    save(root / "masks/other.png", COUNTS)
+    assert load_scene(root, DataConfig()).views[0].mask is None
+    assert "none of its pictures has the name of a photo" in caplog.text
+    (root / "masks/1.png").mkdir()
+    with pytest.raises(UserError, match=r"masks/1\.png: expected a mask, it is a folder"):
+        load_scene(root, DataConfig())
+
+
+def test_a_mask_path_may_be_spelled_otherwise_but_not_lie_outside(tmp_path, write_photos):
+    write_photos(tmp_path / "s/images", ["0.png", "1.png"])
+    save(tmp_path / "s/m/1.png", COUNTS)
+    save(tmp_path / "far/away/1.png", COUNTS)
+
+    def load(listed, **options):
+        frames = [{"file_path": f"images/{i}.png", "transform_matrix": np.eye(4).tolist()} for i in range(2)]
+        frames[1]["mask_path"] = listed
+        (tmp_path / "s/transforms.json").write_text(json.dumps({"fl_x": 20, "w": 16, "h": 12, "frames": frames}))
+        return load_scene(tmp_path / "s", DataConfig(random_points=10, **options)).views[1].mask
+
+    for listed in ("m/1.PNG", "M/1.png", "m\\1.jpg", "/home/me/s/m/1.png"):
+        assert (load(listed).numpy() == COUNTS).all(), listed
+    outside = "../../../" + str(tmp_path / "far/away/1.png").lstrip("/")
+    outside = "../" * len(tmp_path.parts) + outside.removeprefix("../../../")
+    with pytest.raises(UserError, match=r"lies outside .*set `dataset.allow_outside`"):
+        load(outside)
+    assert (load(outside, allow_outside=True).numpy() == COUNTS).all()

@@ -375,7 +375,7 @@ def test_photos_and_points_beside_the_folder_are_read_and_farther_ones_only_if_a
         capture = transforms.read(transforms.find(root), 1, allow_outside=True)
         assert [shot.path for shot in capture.shots] == [near / "0.png", far / "1.png"]
     root = write(shared=SHARED_LENS | {"ply_file_path": str(far / "a.ply")})
-    with pytest.raises(UserError, match=r"ply_file_path: .* lies outside .*set `dataset.allow_outside`"):
+    with pytest.raises(UserError, match=r"a.ply lies outside .*set `dataset.allow_outside`"):
         read(root)
     assert len(transforms.read(transforms.find(root), 1, allow_outside=True).points) == 1
 

@@ -30,6 +30,7 @@ from fuzz_maps import write_masks
 from fuzz_splats import HERE
 
 from gsdff.cli import run_door
+from gsdff.files import settle
 
 MOMENTS = {"open", "os.rename", "os.remove", "os.mkdir", "shutil.rmtree"}
 """Events of Python's audit before one of which a process is killed, or some milliseconds later."""
@@ -204,7 +205,7 @@ def in_child(
             for descriptor in (1, 2):  # pipes, as the size of files may be limited
                 os.dup2(theirs, descriptor)
             # the old ones may remember a place in a file
-            sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", closefd=False) for descriptor in (1, 2))
+            sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", 1, closefd=False) for descriptor in (1, 2))
             os.chdir(folder)
             torch.set_num_threads(1)
             count = _watch(kill_at, delay)
@@ -261,7 +262,9 @@ def _writes(event: str, arguments: tuple, folder: str) -> bool:
 
 
 def results_of(operation: Operation, folder: Path) -> dict[str, bytes]:
-    """The files that an operation wrote, without what differs between any two runs."""
+    """The files that an operation wrote, as the next reader finds them, without what differs between any two runs."""
+    for journal in folder.rglob(".*.unfinished"):
+        settle(journal.with_name(journal.name.removeprefix(".").removesuffix(".unfinished")))
     found = {}
     for pattern in operation.results:
         for path in folder.glob(pattern):

@@ -28,7 +28,15 @@ from tqdm import tqdm
 
 import gsdff
 from gsdff.errors import UserError
-from gsdff.evaluation.ovs.labels import LerfFrame, MaskFrame, find_views, read_3d_ovs, read_lerf_ovs
+from gsdff.evaluation.ovs.labels import (
+    LerfFrame,
+    MaskFrame,
+    boxes_in_view,
+    find_views,
+    masks_in_view,
+    read_3d_ovs,
+    read_lerf_ovs,
+)
 from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
 from gsdff.evaluation.ovs.report import describe_3d_ovs, describe_lerf_ovs, save_category, save_classes
 from gsdff.evaluation.ovs.scores import iou, is_hit, predict_category, stretch
@@ -99,7 +107,7 @@ def score_lerf_ovs(
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     for frame, view in tqdm(list(zip(frames, views, strict=True)), desc="lerf-ovs", unit="frame"):
         size = view.camera.width, view.camera.height
-        truths, boxes = frame.masks(*size), frame.scaled_boxes(*size)
+        truths, boxes = masks_in_view(frame, view), boxes_in_view(frame, view)
         latents = field.blend(view)
         rows[view.name] = {}
         for number, (name, truth) in enumerate(truths.items()):
@@ -133,7 +141,7 @@ def score_3d_ovs(
     competing = prepare(field, Query(classes=classes)) if is_argmax else None
     rows: dict[str, dict[str, Any]] = {}
     for frame, view in tqdm(list(zip(frames, views, strict=True)), desc="3d-ovs", unit="view"):
-        masks = frame.masks(view.camera.width, view.camera.height)
+        masks = masks_in_view(frame, view)
         truth = torch.stack([masks[name] for name in classes])
         if competing is not None:
             labels = search.find(field, competing, view).labels

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gsdff.errors import UserError, shown
+from gsdff.photo_files import check_picture, fit_picture, is_of_stored_photo
 from gsdff.reading import open_picture, read_json, read_text
 from gsdff.scene import VOID, Scene, View
 from gsdff.words import describe_names, find_complaint
@@ -106,9 +107,13 @@ class MaskFrame:
         """All classes, also those not in the view."""
         return [*self.files]
 
-    def masks(self, width: int, height: int) -> dict[str, Bool[Tensor, "H W"]]:
-        """Masks of the classes in a picture of this size (nearest neighbour); raises `UserError` for a damaged file."""
-        return {name: _read_mask(path, (width, height)) for name, path in self.files.items()}
+    def masks(self, width: int = 0, height: int = 0) -> dict[str, Bool[Tensor, "H W"]]:
+        """Masks of the classes in a picture of this size (nearest neighbour), by default at their own size.
+
+        Raises `UserError` for a damaged file.
+        """
+        size = (width, height) if width else None
+        return {name: _read_mask(path, size) for name, path in self.files.items()}
 
     def sizes(self) -> dict[Path, tuple[int, int]]:
         """Width and height of every mask, from the headers of the files."""
@@ -182,19 +187,40 @@ def find_views(frames: Sequence[LerfFrame | MaskFrame], scene: Scene) -> list[Vi
     return views
 
 
+def masks_in_view(frame: LerfFrame | MaskFrame, view: View) -> dict[str, Bool[Tensor, "H W"]]:
+    """Masks of a frame as its photo's view shows them, turned and undistorted like the photo."""
+    sizes = {frame.source: (frame.width, frame.height)} if isinstance(frame, LerfFrame) else frame.sizes()
+    if not any(is_of_stored_photo(view, *size) for size in sizes.values()):
+        return frame.masks(view.camera.width, view.camera.height)
+    masks = frame.masks(frame.width, frame.height) if isinstance(frame, LerfFrame) else frame.masks()
+    return {name: torch.from_numpy(fit_picture(view, mask.numpy())) for name, mask in masks.items()}
+
+
+def boxes_in_view(frame: LerfFrame, view: View) -> dict[str, list[Box]]:
+    """Bounding boxes of a frame as its photo's view shows them; those of an undistorted photo are around what it bends.
+
+    A box of which the view shows nothing is left out.
+    """
+    if not is_of_stored_photo(view, frame.width, frame.height):
+        return frame.scaled_boxes(view.camera.width, view.camera.height)
+    shown: dict[str, list[Box]] = {}
+    for category, boxes in frame.boxes.items():
+        shown[category] = []
+        for x0, y0, x1, y1 in boxes:
+            inside = np.zeros((frame.height, frame.width), bool)
+            inside[max(0, round(y0)) : max(0, round(y1)) + 1, max(0, round(x0)) : max(0, round(x1)) + 1] = True
+            rows, columns = fit_picture(view, inside).nonzero()
+            if len(rows):
+                limits = columns.min(), rows.min(), columns.max(), rows.max()
+                shown[category].append((float(limits[0]), float(limits[1]), float(limits[2]), float(limits[3])))
+    return shown
+
+
 def _check_sizes(frame: LerfFrame | MaskFrame, view: View) -> None:
     """Raises `UserError` if labels were made on a picture of another shape, such as one that is turned or cropped."""
     sizes = {frame.source: (frame.width, frame.height)} if isinstance(frame, LerfFrame) else frame.sizes()
     for path, (width, height) in sizes.items():
-        photo = view.camera
-        difference = abs(width * photo.height - height * photo.width)
-        # sizes are rounded to whole pixels, on either side
-        rounding = min(width + height + photo.width + photo.height, 0.1 * height * photo.width)
-        if difference > rounding:
-            is_turned = abs(height * photo.height - width * photo.width) <= rounding
-            advice = "; was one of them turned by its EXIF orientation?" if is_turned else ""
-            sizes = f"{width}x{height}, its photo {view.name} has {photo.width}x{photo.height}"
-            raise UserError(f"{path}: labels a picture of {sizes}, another shape{advice}")
+        check_picture(path, view, width, height)
 
 
 def _find_view(frame: LerfFrame | MaskFrame, scene: Scene) -> View | None:
