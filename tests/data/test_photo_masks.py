@@ -156,20 +156,19 @@ def test_masks_of_other_photos_and_masks_that_are_no_files_are_said(tmp_path, wr
 
 
 def test_a_mask_path_may_be_spelled_otherwise_but_not_lie_outside(tmp_path, write_photos):
-    write_photos(tmp_path / "s/images", ["0.png", "1.png"])
-    save(tmp_path / "s/m/1.png", COUNTS)
+    write_photos(tmp_path / "in/s/images", ["0.png", "1.png"])
+    save(tmp_path / "in/s/m/1.png", COUNTS)
     save(tmp_path / "far/away/1.png", COUNTS)
 
     def load(listed, **options):
         frames = [{"file_path": f"images/{i}.png", "transform_matrix": np.eye(4).tolist()} for i in range(2)]
         frames[1]["mask_path"] = listed
-        (tmp_path / "s/transforms.json").write_text(json.dumps({"fl_x": 20, "w": 16, "h": 12, "frames": frames}))
-        return load_scene(tmp_path / "s", DataConfig(random_points=10, **options)).views[1].mask
+        (tmp_path / "in/s/transforms.json").write_text(json.dumps({"fl_x": 20, "w": 16, "h": 12, "frames": frames}))
+        return load_scene(tmp_path / "in/s", DataConfig(random_points=10, **options)).views[1].mask
 
     for listed in ("m/1.PNG", "M/1.png", "m\\1.jpg", "/home/me/s/m/1.png"):
         assert (load(listed).numpy() == COUNTS).all(), listed
-    outside = "../../../" + str(tmp_path / "far/away/1.png").lstrip("/")
-    outside = "../" * len(tmp_path.parts) + outside.removeprefix("../../../")
+    outside = "../../far/away/1.png"
     with pytest.raises(UserError, match=r"lies outside .*set `dataset.allow_outside`"):
         load(outside)
     assert (load(outside, allow_outside=True).numpy() == COUNTS).all()

@@ -10,8 +10,18 @@ import torch
 from PIL import Image
 from tiny_field import make_scene
 
+from gsdff.config.options import DataConfig
+from gsdff.data import load_scene
 from gsdff.errors import UserError
-from gsdff.evaluation.ovs.labels import LerfFrame, MaskFrame, find_views, read_3d_ovs, read_lerf_ovs
+from gsdff.evaluation.ovs.labels import (
+    LerfFrame,
+    MaskFrame,
+    boxes_in_view,
+    find_views,
+    masks_in_view,
+    read_3d_ovs,
+    read_lerf_ovs,
+)
 
 SQUARE = [[2, 1], [5, 1], [5, 3], [2, 3]]
 
@@ -279,3 +289,30 @@ def test_files_with_a_byte_order_mark_are_read(tmp_path):
     root = write_masks(tmp_path / "a", {"00": masks}, ["mug", "lamp"])
     (root / "classes.txt").write_bytes("\ufeffmug\r\nlamp\r\n".encode())
     assert read_3d_ovs(root)[0].names == ["mug", "lamp"]
+
+
+def test_labels_of_a_distorted_and_turned_photo_are_shown_as_its_view_shows_them(tmp_path):
+    """The photo is white where it is labelled, so that its view tells what the labels are to be."""
+    inside = np.zeros((72, 96), bool)
+    inside[8:40, 10:50] = True
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "images").mkdir()
+    frames = []
+    for i in range(2):
+        Image.fromarray(inside.astype(np.uint8) * 255).convert("RGB").save(tmp_path / f"images/{i}.png", exif=exif)
+        frames.append({"file_path": f"images/{i}.png", "transform_matrix": np.eye(4).tolist()})
+    lens = {"fl_x": 70.0, "k1": -0.15, "camera_model": "OPENCV", "w": 96, "h": 72}
+    (tmp_path / "transforms.json").write_text(json.dumps(lens | {"frames": frames}))
+    view = load_scene(tmp_path, DataConfig(random_points=10)).views[0]
+    seen = view.image[..., 0] > 127
+    corners = [[10, 8], [49, 8], [49, 39], [10, 39]]
+    write_frame(tmp_path / "lerf", "0", thing(segmentation=corners), size=(96, 72))
+    write_masks(tmp_path / "ovs", {"0": {"mug": inside, "lamp": ~inside}}, ["mug", "lamp"])
+    (frame,) = read_lerf_ovs(tmp_path / "lerf")
+    for mask in (masks_in_view(frame, view)["mug"], masks_in_view(read_3d_ovs(tmp_path / "ovs")[0], view)["mug"]):
+        assert mask.shape == seen.shape and (mask & seen).sum() / (mask | seen).sum() > 0.97
+    ((x0, y0, x1, y1),) = boxes_in_view(frame, view)["mug"]
+    rows, columns = seen.nonzero().unbind(1)
+    limits = columns.min(), rows.min(), columns.max(), rows.max()
+    assert all(abs(a - int(b)) <= 1 for a, b in zip((x0, y0, x1, y1), limits, strict=True))
