@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 from gsdff.errors import UserError
 from gsdff.finder import Finder
-from gsdff.reading import check_file, open_picture
+from gsdff.reading import exists, open_picture
 
 FOLDER = "masks"
 """Folder beside that of the images: COLMAP's `masks/NAME.jpg.png`, or the photos' own names. Black is left out."""
@@ -56,16 +56,14 @@ class MaskFinder:
         """
         for photo in photos:
             beside = photo.with_name(f"{NGP_PREFIX}{photo.stem}.png")
-            if os.path.lexists(beside):
-                check_file(beside, WHAT)
+            if exists(beside, WHAT):
                 return MaskFile(beside, is_inverted=True)
         if self.folder is None:
             return None
         stem = self.folder / Path(name).with_suffix("")
         candidates = [self.folder / f"{name}.png", *(stem.with_name(stem.name + suffix) for suffix in SUFFIXES)]
         for path in candidates:
-            if os.path.lexists(path):
-                check_file(path, WHAT)
+            exists(path, WHAT)  # raises for what is no file
         found = self.finder.find(candidates[0]) or self.finder.find(candidates[1])
         return None if found is None else MaskFile(found)
 
