@@ -90,7 +90,6 @@ def check_gate(port: int) -> str:
             "null",
             None,
             "http://127.0.0.1:1",
-            "file://",
             "http://localhost.evil.example",
         )
     }
