@@ -81,6 +81,11 @@ def load_scene(path: Path, dataset: DataConfig) -> Scene:
     )
     if not scene.train_ids:
         raise UserError(f"{capture.source}: no photo is left to train on, all {len(views)} are held out; add photos")
+    if all(view.mask is not None and not view.mask.any() for view in map(views.__getitem__, scene.train_ids)):
+        raise UserError(
+            f"{capture.source}: the masks leave no pixel to learn; are they inverted? Black is left out, but white in "
+            "instant-ngp's; or switch `dataset.masks` off"
+        )
     return scene
 
 

@@ -148,7 +148,9 @@ def fit_pca(features: Float[Tensor, "*shape K"]) -> PcaBasis:
     Features of fewer than three channels leave the last colours at mid-range.
     """
     rows = features.detach().reshape(-1, features.shape[-1]).cpu().double()
-    rows = rows[:: -(-len(rows) // _FIT_ROWS)]
+    rows = rows[:: max(1, -(-len(rows) // _FIT_ROWS))]
+    if len(rows) == 0:  # no pixel has a feature
+        rows = torch.zeros(1, rows.shape[1], dtype=torch.float64)
     mean = rows.mean(0)
     num_used = min(3, rows.shape[1])
     vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean)).eigenvectors.flip(-1)[:, :num_used]

@@ -13,7 +13,7 @@ from gsdff.io.checkpoint import load_newest
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
 
-FREE_KEYS = {"origin", "device", "log_every", "picture_every", "checkpoint_every"}
+FREE_KEYS = {"origin", "device", "log_every", "picture_every", "checkpoint_every", "dataset.memory"}
 """Options that a resumed run may change."""
 PLACES = {
     "data", "out", "stage1_from", "teacher.maps", "teacher.checkpoint", "teacher.pretrained", "teacher.labels",
@@ -65,11 +65,13 @@ def load_run(folder: Path) -> LoadedRun:
 def changed_options(config: TrainConfig, trained: Any) -> dict[str, tuple[Any, Any]]:
     """Options that differ from those in a checkpoint, by dotted key, as they were and are now; not `FREE_KEYS`.
 
-    None is an option without a value, or one that there was not yet.
+    None is an option without a value. One that there was not yet, as in runs of earlier versions, had its default.
     """
+    defaults = dict(flatten(to_table(TrainConfig())))
     now, before = dict(flatten(to_table(config))), dict(flatten(trained if isinstance(trained, dict) else {}))
     keys = sorted((now.keys() | before.keys()) - FREE_KEYS) if before else []
-    return {key: (before.get(key), now.get(key)) for key in keys if now.get(key) != before.get(key)}
+    pairs = {key: (before.get(key, defaults.get(key)), now.get(key)) for key in keys}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def check_poses(run: LoadedRun, scene: Scene) -> None:

@@ -172,3 +172,11 @@ def test_a_mask_path_may_be_spelled_otherwise_but_not_lie_outside(tmp_path, writ
     with pytest.raises(UserError, match=r"lies outside .*set `dataset.allow_outside`"):
         load(outside)
     assert (load(outside, allow_outside=True).numpy() == COUNTS).all()
+
+
+def test_masks_that_leave_nothing_to_learn_are_refused(tmp_path, write_colmap):
+    root = write_colmap(tmp_path)
+    for i in range(3):
+        save(root / f"masks/{i}.png", np.zeros((12, 16), bool))
+    with pytest.raises(UserError, match="the masks leave no pixel to learn; are they inverted"):
+        load_scene(root, DataConfig())

@@ -398,6 +398,20 @@ def test_a_state_of_other_optimizers_is_refused_with_a_word(tmp_path, name, chan
         train_run(config, resume=True)
 
 
+def test_a_run_of_an_earlier_version_resumes_without_the_options_that_there_were_not(tmp_path):
+    config = replace(on_disk(tmp_path), stage1=replace(STAGE1, steps=10))
+    train_run(config)
+    (last,) = list_checkpoints(tmp_path / "run" / "checkpoints")
+    state = load_checkpoint(last)
+    for name in ("made_from", "masks", "memory", "allow_outside"):
+        del state["config"]["dataset"][name]
+    torch.save(state, last)
+    train_run(config, resume=True)
+    train_run(replace(config, dataset=replace(config.dataset, memory=0.0)), resume=True)  # changes no bit
+    with pytest.raises(UserError, match=r"dataset.masks was True, now False"):
+        train_run(replace(config, dataset=replace(config.dataset, masks=False)), resume=True)
+
+
 @pytest.mark.parametrize("content", [None, "", '{"step": 24, "loss": 1}\n', '{"step": 24, "heldout_psnr": null}\n'])
 def test_a_finished_run_resumes_without_its_metrics(tmp_path, content, capsys):
     config = on_disk(tmp_path)
