@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ CLASSES_FILE = "classes.json"
 INSTANCES_FOLDER = "instances"
 """Folder of instance images, beside the label images."""
 LABEL_IMAGE = "a label image"
+SEGMENT = "gsdff.segment"
+"""Mark `made_by` in the class lists of `gsdff segment`: its label images show views, and may be replaced."""
 ENDINGS = (".png",)
 """Endings of the names of label images and instance images."""
 MAX_INSTANCES = 65535
@@ -56,6 +58,8 @@ class LabelImages:
 
     folder: Path
     classes: list[LabelClass]
+    are_of_views: bool = False
+    """Whether `gsdff segment` made them, so that they show views, which are upright and undistorted, not the photos."""
 
     def find(self, view: View) -> Path:
         """Path of the view's label image; raises `UserError` if it has none."""
@@ -63,13 +67,14 @@ class LabelImages:
 
     def check(self, view: View) -> None:
         """Raises `UserError` if the view has no label image, or one of another shape; reads its header only."""
-        with _open_ids(self.find(view), view, LABEL_MODES):
+        with _open_ids(self.find(view), _labelled(view, self.are_of_views), LABEL_MODES):
             pass
 
     def fingerprint_of(self, view: View, others: bytes = b"") -> str:
         """Hash of the view's label image, of `others`, of the view's size, and of the way to fit the image into it."""
         size = repr((view.camera.width, view.camera.height)).encode()
-        content = read_bytes(self.find(view), LABEL_IMAGE) + others + size + steps_fingerprint(view)
+        steps = steps_fingerprint(_labelled(view, self.are_of_views))
+        content = read_bytes(self.find(view), LABEL_IMAGE) + others + size + steps
         return hashlib.blake2b(content, digest_size=16).hexdigest()
 
     def load(self, view: View) -> UInt8[Tensor, "h w"]:
@@ -78,7 +83,7 @@ class LabelImages:
         At the label image's own size, but no larger than the photo (nearest neighbour). Raises `UserError` if the label
         image is missing or damaged, or holds ids of no class.
         """
-        path = self.find(view)
+        path, view = self.find(view), _labelled(view, self.are_of_views)
         with _open_ids(path, view, LABEL_MODES) as image:
             ids = fit_picture(view, np.asarray(image), finest_size(view, image.width, image.height))
         return _to_indices(ids, self.classes, [], path)
@@ -93,6 +98,8 @@ class Truth:
     """Classes with a text the teacher knows. Predictions and ground truth are indices into this list."""
     ignored: list[LabelClass]
     """All other classes; their pixels do not count."""
+    are_of_views: bool = False
+    """As of `LabelImages`."""
 
     def load(self, view: View) -> UInt8[Tensor, "H W"] | None:
         """Loads a view's labels as indices into `competing`, VOID where nothing counts.
@@ -103,6 +110,7 @@ class Truth:
         path = find_file(self.folder, view, ENDINGS, LABEL_IMAGE)
         if path is None:
             return None
+        view = _labelled(view, self.are_of_views)
         with _open_ids(path, view, LABEL_MODES) as image:
             ids = fit_picture(view, np.asarray(image))
         return _to_indices(ids, self.competing, self.ignored, path)
@@ -130,7 +138,8 @@ def find_truth(scene: Scene, labels: Path | None, knows: Callable[[str], bool]) 
     if len(competing) < 2:
         log.warning("labels are not scored: the teacher knows %d of the classes in %s", len(competing), classes_file)
         return None
-    return Truth(folder, competing, [row for row in classes if row not in competing])
+    ignored = [row for row in classes if row not in competing]
+    return Truth(folder, competing, ignored, _are_of_views(classes_file))
 
 
 def find_label_images(scene: Scene, labels: Path | None) -> LabelImages:
@@ -139,7 +148,7 @@ def find_label_images(scene: Scene, labels: Path | None) -> LabelImages:
     if (problem := _find_problem(folder, classes_file)) is not None:
         where = "`teacher.labels` names another folder" if labels is None else "`teacher.labels` must be such a folder"
         raise UserError(f"{folder}: {problem}; {where}")
-    return LabelImages(folder, read_classes(classes_file))
+    return LabelImages(folder, read_classes(classes_file), _are_of_views(classes_file))
 
 
 def read_instances(path: Path, view: View, size: tuple[int, int] | None = None) -> Int[Tensor, "H W"]:
@@ -190,6 +199,17 @@ def write_label_image(path: Path, ids: UInt8[Tensor, "H W"]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         Image.fromarray(ids.cpu().numpy()).save(partial, format="PNG")
+
+
+def _are_of_views(classes_file: Path) -> bool:
+    """Whether the label images of these classes were made by `gsdff segment`."""
+    content = read_json(classes_file, "a list of classes")
+    return isinstance(content, dict) and content.get("made_by") == SEGMENT
+
+
+def _labelled(view: View, are_of_views: bool) -> View:
+    """The view as its label image sees it: without steps from the stored photo if the image shows the view."""
+    return replace(view, stored=None) if are_of_views else view
 
 
 def _locate(scene: Scene, labels: Path | None) -> tuple[Path, Path]:

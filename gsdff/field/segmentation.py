@@ -22,16 +22,13 @@ from gsdff.io.coco import LabelledPhoto, find_parts, to_coco
 from gsdff.io.pictures import label_palette, save_png, to_bytes
 from gsdff.io.ply import write_ply, write_points
 from gsdff.io.sidecar import sidecar_path, write_sidecar
-from gsdff.labels import CLASSES_FILE, LabelClass, write_classes, write_label_image
+from gsdff.labels import CLASSES_FILE, SEGMENT, LabelClass, write_classes, write_label_image
 from gsdff.origin import ZERO
 from gsdff.places import check_place, make_folder
 from gsdff.reading import read_json
 from gsdff.scene import VOID, View
 
 log = logging.getLogger("gsdff")
-
-MADE_BY = "gsdff.segment"
-"""Mark in the classes.json of every export: files of a folder with this mark may be replaced."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ class SegmentationFolder:
             content = read_json(self.classes, "a list of classes")
         except (OSError, UserError):
             return False
-        return isinstance(content, dict) and content.get("made_by") == MADE_BY
+        return isinstance(content, dict) and content.get("made_by") == SEGMENT
 
 
 def _is_something(path: Path) -> bool:
@@ -174,7 +171,7 @@ def _write(
     """Writes all files of an export."""
     assert found.labels is not None, "classes give labels"
     folder.prepare([view.key for view in views])
-    about = {"made_by": MADE_BY, "source": str(field.source), "space": space}
+    about = {"made_by": SEGMENT, "source": str(field.source), "space": space}
     write_classes(folder.classes, _list_classes(found.classes), about)
     pixels = torch.zeros(len(found.classes) + 1, dtype=torch.long)
     photos = []

@@ -1,5 +1,7 @@
 """Label images, masks and teacher maps of photos that are undistorted or turned are so too, and fit their views."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from PIL import Image
 from gsdff.config.options import DataConfig, TeacherConfig
 from gsdff.config.smoothing import MaskConfig
 from gsdff.data import load_scene
-from gsdff.labels import find_label_images
+from gsdff.labels import find_label_images, find_truth
 from gsdff.masks.precomputed import PrecomputedSegmenter
 from gsdff.stored_photo import turn
 from gsdff.teachers.precomputed import PrecomputedTeacher
@@ -106,3 +108,14 @@ def test_maps_of_another_undistortion_have_another_fingerprint(tmp_path, write_c
         for made_from in ("photos", "views")
     }
     assert len(fingerprints) == 2
+
+
+def test_label_images_that_gsdff_has_made_show_views(tmp_path, write_colmap, colmap_model):
+    root = make_scene(tmp_path, write_colmap, colmap_model, PINHOLE, 3)
+    names = [f"class {i}" for i in range(24)]
+    made = {"made_by": "gsdff.segment", "classes": [{"id": i, "name": name} for i, name in enumerate(names)]}
+    (root / "labels/classes.json").write_text(json.dumps(made))
+    scene = load_scene(root, DataConfig())
+    assert (find_label_images(scene, None).load(scene.views[0]).numpy() == CODES).all()
+    truth = find_truth(scene, None, lambda name: True)
+    assert truth is not None and (truth.load(scene.views[0]).numpy() == CODES).all()
