@@ -101,6 +101,9 @@ def complete(options: TrainConfig) -> TrainConfig:
     teacher = replace(options.teacher, name=_choose_teacher(options))
     if teacher.pretrained is not None and Path(teacher.pretrained).is_file():  # otherwise a tag
         teacher = replace(teacher, pretrained=os.path.abspath(teacher.pretrained))
+    if teacher.maps is not None and teacher.name != "precomputed":  # a run that is continued may have named another
+        log.warning("`teacher.maps` %s: not read by the teacher %s; choose `teacher.name` precomputed", teacher.maps,
+                    teacher.name)  # fmt: skip
     masks = options.masks
     if needs_segments(options.smoothing):
         masks = replace(masks, name=choose_segmenter(masks))
