@@ -48,6 +48,8 @@ class Development:
     """EXIF orientation to apply before the undistortion, for poses of turned photos."""
     turn_after: int
     """EXIF orientation to apply after it, for poses of photos as they are stored."""
+    orientation: int
+    """The file's own."""
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -71,7 +73,7 @@ def develop(shots: list[Shot], frame: WorldFrame, dataset: DataConfig, source: P
 
     Raises `UserError` for photos that cannot be read or do not fit their camera, and for lenses without a pinhole.
     """
-    plans = [plan(shot) for shot in shots]
+    plans = agree([plan(shot) for shot in shots])
     pixels = PixelStore(sum(plan.num_bytes for plan in plans), dataset.memory * 1e9, source)
     lenses = list(dict.fromkeys(plan.lens for plan in plans))
     plain = {lens: pinhole for lens in lenses if (pinhole := pinhole_of(lens))}
@@ -140,8 +142,22 @@ def plan(shot: Shot) -> Development:
     size = [max(1, round(side / shot.shrink)) for side in stored]
     if is_same_shape(stored, camera):
         upright = UNMIRRORED.get(header.orientation, header.orientation)
-        return Development(shot, SizedLens(shot.lens, *size), UPRIGHT, upright)
-    return Development(shot, SizedLens(shot.lens, *reversed(size)), header.orientation, UPRIGHT)
+        return Development(shot, SizedLens(shot.lens, *size), UPRIGHT, upright, header.orientation)
+    turned_lens = SizedLens(shot.lens, *reversed(size))
+    return Development(shot, turned_lens, header.orientation, UPRIGHT, header.orientation)
+
+
+def agree(plans: list[Development]) -> list[Development]:
+    """The plans with one meaning of all poses: if some photos fit their cameras only when turned, all were turned.
+
+    The shape alone does not tell for orientations that keep the sides (2 to 4).
+    """
+    if not any(plan.turn_before != UPRIGHT for plan in plans):
+        return plans
+    return [
+        replace(plan, turn_before=plan.orientation, turn_after=UPRIGHT) if plan.orientation in (2, 3, 4) else plan
+        for plan in plans
+    ]
 
 
 def make_view(

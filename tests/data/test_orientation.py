@@ -77,6 +77,15 @@ def test_poses_of_turned_photos_keep_their_cameras(tmp_path, write_colmap, colma
         assert torch.equal(view.camera.K, torch.tensor([[20.0, 0, 5.5], [0, 21, 7], [0, 0, 1]]))
 
 
+def test_one_photo_that_fits_only_turned_tells_of_all(tmp_path, write_colmap, colmap_model):
+    """Orientation 3 keeps the shape: alone it counts as stored, beside a photo of orientation 6 as turned."""
+    make_scene(tmp_path, write_colmap, colmap_model, 3, (WIDTH, HEIGHT), (20, 21, 5.5, 7))
+    save_stored(tmp_path / "images/1.png", upright(1), 6)
+    K = torch.tensor([[20.0, 0, 5.5], [0, 21, 7], [0, 0, 1]])
+    for i, view in enumerate(load_scene(tmp_path, DataConfig()).views):
+        assert (view.image.numpy() == upright(i)).all() and torch.equal(view.camera.K, K)
+
+
 def test_distorted_photos_are_undistorted_before_they_are_turned(tmp_path, write_colmap, colmap_model):
     """The lens belongs to the stored photo: an off-centre barrel distortion bends the same pixels either way."""
     lens = (1, "OPENCV", 48, 36, (40.0, 40.0, 20.0, 18.0, -0.1, 0.0, 0.0, 0.0))
