@@ -106,13 +106,15 @@ def develop(shots: list[Shot], frame: WorldFrame, dataset: DataConfig, source: P
             bent |= {
                 lens: replace(pinhole, grid=None) for lens, pinhole in pinholes.items() if pinhole.grid is not None
             }
-    report_steps(plans, bent)
+    report_steps(plans, bent, dataset.made_from)
     return [views[i] for i in range(len(shots))]
 
 
-def report_steps(plans: list[Development], bent: Mapping[SizedLens, Pinhole]) -> None:
+def report_steps(plans: list[Development], bent: Mapping[SizedLens, Pinhole], made_from: str) -> None:
     """Logs, in one line each, how many photos are turned and undistorted, and what that means for other files."""
     made = "files made from them too, unless `dataset.made_from` is views"
+    if made_from == "views":
+        made = "files made from them are taken as they are (`dataset.made_from`)"
     if turned := sum(plan.is_turned for plan in plans):
         logger.info("turning %d of %d photos upright, as their EXIF orientation says, and %s", turned, len(plans), made)
     if bent:
