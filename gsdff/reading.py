@@ -135,7 +135,7 @@ def read_text(path: Path, what: str, remedy: str = AGAIN) -> str:
     check_file(path, what)
     if (num_bytes := path.stat().st_size) > MOST_TEXT:
         raise UserError(f"{path}: cannot be read as {what} (it has {num_bytes:,} bytes, expected a text); {remedy}")
-    data = read_bytes(path, what)
+    data = path.read_bytes()
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     with reading(path, what, remedy):
         return data.decode(encoding).replace("\r\n", "\n")

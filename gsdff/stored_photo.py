@@ -45,11 +45,6 @@ class StoredPhoto:
     border to border; None without distortion."""
 
     @property
-    def is_bent(self) -> bool:
-        """Whether the photo was undistorted."""
-        return self.lattice is not None
-
-    @property
     def fingerprint(self) -> bytes:
         """Bytes that differ for other steps."""
         lattice = b"" if self.lattice is None else self.lattice.numpy().tobytes()

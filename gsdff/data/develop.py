@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool
 from tqdm import tqdm
 
 from gsdff.cameras import Camera, WorldFrame
@@ -20,6 +19,7 @@ from gsdff.data.lens import Pinhole, SizedLens, pinhole_of, rectify, resample
 from gsdff.data.pixel_store import PixelStore
 from gsdff.errors import UserError
 from gsdff.interrupts import worker_threads
+from gsdff.photo_files import check_picture, fit_picture
 from gsdff.scene import View
 from gsdff.stored_photo import (
     UNMIRRORED,
@@ -187,29 +187,10 @@ def make_view(
     camera = Camera(viewmat, torch.from_numpy(pinhole.K).float(), pinhole.width, pinhole.height)
     camera = turn_camera(camera, plan.turn_after)
     alpha = photo.alpha if dataset.background == "random" else None
-    return View(
-        shot.name,
-        camera,
-        finish(photo.image),
-        None if alpha is None else finish(alpha[..., None])[..., 0],
-        None if shot.mask is None else pixels.keep(fit_mask(shot, camera, stored)),
-        stored,
-    )
-
-
-def fit_mask(shot: Shot, camera: Camera, stored: StoredPhoto | None) -> Bool[np.ndarray, "H W"]:
-    """The mask of a photo at the size of its view."""
-    assert shot.mask is not None, "the caller checks it"
-    size = camera.height, camera.width
-    counts = torch.from_numpy(shot.mask.read()).float()[..., None]
-    shape = counts.shape[1], counts.shape[0]
-    if stored is not None and stored.is_shape_of_file(*shape):
-        fitted = stored.to_view(counts, size, "nearest")
-    elif is_same_shape(shape, (camera.width, camera.height)):
-        fitted = StoredPhoto(*shape).to_view(counts, size, "nearest")
-    else:
-        raise UserError(
-            f"{shot.mask.path}: is {shape[0]}x{shape[1]}, which is not the shape of its photo {shot.name} "
-            f"({camera.width}x{camera.height}); make it from that photo (not turned, not cropped)"
-        )
-    return (fitted[..., 0] > 0.5).numpy()
+    alpha = None if alpha is None else finish(alpha[..., None])[..., 0]
+    view = View(shot.name, camera, finish(photo.image), alpha, stored=stored)
+    if shot.mask is None:
+        return view
+    counts = shot.mask.read()
+    check_picture(shot.mask.path, view, counts.shape[1], counts.shape[0])
+    return replace(view, mask=pixels.keep(fit_picture(view, counts)))

@@ -98,7 +98,7 @@ def test_distorted_photos_are_undistorted_before_they_are_turned(tmp_path, write
         exif[0x0112] = 6
         smooth.save(turned / f"images/{i}.png", exif=exif)
     flat, view = (load_scene(root, DataConfig()).views[1] for root in (plain, turned))
-    assert (turn(flat.image, 6) == view.image).all() and view.stored.is_bent
+    assert (turn(flat.image, 6) == view.image).all() and view.stored.lattice is not None
     expected = turn_camera(flat.camera, 6)
     assert torch.equal(view.camera.K, expected.K) and torch.equal(view.camera.viewmat, expected.viewmat)
     # the same steps bring a picture of the stored photo into the view, to the rounding of 8 bits

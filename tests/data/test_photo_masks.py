@@ -59,7 +59,7 @@ def test_a_folder_of_segments_is_not_taken_for_masks(tmp_path, write_colmap, cap
 def test_a_mask_of_another_shape_is_refused(tmp_path, write_colmap):
     root = write_colmap(tmp_path)
     save(root / "masks/1.png", np.ones((16, 12), bool))
-    with pytest.raises(UserError, match=r"masks/1\.png: is 12x16, which is not the shape of its photo 1\.png"):
+    with pytest.raises(UserError, match=r"masks/1\.png: is 12x16, its photo 1\.png is 16x12; its sides are swapped"):
         load_scene(root, DataConfig())
 
 
