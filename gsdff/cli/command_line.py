@@ -19,7 +19,7 @@ from gsdff.interrupts import answer_interrupts
 from gsdff.places import FULL, describe_failure
 
 NAMES = "gsdff.names"
-"""How the characters of a text are printed that cannot be encoded: see `_print_name`."""
+"""Name of the error handler for characters that cannot be encoded (`_print_name`)."""
 HELP_OPTIONS = ("-h", "--help", "--help-all")
 
 T = TypeVar("T")

@@ -82,7 +82,7 @@ def images_folder(shot: Shot) -> Path:
 
 
 def original_of(shot: Shot) -> Path:
-    """Where the photo's full size is, which may not exist, if its file is a smaller copy in `images_4`."""
+    """Path of the photo at full size, which may not exist, if its file is a smaller copy in `images_4`."""
     images = images_folder(shot)
     if not images.name:  # the root of a disk
         return shot.path

@@ -39,7 +39,7 @@ logger = logging.getLogger("gsdff")
 
 @dataclass(frozen=True)
 class Development:
-    """What is to be done with one photo."""
+    """Steps by which one photo becomes a view."""
 
     shot: Shot
     lens: SizedLens

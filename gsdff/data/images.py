@@ -33,7 +33,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class PhotoHeader:
-    """What a photo's file declares."""
+    """Size and orientation that a photo's file declares."""
 
     width: int
     """Width of the pixels as stored."""

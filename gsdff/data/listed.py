@@ -36,7 +36,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the photos that a file lists are looked for."""
+    """Folders in which the photos that a file lists are looked for."""
 
     source: Path
     """The file that lists them; messages name it."""

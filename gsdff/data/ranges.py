@@ -55,7 +55,7 @@ def in_range(capture: Capture) -> Capture:
 
 
 def lens_problem(lens: Lens) -> str | None:
-    """What of a lens no camera has, or None."""
+    """Complaint about parameters of a lens that no camera has, or None."""
     if not (0 < lens.width <= LARGEST_SIDE and 0 < lens.height <= LARGEST_SIDE):
         return f"expected 1 to {LARGEST_SIDE} pixels a side, got {lens.width}x{lens.height}"
     if not np.isfinite(lens.params).all():
@@ -78,7 +78,7 @@ def lens_problem(lens: Lens) -> str | None:
 
 
 def pose_problem(shot: Shot) -> str | None:
-    """What of a rigid pose no camera has, or None."""
+    """Complaint about a pose that no camera has, or None."""
     with np.errstate(over="ignore", invalid="ignore"):
         centre = shot.viewmat[:3, :3].T @ -shot.viewmat[:3, 3]
     if not np.isfinite(shot.viewmat).all():

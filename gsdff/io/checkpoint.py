@@ -88,7 +88,7 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
 
 
 def _find_problem(state: dict[str, Any]) -> str:
-    """What is missing or of the wrong kind in a state; empty if nothing is."""
+    """Complaint about a state in which something is missing or of the wrong kind; empty if there is none."""
     step, frame, gaussians = state.get("step"), state.get("frame"), state.get("gaussians")
     if type(step) is not int or step < 0:
         return "it has no number of steps"

@@ -10,7 +10,7 @@ FAILURES = (
     UserError, ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError, LookupError,
     MemoryError, OSError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
-"""What an action or the rendering of an image may raise: our own mistakes, and those of the libraries."""
+"""Errors that an action or the rendering of an image may raise: our own mistakes, and those of the libraries."""
 
 
 def describe_failure(error: BaseException) -> str:

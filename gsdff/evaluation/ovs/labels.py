@@ -28,7 +28,7 @@ MASK = "a mask"
 MOST_SIDE = 1_000_000
 """Largest side of a labelled picture."""
 FAR_OUT = 10
-"""How many sides of the picture a polygon may reach out of it."""
+"""Largest distance of a polygon from its picture, in sides of that picture."""
 MOST_NUMBER = 1e9
 """Larger coordinates are no pixels."""
 _LISTED = 10
