@@ -14,8 +14,8 @@ from gsdff.editing.table import OPERATIONS, split_text
 from gsdff.editing.values import parse_color
 from gsdff.errors import UserError
 from gsdff.field.checks import check_views
-from gsdff.files import check_paths, together
-from gsdff.places import check_place
+from gsdff.files.places import check_place
+from gsdff.files.writing import check_paths, together
 from gsdff.run_folder import refuse_source
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from gsdff.cli import flags_of, read_options, run_door
 from gsdff.cli.vocabulary import check_classes
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
-from gsdff.files import check_paths
+from gsdff.files.writing import check_paths
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
 from gsdff.errors import UserError
-from gsdff.files import check_paths
+from gsdff.files.places import check_place
+from gsdff.files.writing import check_paths
 from gsdff.origin import OriginChoice
-from gsdff.places import check_place
 
 ENDINGS = {"ply": ".ply", "splat": ".splat", "compressed": ".compressed.ply"}
 

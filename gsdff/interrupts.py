@@ -29,7 +29,8 @@ def answer_interrupts() -> Iterator[None]:
 
     Within `GRACE` seconds the process ends in any case, and at once after a second Ctrl-C. Python alone raises
     KeyboardInterrupt only after the main thread's call of a library, such as the loading of torch, which may lose it;
-    and it waits for all threads before it exits. Files are safe at any moment, as `gsdff.files.whole_file` writes them.
+    and it waits for all threads before it exits. Files are safe at any moment, as `gsdff.files.writing.whole_file`
+    writes them.
     """
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(getattr(handler, "__self__", None), _Watch):  # within another such context

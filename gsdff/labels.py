@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.files import whole_file, write_text
+from gsdff.files.reading import open_picture, read_bytes, read_json
+from gsdff.files.writing import whole_file, write_text
 from gsdff.photo_files import check_picture, find_file, finest_size, fit_picture, require_file, steps_fingerprint
-from gsdff.reading import open_picture, read_bytes, read_json
 from gsdff.scene import VOID, Scene, View
 from gsdff.words import is_text
 

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.files import save_tensors
-from gsdff.reading import read_safetensors
+from gsdff.files.reading import read_safetensors
+from gsdff.files.writing import save_tensors
 
 log = logging.getLogger("gsdff")
 

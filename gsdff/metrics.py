@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Integer, Shaped
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.reading import read_torch
+from gsdff.files.reading import read_torch
 from gsdff.scene import VOID
 
 log = logging.getLogger("gsdff")

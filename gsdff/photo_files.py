@@ -14,7 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.reading import check_file
+from gsdff.files.reading import check_file
 from gsdff.scene import View
 from gsdff.stored_photo import is_same_shape, is_transposed
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from gsdff.cli import flags_of, read_options, run_door
 from gsdff.errors import command
-from gsdff.files import check_paths
+from gsdff.files.writing import check_paths
 
 SHOWN_NAMES = 10
 

@@ -11,8 +11,8 @@ from gsdff.cli import flags_of, read_options, run_door
 from gsdff.cli.vocabulary import check_words
 from gsdff.errors import UserError
 from gsdff.field.query import Box, OneGaussian, PictureFile, Pixel, Query, Space
-from gsdff.files import check_paths
-from gsdff.places import check_place
+from gsdff.files.places import check_place
+from gsdff.files.writing import check_paths
 
 log = logging.getLogger("gsdff")
 

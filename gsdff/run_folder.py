@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gsdff.errors import UserError
-from gsdff.files import check_paths
-from gsdff.places import check_place
+from gsdff.files.places import check_place
+from gsdff.files.writing import check_paths
 
 DEMO = Path("demo")
 """Value of the option `data` that stands for the built-in scene."""

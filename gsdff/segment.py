@@ -10,7 +10,7 @@ from gsdff.cli import flags_of, read_options, run_door
 from gsdff.cli.vocabulary import check_words
 from gsdff.field.checks import check_segmentation, check_views
 from gsdff.field.query import Query, Space
-from gsdff.files import check_paths
+from gsdff.files.writing import check_paths
 
 
 @dataclass(frozen=True)

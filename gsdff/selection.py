@@ -16,9 +16,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gsdff.errors import UserError, shown
-from gsdff.files import save_tensors
+from gsdff.files.reading import read_safetensors
+from gsdff.files.writing import save_tensors
 from gsdff.neighbours import connected_parts, nearest_neighbours
-from gsdff.reading import read_safetensors
 
 FORMAT = "gsdff-selection-1"
 MOST_STEPS = 1000

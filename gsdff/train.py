@@ -15,7 +15,7 @@ from gsdff.config.checks import OptionError
 from gsdff.config.file import flatten, locate, read_presets, to_table
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError, command
-from gsdff.files import VIDEO_SUFFIXES, check_paths
+from gsdff.files.writing import VIDEO_SUFFIXES, check_paths
 from gsdff.run_folder import DEMO, RunFolder
 
 if TYPE_CHECKING:

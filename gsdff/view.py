@@ -8,7 +8,7 @@ import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
 from gsdff.errors import UserError
-from gsdff.files import check_paths
+from gsdff.files.writing import check_paths
 
 
 @dataclass(frozen=True)

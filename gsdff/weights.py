@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gsdff.errors import UserError
-from gsdff.reading import check_file
+from gsdff.files.reading import check_file
 
 
 @dataclass(frozen=True)

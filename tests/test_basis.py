@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsdff.errors import UserError
-from gsdff.files import save_tensors
+from gsdff.files.writing import save_tensors
 from gsdff.latents import BASIS_FORMAT, Basis, fit_basis
 
 

@@ -18,7 +18,7 @@ PREAMBLE = """
 import ctypes, hashlib, sys, threading, time
 from gsdff import interrupts
 from gsdff.cli import run_door
-from gsdff.files import whole_file
+from gsdff.files.writing import whole_file
 from gsdff.interrupts import worker_threads
 
 def is_ready():

@@ -15,8 +15,8 @@ import tyro
 from gsdff.cli.doors import DOORS, NEEDLESS_OPTIONS, find_own_names
 from gsdff.cli.help import options_of, print_help
 from gsdff.errors import UserError
+from gsdff.files.places import FULL, describe_failure
 from gsdff.interrupts import answer_interrupts
-from gsdff.places import FULL, describe_failure
 
 NAMES = "gsdff.names"
 """Name of the error handler for characters that cannot be encoded (`_print_name`)."""

@@ -65,7 +65,7 @@ def _refuse_others(source: Path, words: Mapping[str, Iterable[str]], names: Sequ
 
 def _names_of_ply(path: Path) -> list[str] | None:
     """The names in the header of the sidecar, JSON after its length in 8 bytes."""
-    from gsdff.reading import check_file
+    from gsdff.files.reading import check_file
 
     sidecar = path.with_suffix(".basis.safetensors")
     check_file(sidecar, "the file beside a PLY")
@@ -98,14 +98,14 @@ def _scene_folder(run: Path, config: dict[str, Any], data: Path | None) -> Path:
 
 
 def _table(path: Path) -> dict[str, Any]:
-    from gsdff.reading import read_toml
+    from gsdff.files.reading import read_toml
 
     return read_toml(path, "the options of a run")
 
 
 def _names_of_texts(path: Path) -> list[str]:
     """Names of an .npz of text vectors."""
-    from gsdff.reading import read_arrays
+    from gsdff.files.reading import read_arrays
 
     return list(dict.fromkeys(fold(str(name)) for name in read_arrays(path, "text vectors")["names"]))
 
@@ -116,7 +116,7 @@ def _class_names(labels: Path) -> list[str] | None:
     path = next(filter(Path.is_file, places), None)
     if path is None:
         return None
-    from gsdff.reading import read_json
+    from gsdff.files.reading import read_json
 
     content = read_json(path, "the names of classes")
     rows = content["classes"] if isinstance(content, dict) else content

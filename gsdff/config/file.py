@@ -12,8 +12,8 @@ import tomli_w
 from gsdff.config.checks import OptionError
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError, nearest, shown
-from gsdff.files import write_text
-from gsdff.reading import read_toml
+from gsdff.files.reading import read_toml
+from gsdff.files.writing import write_text
 from gsdff.run_folder import DEMO
 from gsdff.words import is_text
 

@@ -12,8 +12,8 @@ from gsdff.data.images import photo_size
 from gsdff.data.listed import Place, find_photos, keep_one_each, resolve
 from gsdff.data.points import read_points
 from gsdff.errors import UserError
-from gsdff.finder import Finder, subfolders
-from gsdff.reading import exists
+from gsdff.files.finder import Finder, subfolders
+from gsdff.files.reading import exists
 
 SUFFIXES = (".bin", ".txt")
 MODEL, POINTS = "a file of a COLMAP model", "a model's points"

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from gsdff.data.capture import Lens
 from gsdff.data.points import to_bytes
 from gsdff.errors import UserError
-from gsdff.reading import read_bytes, read_text
+from gsdff.files.reading import read_bytes, read_text
 
 # Model id: name and number of parameters, as pycolmap.CameraModelId and Camera.params_info give them.
 CAMERA_MODELS = {

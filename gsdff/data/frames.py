@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
 
-from gsdff.ffmpeg import estimate_frames, read_frames
+from gsdff.files.ffmpeg import estimate_frames, read_frames
 
 SCORED_SIDE = 320
 """Longer side, in pixels, at which sharpness is measured: blur by motion is still there, noise is not."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image
 
-from gsdff.reading import open_picture
+from gsdff.files.reading import open_picture
 from gsdff.stored_photo import UPRIGHT, is_transposed, turn
 
 WHAT, REMEDY = "a photo", "replace it or take it out"

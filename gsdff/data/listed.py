@@ -12,7 +12,7 @@ import numpy as np
 
 from gsdff.data.capture import PHOTO_SUFFIXES, Shot, report_missing
 from gsdff.errors import UserError
-from gsdff.finder import Finder
+from gsdff.files.finder import Finder
 
 LONGEST_NAME = 1000
 """Letters of a listed path; systems allow some thousand bytes, and messages quote it."""

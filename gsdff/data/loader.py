@@ -21,8 +21,8 @@ from gsdff.data.photo_masks import MaskFinder
 from gsdff.data.points import UNKNOWN_COLOR, random_in_cube, random_in_view
 from gsdff.data.ranges import in_range
 from gsdff.errors import UserError, command
-from gsdff.files import VIDEO_SUFFIXES
-from gsdff.finder import subfolders
+from gsdff.files.finder import subfolders
+from gsdff.files.writing import VIDEO_SUFFIXES
 from gsdff.scene import Scene, View
 
 logger = logging.getLogger("gsdff")

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from gsdff.errors import UserError
-from gsdff.finder import Finder
-from gsdff.reading import exists, open_picture
+from gsdff.files.finder import Finder
+from gsdff.files.reading import exists, open_picture
 
 FOLDER = "masks"
 """Folder beside that of the images: COLMAP's `masks/NAME.jpg.png`, or the photos' own names. Black is left out."""

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float64, Integer, Shaped, UInt8
 
 from gsdff.errors import UserError
+from gsdff.files.reading import read_bytes
 from gsdff.gaussians import SH_C0
 from gsdff.origin import ZERO, find_origin
-from gsdff.reading import read_bytes
 
 # gsdff.io.ply, which reads Gaussians, ranks above this package; a point cloud needs six columns only.
 PLY_TYPES = {

@@ -6,8 +6,8 @@ from pathlib import Path
 from gsdff.data.frames import extract_frames
 from gsdff.data.sfm import Reconstruction, run_colmap
 from gsdff.errors import UserError
-from gsdff.files import VIDEO_SUFFIXES, check_paths
-from gsdff.places import check_place
+from gsdff.files.places import check_place
+from gsdff.files.writing import VIDEO_SUFFIXES, check_paths
 
 
 def reconstruct(

@@ -15,9 +15,9 @@ from gsdff.data.capture import PHOTO_SUFFIXES, list_photos
 from gsdff.data.images import BACK, PhotoHeader, check_photo, read_photo
 from gsdff.data.photo_masks import NGP_PREFIX, MaskFile, MaskFinder
 from gsdff.errors import UserError
-from gsdff.files import VIDEO_SUFFIXES
+from gsdff.files.reading import HEIF_SUFFIXES, require_heif
+from gsdff.files.writing import VIDEO_SUFFIXES
 from gsdff.interrupts import worker_threads
-from gsdff.reading import HEIF_SUFFIXES, require_heif
 from gsdff.stored_photo import is_same_shape, is_transposed, turn
 
 READ_BY_COLMAP = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")

@@ -21,8 +21,8 @@ from gsdff.data.photo_masks import SUFFIXES as MASK_SUFFIXES
 from gsdff.data.photo_masks import MaskFile
 from gsdff.data.points import read_points
 from gsdff.errors import UserError, shown
-from gsdff.finder import Finder
-from gsdff.reading import exists, read_json
+from gsdff.files.finder import Finder
+from gsdff.files.reading import exists, read_json
 
 BLENDER_CUBE = 1.3  # half side of the cube in which 3DGS draws NeRF-synthetic's initial points
 UNSUPPORTED = ("ftheta_p0", "latlong", "orthographic", "equirectangular", "quadrilateral_hyperbolic")

@@ -29,8 +29,8 @@ from gsdff.editing.table import OPERATIONS
 from gsdff.editing.values import read_field, read_text, read_texts, write_field
 from gsdff.editing.yaml_file import read_yaml_table
 from gsdff.errors import UserError, nearest, shown
-from gsdff.files import settle, together, write_text
-from gsdff.reading import check_file, read_toml
+from gsdff.files.reading import check_file, read_toml
+from gsdff.files.writing import settle, together, write_text
 from gsdff.selection import Selection
 
 TARGET_KEYS = ("positives", "selection", "click")

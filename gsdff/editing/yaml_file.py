@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from gsdff.errors import UserError, nearest, shown
-from gsdff.reading import read_text, reading
+from gsdff.files.reading import read_text, reading
 
 WRAPPERS = ("edit_config", "edit_dict", "edit", "query")
 KEYS = {

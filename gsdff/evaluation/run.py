@@ -17,7 +17,7 @@ from gsdff.evaluation.features import check_scored_classes, evaluate_features
 from gsdff.evaluation.report import features_table
 from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_path
-from gsdff.files import together, whole_file
+from gsdff.files.writing import together, whole_file
 from gsdff.io.pictures import error_map, save_png, side_by_side
 from gsdff.metrics import ImageDistance, black_outside, open_lpips, psnr, ssim
 from gsdff.render import render_view

@@ -6,7 +6,7 @@ from os import PathLike
 from typing import Any
 
 from gsdff.errors import UserError, shown
-from gsdff.reading import MOST_PIXELS
+from gsdff.files.reading import MOST_PIXELS
 
 
 def check_views(views: Sequence[Any], all_held_out: bool) -> None:

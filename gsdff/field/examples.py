@@ -14,8 +14,8 @@ from gsdff.config.choices import TEACHERS
 from gsdff.errors import UserError, shown
 from gsdff.field.base import FieldBase
 from gsdff.field.query import Box, Example, OneGaussian, PictureFile, Pixel
+from gsdff.files.reading import open_picture
 from gsdff.latents import MIN_NORM, decode
-from gsdff.reading import open_picture
 from gsdff.scene import View
 from gsdff.teachers.network import NetworkTeacher
 

@@ -25,7 +25,8 @@ from gsdff.field.query import Example, Query, Space
 from gsdff.field.rendering import Kind, Rendering, render_kind
 from gsdff.field.search import RepeatedSearch, find, prepare
 from gsdff.field.segmentation import Segmentation, SegmentationFolder, export_segmentation
-from gsdff.files import hash_file, together
+from gsdff.files.places import check_place, make_folder
+from gsdff.files.writing import hash_file, together
 from gsdff.gaussians import Gaussians
 from gsdff.io.ply import write_compressed_ply, write_ply, write_splat
 from gsdff.io.runs import LoadedRun, RunFolder, load_run
@@ -33,7 +34,6 @@ from gsdff.io.sidecar import Sidecar, sidecar_path, write_sidecar
 from gsdff.io.splats import read_splats
 from gsdff.latents import Basis, decode
 from gsdff.origin import ZERO, OriginChoice, format_point
-from gsdff.places import check_place, make_folder
 from gsdff.run_folder import refuse_source
 from gsdff.scene import Scene, View
 from gsdff.selection import Selection

@@ -13,7 +13,8 @@ from gsdff.errors import UserError
 from gsdff.field.base import FieldBase
 from gsdff.field.query import Query, Space
 from gsdff.field.relevancy import classify
-from gsdff.files import together
+from gsdff.files.places import check_place, make_folder
+from gsdff.files.writing import together
 from gsdff.io.pictures import (
     color_bar,
     heat,
@@ -29,7 +30,6 @@ from gsdff.io.pictures import (
     to_bytes,
 )
 from gsdff.latents import MIN_NORM
-from gsdff.places import check_place, make_folder
 from gsdff.scene import View
 from gsdff.selection import Selection
 from gsdff.words import fold

@@ -12,10 +12,10 @@ from torch import Tensor
 from gsdff.errors import UserError
 from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_choice
-from gsdff.files import whole_file
+from gsdff.files.places import check_place, make_folder
+from gsdff.files.writing import whole_file
 from gsdff.io.pictures import heat, pca_colors, png_bytes, save_png, show_picture, to_bytes
 from gsdff.latents import MIN_NORM
-from gsdff.places import check_place, make_folder
 from gsdff.render import render_depth
 from gsdff.scene import View
 

@@ -17,15 +17,15 @@ from gsdff.field.checks import check_segmentation
 from gsdff.field.hit import Hit, draw_classes_over
 from gsdff.field.query import Query, Space
 from gsdff.field.search import PreparedQuery, find, prepare
-from gsdff.files import discard, together, write_text
+from gsdff.files.places import check_place, make_folder
+from gsdff.files.reading import read_json
+from gsdff.files.writing import discard, together, write_text
 from gsdff.io.coco import LabelledPhoto, find_parts, to_coco
 from gsdff.io.pictures import label_palette, save_png, to_bytes
 from gsdff.io.ply import write_ply, write_points
 from gsdff.io.sidecar import sidecar_path, write_sidecar
 from gsdff.labels import CLASSES_FILE, SEGMENT, LabelClass, write_classes, write_label_image
 from gsdff.origin import ZERO
-from gsdff.places import check_place, make_folder
-from gsdff.reading import read_json
 from gsdff.scene import VOID, View
 
 log = logging.getLogger("gsdff")

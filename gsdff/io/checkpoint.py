@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.files import whole_file
+from gsdff.files.places import make_folder
+from gsdff.files.reading import read_torch
+from gsdff.files.writing import whole_file
 from gsdff.origin import FARTHEST_ORIGIN
-from gsdff.places import make_folder
-from gsdff.reading import read_torch
 
 log = logging.getLogger("gsdff")
 

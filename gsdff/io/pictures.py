@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Integer, Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from gsdff.files import whole_file
-from gsdff.places import make_folder
+from gsdff.files.places import make_folder
+from gsdff.files.writing import whole_file
 from gsdff.scene import VOID
 
 Picture = Shaped[Tensor, "_ _ 3"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.errors import UserError
-from gsdff.files import settle, whole_file
+from gsdff.files.writing import settle, whole_file
 from gsdff.gaussians import FARTHEST, Gaussians, keep_drawable
 from gsdff.io.compressed_ply import decode_compressed_ply
 from gsdff.io.ply_file import header_of, read_elements

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gsdff.reading import check_file, reading
+from gsdff.files.reading import check_file, reading
 
 log = logging.getLogger("gsdff")
 

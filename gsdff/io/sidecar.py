@@ -16,11 +16,11 @@ from torch import Tensor
 from gsdff.config.choices import TEACHERS
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.files import hash_file, save_tensors, written
+from gsdff.files.reading import reading
+from gsdff.files.writing import hash_file, save_tensors, written
 from gsdff.gaussians import RasterizeMode
 from gsdff.latents import BASIS_FORMAT, Basis, read_basis
 from gsdff.origin import ZERO, Point, as_point
-from gsdff.reading import reading
 
 BASIS_SUFFIX = ".basis.safetensors"
 REMEDY = "export the run again"
@@ -47,7 +47,7 @@ class Sidecar:
     origin: Point = ZERO
     """Origin of the PLY's positions, which its header states too."""
     ply_hash: str = ""
-    """Hash of the PLY that this file was written with (`gsdff.files.hash_file`); empty if it was not noted."""
+    """Hash of the PLY that this file was written with (`gsdff.files.writing.hash_file`); empty if it was not noted."""
 
     def save(self, path: Path) -> None:
         """Writes a .safetensors file, atomically."""

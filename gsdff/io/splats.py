@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from gsdff.errors import UserError
+from gsdff.files.reading import check_file, read_bytes
 from gsdff.gaussians import SH_C0, Gaussians, keep_drawable
 from gsdff.io.ply import read_ply
-from gsdff.reading import check_file, read_bytes
 
 WHAT = "Gaussian splats"
 SPLAT_ROW = np.dtype(

@@ -13,9 +13,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.ffmpeg import find_ffmpeg
-from gsdff.files import whole_file
-from gsdff.places import free_space, make_folder
+from gsdff.files.ffmpeg import find_ffmpeg
+from gsdff.files.places import free_space, make_folder
+from gsdff.files.writing import whole_file
 
 FPS = 24
 """Frames per second."""

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
+from gsdff.files.reading import MOST_PIXELS, read_bytes, read_json, read_text
 from gsdff.labels import read_instances
 from gsdff.masks.partition import partition
 from gsdff.photo_files import check_picture, fit_picture, require_file, steps_fingerprint
-from gsdff.reading import MOST_PIXELS, read_bytes, read_json, read_text
 from gsdff.scene import View
 
 VERSION = 1

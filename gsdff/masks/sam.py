@@ -14,9 +14,9 @@ from torch import Tensor
 
 from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
-from gsdff.files import hash_file
+from gsdff.files.reading import read_torch
+from gsdff.files.writing import hash_file
 from gsdff.masks.partition import partition
-from gsdff.reading import read_torch
 from gsdff.scene import View
 from gsdff.weights import find_weights, is_downloaded
 

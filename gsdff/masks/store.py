@@ -16,12 +16,12 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from tqdm import tqdm
 
-from gsdff.checked import checksum, disk_size
 from gsdff.errors import UserError
-from gsdff.files import whole_file
+from gsdff.files.checked import checksum, disk_size
+from gsdff.files.reading import open_picture
+from gsdff.files.writing import whole_file
 from gsdff.masks import Segmenter
 from gsdff.masks.partition import MAX_SEGMENTS
-from gsdff.reading import open_picture
 from gsdff.scene import View
 
 log = logging.getLogger("gsdff")

@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gsdff.errors import UserError
-from gsdff.files import hash_file
-from gsdff.reading import DAMAGE, check_file
+from gsdff.files.reading import DAMAGE, check_file
+from gsdff.files.writing import hash_file
 
 log = logging.getLogger("gsdff")
 

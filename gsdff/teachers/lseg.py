@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.files import hash_file
-from gsdff.reading import check_file, reading
+from gsdff.files.reading import check_file, reading
+from gsdff.files.writing import hash_file
 from gsdff.scene import Scene
 from gsdff.teachers.backbones import make_clip, tokenize
 from gsdff.teachers.lseg_network import CELL, MULTIPLE, LSegNetwork, published_name

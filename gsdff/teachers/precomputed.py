@@ -16,9 +16,9 @@ from torch import Tensor
 
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.files import hash_file
+from gsdff.files.reading import read_array, read_torch
+from gsdff.files.writing import hash_file
 from gsdff.photo_files import check_map, fit_map, require_file, steps_fingerprint
-from gsdff.reading import read_array, read_torch
 from gsdff.scene import Scene, View
 from gsdff.teachers.texts import HUGE, TEXT_FILE, TINY, TextVectors, read_texts
 

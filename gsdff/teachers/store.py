@@ -21,12 +21,12 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from gsdff.checked import REMEDY, checksum, disk_size, load_array, save_array
 from gsdff.config.options import FeatureConfig
 from gsdff.errors import UserError
-from gsdff.files import whole_file
+from gsdff.files.checked import REMEDY, checksum, disk_size, load_array, save_array
+from gsdff.files.reading import read_json
+from gsdff.files.writing import whole_file
 from gsdff.latents import Basis, fit_basis
-from gsdff.reading import read_json
 from gsdff.scene import View
 from gsdff.teachers import Teacher
 

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.errors import UserError
+from gsdff.files.reading import read_arrays
 from gsdff.labels import LabelClass
-from gsdff.reading import read_arrays
 from gsdff.words import describe_unknown, fold, is_text
 
 TEXT_FILE = "text_features.npz"

@@ -17,10 +17,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from gsdff.config.options import TeacherConfig
+from gsdff.files.reading import read_bytes
 from gsdff.labels import ENDINGS, INSTANCES_FOLDER, LABEL_IMAGE, find_label_images, read_instances
 from gsdff.latents import area_shares
 from gsdff.photo_files import require_file
-from gsdff.reading import read_bytes
 from gsdff.scene import VOID, Scene, View
 from gsdff.teachers.labelled import class_map
 from gsdff.teachers.texts import TextVectors, name_classes

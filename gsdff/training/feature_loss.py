@@ -11,15 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from gsdff.checked import checksum
 from gsdff.config.options import TrainConfig
 from gsdff.config.smoothing import GraphConfig
 from gsdff.errors import UserError
-from gsdff.files import whole_file
+from gsdff.files.checked import checksum
+from gsdff.files.reading import read_torch
+from gsdff.files.writing import whole_file
 from gsdff.gaussians import Gaussians
 from gsdff.io.runs import RunFolder
 from gsdff.latents import Basis
-from gsdff.reading import read_torch
 from gsdff.render import render_features
 from gsdff.scene import Scene
 from gsdff.smoothing import NeighbourGraph, build_graph, diffuse

@@ -14,12 +14,12 @@ from tqdm import tqdm
 
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError
-from gsdff.files import whole_file
+from gsdff.files.reading import read_bytes
+from gsdff.files.writing import whole_file
 from gsdff.gaussians import Gaussians, finite_rows
 from gsdff.io.pictures import save_png, side_by_side
 from gsdff.io.runs import RunFolder
 from gsdff.metrics import psnr
-from gsdff.reading import read_bytes
 from gsdff.render import render_view
 from gsdff.scene import Scene, picture_name
 

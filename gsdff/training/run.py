@@ -17,15 +17,15 @@ from gsdff.config.options import TrainConfig
 from gsdff.data import load_scene
 from gsdff.device import choose_device
 from gsdff.errors import UserError, command
-from gsdff.files import discard, together
+from gsdff.files.places import make_folder
+from gsdff.files.reading import reading
+from gsdff.files.writing import discard, together
 from gsdff.io.checkpoint import REMEDY, list_checkpoints, load_newest
 from gsdff.io.ply import write_ply
 from gsdff.io.runs import changed_options, data_folder
 from gsdff.io.sidecar import sidecar_path
 from gsdff.masks import choose_segmenter
 from gsdff.origin import resolve_origin, warn_if_coarse
-from gsdff.places import make_folder
-from gsdff.reading import reading
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
 from gsdff.training.feature_loss import check_features

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.cameras import Camera
-from gsdff.checked import load_array, save_array
+from gsdff.files.checked import load_array, save_array
 from gsdff.latents import area_shares
 from gsdff.scene import View
 from gsdff.training.lift import FeatureTarget

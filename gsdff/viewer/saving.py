@@ -10,8 +10,8 @@ from torch import Tensor
 from gsdff.editing.edit import EditList
 from gsdff.editing.toml_file import write_edits
 from gsdff.errors import UserError
+from gsdff.files.places import make_folder
 from gsdff.io.pictures import save_png
-from gsdff.places import make_folder
 from gsdff.viewer.session import Session
 from gsdff.viewer.shared_scene import SharedScene
 

@@ -22,13 +22,13 @@ from gsdff.config.file import read_config, read_presets
 from gsdff.config.options import TeacherConfig, TrainConfig
 from gsdff.config.smoothing import MaskConfig
 from gsdff.editing.toml_file import read_edits
+from gsdff.files.reading import read_safetensors
 from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
 from gsdff.io.ply import write_ply
 from gsdff.io.sidecar import Sidecar, sidecar_path
 from gsdff.labels import read_classes
 from gsdff.latents import Basis
 from gsdff.masks.precomputed import PrecomputedSegmenter
-from gsdff.reading import read_safetensors
 from gsdff.teachers.precomputed import PrecomputedTeacher
 from gsdff.training.run import train_run
 from odd_rows.make import (

@@ -16,8 +16,8 @@ from gsdff.cli.doors import DOORS
 from gsdff.config.file import write_config
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError
-from gsdff.files import save_tensors
-from gsdff.reading import read_safetensors
+from gsdff.files.reading import read_safetensors
+from gsdff.files.writing import save_tensors
 from gsdff.words import as_words, is_text
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,14 +19,14 @@ from gsdff import Recolor, Rotate, edit, export, segment, train
 from gsdff.config.options import TrainConfig
 from gsdff.data.points import read_points
 from gsdff.errors import UserError
-from gsdff.files import save_tensors
+from gsdff.files.reading import read_safetensors
+from gsdff.files.writing import save_tensors
 from gsdff.io.camera_paths import orbit
 from gsdff.io.ply import read_ply, write_ply
 from gsdff.io.runs import load_run
 from gsdff.io.sidecar import Sidecar, sidecar_path
 from gsdff.metrics import psnr
 from gsdff.origin import ZERO
-from gsdff.reading import read_safetensors
 from gsdff.viewer.saving import save_scene
 from gsdff.viewer.session import Session
 from gsdff.viewer.shared_scene import open_shared_scene

@@ -13,9 +13,9 @@ from tiny_scene import TinyDataset
 from gsdff import edit, export, prepare, query, segment, train
 from gsdff.errors import UserError
 from gsdff.evaluation.run import score
+from gsdff.files.reading import read_safetensors
 from gsdff.io.sidecar import sidecar_path
 from gsdff.labels import read_classes
-from gsdff.reading import read_safetensors
 
 ODD = os.fsdecode(b"photos\xff")
 

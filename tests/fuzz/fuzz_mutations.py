@@ -240,7 +240,7 @@ def change_toml(random: Random, data: bytes) -> bytes:
     """TOML has no null, and its writer takes no lone surrogates; what it refuses is left as it is."""
     import tomli_w
 
-    from gsdff.reading import tomllib
+    from gsdff.files.reading import tomllib
 
     content = tomllib.loads(data.decode())
     for _ in range(random.choice((1, 1, 2))):

@@ -30,7 +30,7 @@ from fuzz_maps import write_masks
 from fuzz_splats import HERE
 
 from gsdff.cli import run_door
-from gsdff.files import settle
+from gsdff.files.writing import settle
 
 MOMENTS = {"open", "os.rename", "os.remove", "os.mkdir", "shutil.rmtree"}
 """Events of Python's audit before one of which a process is killed, or some milliseconds later."""

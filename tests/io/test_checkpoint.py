@@ -6,8 +6,8 @@ import pytest
 import torch
 from random_gaussians import make_gaussians
 
-from gsdff import files
 from gsdff.errors import UserError
+from gsdff.files import writing
 from gsdff.io import checkpoint
 from gsdff.io.checkpoint import list_checkpoints, load_checkpoint, load_newest, save_checkpoint
 
@@ -51,7 +51,7 @@ def test_a_process_that_dies_while_writing_leaves_the_older_one(tmp_path, monkey
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files.os, "fsync", die)
+    monkeypatch.setattr(writing.os, "fsync", die)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(tmp_path, 2, STATE)
     assert names(tmp_path) == ["step_000001.pt"]
@@ -99,7 +99,7 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_the_older_one(tm
     save_checkpoint(tmp_path, 1, STATE)
     full = tmp_path / ".full"
     full.symlink_to("/dev/full")
-    monkeypatch.setattr(files, "partial_path", lambda path: full)
+    monkeypatch.setattr(writing, "partial_path", lambda path: full)
     message = r"step_000002\.pt: cannot be written: the disk is full, [\d,.]+ MiB free; .*continue with `resume`"
     with pytest.raises(UserError, match=message):
         save_checkpoint(tmp_path, 2, STATE)

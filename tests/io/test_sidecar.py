@@ -7,7 +7,7 @@ import torch
 
 from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
-from gsdff.files import save_tensors
+from gsdff.files.writing import save_tensors
 from gsdff.io.sidecar import Sidecar
 from gsdff.latents import BASIS_FORMAT, Basis
 

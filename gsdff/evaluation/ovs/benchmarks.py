@@ -48,7 +48,7 @@ from gsdff.field.hit import Hit
 from gsdff.field.query import Query
 from gsdff.field.relevancy import DEFAULT_NEGATIVES, lerf_relevancy
 from gsdff.field.search import PreparedQuery, prepare
-from gsdff.files import whole_file
+from gsdff.files.writing import whole_file
 from gsdff.latents import text_cosine
 from gsdff.metrics import finite_or_none
 from gsdff.render import render_features

@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gsdff.errors import UserError, shown
+from gsdff.files.reading import open_picture, read_json, read_text
 from gsdff.photo_files import check_picture, fit_picture, is_of_stored_photo
-from gsdff.reading import open_picture, read_json, read_text
 from gsdff.scene import VOID, Scene, View
 from gsdff.words import describe_names, find_complaint
 

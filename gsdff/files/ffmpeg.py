@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from gsdff.errors import UserError
-from gsdff.reading import check_file
+from gsdff.files.reading import check_file
 
 log = logging.getLogger("gsdff")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsdff.errors import UserError
-from gsdff.places import check_place, describe_failure, is_short_write
+from gsdff.files.places import check_place, describe_failure, is_short_write
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from gsdff.errors import UserError
-from gsdff.files import whole_file
-from gsdff.places import check_place, describe_failure, make_folder
+from gsdff.files.places import check_place, describe_failure, make_folder
+from gsdff.files.writing import whole_file
 
 
 @pytest.fixture

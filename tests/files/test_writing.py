@@ -14,9 +14,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from gsdff import files
 from gsdff.errors import UserError
-from gsdff.files import (
+from gsdff.files import writing
+from gsdff.files.reading import check_file, read_safetensors
+from gsdff.files.writing import (
     check_paths,
     discard,
     hash_file,
@@ -27,7 +28,6 @@ from gsdff.files import (
     write_text,
     written,
 )
-from gsdff.reading import check_file, read_safetensors
 
 
 def test_a_block_that_ends_well_replaces_the_file(tmp_path):
@@ -57,20 +57,20 @@ class Killed(BaseException):
 @contextmanager
 def killed_at(number):
     """Ends the block before the replacement of this number."""
-    perform, calls = files._Replacement.perform, count()
+    perform, calls = writing._Replacement.perform, count()
 
     def dying(self):
         if next(calls) == number:
             raise Killed
         perform(self)
 
-    files._Replacement.perform = dying
+    writing._Replacement.perform = dying
     try:
         with pytest.raises(Killed):
             yield
     finally:
-        files._Replacement.perform = perform
-        files._sweep.cache_clear()  # the next process
+        writing._Replacement.perform = perform
+        writing._sweep.cache_clear()  # the next process
 
 
 def write_set(folder, text):
@@ -196,7 +196,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 DYING = """
 import os, sys
 from pathlib import Path
-from gsdff.files import whole_file
+from gsdff.files.writing import whole_file
 with whole_file(Path(sys.argv[1])) as partial:
     partial.write_text("half")
     os._exit(9)
@@ -213,7 +213,7 @@ def test_what_a_killed_process_left_is_removed_and_what_others_write_is_not(tmp_
         place.write_text("half")
     os.utime(older, (0, 0))
     with whole_file(path) as partial:
-        files._sweep.cache_clear()
+        writing._sweep.cache_clear()
         partial.write_text("whole")
         with whole_file(tmp_path / "e") as other:  # another writer, which must not take ours away
             other.touch()

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gsdff import checked
-from gsdff.checked import checksum, disk_size, load_array, save_array
 from gsdff.errors import UserError
+from gsdff.files import checked
+from gsdff.files.checked import checksum, disk_size, load_array, save_array
 
 VALUES = np.arange(24, dtype=np.float16).reshape(2, 3, 4)
 

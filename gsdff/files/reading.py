@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsdff.errors import UserError
-from gsdff.files import CHECKSUM, hash_tensors, settle
+from gsdff.files.writing import CHECKSUM, hash_tensors, settle
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from gsdff.errors import UserError
-from gsdff.files import whole_file
-from gsdff.reading import read_array
+from gsdff.files.reading import read_array
+from gsdff.files.writing import whole_file
 
 MARK = b"gsdff-b2"
 """Eight bytes after an array in a .npy file; the checksum follows. NumPy ignores what comes after an array."""

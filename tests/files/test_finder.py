@@ -3,7 +3,7 @@
 import pytest
 
 from gsdff.errors import UserError
-from gsdff.finder import Finder, subfolders
+from gsdff.files.finder import Finder, subfolders
 
 
 def make(folder, *names):

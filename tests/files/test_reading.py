@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from gsdff import reading
 from gsdff.errors import UserError
-from gsdff.files import save_tensors
+from gsdff.files import reading
+from gsdff.files.writing import save_tensors
 
 READERS = {
     "text": reading.read_text,
