@@ -2,7 +2,7 @@
 
 STEPS = {
     "stage 1": 6,
-    "stage 2": 0,
+    "stage 2": 7,
 }
 """By stage: one step without refinement, on the scene of tests/tiny_scene.py."""
 
