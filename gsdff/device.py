@@ -1,6 +1,7 @@
-"""The device that tensors are on."""
+"""The device that tensors are on, and the way to it."""
 
 import torch
+from torch import Tensor
 
 from gsdff.errors import UserError, shown
 
@@ -22,3 +23,15 @@ def choose_device(name: str | torch.device) -> torch.device:
     if device.type == "cuda" and not has_cuda:
         raise UserError("`device` cuda: torch finds no CUDA card here; leave `device` out to use the CPU")
     return device
+
+
+def send(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on `device`, copied to a card from pinned memory: the host does not wait for the card's work."""
+    if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a card."""
+    return torch.cuda.mem_get_info(device)[0]
