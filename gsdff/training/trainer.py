@@ -10,7 +10,7 @@ from torch import Tensor
 from gsdff.config.file import to_table
 from gsdff.config.options import TrainConfig
 from gsdff.gaussians import Gaussians
-from gsdff.io.checkpoint import save_checkpoint
+from gsdff.io.checkpoint import save_checkpoint, snapshot
 from gsdff.io.runs import RunFolder
 from gsdff.render import projections_shared
 from gsdff.scene import Scene
@@ -173,7 +173,7 @@ def train(
     folder: RunFolder,
     advance: Callable[[Trainer], dict[str, Tensor]] = lambda trainer: trainer.advance(),
 ) -> None:
-    """Runs both stages from the trainer's step to the end; logs every step, and saves checkpoints.
+    """Runs both stages from the trainer's step to the end; logs every step, and saves checkpoints behind it.
 
     `advance` does one step; a viewer passes one that waits while the run is paused (`gsdff.viewer.live`).
     """
@@ -188,7 +188,10 @@ def train(
 
     def save() -> None:
         logger.check_finite(trainer.step, trainer.gaussians)
-        save_checkpoint(folder.checkpoints, trainer.step, trainer.state_dict() | {"report": logger.state_dict()})
+        state = snapshot(trainer.state_dict() | {"report": logger.state_dict()})
+        logger.writer.write(save_checkpoint, folder.checkpoints, trainer.step, state)
+        if config.masks.refresh:  # the next step may make other masks, which belong to this checkpoint
+            logger.writer.wait()
 
     run_until(config.stage1.steps)
     is_resumed_in_stage2 = trainer.gaussians.features is not None
