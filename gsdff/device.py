@@ -1,9 +1,15 @@
 """The device that tensors are on, and the way to it."""
 
+import logging
+from functools import cache
+from subprocess import SubprocessError
+
 import torch
 from torch import Tensor
 
 from gsdff.errors import UserError, shown
+
+log = logging.getLogger("gsdff")
 
 
 def choose_device(name: str | torch.device) -> torch.device:
@@ -30,6 +36,18 @@ def send(tensor: Tensor, device: torch.device | str) -> Tensor:
     if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+@cache
+def runs_triton() -> bool:
+    """Whether kernels written in Triton run on the card; logs once why not (it needs a C compiler for its launcher)."""
+    try:
+        from gsdff.triton_trial import answer  # loads Triton
+
+        return answer() == 1
+    except (ImportError, RuntimeError, OSError, AssertionError, SubprocessError) as error:
+        log.info("Triton does not run here, so that the image loss takes longer: %s", error)
+        return False
 
 
 def free_bytes(device: torch.device) -> int:
