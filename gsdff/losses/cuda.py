@@ -1,7 +1,7 @@
 """L1, SSIM and squared error with the gradient of the image loss, in four Triton kernels for CUDA.
 
-An image is read as rows of 3 W numbers: a pixel to the right is 3 numbers on, in the same channel. The window of SSIM is
-a product of two, so that rows are blurred first, and columns of the result.
+An image is read as rows of 3 W numbers: the pixel to the right is 3 numbers on, in the same channel. The window of SSIM
+is a product of two, so that rows are blurred first, and columns of the result.
 """
 
 import torch

@@ -136,7 +136,7 @@ def render_rgb(
         rasterize_mode=gaussians.rasterize_mode,
         absgrad=absgrad,
     )
-    if (last := _last_projection.get()) is not None and gaussians.means.is_cuda:
+    if (last := _last_projection.get()) is not None and gaussians.means.is_cuda and len(gaussians):
         last[:] = [_Projection(gaussians, camera, meta)]
     return Rendered(renders[0], alphas[0], meta)
 

@@ -1,5 +1,7 @@
 """The CUDA rasteriser: gsplat's projection, tile lists and blending, with the conventions of the CPU path."""
 
+from functools import cache
+from math import ceil
 from typing import Any, Literal
 
 import torch
@@ -7,9 +9,33 @@ from gsplat import fully_fused_projection, isect_offset_encode, isect_tiles, ras
 from jaxtyping import Float
 from torch import Tensor
 
+from gsdff.errors import UserError
+
 TILE = 16
+"""Side of gsplat's tiles in pixels."""
 CHUNK = 32
 """Channels that are blended at a time; gsplat's kernel is slow with more."""
+
+
+@cache
+def require_kernels() -> None:
+    """Compiles gsplat's kernels, unless that has been done; raises `UserError` if this machine cannot."""
+    try:
+        from gsplat.cuda._backend import _C
+    except IndexError as error:  # torch's list of architectures is that of the cards, and there are none
+        raise UserError(
+            "gsplat compiles its kernels here, and torch finds no card to compile them for; name the card's compute "
+            "capability, for example by `export TORCH_CUDA_ARCH_LIST=9.0` for an H100"
+        ) from error
+    except RuntimeError as error:
+        raise UserError(
+            f"gsplat's kernels do not compile here: {str(error).splitlines()[0]}; VERBOSE=1 shows the compiler's output"
+        ) from error
+    if _C is None:
+        raise UserError(
+            "gsplat compiles its kernels here, and finds no nvcc; install the CUDA toolkit "
+            f"{torch.version.cuda or ''} and set CUDA_HOME to its folder, or render on the CPU"
+        )
 
 
 def rasterization_cuda(
@@ -33,17 +59,23 @@ def rasterization_cuda(
 
     gsplat's own `rasterization` also waits for an inverse of the poses, and projects anew for every set of colours.
     """
-    meta = project(means, quats, scales, opacities, viewmats, Ks, width, height, **options)
-    if sh_degree is not None:
-        colors = _shade(means, colors, viewmats, sh_degree, meta["radii"])
-    elif colors.dim() == 2:
-        colors = colors.expand(len(viewmats), -1, -1)
-    if "D" in render_mode:
-        depths = meta["depths"][..., None]
-        colors = torch.cat([colors, depths], dim=-1) if "RGB" in render_mode else depths
-    renders, alphas = blend(meta, colors, absgrad=absgrad)
-    if "ED" in render_mode:
-        renders = torch.cat([renders[..., :-1], renders[..., -1:] / alphas.clamp(min=1e-10)], dim=-1)
+    if len(means) == 0:  # gsplat 1.5.3 divides by their number, which ends the process
+        num_channels = (colors.shape[-1] if "RGB" in render_mode else 0) + ("D" in render_mode)
+        renders, alphas, meta = _rasterize_nothing(
+            (means, quats, scales, opacities, colors), len(viewmats), (height, width, num_channels), absgrad
+        )
+    else:
+        meta = project(means, quats, scales, opacities, viewmats, Ks, width, height, **options)
+        if sh_degree is not None:
+            colors = _shade(means, colors, viewmats, sh_degree, meta["radii"])
+        elif colors.dim() == 2:
+            colors = colors.expand(len(viewmats), -1, -1)
+        if "D" in render_mode:
+            depths = meta["depths"][..., None]
+            colors = torch.cat([colors, depths], dim=-1) if "RGB" in render_mode else depths
+        renders, alphas = blend(meta, colors, absgrad=absgrad)
+        if "ED" in render_mode:
+            renders = torch.cat([renders[..., :-1], renders[..., -1:] / alphas.clamp(min=1e-10)], dim=-1)
     if backgrounds is not None and "RGB" in render_mode:
         num_channels = backgrounds.shape[-1]
         behind = (1 - alphas) * backgrounds[:, None, None, :]
@@ -68,6 +100,7 @@ def project(
 
     It is all that `blend` needs, for any number of sets of colours. Not packed: shapes are [C, N, ...].
     """
+    require_kernels()
     is_antialiased = rasterize_mode == "antialiased"
     radii, means2d, depths, conics, compensations = fully_fused_projection(
         means, None, quats, scales, viewmats, Ks, width, height,
@@ -137,3 +170,33 @@ def _shade(
         degree, directions, sh.expand(len(viewmats), -1, -1, -1), masks=(radii > 0).all(dim=-1)
     )
     return (colors + 0.5).clamp_min(0)
+
+
+def _rasterize_nothing(
+    gaussians: tuple[Tensor, ...], num_cameras: int, shape: tuple[int, int, int], absgrad: bool
+) -> tuple[Tensor, Tensor, dict]:
+    """Renders, alphas and meta without any Gaussian: zeros, from which gradients flow to the empty inputs."""
+    height, width, num_channels = shape
+    means = gaussians[0]
+    means2d = means[None, :, :2].expand(num_cameras, -1, -1)
+    zero = torch.stack([tensor.sum() for tensor in (means2d, *gaussians)]).sum()
+    if absgrad:
+        means2d.absgrad = torch.zeros_like(means2d)
+    tiles = (num_cameras, ceil(height / TILE), ceil(width / TILE))
+    meta = {
+        "means2d": means2d,
+        "radii": means.new_zeros(num_cameras, 0, 2, dtype=torch.int32),
+        "depths": means.new_zeros(num_cameras, 0),
+        "conics": means.new_zeros(num_cameras, 0, 3),
+        "opacities": gaussians[3].expand(num_cameras, -1),
+        "gaussian_ids": None,
+        "flatten_ids": means.new_zeros(0, dtype=torch.int32),
+        "isect_offsets": means.new_zeros(tiles, dtype=torch.int32),
+        "tile_width": tiles[2],
+        "tile_height": tiles[1],
+        "tile_size": TILE,
+        "width": width,
+        "height": height,
+        "n_cameras": num_cameras,
+    }
+    return zero.expand(num_cameras, height, width, num_channels), zero.expand(num_cameras, height, width, 1), meta
