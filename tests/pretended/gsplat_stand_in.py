@@ -232,11 +232,14 @@ def rasterize_to_pixels_3dgs_fwd(
     means2d, conics, colors, opacities, backgrounds, masks, width, height, tile_size, tile_offsets, flatten_ids
 ):
     inputs, offsets, ids = _check_blending(means2d, conics, colors, opacities, tile_offsets, flatten_ids, tile_size)
-    assert masks is None, "the stand-in knows no masks"
     with torch.no_grad():
         renders, alphas = _open_blending(inputs, offsets, ids, (width, height), False)(*inputs)
     if backgrounds is not None:
         renders = renders + (1 - alphas) * _check(backgrounds, "backgrounds")[:, None, None]
+    if masks is not None:  # gsplat writes no alphas in a tile that is left out
+        blended = _check(masks, "masks", torch.bool).repeat_interleave(tile_size, 1).repeat_interleave(tile_size, 2)
+        renders = torch.where(blended[:, :height, :width, None], renders, 0)
+        alphas = torch.where(blended[:, :height, :width, None], alphas, float("nan"))
     _launch()
     last_ids = torch.zeros(alphas.shape[:-1], dtype=torch.int32)  # the backward pass here does not need them
     return CardTensor(renders), CardTensor(alphas), CardTensor(last_ids)

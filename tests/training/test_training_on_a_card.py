@@ -22,6 +22,7 @@ from gsdff.config.smoothing import (
 from gsdff.gaussians import Gaussians
 from gsdff.io.runs import RunFolder
 from gsdff.scene import Scene
+from gsdff.training import view_data
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.trainer import Trainer
 
@@ -151,15 +152,34 @@ def test_a_step_of_stage_1_waits_no_more_than_allowed(card):
     for _ in range(24):
         card.clear()
         trainer.advance()
-        if trainer.step > STAGE1.refine_stop:
+        if trainer.step % STAGE1.refine_every or trainer.step > STAGE1.refine_stop:
             assert card.num_waits <= STEPS["stage 1"], card.table()
 
 
-def test_a_step_of_stage_2_waits_no_more_than_allowed(card, tmp_path, teaching):
+@pytest.mark.parametrize("name", FORMS)
+def test_a_step_of_stage_2_waits_no_more_than_allowed(card, tmp_path, teaching, name):
     config, scene = teaching
+    config = replace(config, smoothing=FORMS[name])
     trainer = distil(tmp_path, config, "cuda", scene, initial_gaussians(config, scene))
     losses(trainer, 12)  # all views once: their targets are loaded then
     for _ in range(3):
         card.clear()
         trainer.advance()
         assert card.num_waits <= STEPS["stage 2"], card.table()
+
+
+def test_what_does_not_fit_is_fetched_ahead_and_no_step_waits_for_it(card, tmp_path, teaching, monkeypatch):
+    config, scene = teaching
+    config = replace(config, smoothing=FORMS["window"])
+    gaussians = initial_gaussians(config, scene)
+    expected = losses(distil(tmp_path / "fits", config, "cuda", scene, gaussians), 6)
+    monkeypatch.setattr(view_data, "SHARE", 0.0)
+    trainer = distil(tmp_path / "fits not", config, "cuda", scene, gaussians)
+    assert trainer.data.room == 0
+    got = losses(trainer, 6)
+    assert got == expected
+    for _ in range(6):
+        card.clear()
+        trainer.advance()
+        assert card.num_waits <= STEPS["stage 2"], card.table()
+        assert sum(card.bytes_up.values()) > scene.views[0].image.nbytes
