@@ -70,7 +70,7 @@ def test_answers_are_the_cpus(card, run):
         expected, got = map(ask, fields)
         assert (got.labels.cpu() != expected.labels).double().mean() < 0.01
     for kind in ("rgb", "features", "depth", "alpha"):
-        expected, got = (field.render(1, kind).image for field in fields)
+        expected, got = (field.render(1, kind).values for field in fields)
         torch.testing.assert_close(got.cpu(), expected, rtol=1e-3, atol=1e-3)
 
 
