@@ -150,7 +150,9 @@ def test_waits_launches_and_bytes_are_those_of_a_line(card):
 
 
 def test_a_script_runs_on_it(tmp_path):
-    (tmp_path / "script.py").write_text("import torch\nprint(torch.cuda.get_device_name(), torch.ones(2).cuda().device)")
+    (tmp_path / "script.py").write_text(
+        "import torch\nprint(torch.cuda.get_device_name(), torch.ones(2).cuda().device)"
+    )
     command = ["bash", RUNNER, tmp_path / "script.py"]
     environment = {"PRETENDED_PYTHON": sys.executable, "PRETENDED_COUNTS": "1", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)

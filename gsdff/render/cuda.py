@@ -1,6 +1,7 @@
 """The CUDA rasteriser: gsplat's projection, tile lists and blending, with the conventions of the CPU path."""
 
 from functools import cache
+from importlib import import_module
 from math import ceil
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ CHUNK = 32
 def require_kernels() -> None:
     """Compiles gsplat's kernels, unless that has been done; raises `UserError` if this machine cannot."""
     try:
-        from gsplat.cuda._backend import _C
+        backend = import_module("gsplat.cuda._backend")
     except IndexError as error:  # torch's list of architectures is that of the cards, and there are none
         raise UserError(
             "gsplat compiles its kernels here, and torch finds no card to compile them for; name the card's compute "
@@ -31,7 +32,7 @@ def require_kernels() -> None:
         raise UserError(
             f"gsplat's kernels do not compile here: {str(error).splitlines()[0]}; VERBOSE=1 shows the compiler's output"
         ) from error
-    if _C is None:
+    if backend._C is None:
         raise UserError(
             "gsplat compiles its kernels here, and finds no nvcc; install the CUDA toolkit "
             f"{torch.version.cuda or ''} and set CUDA_HOME to its folder, or render on the CPU"
@@ -178,7 +179,7 @@ def _rasterize_nothing(
     """Renders, alphas and meta without any Gaussian: zeros, from which gradients flow to the empty inputs."""
     height, width, num_channels = shape
     means = gaussians[0]
-    means2d = means[None, :, :2].expand(num_cameras, -1, -1)
+    means2d: Any = means[None, :, :2].expand(num_cameras, -1, -1)
     zero = torch.stack([tensor.sum() for tensor in (means2d, *gaussians)]).sum()
     if absgrad:
         means2d.absgrad = torch.zeros_like(means2d)

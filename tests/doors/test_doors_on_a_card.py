@@ -16,10 +16,11 @@ from gsdff.config.file import read_config, write_config
 from gsdff.field.query import OneGaussian
 
 NAMES = ("chair", "lamp", "wall")
-SHORT = (
-    "--stage1.steps 12 --stage1.refine-start 2 --stage1.refine-every 4 --stage1.refine-stop 10 --stage2.steps 4 "
-    "--dataset.random-points 80 --stage1.max-gaussians 120 --features.dim 8 --checkpoint-every 6 --picture-every 9"
-).split()
+SHORT = {
+    "stage1.steps": 12, "stage1.refine-start": 2, "stage1.refine-every": 4, "stage1.refine-stop": 10,
+    "stage1.max-gaussians": 120, "stage2.steps": 4, "dataset.random-points": 80, "features.dim": 8,
+    "checkpoint-every": 6, "picture-every": 9,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -36,7 +37,8 @@ def test_a_run_is_trained_resumed_evaluated_and_exported(card, call, tmp_path, g
     vectors = torch.randn(3, 12, generator=generator).numpy()
     np.savez(maps / "text_features.npz", names=np.array(NAMES), vectors=vectors)
     teacher = ("--teacher", "precomputed", "--teacher.maps", maps)
-    call(train, "--data", tmp_path / "photos", "--out", run, "--device", "cuda", *SHORT, *teacher)
+    short = [word for name, value in SHORT.items() for word in (f"--{name}", value)]
+    call(train, "--data", tmp_path / "photos", "--out", run, "--device", "cuda", *short, *teacher)
     scene = (run / "scene.ply").read_bytes()
     sorted((run / "checkpoints").glob("*.pt"))[-1].unlink()
     (run / "scene.ply").unlink()

@@ -59,8 +59,10 @@ def test_the_doors_scores_are_the_cpus(card, run, call):
 def test_measures_of_pictures_and_labels_are_the_cpus(card, generator, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     sides = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
-    state = {f"features.{i}.weight": torch.randn(s, generator=generator) / math.sqrt(s[1] * s[2] ** 2) for i, s in sides.items()}
-    state |= {f"features.{i}.bias": torch.zeros(shape[0]) for i, shape in sides.items()}
+    state = {}
+    for i, shape in sides.items():
+        weight = torch.randn(shape, generator=generator) / math.sqrt(math.prod(shape[1:]))
+        state |= {f"features.{i}.weight": weight, f"features.{i}.bias": torch.zeros(shape[0])}
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     torch.save(state, tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth")
     one, other = torch.rand(2, 64, 70, 3, generator=generator)

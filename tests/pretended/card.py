@@ -258,7 +258,7 @@ def _put_back(module: types.ModuleType | None) -> None:
 
 
 def _make_backend() -> types.ModuleType:
-    """gsplat's module of compiled functions; the real one compiles when it is imported. The stand-in is loaded when it is called."""
+    """gsplat's module of compiled functions. The real one compiles when it is imported, this one loads when called."""
 
     def find(name: str) -> Any:
         if name != "_C":

@@ -4,6 +4,7 @@ The checks are those of gsplat's C++: tensors on the card, contiguous, float32, 
 kernel was compiled. What gsplat leaves uninitialised is NaN, and what kills the process raises `ProcessDied`.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -196,7 +197,7 @@ def _read_lists(offsets: np.ndarray, flatten_ids: np.ndarray, num_gaussians: int
     """gsplat's lists of all images as one `TileLists` per image."""
     starts = np.append(offsets[:, 0], len(flatten_ids))
     lists = []
-    for image, (start, stop) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for image, (start, stop) in enumerate(pairwise(starts)):
         ids = flatten_ids[start:stop] - np.int32(image * num_gaussians)
         order, counts = np.unique(ids, return_counts=True)
         slot_offsets = np.concatenate([[0], np.cumsum(counts)])
@@ -219,7 +220,7 @@ def _open_blending(inputs: list[Tensor], offsets: Tensor, flatten_ids: Tensor, s
     return lambda *leaves: _Blend.apply(*leaves, lists, splats, size, absgrad)
 
 
-def _check_blending(means2d, conics, colors, opacities, offsets, flatten_ids, tile_size) -> tuple[list[Tensor], Any, Any]:
+def _check_blending(means2d, conics, colors, opacities, offsets, flatten_ids, tile_size) -> tuple:
     if colors.shape[-1] not in CHANNELS:
         raise RuntimeError(f"Unsupported number of channels: {colors.shape[-1]}")
     assert tile_size == 16, "the stand-in has tiles of 16 pixels only"

@@ -1,6 +1,5 @@
 """Rendering on the pretended card: gsplat's Python and its compiled half by our kernels, with their checks."""
 
-import builtins
 import sys
 import types
 
@@ -16,7 +15,8 @@ from gsdff.render import cuda, rasterization
 
 def moved(splats: Splats) -> dict[str, object]:
     """Arguments of `rasterization`, float32 on the card."""
-    return {name: value.float().cuda() if isinstance(value, torch.Tensor) else value for name, value in vars(splats).items()}
+    tensors = {name: value for name, value in vars(splats).items() if isinstance(value, torch.Tensor)}
+    return vars(splats) | {name: value.float().cuda() for name, value in tensors.items()}
 
 
 def test_kernels_refuse_what_gsplats_do(card):
@@ -57,9 +57,10 @@ def test_no_gaussians_end_the_process_of_gsplat(card):
         gsplats(*nothing, *camera, 20, 10, packed=False)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"absgrad": True}, {"render_mode": "ED"}, {"render_mode": "RGB+D"}, {"rasterize_mode": "antialiased"}]
-)
+OPTIONS = ({}, {"absgrad": True}, {"render_mode": "ED"}, {"render_mode": "RGB+D"}, {"rasterize_mode": "antialiased"})
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("background", [False, True])
 def test_no_gaussians_are_rendered_as_on_the_cpu(card, options, background):
     if background:
@@ -127,13 +128,10 @@ def test_a_machine_without_a_compiler_gets_one_line(backend):
     ],
 )
 def test_a_failed_compilation_is_one_line(backend, monkeypatch, error, line):
-    original = builtins.__import__
+    def fail(name: str) -> types.ModuleType:
+        assert name == backend.__name__
+        raise error
 
-    def fail(name: str, *args: object) -> types.ModuleType:
-        if name == backend.__name__:
-            raise error
-        return original(name, *args)
-
-    monkeypatch.setattr(builtins, "__import__", fail)
+    monkeypatch.setattr(cuda, "import_module", fail)
     with pytest.raises(UserError, match=line):
         cuda.require_kernels()

@@ -1,4 +1,4 @@
-"""Training on the pretended card: both stages do what they do on the CPU, and wait for the card no more than allowed."""
+"""Training on the pretended card: both stages do what they do on the CPU, and wait no more than they may."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -16,8 +16,8 @@ from tiny_viewer import TinyViewer, look_at
 
 import gsdff
 from gsdff import Delete, Move, Recolor
-from gsdff.config.options import FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
 from gsdff.config.file import write_config
+from gsdff.config.options import FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
 from gsdff.field.query import Query
 from gsdff.io.camera_paths import interpolate
 from gsdff.io.runs import RunFolder
