@@ -7,12 +7,12 @@ STEPS = {
 """By stage: one step without refinement, on the scene of tests/tiny_scene.py."""
 
 PICTURES = {
-    "colour": 8,
-    "depth": 8,
-    "opacity": 6,
-    "features": 9,
-    "relevancy": 6,
-    "classes": 11,
+    "colour": 5,
+    "depth": 6,
+    "opacity": 4,
+    "features": 7,
+    "relevancy": 4,
+    "classes": 8,
     "photo": 2,
     "teacher": 3,
     "masks": 2,
