@@ -36,11 +36,20 @@ def is_card(device: Any) -> bool:
     return device is not None and (isinstance(device, int) or torch.device(device).type == "cuda")
 
 
+def read_numbers(value: Any) -> Any:
+    """Nested lists with Python numbers in place of tensors of the card."""
+    if isinstance(value, CardTensor):
+        return value.tolist() if value.dim() == 0 else value
+    return type(value)(map(read_numbers, value)) if type(value) in (list, tuple) else value
+
+
 def _make(factory: Callable, name: str) -> Callable:
     """A function of torch's that makes tensors, which also makes them on the card."""
 
     def make(*args: Any, **kwargs: Any) -> Tensor:
         device, is_pinned = kwargs.get("device"), kwargs.pop("pin_memory", False)
+        if name == "tensor":  # of numbers on the card too, which the host reads one by one
+            args = tuple(read_numbers(value) for value in args)
         if device is None and not (name == "new_tensor" and isinstance(args[0], CardTensor)):
             made = factory(*args, **kwargs)
             return pin(made) if is_pinned else made
