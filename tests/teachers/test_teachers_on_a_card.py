@@ -33,7 +33,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def extract(teacher: NetworkTeacher) -> list[torch.Tensor]:
     views = [make_view(40, 64, seed) for seed in range(2)]
-    return list(teacher.extract(views))
+    return [features.cpu() for features in teacher.extract(views)]
 
 
 def test_clips_maps_and_texts_are_the_cpus(card, weights):
