@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
+from gsdff.cli.source import open_source
 from gsdff.cli.vocabulary import check_classes
+from gsdff.config.reading import PhotoConfig
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
 from gsdff.files.writing import check_paths
@@ -33,6 +35,10 @@ class EvaluateArguments:
     """Folder of photos in place of the run's; needed for a PLY."""
     ovs: OvsOptions = field(default_factory=OvsOptions)
     """Settings of --benchmark."""
+    offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
+    """Point of the world that positions are relative to, for a file that does not state it: a .splat cannot."""
+    dataset: PhotoConfig = field(default_factory=PhotoConfig)
+    """How to read the photos, if not as the run did."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses CUDA if there is a card."""
 
@@ -47,9 +53,7 @@ def main() -> None:
     check_paths({"run": arguments.run, "labels": arguments.labels, "data": arguments.data})
     check_classes(arguments.run, arguments.classes, labels=arguments.labels)
 
-    from gsdff.field.field import load
-
-    scene = load(arguments.run, data=arguments.data, device=arguments.device)
+    scene = open_source(arguments)
     if arguments.benchmark is not None:
         from gsdff.evaluation.ovs.benchmarks import score_ovs
         from gsdff.evaluation.ovs.report import format_ovs

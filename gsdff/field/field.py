@@ -1,16 +1,18 @@
 """The public object: a scene that is rendered, queried, segmented, edited, saved and viewed."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import torch
 
 import gsdff
 from gsdff.config.options import DataConfig
+from gsdff.config.reading import change_dataset
 from gsdff.device import choose_device
 from gsdff.editing.apply import Edited, apply_edits
 from gsdff.editing.context import EditContext, Judge
@@ -33,7 +35,7 @@ from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.io.sidecar import Sidecar, sidecar_path, write_sidecar
 from gsdff.io.splats import read_splats
 from gsdff.latents import Basis, decode
-from gsdff.origin import ZERO, OriginChoice, format_point
+from gsdff.origin import FARTHEST_ORIGIN, ZERO, OriginChoice, as_point, format_point
 from gsdff.run_folder import refuse_source
 from gsdff.scene import Scene, View
 from gsdff.selection import Selection
@@ -42,6 +44,7 @@ log = logging.getLogger("gsdff")
 
 Format = Literal["ply", "splat", "compressed"]
 Features = Literal["latent", "decoded", "none"]
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(eq=False, repr=False)
@@ -271,12 +274,22 @@ class Field(FieldBase):
         return default_view(self) if view is None else self.find_view(view)
 
 
-def load(source: str | Path, *, data: str | Path | None = None, device: torch.device | str = "auto") -> Field:
+def load(
+    source: str | Path,
+    *,
+    data: str | Path | None = None,
+    dataset: Mapping[str, Any] = NO_CHANGES,
+    offset: Sequence[float] | None = None,
+    device: torch.device | str = "auto",
+) -> Field:
     """The field of a run's folder, as far as it is trained, or of any 3DGS PLY, compressed PLY or .splat.
 
     Both are in the input's world frame, so a run and its export are the same field to the bit. `data` is the folder of
-    photos for a PLY; for a run it replaces the folder that it was trained on. `device` auto takes CUDA if there is a
-    card. A PLY can be queried if its `.basis.safetensors` is beside it. Raises `UserError` for any other source.
+    photos for a PLY; for a run it replaces the folder that it was trained on. `dataset` changes how the photos are
+    read: {"made_from": "views"}, also `masks`, `memory` and `allow_outside` (`gsdff.config.reading`). `offset` is the
+    point of the world that positions are relative to, for a file that does not state it: a .splat cannot. `device` auto
+    takes CUDA if there is a card. A PLY can be queried if its `.basis.safetensors` is beside it. Raises `UserError` for
+    any other source.
     """
     if not isinstance(source, str | PathLike):
         raise UserError(f"`source`: expected the path of a run's folder or of a PLY, got {shown(source)}")
@@ -285,10 +298,15 @@ def load(source: str | Path, *, data: str | Path | None = None, device: torch.de
     data = None if data is None else Path(data)
     chosen = choose_device(device)
     if source.is_file():
-        return _load_ply(source, chosen, data)
-    if not source.exists():
+        field = _load_ply(source, chosen, data)
+    elif source.exists():
+        field = field_of_run(load_run(source), chosen, data)
+    else:
         raise UserError(f"{source}: expected a run's folder or a PLY written by `gsdff export`, found nothing")
-    return field_of_run(load_run(source), chosen, data)
+    gaussians = field.gaussians if offset is None else _at_given_offset(field, offset)
+    changed = change_dataset(field.dataset, dataset)
+    says_made_from = field.says_made_from or dataset.get("made_from") is not None
+    return replace(field, gaussians=gaussians, dataset=changed, says_made_from=says_made_from)
 
 
 def field_of_run(
@@ -317,6 +335,7 @@ def field_of_run(
         reason,
         data or run.config.data,
         run.config.dataset,
+        run.says_made_from,
         run=run,
         read={} if scene is None else {"scene": scene, "has_photos": True},
     )
@@ -354,6 +373,19 @@ def _load_ply(path: Path, device: torch.device, data: Path | None) -> Field:
         dataset,
         sidecar=sidecar,
     )
+
+
+def _at_given_offset(field: Field, offset: Sequence[float]) -> Gaussians:
+    """The Gaussians of a file with the offset that it does not state; raises `UserError` if it states another."""
+    point = None if isinstance(offset, str) else as_point(offset)
+    if point is None:
+        raise UserError(f"`offset`: expected three numbers of at most {FARTHEST_ORIGIN:g}, got {shown(offset)}")
+    if field.run is not None:
+        raise UserError(f"`offset`: {field.source} is a run, whose positions are those of the world; leave it out")
+    stated = field.gaussians.origin
+    if stated not in (ZERO, point):
+        raise UserError(f"`offset`: {field.source} states the offset {format_point(stated)} itself; leave it out")
+    return replace(field.gaussians, origin=point)
 
 
 def _at_stated_origin(gaussians: Gaussians, sidecar: Sidecar, path: Path) -> Gaussians:

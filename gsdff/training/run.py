@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from gsdff.config.file import absolute, find_preset, read_config, read_presets, write_config
+from gsdff.config.file import absolute, find_preset, read_config, read_presets, read_table, write_config
 from gsdff.config.options import TrainConfig
 from gsdff.data import load_scene
 from gsdff.device import choose_device
@@ -22,7 +22,7 @@ from gsdff.files.reading import reading
 from gsdff.files.writing import discard, together
 from gsdff.io.checkpoint import REMEDY, list_checkpoints, load_newest
 from gsdff.io.ply import write_ply
-from gsdff.io.runs import changed_options, data_folder
+from gsdff.io.runs import changed_options, data_folder, says_made_from, warn_of_assumption
 from gsdff.io.sidecar import sidecar_path
 from gsdff.masks import choose_segmenter
 from gsdff.origin import resolve_origin, warn_if_coarse
@@ -69,6 +69,8 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
         _check_same_config(config, state.get("config"), folder)
     _make_demo_scene(config, folder)
     scene = load_scene(data_folder(config, folder), config.dataset)
+    if resume and config.dataset.made_from == "photos" and not says_made_from(read_table(folder.config)):
+        warn_of_assumption(folder.path, scene)
     check_features(config, scene)
     make_folder(folder.path)
     write_config(folder.config, config)
