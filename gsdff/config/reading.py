@@ -37,4 +37,9 @@ def change_dataset(dataset: DataConfig, changes: Mapping[str, Any]) -> DataConfi
                 f"`dataset`: expected {', '.join(names)}, got {name}; did you mean {nearest(name, names)}? Others are "
                 "fixed by the training"
             )
-    return lay_over(dataset, {key: value for key, value in changes.items() if value is not None}, "`dataset`")
+    for name, value in changes.items():
+        try:
+            dataset = dataset if value is None else lay_over(dataset, {name: value}, "options")
+        except UserError as error:
+            raise UserError(f"`dataset.{name}`{str(error).removeprefix(f'options: {name}')}") from error
+    return dataset

@@ -83,8 +83,8 @@ def test_masks_can_be_left_out_when_a_run_is_read(tmp_path, generator):
 def test_other_options_and_values_are_refused():
     with pytest.raises(UserError, match=r"`dataset`: expected made_from, .*, got downscale; .*fixed by the train"):
         change_dataset(DataConfig(), {"downscale": 2})
-    with pytest.raises(UserError, match="`dataset`: made_from: expected one of 'photos', 'views', got 'maps'"):
+    with pytest.raises(UserError, match=r"`dataset\.made_from`: expected one of 'photos', 'views', got 'maps'"):
         change_dataset(DataConfig(), {"made_from": "maps"})
-    with pytest.raises(UserError, match="`dataset`: memory: expected at least 0"):
+    with pytest.raises(UserError, match=r"`dataset\.memory`: expected at least 0"):
         change_dataset(DataConfig(), {"memory": -1})
     assert change_dataset(DataConfig(masks=False), {"masks": None, "memory": 2}) == DataConfig(masks=False, memory=2)
