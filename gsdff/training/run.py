@@ -14,6 +14,8 @@ from torch import Tensor
 
 from gsdff.config.file import absolute, find_preset, read_config, read_presets, read_table, write_config
 from gsdff.config.options import TrainConfig
+from gsdff.config.smoothing import needs_segments
+from gsdff.config.unread import leave_out_unread, refuse_unread
 from gsdff.data import load_scene
 from gsdff.device import choose_device
 from gsdff.errors import UserError, command
@@ -31,7 +33,6 @@ from gsdff.scene import Scene
 from gsdff.training.feature_loss import check_features
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger, last_line
-from gsdff.training.smoothing_losses import needs_segments
 from gsdff.training.trainer import Trainer, train
 from gsdff.weights import is_downloaded
 
@@ -61,6 +62,8 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
     another or resume with other options.
     """
     config.check()
+    if not resume:  # a run of an earlier version may have some
+        refuse_unread(config)
     folder = RunFolder(config.run_folder)
     config = replace(config, out=None)  # a run does not depend on where it is kept
     folder.check(resume=resume)
@@ -103,13 +106,13 @@ def complete(options: TrainConfig) -> TrainConfig:
     teacher = replace(options.teacher, name=_choose_teacher(options))
     if teacher.pretrained is not None and Path(teacher.pretrained).is_file():  # otherwise a tag
         teacher = replace(teacher, pretrained=os.path.abspath(teacher.pretrained))
-    if teacher.maps is not None and teacher.name != "precomputed":  # a run that is continued may have named another
-        log.warning("`teacher.maps` %s: not read by the teacher %s; choose `teacher.name` precomputed", teacher.maps,
-                    teacher.name)  # fmt: skip
     masks = options.masks
     if needs_segments(options.smoothing):
         masks = replace(masks, name=choose_segmenter(masks))
-    return replace(options, teacher=teacher, masks=masks)
+    options = replace(options, teacher=teacher, masks=masks)
+    if options.stage1_from is not None and (begun := RunFolder(options.stage1_from)).config.is_file():
+        options = leave_out_unread(options, read_config(begun.config))
+    return options
 
 
 def _run(
