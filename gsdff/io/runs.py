@@ -16,7 +16,10 @@ from gsdff.scene import Scene
 
 log = logging.getLogger("gsdff")
 
-FREE_KEYS = {"origin", "device", "log_every", "picture_every", "checkpoint_every", "dataset.memory"}
+FREE_KEYS = {
+    "origin", "device", "log_every", "picture_every", "checkpoint_every", "dataset.memory",
+    "dataset.allow_outside",
+}  # fmt: skip
 """Options that a resumed run may change."""
 MADE_FROM = "dataset.made_from"
 PLACES = {
@@ -24,6 +27,8 @@ PLACES = {
     "features.cache", "masks.folder", "masks.checkpoint",
 }  # fmt: skip
 """Options that say where files lie, which may be moved after the training."""
+MOVABLE = PLACES - {"out", "stage1_from"}
+"""Those that may be moved before a run is resumed, if they hold the same."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +109,17 @@ def changed_options(config: TrainConfig, trained: Any) -> dict[str, tuple[Any, A
 
 def check_poses(run: LoadedRun, scene: Scene) -> None:
     """Raises `UserError` if the scene's poses are not those the run was trained on."""
-    ours, theirs = ((*frame.centre, frame.scale) for frame in (run.frame, scene.frame))
-    if any(abs(a - b) > 1e-5 * run.frame.scale for a, b in zip(ours, theirs, strict=True)):
+    if not have_same_frame(run.frame, scene.frame):
         raise UserError(
             f"{scene.root}: its camera poses are not those that {run.folder} was trained on; "
             "use those photos and poses, or train again"
         )
+
+
+def have_same_frame(frame: WorldFrame, other: WorldFrame) -> bool:
+    """Whether two frames are of the same poses."""
+    ours, theirs = ((*each.centre, each.scale) for each in (frame, other))
+    return all(abs(a - b) <= 1e-5 * frame.scale for a, b in zip(ours, theirs, strict=True))
 
 
 def data_folder(config: TrainConfig, folder: RunFolder) -> Path:

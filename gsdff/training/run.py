@@ -24,7 +24,7 @@ from gsdff.files.reading import reading
 from gsdff.files.writing import discard, together
 from gsdff.io.checkpoint import REMEDY, list_checkpoints, load_newest
 from gsdff.io.ply import write_ply
-from gsdff.io.runs import changed_options, data_folder, says_made_from, warn_of_assumption
+from gsdff.io.runs import data_folder, says_made_from, warn_of_assumption
 from gsdff.io.sidecar import sidecar_path
 from gsdff.masks import choose_segmenter
 from gsdff.origin import resolve_origin, warn_if_coarse
@@ -33,6 +33,7 @@ from gsdff.scene import Scene
 from gsdff.training.feature_loss import check_features
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger, last_line
+from gsdff.training.resume import check_same_data, check_same_options
 from gsdff.training.trainer import Trainer, train
 from gsdff.weights import is_downloaded
 
@@ -69,11 +70,13 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
     folder.check(resume=resume)
     state = load_newest(folder.checkpoints)
     if state is not None:
-        _check_same_config(config, state.get("config"), folder)
+        check_same_options(config, state.get("config"), folder)
     _make_demo_scene(config, folder)
     scene = load_scene(data_folder(config, folder), config.dataset)
     if resume and config.dataset.made_from == "photos" and not says_made_from(read_table(folder.config)):
         warn_of_assumption(folder.path, scene)
+    if state is not None:
+        check_same_data(scene, state, folder)
     check_features(config, scene)
     make_folder(folder.path)
     write_config(folder.config, config)
@@ -190,18 +193,6 @@ def _choose_teacher(config: TrainConfig) -> str:
     if config.data == DEMO or (config.data / "demo.json").is_file():
         return "toy"
     return "lseg" if is_downloaded("lseg") else "none"
-
-
-def _check_same_config(config: TrainConfig, saved: Any, folder: RunFolder) -> None:
-    """Raises `UserError` that names the options in which a resumed run differs from its start."""
-    changed = [
-        f"{key} was {str(old)[:80]}, now {str(new)[:80]}" for key, (old, new) in changed_options(config, saved).items()
-    ]
-    if changed:
-        raise UserError(
-            f"{folder.path}: a run resumes with the options it was started with ({'; '.join(changed)}); "
-            "leave these away, or start another run with another `out`"
-        )
 
 
 def _make_demo_scene(config: TrainConfig, folder: RunFolder) -> None:
