@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
-from gsdff.cli.source import open_source
+from gsdff.cli.source import PhotoOptions, open_source
 from gsdff.cli.vocabulary import check_words
-from gsdff.config.reading import PhotoConfig
 from gsdff.editing.table import OPERATIONS, split_text
 from gsdff.editing.values import parse_color
 from gsdff.errors import UserError
@@ -93,7 +92,7 @@ class EditArguments(OperationArguments):
     """Folder of photos, if it is not the run's; a PLY has none."""
     offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
     """Point of the world that positions are relative to, for a file that does not state it: a .splat cannot."""
-    dataset: PhotoConfig = field(default_factory=PhotoConfig)
+    dataset: PhotoOptions = field(default_factory=PhotoOptions)
     """How to read the photos, if not as the run did."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses CUDA if there is a card."""

@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
-from gsdff.cli.source import open_source
+from gsdff.cli.source import PhotoOptions, open_source
 from gsdff.cli.vocabulary import check_classes
-from gsdff.config.reading import PhotoConfig
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
 from gsdff.files.writing import check_paths
@@ -37,7 +36,7 @@ class EvaluateArguments:
     """Settings of --benchmark."""
     offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
     """Point of the world that positions are relative to, for a file that does not state it: a .splat cannot."""
-    dataset: PhotoConfig = field(default_factory=PhotoConfig)
+    dataset: PhotoOptions = field(default_factory=PhotoOptions)
     """How to read the photos, if not as the run did."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses CUDA if there is a card."""

@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
-from gsdff.cli.source import open_source
+from gsdff.cli.source import PhotoOptions, open_source
 from gsdff.cli.vocabulary import check_words
-from gsdff.config.reading import PhotoConfig
 from gsdff.field.checks import check_segmentation, check_views
 from gsdff.field.query import Query, Space
 from gsdff.files.writing import check_paths
@@ -46,7 +45,7 @@ class SegmentArguments:
     """Folder of photos in place of the run's; needed for a PLY."""
     offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
     """Point of the world that positions are relative to, for a file that does not state it: a .splat cannot."""
-    dataset: PhotoConfig = field(default_factory=PhotoConfig)
+    dataset: PhotoOptions = field(default_factory=PhotoOptions)
     """How to read the photos, if not as the run did."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses CUDA if there is a card."""

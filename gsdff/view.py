@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
-from gsdff.cli.source import open_source
-from gsdff.config.reading import PhotoConfig
+from gsdff.cli.source import PhotoOptions, open_source
 from gsdff.errors import UserError
 from gsdff.files.writing import check_paths
 
@@ -28,7 +27,7 @@ class ViewArguments:
     """Port of the page; the next free one if it is taken."""
     offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
     """Point of the world that positions are relative to, for a file that does not state it: a .splat cannot."""
-    dataset: PhotoConfig = field(default_factory=PhotoConfig)
+    dataset: PhotoOptions = field(default_factory=PhotoOptions)
     """How to read the photos, if not as the run did."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses CUDA if there is a card."""

@@ -94,9 +94,9 @@ def name_flags(message: str, flags: Mapping[str, str]) -> str:
 
 @cache
 def _flags_elsewhere() -> dict[str, str]:
-    """Options of all doors with the door's name, by parameter; of several doors the first in `DOORS`, training last."""
+    """Options of all doors with the door's name, by parameter; that of export before others, that of training last."""
     found: dict[str, str] = {}
-    for door in sorted(DOORS, key="train".__eq__):
+    for door in sorted(DOORS, key=lambda name: (name == "train", name != "export")):
         flags: dict[str, str] = import_module(f"gsdff.{door}").FLAGS
         for parameter, flag in flags.items():
             if flag.startswith("--"):

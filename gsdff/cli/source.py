@@ -1,13 +1,27 @@
 """The scene that a door names, opened with the options that all such doors have."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from gsdff.config.file import to_table
-from gsdff.config.reading import PhotoConfig
 
 if TYPE_CHECKING:
     from gsdff.field.field import Field
+
+
+@dataclass(frozen=True)
+class PhotoOptions:
+    """How to read the photos of a run, or those for a PLY; what is left out is as in the training."""
+
+    made_from: Literal["photos", "views"] | None = None
+    """Label images, masks and teacher maps show `photos` as stored, or `views`, which are undistorted and upright."""
+    masks: bool | None = None
+    """Whether to leave out what the photos' masks cover."""
+    memory: float | None = None
+    """Gigabytes of photos that stay in memory; larger datasets are read from a temporary file as they are used."""
+    allow_outside: bool | None = None
+    """Whether to read photos that the dataset lists outside its folder; for files that you trust."""
 
 
 class SourceOptions(Protocol):
@@ -29,7 +43,7 @@ class SourceOptions(Protocol):
         ...
 
     @property
-    def dataset(self) -> PhotoConfig:
+    def dataset(self) -> PhotoOptions:
         """How to read the photos."""
         ...
 

@@ -23,6 +23,7 @@ from gsdff.errors import UserError, command, shown
 from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_choice, check_path
 from gsdff.field.hit import Hit, default_view
+from gsdff.field.placement import place_at
 from gsdff.field.query import Example, Query, Space
 from gsdff.field.rendering import Kind, Rendering, render_kind
 from gsdff.field.search import RepeatedSearch, find, prepare
@@ -35,7 +36,7 @@ from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.io.sidecar import Sidecar, sidecar_path, write_sidecar
 from gsdff.io.splats import read_splats
 from gsdff.latents import Basis, decode
-from gsdff.origin import FARTHEST_ORIGIN, ZERO, OriginChoice, as_point, format_point
+from gsdff.origin import ZERO, OriginChoice, format_point
 from gsdff.run_folder import refuse_source
 from gsdff.scene import Scene, View
 from gsdff.selection import Selection
@@ -288,8 +289,7 @@ def load(
     photos for a PLY; for a run it replaces the folder that it was trained on. `dataset` changes how the photos are
     read: {"made_from": "views"}, also `masks`, `memory` and `allow_outside` (`gsdff.config.reading`). `offset` is the
     point of the world that positions are relative to, for a file that does not state it: a .splat cannot. `device` auto
-    takes CUDA if there is a card. A PLY can be queried if its `.basis.safetensors` is beside it. Raises `UserError` for
-    any other source.
+    is CUDA if there is a card. A PLY needs its `.basis.safetensors` for queries. Other sources raise `UserError`.
     """
     if not isinstance(source, str | PathLike):
         raise UserError(f"`source`: expected the path of a run's folder or of a PLY, got {shown(source)}")
@@ -303,10 +303,11 @@ def load(
         field = field_of_run(load_run(source), chosen, data)
     else:
         raise UserError(f"{source}: expected a run's folder or a PLY written by `gsdff export`, found nothing")
-    gaussians = field.gaussians if offset is None else _at_given_offset(field, offset)
+    if offset is not None:
+        field.gaussians = place_at(field.gaussians, offset, source)
     changed = change_dataset(field.dataset, dataset)
     says_made_from = field.says_made_from or dataset.get("made_from") is not None
-    return replace(field, gaussians=gaussians, dataset=changed, says_made_from=says_made_from)
+    return replace(field, dataset=changed, says_made_from=says_made_from)
 
 
 def field_of_run(
@@ -373,19 +374,6 @@ def _load_ply(path: Path, device: torch.device, data: Path | None) -> Field:
         dataset,
         sidecar=sidecar,
     )
-
-
-def _at_given_offset(field: Field, offset: Sequence[float]) -> Gaussians:
-    """The Gaussians of a file with the offset that it does not state; raises `UserError` if it states another."""
-    point = None if isinstance(offset, str) else as_point(offset)
-    if point is None:
-        raise UserError(f"`offset`: expected three numbers of at most {FARTHEST_ORIGIN:g}, got {shown(offset)}")
-    if field.run is not None:
-        raise UserError(f"`offset`: {field.source} is a run, whose positions are those of the world; leave it out")
-    stated = field.gaussians.origin
-    if stated not in (ZERO, point):
-        raise UserError(f"`offset`: {field.source} states the offset {format_point(stated)} itself; leave it out")
-    return replace(field.gaussians, origin=point)
 
 
 def _at_stated_origin(gaussians: Gaussians, sidecar: Sidecar, path: Path) -> Gaussians:

@@ -1,10 +1,15 @@
 """Where a scene lies: a frame fitted to it, and whether it and photos that are joined with it can belong together."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 
 from gsdff.cameras import WorldFrame
+from gsdff.errors import UserError, shown
 from gsdff.gaussians import Gaussians
-from gsdff.origin import ZERO, format_point
+from gsdff.origin import FARTHEST_ORIGIN, ZERO, as_point, format_point
 from gsdff.scene import Scene
 
 MIN_OPACITY = 0.1
@@ -28,6 +33,18 @@ def fit_frame(gaussians: Gaussians) -> WorldFrame:
     radius = float(distances.kthvalue(1 + int(0.8 * (len(distances) - 1))).values)
     x, y, z = centre.tolist()
     return WorldFrame((x, y, z), radius if radius > 1e-9 else 1.0)
+
+
+def place_at(gaussians: Gaussians, offset: Sequence[float], source: Path) -> Gaussians:
+    """The Gaussians of a file at the offset that it does not state; raises `UserError` if it states another."""
+    point = None if isinstance(offset, str) else as_point(offset)
+    if point is None:
+        raise UserError(f"`offset`: expected three numbers of at most {FARTHEST_ORIGIN:g}, got {shown(offset)}")
+    if source.is_dir():
+        raise UserError(f"`offset`: {source} is a run, whose positions are those of the world; leave it out")
+    if gaussians.origin not in (ZERO, point):
+        raise UserError(f"`offset`: {source} states the offset {format_point(gaussians.origin)} itself; leave it out")
+    return replace(gaussians, origin=point)
 
 
 def find_misplacement(gaussians: Gaussians, scene: Scene) -> str:

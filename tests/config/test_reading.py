@@ -1,12 +1,15 @@
 """How photos are read may change after the training; what shaped the training may not."""
 
+from dataclasses import fields
+
 import pytest
 from PIL import Image
 from tiny_answers import write_asked_run
 
 from gsdff import edit, query, segment
+from gsdff.cli.source import PhotoOptions
 from gsdff.config.options import DataConfig
-from gsdff.config.reading import change_dataset
+from gsdff.config.reading import CHANGEABLE, change_dataset
 from gsdff.errors import UserError
 from gsdff.field.field import load
 
@@ -80,8 +83,14 @@ def test_masks_can_be_left_out_when_a_run_is_read(tmp_path, generator):
     assert load(run.folder, dataset={"masks": False}, device="cpu").find_view("a/v1").mask is None
 
 
+def test_the_doors_offer_all_that_may_change():
+    assert tuple(entry.name for entry in fields(PhotoOptions)) == CHANGEABLE
+
+
 def test_other_options_and_values_are_refused():
-    with pytest.raises(UserError, match=r"`dataset`: expected made_from, .*, got downscale; .*fixed by the train"):
+    with pytest.raises(
+        UserError, match=r"`dataset`: expected some of made_from, .*, got downscale; .*fixed by the train"
+    ):
         change_dataset(DataConfig(), {"downscale": 2})
     with pytest.raises(UserError, match=r"`dataset\.made_from`: expected one of 'photos', 'views', got 'maps'"):
         change_dataset(DataConfig(), {"made_from": "maps"})
