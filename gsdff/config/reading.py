@@ -22,8 +22,8 @@ def change_dataset(dataset: DataConfig, changes: Mapping[str, Any]) -> DataConfi
         if name not in CHANGEABLE:
             near = nearest(name, CHANGEABLE)
             raise UserError(
-                f"`dataset`: expected some of {', '.join(CHANGEABLE)}, got {name}; did you mean {near}? Others are fixed "
-                "by the training"
+                f"`dataset`: expected some of {', '.join(CHANGEABLE)}, got {name}; did you mean {near}? Others are "
+                "fixed by the training"
             )
     for name, value in changes.items():
         try:

@@ -54,6 +54,7 @@ class PrecomputedTeacher:
         self.vocabulary = TextVectors(str(folder / TEXT_FILE), read_texts(folder / TEXT_FILE))
         # T, known from the text vectors or the first map; every later map must have as many channels
         self._dim = next((len(vector) for vector in self.vocabulary.vectors.values()), None)
+        self._has_said_tiny = False
 
     def check(self, view: View) -> None:
         """Raises `UserError` if the view has no map, or one of another type, shape or network; reads no values."""
@@ -88,10 +89,11 @@ class PrecomputedTeacher:
                 del features
         finally:
             pool.shutdown(cancel_futures=True)
-            if tiny:
+            if tiny and not self._has_said_tiny:
+                self._has_said_tiny = True
                 log.warning(
-                    "%s: %d maps have a single pixel, such as that of %s: the whole photo gets one feature",
-                    self.folder, len(tiny), tiny[0],
+                    "%s: holds maps of a single pixel, such as that of %s: such a photo gets one feature",
+                    self.folder, tiny[0],
                 )  # fmt: skip
 
     def knows(self, name: str) -> bool:
