@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import UInt8
 from torch import Tensor
 
 from gsdff.scene import Scene
 
 SIDE = 16
 """Rows and columns of a thumbnail."""
+SAMPLES = 256
+"""Rows and columns that a thumbnail is made of, up to twice as many."""
 SAME_LEVELS = 3
 """Grey levels, of 255, by which the mean of a thumbnail's cell may differ in the same photo."""
 SAME_SHARE = 1e-3
@@ -36,9 +39,9 @@ def summarize(scene: Scene) -> dict[str, Any]:
                 for view in scene.views
             ]
         ).float(),
-        "thumbnails": torch.stack([_shrink(view.image.float().mean(-1)) for view in scene.views]).round().byte(),
-        "masked": torch.stack(
-            [torch.zeros(()) if view.mask is None else 1 - view.mask.float().mean() for view in scene.views]
+        "thumbnails": torch.stack([_shrink(view.image) for view in scene.views]),
+        "masked": torch.tensor(
+            [0.0 if view.mask is None else 1 - int(view.mask.sum()) / view.mask.numel() for view in scene.views]
         ),
         "points": digest.hexdigest(),
     }
@@ -77,8 +80,11 @@ def compare(saved: Any, scene: Scene) -> Differences | None:
     return Differences(", ".join(complaints), points)
 
 
-def _shrink(grey: Tensor) -> Tensor:
-    return F.adaptive_avg_pool2d(grey[None], (SIDE, SIDE))[0]
+def _shrink(image: UInt8[Tensor, "H W 3"]) -> UInt8[Tensor, "h w"]:
+    """Thumbnail in grey, from evenly spaced rows and columns: a photo of 200 megapixels costs no more than a small one."""
+    down, across = (max(1, length // SAMPLES) for length in image.shape[:2])
+    grey = image[::down, ::across].float().mean(-1)
+    return F.adaptive_avg_pool2d(grey[None], (SIDE, SIDE))[0].round().byte()
 
 
 def _differ(thumbnails: Tensor, others: Tensor) -> Tensor:
