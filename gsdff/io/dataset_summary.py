@@ -81,7 +81,7 @@ def compare(saved: Any, scene: Scene) -> Differences | None:
 
 
 def _shrink(image: UInt8[Tensor, "H W 3"]) -> UInt8[Tensor, "h w"]:
-    """Thumbnail in grey, from evenly spaced rows and columns: a photo of 200 megapixels costs no more than a small one."""
+    """Thumbnail in grey, from evenly spaced rows and columns: a photo of 200 megapixels costs no more than others."""
     down, across = (max(1, length // SAMPLES) for length in image.shape[:2])
     grey = image[::down, ::across].float().mean(-1)
     return F.adaptive_avg_pool2d(grey[None], (SIDE, SIDE))[0].round().byte()
