@@ -1,33 +1,111 @@
-"""Adds the figures of one `scripts/gpu_check.sh` to docs/benchmarks/<card>.md: python scripts/append_benchmark.py RUN
-
-RUN is the folder that gpu_check.sh wrote: rasterizer_cuda.json and rasterizer_cpu.json of scripts/bench_rasterizer.py,
-and the trained and evaluated `scene`.
-"""
+"""The phase `report`: a page of Markdown from the JSON files of the others; needs no card and nothing installed."""
 
 import json
 import os
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-import tyro
+from gpu_phases.work import Options, Phase
 
-ROOT = Path(__file__).resolve().parents[1]
+MACHINE = (
+    "card", "capability", "memory_gib", "driver", "torch", "cuda_of_torch", "nvcc", "python", "cpus",
+)  # fmt: skip
+TRAINING = (
+    "scene", "size", "teacher", "steps", "step", "seconds", "pilot_ms", "gaussians", "training_views",
+    "held_out_views", "psnr", "ssim", "cosine_to_teacher", "miou", "miou_of_teacher",
+)  # fmt: skip
+"""Figures of the report; the files have more."""
+WELL = ("ok", "skipped")
 
 
-@dataclass(frozen=True)
-class Options:
-    """Adds the figures of a gpu_check to the page of the graphics card."""
+def report(options: Options) -> Phase:
+    """Writes report.md, and with `pages` adds it to the page of the card."""
+    phase = Phase(options, "report")
+    found = {name: read_phase(options.out, name) for name in ("build", "tests", "bench", "train")}
+    facts = found["build"].get("items", {}).get("card", {})
+    card = facts.get("card", "no card")
+    days = sorted({content["date"] for content in found.values() if content})
+    title = f"{' to '.join(dict.fromkeys((days or ['?'])[:1] + days[-1:]))}, commit {facts.get('commit', 'unknown')}"
+    text = f"## {title}\n\n" + "\n\n".join(
+        part for name, content in found.items() for part in PARTS[name](content.get("items", {}))
+    )
+    write_text(options.out / "report.md", f"# {card}\n\n{text}\n")
+    print(text)
+    if options.pages is not None:
+        append(options.pages / f"{slug(card)}.md", card, f"{text}\n")
+        print(f"figures added to {options.pages / slug(card)}.md")
+    phase.items["report"] = {"status": "ok"}
+    return phase
 
-    run: tyro.conf.Positional[Path]
-    """Folder that gpu_check.sh wrote."""
-    seconds: int
-    """Duration of the training in seconds."""
-    pages: Path = ROOT / "docs" / "benchmarks"
-    """Folder of the pages."""
+
+def read_phase(folder: Path, name: str) -> dict[str, Any]:
+    """Content of a phase's file; empty if it has not run."""
+    path = folder / f"{name}.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def show_build(items: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Machine, versions, and what did not build."""
+    if not items:
+        return ["Build: not run."]
+    versions = items.get("packages", {}).get("versions", {})
+    row = {key: items.get("card", {}).get(key) for key in MACHINE} | {"gsplat": versions.get("gsplat")}
+    row |= {"gsplat compiled in s": items.get("gsplat", {}).get("seconds")}
+    row |= {"largest difference of a picture to the CPU": items.get("gsplat", {}).get("picture_difference")}
+    return ["### Machine", markdown_table([row]), *list_faults(items)]
+
+
+def show_tests(items: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Numbers of tests by outcome, and a line for each that is not well."""
+    tests = {name: item for name, item in items.items() if "::" in name}
+    rest = {name: item for name, item in items.items() if "::" not in name}
+    if not tests:
+        return ["### Tests", "Not run.", *list_faults(rest)]
+    counts: dict[str, int] = {}
+    for item in tests.values():
+        counts[item["status"]] = counts.get(item["status"], 0) + 1
+    words = ", ".join(f"{count:,} {'passed' if name == 'ok' else name}" for name, count in sorted(counts.items()))
+    reasons = {str(item.get("detail", "")).strip() for item in tests.values() if item["status"] == "skipped"}
+    skipped = [f"Skipped because: {'; '.join(sorted(map(first_line, reasons)))}."] if reasons else []
+    return ["### Tests", f"{words}.", *skipped, *list_faults(rest | tests)]
+
+
+def show_bench(items: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Every table of the benchmarks, with its title."""
+    parts = ["### Benchmarks"] if items else ["### Benchmarks", "Not run."]
+    for item in items.values():
+        for title, rows in item.get("tables", {}).items():
+            parts += [f"#### {title}", markdown_table(rows)]
+    return [*parts, *list_faults(items)]
+
+
+def show_train(items: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A column for every scene that has scores."""
+    rows = [{key: item.get(key) for key in TRAINING} for item in items.values() if "psnr" in item]
+    parts = [markdown_table(rows)] if rows else ["Not run."] if not items else []
+    return ["### Training", *parts, *list_faults(items)]
+
+
+PARTS = {"build": show_build, "tests": show_tests, "bench": show_bench, "train": show_train}
+
+
+def list_faults(items: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One list with a line for each item that is not well."""
+    lines = [
+        f"- **{item['status']}** `{name}`: {first_line(str(item.get('detail', '')))}"
+        for name, item in items.items()
+        if item["status"] not in WELL
+    ]
+    return ["\n".join(lines)] if lines else []
+
+
+def first_line(detail: str) -> str:
+    """The line of a message that says most: the last error of a traceback, else the last line."""
+    lines = [line.strip() for line in detail.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"(E +)?[\w.]*(Error|Exception|Interrupt)\b", line)]
+    return (errors or lines or [""])[-1].removeprefix("E ").strip().replace("|", "/")[:300]
 
 
 def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
@@ -46,70 +124,19 @@ def _shown(value: object) -> str:
     return "" if value is None else str(value).replace("|", "/")
 
 
-def section(title: str, tables: Mapping[str, Sequence[Mapping[str, object]]]) -> str:
-    """Formats one section of a page: a heading, then each table under its name."""
-    parts = [f"## {title}", *(f"{name}\n\n{markdown_table(rows)}" for name, rows in tables.items())]
-    return "\n\n".join(parts) + "\n"
-
-
 def append(page: Path, heading: str, text: str) -> None:
     """Appends `text` to the page, which starts with `heading` if it is new; atomically."""
-    before = page.read_text() if page.exists() else f"# {heading}\n\nWritten by `bash scripts/gpu_check.sh`.\n"
-    partial = page.with_name(f".{page.name}.partial")
-    partial.write_text(f"{before}\n{text}")
-    os.replace(partial, page)
+    before = page.read_text() if page.exists() else f"# {heading}\n\nWritten by `bash scripts/gpu_check.sh report`.\n"
+    write_text(page, f"{before}\n{text}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file in one go."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)
 
 
 def slug(card: str) -> str:
     """Name of a card as a file name: `NVIDIA H200` is nvidia-h200."""
     return re.sub(r"[^a-z0-9]+", "-", card.lower()).strip("-")
-
-
-def scene_row(run: Path, seconds: int) -> dict[str, object]:
-    """Row of the training with the CUDA preset, from the evaluation of the scene."""
-    report = json.loads((run / "scene" / "evaluation" / "metrics.json").read_text())
-    facts = {key: report[key] for key in ("step", "gaussians", "training_views", "held_out_views")}
-    size = "x".join(map(str, report["image_size"]))
-    return {"scene": Path(report["data"]).name, "size": size, "seconds": seconds, **facts, **report["images"]["mean"]}
-
-
-def machine_row(card: str) -> dict[str, object]:
-    """Row of the versions that the figures depend on."""
-    import gsplat
-    import torch
-
-    driver = _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").splitlines()[0]
-    versions = {"torch": torch.__version__, "CUDA": torch.version.cuda, "gsplat": gsplat.__version__}
-    return {"card": card, "driver": driver, **versions, "CPU cores": os.cpu_count()}
-
-
-def _commit() -> str:
-    if not (ROOT / ".git").exists():
-        return "unknown: no git checkout"
-    changed = " with changes" if _output("git", "-C", str(ROOT), "status", "--porcelain", "-uno") else ""
-    return _output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD") + changed
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def main() -> None:
-    """Collects the figures and appends them to the page of the card."""
-    import torch
-
-    options = tyro.cli(Options, description=Options.__doc__)
-    card = torch.cuda.get_device_name()
-    benchmarks = {
-        f"Rasteriser, {device}": json.loads((options.run / f"rasterizer_{device}.json").read_text())["rows"]
-        for device in ("cuda", "cpu")
-    }
-    scene = {"Training with configs/cuda.toml": [scene_row(options.run, options.seconds)]}
-    title = f"{datetime.now(timezone.utc):%Y-%m-%d}, commit {_commit()}"
-    page = options.pages / f"{slug(card)}.md"
-    append(page, card, section(title, {"Machine": [machine_row(card)], **benchmarks, **scene}))
-    print(f"figures added to {page}")
-
-
-if __name__ == "__main__":
-    main()
