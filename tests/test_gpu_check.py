@@ -1,12 +1,16 @@
 """scripts/gpu_check.sh: a phase goes on after failures, hangs and crashes, and continues when it is called again."""
 
+import json
 import os
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+from tiny_scene import TinyDataset
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = {
@@ -138,3 +142,79 @@ def is_running(pid: int) -> bool:
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+# --- the whole of it, on the pretended card
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Calls a phase as on a bare machine: an interpreter with torch, a driver, a toolkit, and wheels brought along."""
+    cuda, tools, wheels = tmp_path / "cuda", tmp_path / "tools", tmp_path / "wheels"
+    for folder in (cuda / "bin", cuda / "include", tools, wheels):
+        folder.mkdir(parents=True)
+    (cuda / "include" / "cuda_runtime.h").touch()
+    version = f"Cuda compilation tools, release {torch.version.cuda}, V1"
+    for path, said in ((cuda / "bin" / "nvcc", version), (tools / "nvidia-smi", "580.1"), (tools / "c++", "")):
+        path.write_text(f"#!/bin/sh\necho '{said}'\n")
+        path.chmod(0o755)
+    for name in ("gsdff_brought_along", "torch", "numpy"):
+        with zipfile.ZipFile(wheels / f"{name}-99.0-py3-none-any.whl", "w") as wheel:
+            info = f"{name}-99.0.dist-info"
+            wheel.writestr(f"{name}/__init__.py", "")
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 99.0\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+    environment = {
+        **os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "CUDA_HOME": str(cuda),
+        "PYTHON": str(ROOT / "tests" / "pretended" / "python"), "PRETENDED_PYTHON": sys.executable,
+    }  # fmt: skip
+
+    def call(phase: str, *words: object) -> tuple[int, dict]:
+        out = tmp_path / "out"
+        command = [
+            "bash",
+            ROOT / "scripts" / "gpu_check.sh",
+            phase,
+            "--out",
+            out,
+            "--wheels",
+            wheels,
+            "--quick",
+            *words,
+        ]
+        done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
+        print(done.stdout, done.stderr)
+        path = out / f"{phase}.json"
+        return done.returncode, json.loads(path.read_text())["items"] if path.is_file() else {}
+
+    return call
+
+
+@pytest.mark.slow
+def test_every_phase_goes_through_on_the_pretended_card(machine, tmp_path):
+    status, items = machine("build")
+    assert (status, {item["status"] for item in items.values()}) == (0, {"ok"}), items
+    assert items["wheels"]["installed"] == ["gsdff_brought_along-99.0-py3-none-any.whl"]
+    assert (tmp_path / "out" / "site" / "gsdff_brought_along").is_dir()
+    assert items["card"]["card"] == "Pretended card" and items["gsplat"]["picture_difference"] < 1e-5
+
+    status, items = machine("tests", "--tests", "tests/training/test_lift.py", "tests/test_errors.py")
+    assert status == 0 and sum(item["status"] == "ok" for item in items.values()) > 5
+    assert [name for name, item in items.items() if item["status"] == "skipped"] == []
+
+    status, items = machine("bench")
+    assert status == 0 and all(item["tables"] or "scene" in name for name, item in items.items()), items
+    (lift,) = items["features"]["tables"]["Features: the lift"]
+    assert lift["device"] == "cuda" and lift["lift_seconds"] > 0
+
+    TinyDataset.write(tmp_path / "photos")
+    status, items = machine("train", "--data", tmp_path / "photos")
+    assert status == 0 and set(items) == {"demo", "photos"}, items
+    assert items["demo"]["miou"] >= 0 and items["demo"]["teacher"] == "toy" and items["photos"]["psnr"] > 0
+
+    assert machine("train", "--data", tmp_path / "photos")[0] == 0
+    assert machine("report")[0] == 0
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert text.startswith("# Pretended card\n") and "Not run." not in text
+    assert "- **" not in text, "something is not well"

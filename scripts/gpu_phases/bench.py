@@ -109,5 +109,5 @@ def bench(options: Options) -> Phase:
         ended = phase.run(name, [sys.executable, *command])
         report = json.loads(out.read_text()) if ended.status == "ok" and out.is_file() else {}
         tables = benchmark.rows(report) if report else {}
-        phase.record(name, ended.status, seconds=ended.seconds, detail=ended.detail, tables=tables)
+        phase.record(name, ended.status, seconds=ended.seconds, detail=ended.fault, tables=tables)
     return phase

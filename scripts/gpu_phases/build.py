@@ -77,7 +77,7 @@ def install_wheels(phase: Phase) -> None:
         write_json(partial / "wheels.json", {"wheels": names, "installed": chosen})
         partial.rename(site)
     skipped = sorted({*names} - {*chosen})
-    facts = {"installed": chosen, "there_already": skipped, "detail": ended.detail}
+    facts = {"installed": chosen, "there_already": skipped, "detail": ended.fault}
     phase.record("wheels", ended.status, seconds=ended.seconds, **facts)
 
 
@@ -105,6 +105,6 @@ def _probe(phase: Phase, name: str, limit: float | None) -> None:
         facts = json.loads(ended.detail.splitlines()[-1])
     except (ValueError, IndexError):
         facts = {}
-    facts = {"detail": ended.detail} | (facts if isinstance(facts, dict) else {})
+    facts = {"detail": ended.fault} | (facts if isinstance(facts, dict) else {})
     seconds = ended.seconds + phase.items.get(name, {}).get("seconds", 0.0) * (name == "gsplat")
     phase.record(name, ended.status, seconds=seconds, **facts)

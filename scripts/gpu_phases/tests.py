@@ -52,7 +52,7 @@ def collect(phase: Phase, name: str, words: Sequence[str]) -> list[str]:
         return json.loads(kept.read_text())["tests"]
     kept.unlink(missing_ok=True)
     ended = run_pytest(phase, f"collect {name}", kept, ["--collect-only", *words])
-    phase.record(f"collect {name}", ended.status, seconds=ended.seconds, detail=ended.detail)
+    phase.record(f"collect {name}", ended.status, seconds=ended.seconds, detail=ended.fault)
     return json.loads(kept.read_text())["tests"] if kept.is_file() else []
 
 

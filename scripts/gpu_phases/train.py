@@ -67,7 +67,7 @@ def train_scene(phase: Phase, name: str, words: list[object], share: float) -> N
     if ended.status == "ok":
         facts |= scores_of(run)
     phase.record(name, ended.status, **facts, seconds=seconds_of(run), evaluation_seconds=ended.seconds,
-                 detail=ended.detail)  # fmt: skip
+                 detail=ended.fault)  # fmt: skip
 
 
 def measure_pace(phase: Phase, name: str, words: list[object]) -> float | None:

@@ -47,7 +47,12 @@ class Ended:
     """ok, failed (it said so), crashed (a signal), hung (longer than its own limit) or unfinished (the phase's)."""
     seconds: float
     detail: str = ""
-    """Last lines that it printed, or the signal's name."""
+    """Last lines that it printed, and the signal's name."""
+
+    @property
+    def fault(self) -> str:
+        """Detail of an end that is not well."""
+        return "" if self.status == "ok" else self.detail
 
 
 @dataclass
