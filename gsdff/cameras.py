@@ -37,13 +37,17 @@ class Camera:
 
     def resized(self, width: int, height: int) -> "Camera":
         """The same camera with another image size; the rows of K scale with the sides."""
-        scale = torch.tensor([width / self.width, height / self.height, 1.0])
-        return replace(self, K=self.K * scale[:, None], width=width, height=height)
+        K = self.K.clone()  # rows and entries are changed in place: numbers need no transfer to K's device
+        K[0] *= width / self.width
+        K[1] *= height / self.height
+        return replace(self, K=K, width=width, height=height)
 
     def cropped(self, left: int, top: int, width: int, height: int) -> "Camera":
         """The same camera for a window of its image, which may reach beyond it; moves K's principal point."""
-        shift = torch.tensor([[0.0, 0.0, left], [0.0, 0.0, top], [0.0, 0.0, 0.0]])
-        return replace(self, K=self.K - shift, width=width, height=height)
+        K = self.K.clone()
+        K[0, 2] -= left
+        K[1, 2] -= top
+        return replace(self, K=K, width=width, height=height)
 
     def to(self, device: torch.device | str) -> "Camera":
         """The same camera with its tensors on `device`."""
@@ -94,6 +98,6 @@ class WorldFrame:
     def viewmats_to_working(self, viewmats: Float[Tensor, "*C 4 4"]) -> Float[Tensor, "*C 4 4"]:
         """Converts world-to-camera matrices of the input's world to take points of the working frame; float32."""
         viewmats = viewmats.double().clone()
-        centre = torch.tensor(self.centre, dtype=torch.float64)
+        centre = torch.tensor(self.centre, dtype=torch.float64, device=viewmats.device)
         viewmats[..., :3, 3] = (viewmats[..., :3, :3] @ centre + viewmats[..., :3, 3]) / self.scale
         return viewmats.float()
