@@ -1,6 +1,6 @@
 """`gsdff evaluate RUN`: scores of a run's held-out views, or by the protocol of a benchmark."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -63,7 +63,7 @@ def main() -> None:
         from gsdff.evaluation.ovs.report import format_ovs
 
         assert arguments.labels is not None, "checked with the options"
-        levels = [load(run, data=arguments.data, device=arguments.device) for run in arguments.levels]
+        levels = [open_source(replace(arguments, run=run)) for run in arguments.levels]
         result, path = score_ovs(scene, arguments.benchmark, arguments.labels, options=arguments.ovs, levels=levels)
         print(format_ovs(result))
         print(f"\nwritten to {path}, each query to {path.stem}_queries.csv, pictures to {path.with_suffix('')}")
