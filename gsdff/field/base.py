@@ -266,7 +266,7 @@ class FieldBase:
         settings = {name: getattr(self.teacher_config, name) for name in SETTINGS}
         teacher = TeacherConfig(self.teacher_config.name, **settings)
         mode = self.gaussians.rasterize_mode
-        return Sidecar(self.basis, teacher, texts, no_texts, mode, self.dataset.downscale)
+        return Sidecar(self.basis, teacher, texts, no_texts, mode, self.dataset.downscale, self.dataset.poses)
 
     # --- reading
 
