@@ -311,7 +311,7 @@ class FieldBase:
         return TEACHERS[name]
 
     def _open_teacher(self) -> Teacher:
-        scene = self.scene if self._teacher_kind.reads_scene else None
+        scene = self.scene if self._teacher_kind.reads_scene else self.read.get("scene")
         teacher = open_teacher(self.teacher_config, scene, self.device)
         assert teacher is not None, "features have a teacher"
         return teacher
