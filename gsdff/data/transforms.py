@@ -334,13 +334,12 @@ def size_misfit(frame: Frame, width: int, height: int) -> float:
     along both axes, and angles of view that give them; about the relative difference of the sides for wrong ones."""
     fx, fy = focal_lengths(frame, width, height)
     misfits = [abs(math.log(fx) - math.log(fy))] if fx > 0 and fy > 0 else []
-    for axis, side in (("x", width), ("y", height)):
+    for axis, side, focal in (("x", width, fx), ("y", height, fy)):
         if f"c{axis}" in frame.settings:
             misfits.append(abs(number(frame, frame.settings, f"c{axis}") / side - 0.5))
-        if f"fl_{axis}" in frame.settings and f"camera_angle_{axis}" in frame.settings:
+        if f"camera_angle_{axis}" in frame.settings:  # the focal length may be given as well
             angle = angle_of_view(frame, frame.settings, f"camera_angle_{axis}")
-            meant = 2 * number(frame, frame.settings, f"fl_{axis}") * math.tan(angle / 2)
-            misfits.append(abs(meant / side - 1))
+            misfits.append(abs(2 * focal * math.tan(angle / 2) / side - 1))
     for key, side in (("w", width), ("h", height)):
         if key in frame.settings:
             misfits.append(abs(number(frame, frame.settings, key) / side - 1))

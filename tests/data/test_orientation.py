@@ -203,8 +203,9 @@ def test_the_option_decides_against_the_colours_and_without_a_word(tmp_path, wri
 @pytest.mark.parametrize("is_turned", [False, True])
 def test_upward_directions_tell_of_photos_of_different_orientations(tmp_path, write_colmap, colmap_model, is_turned):
     """Half of the photos were taken with the camera upside down, and there are hardly any points."""
-    down = (0.6, 0.0, -0.8, 0.0) if is_turned else (0.0, 0.8, 0.0, 0.6)  # the same camera, or turned about its axis
-    images = [(f"{i}.png", 1, (0.6, 0.0, -0.8, 0.0) if i == 0 else down, (float(i), 0.0, 0.0)) for i in range(3)]
+    up = (0.8, 0.0, 0.6, 0.0)
+    down = up if is_turned else (0.0, -0.6, 0.0, 0.8)  # half a turn about the camera's axis
+    images = [(f"{i}.png", 1, up if i == 0 else down, (float(-i), 0.5, 0.2)) for i in range(3)]
     camera = (1, "PINHOLE", WIDTH, HEIGHT, (20, 21, 5.5, 7))
     other = write_colmap(tmp_path / "other", colmap_model(cameras=(camera,), images=tuple(images)))
     for i in range(3):
