@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class PhotoOptions:
     """How to read the photos of a run, or those for a PLY; what is left out is as in the training."""
 
+    poses: Literal["auto", "stored", "turned"] | None = None
+    """Poses of photos with an EXIF orientation are those of the photos as `stored`, or as EXIF `turned` them."""
     made_from: Literal["photos", "views"] | None = None
     """Label images, masks and teacher maps show `photos` as stored, or `views`, which are undistorted and upright."""
     masks: bool | None = None

@@ -7,7 +7,7 @@ from gsdff.config.file import lay_over
 from gsdff.config.options import DataConfig
 from gsdff.errors import UserError, nearest, shown
 
-CHANGEABLE = ("made_from", "masks", "memory", "allow_outside")
+CHANGEABLE = ("poses", "made_from", "masks", "memory", "allow_outside")
 """Options of `DataConfig` that say how to read the same photos; the others shaped what was trained."""
 
 

@@ -18,11 +18,6 @@ FARTHEST_CENTRE = 10.0
 """Largest distance of the principal point from the middle of the photo, per side; a crop may leave it outside."""
 STRONGEST_DISTORTION = 1e4
 """Largest parameter of distortion."""
-ONE_FOCAL = {
-    "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "SIMPLE_DIVISION",
-    "SIMPLE_FISHEYE",
-}  # fmt: skip
-"""Models with one focal length; the others begin with two, but for EQUIRECTANGULAR, which has none."""
 FAR_AWAY = 1000.0
 """Distance of a camera from the middle of all, per median distance, from which it is said."""
 STRAY = 1e4
@@ -63,10 +58,9 @@ def lens_problem(lens: Lens) -> str | None:
         return f"expected 1 to {LARGEST_SIDE} pixels a side, got {lens.width}x{lens.height}"
     if not np.isfinite(lens.params).all():
         return f"expected finite parameters of the {lens.model} camera, got {list(lens.params)}"
-    if lens.model == "EQUIRECTANGULAR":  # which is refused when it is to become a pinhole
+    if lens.num_focals == 0:  # EQUIRECTANGULAR, which is refused when it is to become a pinhole
         return None
-    num_focals = 1 if lens.model in ONE_FOCAL else 2
-    focals, centre, rest = np.split(np.array(lens.params), [num_focals, num_focals + 2])
+    focals, centre, rest = np.split(np.array(lens.params), [lens.num_focals, lens.num_focals + 2])
     sides = np.array([lens.width, lens.height])
     least, most = (share * sides.max() for share in FOCAL_LENGTHS)
     if not ((focals >= least) & (focals <= most)).all():

@@ -267,7 +267,7 @@ class FieldBase:
         settings = {name: getattr(self.teacher_config, name) for name in SETTINGS}
         teacher = TeacherConfig(self.teacher_config.name, **settings)
         mode = self.gaussians.rasterize_mode
-        return Sidecar(self.basis, teacher, texts, no_texts, mode, self.dataset.downscale)
+        return Sidecar(self.basis, teacher, texts, no_texts, mode, self.dataset.downscale, self.dataset.poses)
 
     # --- reading
 
@@ -316,7 +316,7 @@ class FieldBase:
         return TEACHERS[name]
 
     def _open_teacher(self) -> Teacher:
-        scene = self.scene if self._teacher_kind.reads_scene else None
+        scene = self.scene if self._teacher_kind.reads_scene else self.read.get("scene")
         teacher = open_teacher(self.teacher_config, scene, self.device)
         assert teacher is not None, "features have a teacher"
         return teacher

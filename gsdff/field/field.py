@@ -358,7 +358,7 @@ def _load_ply(path: Path, device: torch.device, data: Path | None) -> Field:
         else:
             basis, reason = _check_channels(gaussians, sidecar.basis, path, beside)
             gaussians = replace(gaussians, rasterize_mode=sidecar.rasterize_mode)
-            dataset = DataConfig(downscale=sidecar.downscale)
+            dataset = DataConfig(downscale=sidecar.downscale, poses=sidecar.poses)
             gaussians = _at_stated_origin(gaussians, sidecar, path)
             if sidecar.ply_hash not in ("", hash_file(path)):
                 log.warning(

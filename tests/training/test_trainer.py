@@ -403,7 +403,7 @@ def test_a_run_of_an_earlier_version_resumes_without_the_options_that_there_were
     train_run(config)
     (last,) = list_checkpoints(tmp_path / "run" / "checkpoints")
     state = load_checkpoint(last)
-    for name in ("made_from", "masks", "memory", "allow_outside"):
+    for name in ("poses", "made_from", "masks", "memory", "allow_outside"):
         del state["config"]["dataset"][name]
     torch.save(state, last)
     train_run(config, resume=True)
