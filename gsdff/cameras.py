@@ -1,11 +1,13 @@
 """Pinhole cameras, and the normalised frame that scenes are trained in."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from gsdff.device import send
 from gsdff.origin import Point, choose_origin
 
 
@@ -50,8 +52,16 @@ class Camera:
         return replace(self, K=K, width=width, height=height)
 
     def to(self, device: torch.device | str) -> "Camera":
-        """The same camera with its tensors on `device`."""
-        return replace(self, viewmat=self.viewmat.to(device), K=self.K.to(device))
+        """The same camera with its tensors on `device`, where they are sent once: the result is the same object."""
+        name = str(device)
+        if name not in self._sent:
+            self._sent[name] = replace(self, viewmat=send(self.viewmat, device), K=send(self.K, device))
+        return self._sent[name]
+
+    @cached_property
+    def _sent(self) -> "dict[str, Camera]":
+        """This camera on the devices that it has been sent to."""
+        return {}
 
 
 @dataclass(frozen=True)

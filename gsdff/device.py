@@ -1,8 +1,15 @@
-"""The device that tensors are on."""
+"""The device that tensors are on, and the way to it."""
+
+import logging
+from functools import cache
+from subprocess import SubprocessError
 
 import torch
+from torch import Tensor
 
 from gsdff.errors import UserError, shown
+
+log = logging.getLogger("gsdff")
 
 
 def choose_device(name: str | torch.device) -> torch.device:
@@ -22,3 +29,27 @@ def choose_device(name: str | torch.device) -> torch.device:
     if device.type == "cuda" and not has_cuda:
         raise UserError("`device` cuda: torch finds no CUDA card here; leave `device` out to use the CPU")
     return device
+
+
+def send(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on `device`, copied to a card from pinned memory: the host does not wait for the card's work."""
+    if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+@cache
+def runs_triton() -> bool:
+    """Whether kernels written in Triton run on the card; logs once why not (it needs a C compiler for its launcher)."""
+    try:
+        from gsdff.triton_trial import answer  # loads Triton
+
+        return answer() == 1
+    except (ImportError, RuntimeError, OSError, AssertionError, SubprocessError) as error:
+        log.info("Triton does not run here, so that the image loss takes longer: %s", error)
+        return False
+
+
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a card."""
+    return torch.cuda.mem_get_info(device)[0]

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.files.reading import open_picture, read_bytes, read_json
+from gsdff.files.reading import exists, open_picture, read_bytes, read_json
 from gsdff.files.writing import whole_file, write_text
 from gsdff.photo_files import (
     as_made,
@@ -219,7 +219,7 @@ def write_label_image(path: Path, ids: UInt8[Tensor, "H W"]) -> None:
 def show_views(folder: Path) -> bool:
     """Whether `gsdff segment` made the label images in a folder, so that they show views; its class list says so."""
     path = folder / CLASSES_FILE
-    return path.is_file() and _is_by_segment(read_json(path, CLASS_LIST))
+    return exists(path, CLASS_LIST) and _is_by_segment(read_json(path, CLASS_LIST))
 
 
 def _show_views(folder: Path, scene: Scene) -> bool:
@@ -243,13 +243,13 @@ def _locate(scene: Scene, labels: Path | None) -> tuple[Path, Path]:
     """Paths of the folder of label images and of its class list, in it or beside it; either may not exist."""
     folder = labels or scene.root / "labels"
     inside, beside = folder / CLASSES_FILE, folder.parent / CLASSES_FILE
-    return folder, inside if inside.is_file() else beside
+    return folder, inside if exists(inside, CLASS_LIST) else beside
 
 
 def _find_problem(folder: Path, classes_file: Path) -> str | None:
     if not folder.is_dir():
         return "no such folder of label images"
-    if not classes_file.is_file():
+    if not exists(classes_file, CLASS_LIST):
         return f"no {CLASSES_FILE} in it or beside it names the ids of its images"
     return None
 

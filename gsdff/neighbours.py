@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 from tqdm import tqdm
 
@@ -41,6 +42,8 @@ class _Result:
         return torch.equal(of, self.of) and torch.equal(points, self.points)
 
 
+_last_tree: Any = None
+"""Tree of the points searched last, 100 bytes a point: selections and graphs of one scene search among the same."""
 _remembered: ContextVar[list[_Result] | None] = ContextVar("remembered", default=None)
 """The last results within `neighbours_remembered`; None outside of it."""
 
@@ -83,14 +86,12 @@ def nearest_neighbours(
 def _search(
     points: Float[Tensor, "P 3"], count: int, of: Bool[Tensor, "P"] | None
 ) -> tuple[Float[Tensor, "Q k"], Int64[Tensor, "Q k"]]:
-    from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]  (compiled)
-
     places = points.detach().cpu().double().numpy()
     num = len(places)
     queries = np.arange(num) if of is None else of.cpu().numpy().nonzero()[0]
     num_others = min(count, max(num - 1, 0))
     ranks = list(range(1, num_others + 2))  # given a list, scipy returns a table even for one column
-    tree, found = cKDTree(places), []
+    tree, found = _tree_of(places), []
     with tqdm(total=len(queries), desc="neighbours", unit="point", leave=False, delay=1) as bar:
         for start in range(0, max(len(queries), 1), QUERIES_AT_A_TIME):
             some = queries[start : start + QUERIES_AT_A_TIME]
@@ -103,6 +104,17 @@ def _search(
     is_self[~is_self.any(axis=1), -1] = True
     others, other_ids = (found[~is_self].reshape(len(queries), num_others) for found in (distances, ids))
     return torch.from_numpy(others).to(points), torch.from_numpy(other_ids).to(points.device, torch.int64)
+
+
+def _tree_of(places: Float64[np.ndarray, "P 3"]) -> Any:
+    """The tree in which neighbours are found; the last one if it is of the same points."""
+    global _last_tree
+    from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]  (compiled)
+
+    tree = _last_tree  # another thread may replace it
+    if tree is None or not np.array_equal(tree.data, places):
+        _last_tree = tree = cKDTree(places)
+    return tree
 
 
 def connected_parts(ids: Int64[Tensor, "P k"], is_link: Bool[Tensor, "P k"]) -> Int64[Tensor, "P"]:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from gsdff.cameras import Camera, WorldFrame
+from gsdff.device import send
 from gsdff.errors import UserError
 from gsdff.stored_photo import StoredPhoto
 
@@ -78,9 +79,9 @@ class View:
 
     def to(self, device: torch.device | str) -> "View":
         """The same view with its tensors on `device`."""
-        alpha = None if self.alpha is None else self.alpha.to(device)
-        mask = None if self.mask is None else self.mask.to(device)
-        return replace(self, camera=self.camera.to(device), image=self.image.to(device), alpha=alpha, mask=mask)
+        alpha = None if self.alpha is None else send(self.alpha, device)
+        mask = None if self.mask is None else send(self.mask, device)
+        return replace(self, camera=self.camera.to(device), image=send(self.image, device), alpha=alpha, mask=mask)
 
     def over(self, background: Float[Tensor, "3"]) -> Float[Tensor, "H W 3"]:
         """The target composited over `background`; the target itself if the photo has no transparency."""

@@ -1,7 +1,7 @@
 """Checks every call in gsdff against its signature, tensors' shapes among it; importing this installs the check.
 
 jaxtyping's import hook puts beartype around every function of the modules that are imported from then on. Kernels are
-left alone: numba compiles the function, not what is around it.
+left alone: numba and Triton compile the function, not what is around it.
 """
 
 import sys
@@ -18,9 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 KERNELS = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in (ROOT / "gsdff").rglob("*.py")
-    if "\n@kernel" in (text := path.read_text("utf-8")) or "\n@intrinsic" in text
+    if any(f"\n@{mark}" in path.read_text("utf-8") for mark in ("kernel", "intrinsic", "triton.jit"))
 }
-"""Modules with functions that numba compiles."""
+"""Modules with functions that numba or Triton compile."""
 
 
 def check(function: Any) -> Any:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from scipy import spatial
 
 from gsdff.neighbours import nearest_neighbours
 
@@ -59,3 +60,17 @@ def test_some_points_have_the_neighbours_they_have_among_all(generator, num_aske
     asked[torch.randperm(80, generator=generator)[:num_asked]] = True
     for some, every in zip(nearest_neighbours(points, 5, asked), nearest_neighbours(points, 5), strict=True):
         assert torch.equal(some, every[asked])
+
+
+def test_a_tree_serves_all_searches_among_the_same_points(generator, monkeypatch):
+    points, others = torch.randn(2, 60, 3, generator=generator)
+    expected = nearest_neighbours(points, 5), nearest_neighbours(others, 5)
+    built, build = [], spatial.cKDTree
+    monkeypatch.setattr(spatial, "cKDTree", lambda places: built.append(len(places)) or build(places))
+    for _ in range(2):
+        assert torch.equal(nearest_neighbours(others.clone(), 5)[1], expected[1][1])  # the last ones from before
+        nearest_neighbours(others, 7, torch.arange(60) % 2 == 0)
+    assert built == []
+    assert torch.equal(nearest_neighbours(points, 5)[1], expected[0][1]) and built == [60]
+    assert torch.equal(nearest_neighbours(points[:30], 5)[1], nearest_neighbours(points[:30].clone(), 5)[1])
+    assert built == [60, 30]

@@ -12,6 +12,7 @@ from gsdff.config.smoothing import GraphConfig, SmoothingConfig
 from gsdff.gaussians import Gaussians, RasterizeMode
 from gsdff.scene import Scene, View
 from gsdff.training.feature_loss import prepare_features
+from gsdff.training.view_data import ViewData
 
 
 def make_gaussians(count: int, generator: torch.Generator, dim: int | None = None) -> Gaussians:
@@ -84,7 +85,9 @@ class Distillation:
     def prepare(self, *, lift: bool = True, **changes: object) -> tuple[torch.Tensor | None, list]:
         """Features and terms with these options changed."""
         config = replace(self.config, **changes)
-        return prepare_features(config, self.scene, self.gaussians, self.run, "cpu", lift=lift)
+        return prepare_features(
+            config, self.scene, self.gaussians, self.run, ViewData(self.scene.views, "cpu"), lift=lift
+        )
 
     def carrying(self, features: torch.Tensor, mode: RasterizeMode | None = None) -> Gaussians:
         """The Gaussians with these features, rasterised in their own mode or in another."""

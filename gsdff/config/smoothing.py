@@ -100,7 +100,7 @@ class FilterConfig:
     """Use of a filter G in the feature loss; Z is the rendered map, T the teacher's."""
 
     location = ""
-    """Module and class of the filter, called with these options, the scene and the masks of the training views."""
+    """Module and class of the filter, called with these options, the photos and the masks of the training views."""
     needs_segments = False
 
     form: Form = "off"

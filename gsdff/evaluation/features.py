@@ -103,7 +103,7 @@ def _predict_by_teacher(
     predictions = []
     progress = tqdm(views, desc="maps", unit="view", leave=False)
     for view, channels_first in zip(progress, teacher.extract(views), strict=True):
-        features = channels_first.permute(1, 2, 0)
+        features = channels_first.cpu().permute(1, 2, 0)
         size = view.image.shape[:2]
         labels, margin = torch.full(size, VOID, dtype=torch.uint8), None
         if text is not None and scored is not None:

@@ -46,6 +46,15 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     return path
 
 
+def snapshot(state: Any) -> Any:
+    """A copy of nested values on the CPU, which training does not change: it can be saved while training goes on."""
+    if isinstance(state, dict):
+        return {key: snapshot(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [snapshot(value) for value in state]
+    return state.detach().to("cpu", copy=True) if isinstance(state, Tensor) else state
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Loads a checkpoint's state onto the CPU; raises `UserError` if it is damaged or of another version.
 

@@ -1,4 +1,4 @@
-"""Image loss (1 - w) L1 + w (1 - SSIM): compiled for float32 on the CPU, plain torch for everything else."""
+"""Image loss (1 - w) L1 + w (1 - SSIM): compiled for float32 on the CPU and on a card, plain torch for all else."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from gsdff.device import runs_triton
 from gsdff.losses.ssim import ssim_map
 
 
@@ -36,14 +37,15 @@ def image_loss(
     every photo; the other three are means over the mask.
 
     SSIM uses the window of Wang et al. (11 pixels, sigma 1.5) and black pixels outside the images, as 3DGS does, so it
-    is defined for images of any size. float32 on the CPU takes one compiled pass; everything else is torch.
+    is defined for images of any size. float32 takes one compiled pass on the CPU, and four kernels on a card that runs
+    Triton; everything else is torch.
     """
     if mask is not None:
         image, target = (torch.where(mask[..., None], picture, 0) for picture in (image, target))
         whole = image_loss(image, target, ssim_weight)
         share = mask.float().mean().clamp_min(1 / mask.numel())
         return ImageLoss(whole.loss, whole.l1 / share, 1 - (1 - whole.ssim) / share, whole.mse / share)
-    if image.device.type == "cpu" and image.dtype == torch.float32:
+    if image.dtype == torch.float32 and (not image.is_cuda or runs_triton()):
         loss, l1, ssim, mse = _CompiledImageLoss.apply(image, target, ssim_weight)
         return ImageLoss(loss, l1, ssim, mse)
     l1 = (image - target).abs().mean()
@@ -53,15 +55,20 @@ def image_loss(
 
 
 class _CompiledImageLoss(torch.autograd.Function):
-    """Loss and gradient from the CPU kernel, computed together; the backward pass only scales the gradient."""
+    """Loss and gradient from kernels, computed together; the backward pass only scales the gradient."""
 
     @staticmethod
     def forward(ctx, image: Tensor, target: Tensor, ssim_weight: float) -> tuple[Tensor, ...]:
-        from gsdff.losses.cpu import measure  # loads numba
+        if image.is_cuda:
+            from gsdff.losses.cuda import measure  # loads Triton
+        else:
+            from gsdff.losses.cpu import measure  # loads numba
 
         l1, ssim, mse, gradient = measure(image.detach().contiguous(), target.contiguous(), ssim_weight)
         ctx.save_for_backward(gradient)
-        results = torch.tensor([(1 - ssim_weight) * l1 + ssim_weight * (1 - ssim), l1, ssim, mse]).unbind()
+        results = (1 - ssim_weight) * l1 + ssim_weight * (1 - ssim), l1, ssim, mse
+        if not image.is_cuda:  # numbers
+            results = torch.tensor(results).unbind()
         ctx.mark_non_differentiable(*results[1:])
         return results
 

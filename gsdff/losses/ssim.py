@@ -1,6 +1,7 @@
 """Structural similarity (Wang et al. 2004) with 3DGS's window, in plain torch, and the constants of both versions."""
 
 import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +34,12 @@ def _blur(maps: Float[Tensor, "M 3 H W"]) -> Float[Tensor, "M 3 H W"]:
     """Weighted means over the window, zero beyond the borders; one axis after the other."""
     planes = maps.flatten(0, 1)[None]
     num = planes.shape[1]
-    taps = planes.new_tensor(TAPS).expand(num, 1, -1)
-    planes = F.conv2d(planes, taps[..., None], padding=(REACH, 0), groups=num)
-    return F.conv2d(planes, taps[:, :, None], padding=(0, REACH), groups=num)[0].unflatten(0, maps.shape[:2])
+    window = taps(planes.dtype, planes.device).expand(num, 1, -1)
+    planes = F.conv2d(planes, window[..., None], padding=(REACH, 0), groups=num)
+    return F.conv2d(planes, window[:, :, None], padding=(0, REACH), groups=num)[0].unflatten(0, maps.shape[:2])
+
+
+@cache
+def taps(dtype: torch.dtype, device: torch.device) -> Float[Tensor, "11"]:
+    """The window along one axis on a device, where it is sent once."""
+    return torch.tensor(TAPS, dtype=dtype, device=device)

@@ -29,7 +29,8 @@ def partition(
     Where the others overlap, the smaller one wins (of equal ones the one with the better score), so a segment is a part
     of one mask and may be smaller than `min_area`.
     """
-    areas = torch.tensor([int(mask.sum()) for mask in masks], dtype=torch.long)  # at once it would take 8 M H W bytes
+    # mask by mask, as at once it would take 8 M H W bytes
+    areas = torch.stack([mask.sum() for mask in masks]).cpu() if len(masks) else torch.zeros(0, dtype=torch.long)
     by_score = scores.cpu().argsort(descending=True, stable=True)
     order = by_score[areas[by_score] >= max(1, min_area)]
     masks, areas = masks[order.to(masks.device)], areas[order]
@@ -40,7 +41,7 @@ def partition(
     labels = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
     # later ones win: the smallest comes last, and among equal ones the best score
     for number, index in enumerate(sorted(reversed(kept), key=lambda index: -int(areas[index])), 1):
-        labels[masks[index]] = number
+        labels.masked_fill_(masks[index], number)
     return number_by_area(labels)
 
 
@@ -57,11 +58,11 @@ def number_by_area(labels: Int[Tensor, "H W"]) -> Int32[Tensor, "H W"]:
 def _intersections(masks: Bool[Tensor, "M H W"]) -> Float64[Tensor, "M M"]:
     """Exact number of pixels that each two masks share, on the CPU."""
     pixels = masks.flatten(1)
-    total = torch.zeros(len(masks), len(masks), dtype=torch.float64)
+    total = torch.zeros(len(masks), len(masks), dtype=torch.float64, device=masks.device)
     for part in pixels.split(_PIXELS_AT_A_TIME, dim=1):
         values = part.float()
-        total += (values @ values.T).cpu()
-    return total
+        total += values @ values.T
+    return total.cpu()
 
 
 def _suppress(overlaps: Float[Tensor, "M M"], areas: Int[Tensor, "M"], nms_iou: float) -> list[int]:

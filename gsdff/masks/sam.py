@@ -13,6 +13,7 @@ from segment_anything.utils.amg import MaskData
 from torch import Tensor
 
 from gsdff.config.smoothing import MaskConfig
+from gsdff.device import send
 from gsdff.errors import UserError
 from gsdff.files.reading import read_torch
 from gsdff.files.writing import hash_file
@@ -66,12 +67,13 @@ class SamSegmenter:
     def segment(self, view: View, image: UInt8[Tensor, "H W 3"]) -> Int32[Tensor, "H W"]:
         """Segments with ids from 1 by falling area, 0 at pixels without a mask."""
         found = self._generator.generate(image.cpu().numpy())
-        masks = torch.zeros(len(found), *image.shape[:2], dtype=torch.bool)
+        masks = torch.zeros(len(found), *image.shape[:2], dtype=torch.bool, device=self.device)
         for mask, record in zip(masks, found, strict=True):
-            mask.copy_(torch.from_numpy(record["segmentation"]))
+            mask.copy_(send(torch.from_numpy(record["segmentation"]), self.device))
         scores = torch.tensor([record["predicted_iou"] for record in found])
         config = self.config
-        return partition(masks, scores, min_area=config.min_area, nms_iou=config.nms_iou, level=config.level)
+        labels = partition(masks, scores, min_area=config.min_area, nms_iou=config.nms_iou, level=config.level)
+        return labels.cpu()
 
     @cached_property
     def _generator(self) -> "_Generator":
@@ -88,12 +90,19 @@ class SamSegmenter:
 
     @torch.inference_mode(False)  # it may be loaded inside inference mode and used outside
     def _load_network(self) -> Sam:
-        """Loads the network with its weights, in float32; on the CPU they stay in the mapped file."""
+        """Loads the network with its weights, in float32; on the CPU they stay in the mapped file.
+
+        On a card the image encoder, which takes nearly all the time, computes in half precision.
+        """
         for name, entry in self._state.items():
             if not entry.isfinite().all():
                 raise UserError(f"{self.path}: {name} holds NaN or infinite values; {REMEDY}")
         network = make_empty(self._model)
         network.load_state_dict({name: entry.float() for name, entry in self._state.items()}, assign=True)
+        if self.device.type == "cuda":
+            encoder = network.image_encoder
+            encoder.forward = torch.autocast("cuda", torch.float16)(encoder.forward)
+            encoder.register_forward_hook(lambda _encoder, _inputs, features: features.float())
         return network.requires_grad_(False).to(self.device)
 
 

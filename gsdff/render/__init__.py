@@ -4,7 +4,9 @@
 The rest of the package calls `render_rgb`, `render_features` and `render_depth`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
@@ -84,6 +86,32 @@ class Rendered:
     """`rasterization`'s meta, for densification."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Projection:
+    """What one camera saw of Gaussians."""
+
+    gaussians: Gaussians
+    camera: Camera
+    meta: dict
+
+
+_last_projection: ContextVar[list[_Projection] | None] = ContextVar("last_projection", default=None)
+"""The newest within `projections_shared`; None outside of it."""
+
+
+@contextmanager
+def projections_shared() -> Iterator[None]:
+    """Within the block, features are rendered with the projection and the tile lists of the colours before them.
+
+    For the same Gaussians, which must not change meanwhile, and the same camera; on a card only.
+    """
+    token = _last_projection.set([])
+    try:
+        yield
+    finally:
+        _last_projection.reset(token)
+
+
 def render_rgb(
     gaussians: Gaussians,
     camera: Camera,
@@ -108,6 +136,8 @@ def render_rgb(
         rasterize_mode=gaussians.rasterize_mode,
         absgrad=absgrad,
     )
+    if (last := _last_projection.get()) is not None and gaussians.means.is_cuda and len(gaussians):
+        last[:] = [_Projection(gaussians, camera, meta)]
     return Rendered(renders[0], alphas[0], meta)
 
 
@@ -119,13 +149,27 @@ def render_view(gaussians: Gaussians, view: View, background: Sequence[float]) -
     return render_rgb(gaussians, view.camera.to(device), background=color).image.clamp(0, 1)
 
 
-def render_features(gaussians: Gaussians, camera: Camera, *, features: Float[Tensor, "N K"] | None = None) -> Rendered:
+def render_features(
+    gaussians: Gaussians,
+    camera: Camera,
+    *,
+    features: Float[Tensor, "N K"] | None = None,
+    rows: slice | None = None,
+) -> Rendered:
     """Renders features from one camera, zero where no Gaussian is; `features` None uses the Gaussians' own.
 
-    Geometry and opacity are detached, so that a teacher that is inconsistent between views cannot damage the scene.
+    With `rows`, only these rows of the image. Geometry and opacity are detached, so that a teacher that is inconsistent
+    between views cannot damage the scene.
     """
     features = gaussians.features if features is None else features
     assert features is not None, "these Gaussians have no features"
+    for last in _last_projection.get() or ():
+        if last.gaussians is gaussians and last.camera is camera:
+            from gsdff.render.cuda import blend_features
+
+            return Rendered(*blend_features(last.meta, features, rows), last.meta)
+    if rows is not None:
+        camera = camera.cropped(0, rows.start, camera.width, rows.stop - rows.start)
     fixed = gaussians.map(torch.detach)
     renders, alphas, meta = rasterization(
         fixed.means,

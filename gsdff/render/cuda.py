@@ -1,24 +1,28 @@
-"""The CUDA rasteriser: gsplat's, called with the conventions of the CPU path."""
+"""The CUDA rasteriser: gsplat's projection, tile lists and blending, with the conventions of the CPU path."""
 
 from functools import cache
+from importlib import import_module
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from gsplat import rasterization
+from gsplat import fully_fused_projection, isect_offset_encode, isect_tiles, rasterize_to_pixels, spherical_harmonics
+from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.errors import UserError
 
 TILE = 16
 """Side of gsplat's tiles in pixels."""
+CHUNK = 32
+"""Channels that are blended at a time; gsplat's kernel is slow with more."""
 
 
 @cache
 def require_kernels() -> None:
     """Compiles gsplat's kernels, unless that has been done; raises `UserError` if this machine cannot."""
     try:
-        from gsplat.cuda._backend import _C
+        backend = import_module("gsplat.cuda._backend")
     except IndexError as error:  # torch's list of architectures is that of the cards, and there are none
         raise UserError(
             "gsplat compiles its kernels here, and torch finds no card to compile them for; name the card's compute "
@@ -28,7 +32,7 @@ def require_kernels() -> None:
         raise UserError(
             f"gsplat's kernels do not compile here: {str(error).splitlines()[0]}; VERBOSE=1 shows the compiler's output"
         ) from error
-    if _C is None:
+    if backend._C is None:
         raise UserError(
             "gsplat compiles its kernels here, and finds no nvcc; install the CUDA toolkit "
             f"{torch.version.cuda or ''} and set CUDA_HOME to its folder, or render on the CPU"
@@ -46,26 +50,33 @@ def rasterization_cuda(
     width: int,
     height: int,
     *,
+    sh_degree: int | None,
     backgrounds: Tensor | None,
     render_mode: Literal["RGB", "D", "ED", "RGB+D", "RGB+ED"],
-    **options,
+    absgrad: bool,
+    **options: Any,
 ) -> tuple[Tensor, Tensor, dict]:
-    """`gsdff.render.rasterization` for CUDA tensors.
+    """`gsdff.render.rasterization` for CUDA tensors; the host waits once, for the number of intersections.
 
-    Not packed, so that `meta` has the shapes [C, N, ...] of the CPU path. Backgrounds are composed here, because gsplat
-    composes them per chunk of channels and accepts none for depth.
+    gsplat's own `rasterization` also waits for an inverse of the poses, and projects anew for every set of colours.
     """
     if len(means) == 0:  # gsplat 1.5.3 divides by their number, which ends the process
         num_channels = (colors.shape[-1] if "RGB" in render_mode else 0) + ("D" in render_mode)
         renders, alphas, meta = _rasterize_nothing(
-            (means, quats, scales, opacities, colors), len(viewmats), (height, width, num_channels), options["absgrad"]
+            (means, quats, scales, opacities, colors), len(viewmats), (height, width, num_channels), absgrad
         )
     else:
-        require_kernels()
-        renders, alphas, meta = rasterization(
-            means, quats, scales, opacities, colors, viewmats, Ks, width, height,
-            render_mode=render_mode, packed=False, **options,
-        )  # fmt: skip
+        meta = project(means, quats, scales, opacities, viewmats, Ks, width, height, **options)
+        if sh_degree is not None:
+            colors = _shade(means, colors, viewmats, sh_degree, meta["radii"])
+        elif colors.dim() == 2:
+            colors = colors.expand(len(viewmats), -1, -1)
+        if "D" in render_mode:
+            depths = meta["depths"][..., None]
+            colors = torch.cat([colors, depths], dim=-1) if "RGB" in render_mode else depths
+        renders, alphas = blend(meta, colors, absgrad=absgrad)
+        if "ED" in render_mode:
+            renders = torch.cat([renders[..., :-1], renders[..., -1:] / alphas.clamp(min=1e-10)], dim=-1)
     if backgrounds is not None and "RGB" in render_mode:
         num_channels = backgrounds.shape[-1]
         behind = (1 - alphas) * backgrounds[:, None, None, :]
@@ -73,14 +84,103 @@ def rasterization_cuda(
     return renders, alphas, meta
 
 
+def project(
+    means: Float[Tensor, "N 3"],
+    quats: Float[Tensor, "N 4"],
+    scales: Float[Tensor, "N 3"],
+    opacities: Float[Tensor, "N"],
+    viewmats: Float[Tensor, "C 4 4"],
+    Ks: Float[Tensor, "C 3 3"],
+    width: int,
+    height: int,
+    *,
+    rasterize_mode: str = "classic",
+    **options: Any,
+) -> dict[str, Any]:
+    """Gaussians as cameras see them, and lists of those that touch each tile, front to back: `rasterization`'s meta.
+
+    It is all that `blend` needs, for any number of sets of colours. Not packed: shapes are [C, N, ...].
+    """
+    require_kernels()
+    is_antialiased = rasterize_mode == "antialiased"
+    radii, means2d, depths, conics, compensations = fully_fused_projection(
+        means, None, quats, scales, viewmats, Ks, width, height,
+        opacities=opacities, calc_compensations=is_antialiased, **options,
+    )  # fmt: skip
+    seen_opacities = opacities * compensations if is_antialiased else opacities.expand(len(viewmats), -1)
+    tile_width, tile_height = -(-width // TILE), -(-height // TILE)
+    _, keys, flatten_ids = isect_tiles(means2d, radii, depths, TILE, tile_width, tile_height)
+    return {
+        "means2d": means2d,
+        "radii": radii,
+        "depths": depths,
+        "conics": conics,
+        "opacities": seen_opacities,
+        "gaussian_ids": None,
+        "flatten_ids": flatten_ids,
+        "isect_offsets": isect_offset_encode(keys, len(viewmats), tile_width, tile_height),
+        "tile_width": tile_width,
+        "tile_height": tile_height,
+        "tile_size": TILE,
+        "width": width,
+        "height": height,
+        "n_cameras": len(viewmats),
+    }
+
+
+def blend(
+    meta: dict[str, Any], colors: Float[Tensor, "C N D"], *, rows: slice | None = None, absgrad: bool = False
+) -> tuple[Float[Tensor, "C h W D"], Float[Tensor, "C h W 1"]]:
+    """Renders and alphas of colours over black; with `rows`, only tiles that reach into these rows are blended."""
+    offsets, masks = meta["isect_offsets"], None
+    if rows is not None:
+        masks = torch.zeros_like(offsets, dtype=torch.bool)
+        masks[:, rows.start // TILE : -(-rows.stop // TILE)] = True
+    parts = [
+        rasterize_to_pixels(
+            meta["means2d"], meta["conics"], part, meta["opacities"], meta["width"], meta["height"], TILE,
+            offsets, meta["flatten_ids"], masks=masks, absgrad=absgrad,
+        )
+        for part in colors.split(CHUNK, dim=-1)
+    ]  # fmt: skip
+    renders = parts[0][0] if len(parts) == 1 else torch.cat([part for part, _ in parts], dim=-1)
+    alphas = parts[0][1]
+    return (renders, alphas) if rows is None else (renders[:, rows], alphas[:, rows])
+
+
+def blend_features(
+    meta: dict[str, Any], features: Float[Tensor, "N K"], rows: slice | None = None
+) -> tuple[Float[Tensor, "h W K"], Float[Tensor, "h W 1"]]:
+    """Features and alpha as the only camera sees them, from its projection; differentiable in the features alone."""
+    fixed = {name: value.detach() if isinstance(value, Tensor) else value for name, value in meta.items()}
+    renders, alphas = blend(fixed, features[None], rows=rows)
+    return renders[0], alphas[0]
+
+
+def _shade(
+    means: Float[Tensor, "N 3"],
+    sh: Float[Tensor, "N A 3"],
+    viewmats: Float[Tensor, "C 4 4"],
+    degree: int,
+    radii: Tensor,
+) -> Float[Tensor, "C N 3"]:
+    """Colours of the harmonics of Gaussians in view."""
+    positions = torch.linalg.inv_ex(viewmats).inverse[:, :3, 3]  # unlike `inv`, without a look at the result
+    directions = means - positions[:, None]
+    colors = spherical_harmonics(
+        degree, directions, sh.expand(len(viewmats), -1, -1, -1), masks=(radii > 0).all(dim=-1)
+    )
+    return (colors + 0.5).clamp_min(0)
+
+
 def _rasterize_nothing(
     gaussians: tuple[Tensor, ...], num_cameras: int, shape: tuple[int, int, int], absgrad: bool
 ) -> tuple[Tensor, Tensor, dict]:
     """Renders, alphas and meta without any Gaussian: zeros, from which gradients flow to the empty inputs."""
     height, width, num_channels = shape
-    zero = torch.stack([tensor.sum() for tensor in gaussians]).sum()
     means = gaussians[0]
-    means2d = means[None, :, :2].expand(num_cameras, -1, -1)
+    means2d: Any = means[None, :, :2].expand(num_cameras, -1, -1)
+    zero = torch.stack([tensor.sum() for tensor in (means2d, *gaussians)]).sum()
     if absgrad:
         means2d.absgrad = torch.zeros_like(means2d)
     tiles = (num_cameras, ceil(height / TILE), ceil(width / TILE))

@@ -27,6 +27,13 @@ class _Matrix:
     columns: Int32[Tensor, "E"]
     values: Float64[Tensor, "E"]
 
+    @cached_property
+    def ranks(self) -> list[tuple[Int64[Tensor, "R"], Int64[Tensor, "R"]]]:
+        """Rows that have an entry of rank 0, of rank 1 and so on, and these entries; the host waits for them once."""
+        lengths = self.offsets.diff()
+        rows = [(lengths > rank).nonzero()[:, 0] for rank in range(int(lengths.max()) if len(lengths) else 0)]
+        return [(some, self.offsets[some] + rank) for rank, some in enumerate(rows)]
+
 
 @dataclass(frozen=True)
 class NeighbourGraph:
@@ -163,16 +170,13 @@ class _Step(torch.autograd.Function):
 
 
 def _multiply(matrix: _Matrix, z: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
-    diagonal, offsets, columns, values = matrix.diagonal, matrix.offsets, matrix.columns, matrix.values
+    diagonal, columns, values = matrix.diagonal, matrix.columns, matrix.values
     if z.device.type == "cpu" and z.dtype == torch.float32:
         from gsdff.smoothing.graph_cpu import multiply  # loads numba
 
-        return multiply(diagonal, offsets, columns, values, z)
+        return multiply(diagonal, matrix.offsets, columns, values, z)
     sums = diagonal[:, None].to(z.dtype) * z
-    lengths = offsets.diff()
     # every row's first entry, then every row's second: no row is written twice at once, so no atomics and one result
-    for rank in range(int(lengths.max()) if len(lengths) else 0):
-        rows = (lengths > rank).nonzero()[:, 0]
-        entries = offsets[rows] + rank
+    for rows, entries in matrix.ranks:
         sums[rows] += values[entries, None].to(z.dtype) * z[columns[entries]]
     return sums

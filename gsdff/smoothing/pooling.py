@@ -9,6 +9,9 @@ from torch.autograd.function import once_differentiable
 
 from gsdff.smoothing.filters import check_map, check_segments, segment_shares
 
+MOST_LABELS = 1 << 16
+"""Labels that a map on a card may have: masks store 16 bits."""
+
 
 def segment_mean(Z: Float[Tensor, "H W K"], segments: Integer[Tensor, "H W"]) -> Float[Tensor, "H W K"]:
     """Replaces every pixel by the mean over all pixels with its label: `segment_blur` with infinite window and sigma.
@@ -36,11 +39,18 @@ class _Mean(torch.autograd.Function):
 
 def _pool(Z: Float[Tensor, "H W K"], labels: Integer[Tensor, "P"]) -> Float[Tensor, "H W K"]:
     pixels = Z.detach().reshape(len(labels), -1)
-    counts = torch.bincount(labels)
+    counts = _count(labels)
     # In float32 a sum over a segment of the photo's size would be off by a thousandth.
     sums = pixels.new_zeros(len(counts), pixels.shape[1], dtype=torch.float64).index_add_(0, labels, pixels.double())
     means = (sums / counts.clamp_min(1)[:, None]).to(Z)
     return torch.where((labels > 0)[:, None], means[labels], pixels).reshape(Z.shape)
+
+
+def _count(labels: Integer[Tensor, "P"]) -> Integer[Tensor, "L"]:
+    """Number of pixels of each label; on a card of `MOST_LABELS`, so that nothing waits for the largest one."""
+    if not labels.is_cuda:
+        return torch.bincount(labels)
+    return labels.new_zeros(MOST_LABELS).index_add_(0, labels, torch.ones_like(labels))
 
 
 def purity(segments: Integer[Tensor, "H W"], sigma: float) -> Float[Tensor, "H W"]:

@@ -6,9 +6,17 @@ from jaxtyping import Float, Int32
 from torch import Tensor
 
 from gsdff.config.smoothing import BilateralFilterConfig, GaussianFilterConfig, SegmentFilterConfig
-from gsdff.scene import Scene
+from gsdff.scene import View
 from gsdff.smoothing.filters import bilateral_blur, gaussian_blur, segment_blur
 from gsdff.smoothing.pooling import segment_mean
+
+
+class Views(Protocol):
+    """The photos of the training views, on the device of the maps."""
+
+    def __getitem__(self, view_id: int, /) -> View:
+        """The photo of one view with its camera."""
+        ...
 
 
 class Segments(Protocol):
@@ -32,7 +40,7 @@ class Filter(Protocol):
 class SegmentFilter:
     """Blur inside each segment of the masks, or the segment's mean if there is no window."""
 
-    def __init__(self, options: SegmentFilterConfig, scene: Scene, segments: Segments):
+    def __init__(self, options: SegmentFilterConfig, views: Views, segments: Segments):
         self.options = options
         self.segments = segments
 
@@ -49,9 +57,9 @@ class SegmentFilter:
 class BilateralFilter:
     """Blur guided by the features themselves or by the photo."""
 
-    def __init__(self, options: BilateralFilterConfig, scene: Scene, segments: Segments):
+    def __init__(self, options: BilateralFilterConfig, views: Views, segments: Segments):
         self.options = options
-        self.scene = scene
+        self.views = views
 
     def __call__(
         self, values: Float[Tensor, "H W D"], features: Float[Tensor, "H W K"], view_id: int, rows: slice
@@ -60,7 +68,7 @@ class BilateralFilter:
         if self.options.guide == "features":
             guide = features.detach()
         else:
-            guide = self.scene.views[view_id].image[rows].to(values.device).to(values) / 255
+            guide = self.views[view_id].image[rows].to(values) / 255
         return bilateral_blur(
             values,
             guide,
@@ -73,7 +81,7 @@ class BilateralFilter:
 class GaussianFilter:
     """Plain Gaussian blur."""
 
-    def __init__(self, options: GaussianFilterConfig, scene: Scene, segments: Segments):
+    def __init__(self, options: GaussianFilterConfig, views: Views, segments: Segments):
         self.options = options
 
     def __call__(

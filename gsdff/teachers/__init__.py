@@ -38,7 +38,8 @@ class Teacher(Protocol):
     def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
         """Yields the views' maps in order, each at the network's own resolution and covering its whole image.
 
-        They are float32 on the CPU, of unit norm per pixel, and zero at pixels without a feature.
+        They are float32, of unit norm per pixel, and zero at pixels without a feature. Those of a network stay on its
+        device.
         """
         ...
 

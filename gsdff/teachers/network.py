@@ -58,7 +58,7 @@ class NetworkTeacher:
                         f"teacher {self.name}: its network gave NaN or infinity for {group[start].name} or a photo "
                         "after it; the weights are damaged, or too large for half precision (try `device` cpu)"
                     )
-                yield from F.normalize(maps.float(), dim=1, eps=1e-8).cpu()
+                yield from F.normalize(maps.float(), dim=1, eps=1e-8)
 
     def to_unit(self, texts: Float[Tensor, "Q T"]) -> Float[Tensor, "Q T"]:
         """Vectors of texts at unit length, float32 on the CPU; raises `UserError` if they are not finite."""

@@ -25,6 +25,21 @@ class _CappedStrategy(DefaultStrategy):
 
     max_gaussians: int = 0
 
+    def _update_state(
+        self, params: Params | torch.nn.ParameterDict, state: dict[str, Any], info: dict[str, Any], packed: bool = False
+    ) -> None:
+        """Adds to the running sums as gsplat does, which waits for the device to list the Gaussians in view."""
+        means2d = info[self.key_for_gradient]
+        gradients = (means2d.absgrad if self.absgrad else means2d.grad).clone()
+        gradients[..., 0] *= info["width"] / 2.0 * info["n_cameras"]
+        gradients[..., 1] *= info["height"] / 2.0 * info["n_cameras"]
+        is_in_view = (info["radii"] > 0).all(dim=-1)
+        lengths = torch.where(is_in_view, gradients.norm(dim=-1), 0)
+        for name, values in (("grad2d", lengths), ("count", is_in_view)):
+            if state[name] is None:
+                state[name] = torch.zeros(values.shape[1], device=values.device)
+            state[name] += values.sum(dim=0)
+
     @torch.no_grad()
     def _grow_gs(
         self, params: Params | torch.nn.ParameterDict, optimizers: Optimizers, state: dict[str, Any], step: int

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from gsdff.config.options import TrainConfig
 from gsdff.config.smoothing import GraphConfig, needs_segments
+from gsdff.device import send
 from gsdff.errors import UserError
 from gsdff.files.checked import checksum
 from gsdff.files.reading import read_torch
@@ -36,7 +37,8 @@ from gsdff.training.smoothing_losses import (
     purity_weights,
     strip_error,
 )
-from gsdff.training.teacher_targets import FilteredMaps, ViewCache, enlarge_target, make_target, take_strip
+from gsdff.training.teacher_targets import FilteredMaps, enlarge_target, make_target, take_strip
+from gsdff.training.view_data import ViewCache, ViewData
 from gsdff.training.view_masks import ViewSegments, check_masks
 
 log = logging.getLogger("gsdff")
@@ -75,7 +77,7 @@ class FeatureTerm:
         self.refresh(gaussians, stage2_step)
         epoch = step // self.num_views
         strip = take_strip(self.targets[view_id], view_id, (epoch + view_id) % self.parts, self.parts)
-        image = render_features(gaussians, strip.camera)
+        image = render_features(gaussians, strip.camera, rows=strip.rows)
         rendered = RenderedStrip(strip, image.image, image.alpha[..., 0].detach())
         error = strip_error(rendered.latents, rendered.alpha, strip, self.huber)
         warmups = [smoothing.warmup(stage2_step) for smoothing in self.smoothing_losses]
@@ -105,7 +107,7 @@ def prepare_features(
     scene: Scene,
     gaussians: Gaussians,
     run_folder: Path,
-    device: torch.device | str,
+    data: ViewData,
     lift: bool = True,
 ) -> tuple[Float[Tensor, "N K"] | None, list[FeatureTerm | GraphTerm]]:
     """Prepares stage 2: returns lifted latents of every Gaussian, and the loss terms; (None, []) without a teacher.
@@ -115,19 +117,18 @@ def prepare_features(
     latents already) features are None, masks stay as they are, and a basis other than the one on disk raises
     `UserError`, since the latents would mean nothing in it.
     """
-    device = torch.device(device)
-    teacher = open_teacher(config.teacher, scene, device)
+    teacher = open_teacher(config.teacher, scene, data.device)
     if teacher is None:
         return None, []
     check_features(config, scene)
     folder = RunFolder(run_folder)
     views = [scene.views[view_id] for view_id in scene.train_ids]
-    store = open_store(teacher, views, config.features.cache or run_folder / "features", config.features, device)
+    store = open_store(teacher, views, config.features.cache or run_folder / "features", config.features, data.device)
     if not lift:
         _require_same_basis(folder.basis, store.basis)
     store.basis.save(folder.basis)
 
-    segments = ViewSegments(config, scene, folder, device)
+    segments = ViewSegments(config, scene, folder, data)
     if needs_segments(config.smoothing) and (lift or not segments.are_complete()):
         segments.make(gaussians)
     targets = TeacherTargets(config, scene, store, segments, folder)
@@ -157,13 +158,14 @@ class TeacherTargets:
         self.store = store
         self.segments = segments
         self.smoothing = config.smoothing
-        self.filters = open_filters(config.smoothing, scene, segments)
+        self.data = segments.data
+        self.filters = open_filters(config.smoothing, self.data.views, segments)
         self.filtered = {
-            name: FilteredMaps(folder.filtered / name, segments.device)
+            name: FilteredMaps(folder.filtered / name, self.data)
             for name in self.filters
             if getattr(config.smoothing, name).form == "target"
         }
-        self.maps = ViewCache(self._load, lambda target: target.latents.nbytes)
+        self.maps = self.data.cache(self._load)
 
     def prepare(self) -> Iterator[FeatureTarget]:
         """Writes the filtered maps of each view; yields the target that is lifted, at the size of the photo.
@@ -190,10 +192,11 @@ class TeacherTargets:
 
     def _load(self, view_id: int) -> FeatureTarget:
         view, sam = self.scene.views[view_id], self.smoothing.sam
-        target = make_target(self.store.load(view).to(self.segments.device), view)
+        target = make_target(send(self.store.load(view), self.data.device), view)
         if sam.form != "consistency" or sam.purity == 0:
             return target
-        weights = purity_weights(self.segments[view_id], target, sam.purity)
+        # its file is read, as the cache of the segments belongs to the thread that trains
+        weights = purity_weights(self.segments.load(view_id), target, sam.purity)
         whole = take_strip(target, view_id, 0, 1)
         return replace(target, weights=target.weights * whole.shrink(weights[..., None])[..., 0])
 

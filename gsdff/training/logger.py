@@ -6,15 +6,18 @@ import math
 import sys
 import time
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError
 from gsdff.files.reading import read_bytes
+from gsdff.files.writer import Writer
 from gsdff.files.writing import whole_file
 from gsdff.gaussians import Gaussians, finite_rows
 from gsdff.io.pictures import save_png, side_by_side
@@ -53,6 +56,8 @@ class TrainingLogger:
         drop_lines_after(folder.metrics, step)
         self.metrics = folder.metrics.open("a", encoding="utf-8")
         self.events = TensorBoardWriter(folder.events, step)
+        self.writer = Writer()
+        """Thread that writes pictures and checkpoints, in the order of the steps."""
         # in a log file every update of the bar is a line of its own
         interval = 0.2 if sys.stderr.isatty() else 10.0
         self.bar = tqdm(initial=step, total=total_steps, desc="training", unit="step", mininterval=interval)
@@ -60,10 +65,13 @@ class TrainingLogger:
     def __enter__(self) -> "TrainingLogger":
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        self.bar.close()
-        self.events.close()
-        self.metrics.close()
+    def __exit__(self, *error: object) -> None:
+        try:
+            self.writer.__exit__(*error)
+        finally:
+            self.bar.close()
+            self.events.close()
+            self.metrics.close()
 
     @property
     def seconds(self) -> float:
@@ -71,7 +79,11 @@ class TrainingLogger:
         return self.earlier_seconds + time.perf_counter() - self.start
 
     def add(self, step: int, gaussians: Gaussians, scalars: dict[str, Tensor]) -> None:
-        """Adds the scalars of a finished step, `loss` among them; writes a line and pictures if they are due."""
+        """Adds the scalars of a finished step, `loss` among them; writes a line and pictures if they are due.
+
+        Raises the error of what was written behind before.
+        """
+        self.writer.check()
         for name, value in scalars.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
         self.num_steps += 1
@@ -103,21 +115,28 @@ class TrainingLogger:
                 )
 
     def score_held_out(self, step: int, gaussians: Gaussians) -> float:
-        """Returns the mean PSNR of the held-out views in dB; writes photo | rendering of some of them."""
+        """Returns the mean PSNR of the held-out views in dB; photo | rendering of some of them are written behind."""
         views = [self.scene.views[view_id] for view_id in self.scene.test_ids]
         pictured = views if step == self.total_steps else views[:: -(-len(views) // PICTURED_VIEWS)]
-        scores = []
+        scores, pictures = [], []
         for view in views:
             image = render_view(gaussians, view, self.config.dataset.solid_background)
             view_on_device = view.to(image.device)
             scores.append(psnr(image, view_on_device.target, view_on_device.mask))
             if any(view is other for other in pictured):
-                name = picture_name(view)
-                path = self.folder.pictures / f"step_{step:06d}_{name}.png"
-                save_png(path, side_by_side(view.image, image))
-                self.events.add_picture(step, f"heldout/{name}", path)
+                pictures.append((picture_name(view), side_by_side(view.image, image)))
+            if len(pictures) == PICTURED_VIEWS:
+                self.writer.write(self._save_pictures, step, pictures)
+                pictures = []
+        self.writer.write(self._save_pictures, step, pictures)
         scores = [score for score in scores if not math.isnan(score)]  # a view may be masked completely
         return sum(scores) / len(scores) if scores else math.nan
+
+    def _save_pictures(self, step: int, pictures: list[tuple[str, UInt8[Tensor, "H W 3"]]]) -> None:
+        for name, picture in pictures:
+            path = self.folder.pictures / f"step_{step:06d}_{name}.png"
+            save_png(path, picture)
+            self.events.add_picture(step, f"heldout/{name}", path)
 
     def write_line(self, step: int, gaussians: Gaussians, held_out: dict[str, float]) -> None:
         """Writes the means since the last line to metrics.jsonl, TensorBoard and the progress bar."""
@@ -144,7 +163,10 @@ class TrainingLogger:
 
 
 class TensorBoardWriter:
-    """Writer of a TensorBoard event file, without a thread of its own, so that a full disk raises an error at once."""
+    """Writer of a TensorBoard event file, without a thread of its own, so that a full disk raises an error at once.
+
+    Several threads may use it.
+    """
 
     def __init__(self, folder: Path, step: int):
         # protobuf makes these classes when it is imported, where no type checker looks
@@ -158,6 +180,7 @@ class TensorBoardWriter:
         path = folder / f"events.out.tfevents.{time.time_ns() // 1000:020d}"
         self._file = path.open("wb")
         self._records = RecordWriter(self._file)
+        self._lock = Lock()
         self._write(file_version="brain.Event:2")
         self._write(step=step + 1, session_log=SessionLog(status=SessionLog.START))
 
@@ -172,8 +195,9 @@ class TensorBoardWriter:
         self._write(step=step, summary=self._Summary(value=[{"tag": tag, "image": image}]))
 
     def _write(self, **event: Any) -> None:
-        self._records.write(self._Event(wall_time=time.time(), **event).SerializeToString())
-        self._file.flush()
+        with self._lock:
+            self._records.write(self._Event(wall_time=time.time(), **event).SerializeToString())
+            self._file.flush()
 
     def close(self) -> None:
         """Closes the file."""

@@ -7,11 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.config.options import TrainConfig
+from gsdff.device import send
 from gsdff.gaussians import Gaussians
 from gsdff.losses import image_loss
 from gsdff.render import render_rgb
 from gsdff.scene import Scene
 from gsdff.training.densify import Densifier, Optimizers, Params
+from gsdff.training.view_data import ViewData
 
 
 class RadianceTerm:
@@ -19,17 +21,17 @@ class RadianceTerm:
 
     weight = 1.0
 
-    def __init__(self, config: TrainConfig, scene: Scene, device: torch.device):
+    def __init__(self, config: TrainConfig, scene: Scene, data: ViewData):
         self.config = config
-        self.scene = scene
-        self.device = device
+        self.device = data.device
+        self.views = data.views
         self.densifier = Densifier(config.stage1, scene.extent)
         self._meta: dict[str, Any] = {}
 
     def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss, and the scalars to log: `l1`, `ssim` and `mse` of the image."""
         stage1 = self.config.stage1
-        view = self.scene.views[view_id].to(self.device)
+        view = self.views[view_id]
         background = self._draw_background()
         bands = stage1.sh_degree if step >= stage1.steps else min(step // stage1.sh_interval, stage1.sh_degree)
         rendered = render_rgb(
@@ -55,4 +57,4 @@ class RadianceTerm:
             return None
         if self.config.dataset.background == "white":
             return torch.ones(3, device=self.device)
-        return torch.rand(3).to(self.device)
+        return send(torch.rand(3), self.device)

@@ -14,7 +14,7 @@ from gsdff.gaussians import Gaussians
 from gsdff.latents import feature_error
 from gsdff.scene import Scene
 from gsdff.smoothing import NeighbourGraph, diffuse, purity, total_variation
-from gsdff.smoothing.view_filters import Filter, Segments
+from gsdff.smoothing.view_filters import Filter, Segments, Views
 from gsdff.training.lift import FeatureTarget
 from gsdff.training.teacher_targets import FilteredMaps, TargetStrip
 
@@ -57,10 +57,10 @@ def strip_error(
     return feature_error(strip.shrink(latents), strip.latents, weights, huber)
 
 
-def open_filters(config: SmoothingConfig, scene: Scene, segments: Segments) -> dict[str, Filter]:
+def open_filters(config: SmoothingConfig, views: Views, segments: Segments) -> dict[str, Filter]:
     """The filters that are on, by the names of their options."""
     return {
-        name: resolve_name(options.location)(options, scene, segments) for name, options in config.filters().items()
+        name: resolve_name(options.location)(options, views, segments) for name, options in config.filters().items()
     }
 
 

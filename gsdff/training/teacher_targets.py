@@ -1,58 +1,30 @@
 """Teacher maps as training targets: resized, cut into strips, cached in memory, and stored on disk."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Generic, TypeVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.cameras import Camera
+from gsdff.device import send
 from gsdff.files.checked import load_array, save_array
 from gsdff.latents import area_shares
 from gsdff.scene import View
 from gsdff.training.lift import FeatureTarget
-
-CACHE_BYTES = 5e8
-"""Memory limit of a `ViewCache`; reading a view again costs a tenth of a step."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ViewCache(Generic[T]):
-    """Values by view, made when first needed; as many as fit stay in memory."""
-
-    make: Callable[[int], T]
-    size_of: Callable[[T], int]
-    """Size of a value in bytes."""
-    _kept: dict[int, T] = field(default_factory=dict)
-
-    def __getitem__(self, view_id: int) -> T:
-        if view_id in self._kept:
-            return self._kept[view_id]
-        made = self.make(view_id)
-        if (len(self._kept) + 1) * self.size_of(made) <= CACHE_BYTES:
-            self._kept[view_id] = made
-        return made
-
-    def clear(self) -> None:
-        """Drops all values, so that they are made again."""
-        self._kept.clear()
+from gsdff.training.view_data import ViewData
 
 
 @dataclass(frozen=True)
 class TargetStrip:
-    """Some rows of a target, with the rows of the photo that they cover."""
+    """Some rows of a target, and the rows of the photo that they cover."""
 
     view_id: int
     camera: Camera
-    """Camera of exactly these rows of the photo."""
+    """Camera of the whole photo."""
     rows: slice
     """Rows of the photo that the strip covers."""
     latents: Float[Tensor, "h w K"]
@@ -63,7 +35,7 @@ class TargetStrip:
     """Matrix that averages columns of the photo down to columns of the strip."""
 
     def shrink(self, picture: Float[Tensor, "H W D"]) -> Float[Tensor, "h w D"]:
-        """Averages a picture of `camera` down to the target's size: each pixel is the mean of the area it covers."""
+        """Averages a picture of `rows` down to the target's size: each pixel is the mean of the area it covers."""
         if picture.shape[:2] == self.weights.shape:
             return picture
         fewer_rows = (self.down @ picture.flatten(1)).unflatten(1, picture.shape[1:])
@@ -86,7 +58,7 @@ def make_target(latents: Float[Tensor, "h w K"], view: View) -> FeatureTarget:
         weights = resized[..., -1]
         latents = resized[..., :-1] / weights.clamp_min(1e-6)[..., None]
     if view.mask is not None:
-        counts = view.mask.to(weights)[None, None]
+        counts = send(view.mask, weights.device).to(weights.dtype)[None, None]
         weights = weights * F.interpolate(counts, (height, width), mode="area")[0, 0]
     return FeatureTarget(photo.to(latents.device), latents.contiguous(), weights.contiguous())
 
@@ -106,11 +78,9 @@ def take_strip(target: FeatureTarget, view_id: int, part: int, parts: int) -> Ta
     part, parts = (0, 1) if h < parts else (part, parts)
     first, last = h * part // parts, h * (part + 1) // parts
     top, bottom = first * camera.height // h, -(-last * camera.height // h)
-    K = camera.K.clone()
-    K[1, 2] -= top
     return TargetStrip(
         view_id,
-        replace(camera, K=K, height=bottom - top),
+        camera,
         slice(top, bottom),
         target.latents[first:last],
         target.weights[first:last],
@@ -119,17 +89,21 @@ def take_strip(target: FeatureTarget, view_id: int, part: int, parts: int) -> Ta
     )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _area_shares(length: int, parts: int, device: torch.device) -> Float[Tensor, "parts length"]:
-    return area_shares(length, parts).to(device)
+    return send(area_shares(length, parts), device)
 
 
 @dataclass(frozen=True)
 class FilteredMaps:
-    """Filtered targets at the size of the photos, on disk in half precision; a step reads the rows of its strip."""
+    """Filtered targets at the size of the photos, in half precision on disk, and on the device as far as they fit.
+
+    A step reads the rows of its strip.
+    """
 
     folder: Path
-    device: torch.device
+    data: ViewData
+    _kept: dict[str, Float[Tensor, "H W K+1"]] = field(default_factory=dict)
 
     def save(self, view: View, target: FeatureTarget) -> None:
         """Writes the target of a view."""
@@ -137,11 +111,17 @@ class FilteredMaps:
         path.parent.mkdir(parents=True, exist_ok=True)
         stacked = torch.cat([target.latents, target.weights[..., None]], dim=-1)
         save_array(path, stacked.half().cpu().numpy(), view.key)
+        if (outdated := self._kept.pop(view.key, None)) is not None:
+            self.data.room += outdated.nbytes
 
     def load(self, view: View, rows: slice) -> tuple[Float[Tensor, "H W K"], Float[Tensor, "H W"]]:
         """Loads latents and weights of some rows; raises `UserError` if the file is damaged."""
-        stored = load_array(self._path(view), view.key, "a filtered teacher map")
-        stacked = torch.from_numpy(stored[rows].astype(np.float32)).to(self.device)
+        whole = self._kept.get(view.key)
+        if whole is None:
+            whole = torch.from_numpy(load_array(self._path(view), view.key, "a filtered teacher map"))
+            if self.data.device.type == "cuda" and self.data.take(whole.nbytes):
+                whole = self._kept[view.key] = send(whole, self.data.device)
+        stacked = send(whole[rows], self.data.device).float()
         return stacked[..., :-1], stacked[..., -1]
 
     def _path(self, view: View) -> Path:

@@ -11,15 +11,17 @@ from torch import Tensor
 from gsdff.config.file import to_table
 from gsdff.config.options import TrainConfig
 from gsdff.gaussians import Gaussians
-from gsdff.io.checkpoint import save_checkpoint
+from gsdff.io.checkpoint import save_checkpoint, snapshot
 from gsdff.io.dataset_summary import summarize
 from gsdff.io.runs import RunFolder
+from gsdff.render import projections_shared
 from gsdff.scene import Scene
 from gsdff.training.densify import Optimizers, Params
 from gsdff.training.feature_loss import prepare_features
 from gsdff.training.logger import TrainingLogger
 from gsdff.training.radiance_loss import RadianceTerm
 from gsdff.training.random_state import RandomState
+from gsdff.training.view_data import ViewData
 
 FINAL_MEANS_RATE = 0.01
 """Learning rate of the means at the end of stage 1, as a share of the initial one."""
@@ -54,7 +56,8 @@ class Trainer:
         """Number of finished steps."""
         self.optimizers: Optimizers = {}
         self.random = RandomState(config.seed, device)
-        self.radiance = RadianceTerm(config, scene, device)
+        self.data = ViewData(scene.views, device)
+        self.radiance = RadianceTerm(config, scene, self.data)
         self.terms: list[Term] = [self.radiance]
         self._set_gaussians(initial)
 
@@ -73,10 +76,12 @@ class Trainer:
 
         Returns the scalars of all terms, and the loss (their weighted sum) as `loss`.
         """
-        view_id = view_at(self.step, self.scene.train_ids, self.config.seed)
+        view_id = self._view_at(self.step)
+        self.data.fetch(self._view_at(self.step + 1))
         self._set_means_rate()
         with self.random.in_use():
-            loss, scalars = self._compute_loss(view_id)
+            with projections_shared():
+                loss, scalars = self._compute_loss(view_id)
             loss.backward()
             for optimizer in self.optimizers.values():
                 optimizer.step()
@@ -90,7 +95,7 @@ class Trainer:
         lift = self.gaussians.features is None
         with self.random.in_use():
             features, terms = prepare_features(
-                self.config, self.scene, self.gaussians, folder.path, self.device, lift=lift
+                self.config, self.scene, self.gaussians, folder.path, self.data, lift=lift
             )
         self.terms = [*([] if self.config.stage2.freeze_radiance else [self.radiance]), *terms]
         if features is not None:
@@ -124,6 +129,9 @@ class Trainer:
             self.optimizers[name].load_state_dict(own | {"state": {} if moments is None else {0: moments}})
         self.radiance.densifier.load_state_dict(state["densifier"], self.device)
         self.random.load_state_dict(state["random"])
+
+    def _view_at(self, step: int) -> int:
+        return view_at(step, self.scene.train_ids, self.config.seed)
 
     def _compute_loss(self, view_id: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the terms for a view, and the scalars of all of them."""
@@ -173,7 +181,7 @@ def train(
     folder: RunFolder,
     advance: Callable[[Trainer], dict[str, Tensor]] = lambda trainer: trainer.advance(),
 ) -> None:
-    """Runs both stages from the trainer's step to the end; logs every step, and saves checkpoints.
+    """Runs both stages from the trainer's step to the end; logs every step, and saves checkpoints behind it.
 
     `advance` does one step; a viewer passes one that waits while the run is paused (`gsdff.viewer.live`).
     """
@@ -188,7 +196,10 @@ def train(
 
     def save() -> None:
         logger.check_finite(trainer.step, trainer.gaussians)
-        save_checkpoint(folder.checkpoints, trainer.step, trainer.state_dict() | {"report": logger.state_dict()})
+        state = snapshot(trainer.state_dict() | {"report": logger.state_dict()})
+        logger.writer.write(save_checkpoint, folder.checkpoints, trainer.step, state)
+        if config.masks.refresh:  # the next step may make other masks, which belong to this checkpoint
+            logger.writer.wait()
 
     run_until(config.stage1.steps)
     is_resumed_in_stage2 = trainer.gaussians.features is not None

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gsdff.config.options import TrainConfig
 from gsdff.config.smoothing import needs_segments
+from gsdff.device import send
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
 from gsdff.io.runs import RunFolder
@@ -15,19 +16,19 @@ from gsdff.masks import Segmenter, open_segmenter
 from gsdff.masks.store import MaskStore, make_masks
 from gsdff.render import render_rgb
 from gsdff.scene import Scene, View
-from gsdff.training.teacher_targets import ViewCache
+from gsdff.training.view_data import ViewData
 
 
 class ViewSegments:
     """Segments of the training views, by the id of the view."""
 
-    def __init__(self, config: TrainConfig, scene: Scene, folder: RunFolder, device: torch.device):
+    def __init__(self, config: TrainConfig, scene: Scene, folder: RunFolder, data: ViewData):
         self.config = config
         self.scene = scene
-        self.device = device
+        self.data = data
         self.folder = folder.masks
         self.views = [scene.views[view_id] for view_id in scene.train_ids]
-        self.cache = ViewCache(self._load, lambda labels: labels.nbytes)
+        self.cache = data.cache(self.load)
 
     def __getitem__(self, view_id: int) -> Int32[Tensor, "H W"]:
         """Label map at the size of the photo; 0 is no segment."""
@@ -36,7 +37,7 @@ class ViewSegments:
     def make(self, gaussians: Gaussians) -> None:
         """Makes the masks that are missing or do not fit the Gaussians any more."""
         self.cache.clear()
-        segmenter = _open(self.config, self.device)
+        segmenter = _open(self.config, self.data.device)
         if self.config.masks.source == "rendered":
             image_of = partial(render_picture, gaussians)
             make_masks(segmenter, self.views, self.folder, image_of, cache=self.config.masks.cache)
@@ -47,8 +48,9 @@ class ViewSegments:
         """Whether every view has masks on disk, possibly of an earlier state of the scene."""
         return all(MaskStore(self.folder).holds(view) for view in self.views)
 
-    def _load(self, view_id: int) -> Int32[Tensor, "H W"]:
-        return MaskStore(self.folder).load(self.scene.views[view_id]).to(self.device)
+    def load(self, view_id: int) -> Int32[Tensor, "H W"]:
+        """Label map, read from its file."""
+        return send(MaskStore(self.folder).load(self.scene.views[view_id]), self.data.device)
 
 
 def check_masks(config: TrainConfig, scene: Scene) -> None:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gsdff.field import relevancy as relevancy_module
 from gsdff.field.relevancy import (
     NUM_BINS,
     classify,
@@ -218,3 +219,18 @@ def test_a_picture_is_scored_as_its_pixels_are(score, monkeypatch, generator: to
     for part in (1, 4, 35):
         monkeypatch.setattr("gsdff.field.relevancy.PART", part)
         torch.testing.assert_close(score(latents, positives, negatives, B), expected)
+
+
+@BOTH
+@pytest.mark.parametrize("share", [1.0, 0.0])
+def test_a_card_scores_as_many_rows_at_a_time_as_its_memory_holds(card, generator, monkeypatch, score, share) -> None:
+    monkeypatch.setattr(relevancy_module, "CARD_SHARE", share)
+    latents = torch.randn(300, 200, 4, generator=generator)
+    positives, negatives, B = (torch.randn(n, 4, generator=generator) for n in (1, 5, 4))
+    expected = score(latents, positives, negatives, B)
+    on_card = [tensor.cuda() for tensor in (latents, positives, negatives, B)]
+    card.clear()
+    scores = score(*on_card)
+    assert card.num_waits == 0
+    assert card.num_launches < 40 if share else card.num_launches > 4 * 10  # four parts
+    torch.testing.assert_close(scores.cpu(), expected)

@@ -9,7 +9,7 @@ from random_gaussians import make_gaussians
 from gsdff.errors import UserError
 from gsdff.files import writing
 from gsdff.io import checkpoint
-from gsdff.io.checkpoint import list_checkpoints, load_checkpoint, load_newest, save_checkpoint
+from gsdff.io.checkpoint import list_checkpoints, load_checkpoint, load_newest, save_checkpoint, snapshot
 
 GAUSSIANS = dict(make_gaussians(5, 1, 2).items())
 FRAME = {"centre": [1.0, 2.0, 3.0], "scale": 4.0}
@@ -28,6 +28,21 @@ def test_what_is_saved_is_what_is_loaded(tmp_path):
     assert gaussians.keys() == GAUSSIANS.keys()
     assert all(torch.equal(gaussians[name], GAUSSIANS[name]) for name in GAUSSIANS)
     assert state == {"format": 1, "step": 500, "frame": FRAME, "seconds": 1.5, "nothing": None, "names": ["a", "b"]}
+
+
+def test_a_snapshot_keeps_its_values_while_training_changes_them():
+    state = {
+        "means": torch.zeros(3, requires_grad=True),
+        "groups": [{"moments": torch.ones(2), "rate": 0.5}],
+        "step": 3,
+    }
+    kept = snapshot(state)
+    with torch.no_grad():
+        state["means"] += 1
+        state["groups"][0]["moments"] += 1
+    assert kept["means"].tolist() == [0, 0, 0] and not kept["means"].requires_grad
+    assert kept["groups"][0]["moments"].tolist() == [1, 1]
+    assert (kept["groups"][0]["rate"], kept["step"]) == (0.5, 3)
 
 
 def test_only_the_two_newest_stay_by_step_and_not_by_name(tmp_path):

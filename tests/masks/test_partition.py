@@ -114,3 +114,21 @@ def test_numbering_by_area_keeps_the_segments_and_what_has_none():
     labels = torch.tensor([[7, 0, 0], [9, 9, 0], [9, 7, 4]])
     assert number_by_area(labels).tolist() == [[2, 0, 0], [1, 1, 0], [1, 2, 3]]
     assert number_by_area(torch.zeros(2, 2, dtype=torch.long)).tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("level", ["part", "whole"])
+def test_a_card_cuts_as_the_cpu_does_and_is_waited_for_as_often_for_many_masks_as_for_few(card, level):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.randint(0, 20, (12, 2), generator=generator)
+    masks = torch.zeros(12, 40, 40, dtype=torch.bool)
+    for mask, (y, x) in zip(masks, corners.tolist(), strict=True):
+        mask[y : y + 8 + x // 2, x : x + 20] = True
+    scores, waits = torch.rand(12, generator=generator), []
+    for some in (masks, masks[:4]):
+        expected = partition(some, scores[: len(some)], min_area=1, level=level)
+        on_card = some.cuda()
+        card.clear()
+        labels = partition(on_card, scores[: len(some)], min_area=1, level=level)
+        waits.append(card.num_waits)
+        assert torch.equal(labels.cpu(), expected)
+    assert waits[0] == waits[1]

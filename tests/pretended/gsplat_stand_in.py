@@ -4,6 +4,7 @@ The checks are those of gsplat's C++: tensors on the card, contiguous, float32, 
 kernel was compiled. What gsplat leaves uninitialised is NaN, and what kills the process raises `ProcessDied`.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -196,7 +197,7 @@ def _read_lists(offsets: np.ndarray, flatten_ids: np.ndarray, num_gaussians: int
     """gsplat's lists of all images as one `TileLists` per image."""
     starts = np.append(offsets[:, 0], len(flatten_ids))
     lists = []
-    for image, (start, stop) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for image, (start, stop) in enumerate(pairwise(starts)):
         ids = flatten_ids[start:stop] - np.int32(image * num_gaussians)
         order, counts = np.unique(ids, return_counts=True)
         slot_offsets = np.concatenate([[0], np.cumsum(counts)])
@@ -219,7 +220,7 @@ def _open_blending(inputs: list[Tensor], offsets: Tensor, flatten_ids: Tensor, s
     return lambda *leaves: _Blend.apply(*leaves, lists, splats, size, absgrad)
 
 
-def _check_blending(means2d, conics, colors, opacities, offsets, flatten_ids, tile_size) -> tuple[list[Tensor], Any, Any]:
+def _check_blending(means2d, conics, colors, opacities, offsets, flatten_ids, tile_size) -> tuple:
     if colors.shape[-1] not in CHANNELS:
         raise RuntimeError(f"Unsupported number of channels: {colors.shape[-1]}")
     assert tile_size == 16, "the stand-in has tiles of 16 pixels only"
@@ -231,11 +232,14 @@ def rasterize_to_pixels_3dgs_fwd(
     means2d, conics, colors, opacities, backgrounds, masks, width, height, tile_size, tile_offsets, flatten_ids
 ):
     inputs, offsets, ids = _check_blending(means2d, conics, colors, opacities, tile_offsets, flatten_ids, tile_size)
-    assert masks is None, "the stand-in knows no masks"
     with torch.no_grad():
         renders, alphas = _open_blending(inputs, offsets, ids, (width, height), False)(*inputs)
     if backgrounds is not None:
         renders = renders + (1 - alphas) * _check(backgrounds, "backgrounds")[:, None, None]
+    if masks is not None:  # gsplat writes no alphas in a tile that is left out
+        blended = _check(masks, "masks", torch.bool).repeat_interleave(tile_size, 1).repeat_interleave(tile_size, 2)
+        renders = torch.where(blended[:, :height, :width, None], renders, 0)
+        alphas = torch.where(blended[:, :height, :width, None], alphas, float("nan"))
     _launch()
     last_ids = torch.zeros(alphas.shape[:-1], dtype=torch.int32)  # the backward pass here does not need them
     return CardTensor(renders), CardTensor(alphas), CardTensor(last_ids)

@@ -18,6 +18,7 @@ from gsdff.training.feature_loss import FeatureTerm, check_features, prepare_fea
 from gsdff.training.lift import lift_features
 from gsdff.training.smoothing_losses import RenderedStrip, SmoothingLoss, strip_error
 from gsdff.training.teacher_targets import enlarge_target, make_target, take_strip
+from gsdff.training.view_data import ViewData
 
 
 def random_basis(channels: int, dim: int, generator: torch.Generator) -> torch.Tensor:
@@ -109,7 +110,7 @@ def test_strips_take_turns(ready: Distillation, parts: int) -> None:
     strips = [take_strip(whole, 3, part, parts) for part in range(parts)]
     values = []
     for strip in strips:
-        rendered = render_features(gaussians, strip.camera)
+        rendered = render_features(gaussians, strip.camera, rows=strip.rows)
         values.append(float(strip_error(rendered.image, rendered.alpha[..., 0], strip, 0.0)))
     # 7 training views: after `parts` passes a view has used all its strips, in order
     in_turn = dataclasses.replace(term, parts=parts)
@@ -280,7 +281,10 @@ def test_all_channels_are_the_uncompressed_mode(ready: Distillation) -> None:
 
 def test_without_a_teacher_there_is_nothing_to_do(ready: Distillation) -> None:
     config = dataclasses.replace(ready.config, teacher=TeacherConfig(name="none"))
-    assert prepare_features(config, ready.scene, ready.gaussians, ready.run, "cpu") == (None, [])
+    assert prepare_features(config, ready.scene, ready.gaussians, ready.run, ViewData(ready.scene.views, "cpu")) == (
+        None,
+        [],
+    )
     assert list(ready.run.iterdir()) == []
 
 

@@ -27,6 +27,7 @@ from gsdff.training.lift import FeatureTarget, lift_features
 from gsdff.training.smoothing_losses import GraphTerm, filter_target, open_filters, purity_weights
 from gsdff.training.teacher_targets import FilteredMaps, enlarge_target, make_target, take_strip
 from gsdff.training.trainer import Trainer
+from gsdff.training.view_data import ViewData
 
 GAUSSIAN = GaussianFilterConfig("target", window=5, sigma=1.5)
 BILATERAL = BilateralFilterConfig("target", window=5, sigma=1.5, sigma_range=0.3)
@@ -54,7 +55,7 @@ def lift(ready: Distillation, targets: list[FeatureTarget]) -> torch.Tensor:
 
 
 def filtered_targets(ready: Distillation, name: str, smoothing: SmoothingConfig) -> list[FeatureTarget]:
-    function = open_filters(smoothing, ready.scene, {})[name]
+    function = open_filters(smoothing, ready.scene.views, {})[name]
     ids = ready.scene.train_ids
     return [filter_target(function, enlarge_target(plain_target(ready, i), "bilinear"), i) for i in ids]
 
@@ -210,7 +211,7 @@ def test_a_damaged_graph_is_refused_and_one_of_an_earlier_version_read(ready: Di
 
 def test_a_damaged_filtered_map_is_refused(ready: Distillation) -> None:
     view = ready.scene.views[3]
-    maps = FilteredMaps(ready.run / "filtered", torch.device("cpu"))
+    maps = FilteredMaps(ready.run / "filtered", ViewData([], "cpu"))
     maps.save(view, make_target(torch.ones(9, 13, 2), view))
     path = ready.run / "filtered" / "v3.npy"
     np.save(path, np.ones((9, 12, 3), np.float16))

@@ -14,6 +14,7 @@ from gsdff.errors import UserError
 from gsdff.io.runs import RunFolder
 from gsdff.metrics import psnr
 from gsdff.render import render_view
+from gsdff.training import logger as logger_module
 from gsdff.training.logger import TrainingLogger, drop_lines_after, last_line
 
 BLACK = (0.0, 0.0, 0.0)
@@ -149,3 +150,17 @@ def test_pictures_are_scored_over_white_where_training_is():
         render_view(faint, view, white.dataset.solid_background).min() > 0.99
         and render_view(faint, view, BLACK).max() < 0.01
     )
+
+
+def test_a_full_disk_stops_the_training_at_the_next_step_though_pictures_are_written_behind(tmp_path, monkeypatch):
+    def fail(path, picture):
+        raise UserError(f"{path}: cannot be written: the disk is full")
+
+    monkeypatch.setattr(logger_module, "save_png", fail)
+    with open_logger(tmp_path) as logger:
+        run_steps(logger, 1, 4)
+        logger.writer._thread.submit(int).result()  # the pictures have been tried
+        with pytest.raises(UserError, match=r"view_0\.png: cannot be written"):
+            run_steps(logger, 5, 5)
+    with pytest.raises(UserError, match=r"view_0\.png: cannot be written"), open_logger(tmp_path) as logger:
+        run_steps(logger, 1, 4)

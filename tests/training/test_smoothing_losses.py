@@ -33,6 +33,7 @@ from gsdff.training.smoothing_losses import (
     strip_error,
 )
 from gsdff.training.teacher_targets import FilteredMaps, enlarge_target, make_target, take_strip
+from gsdff.training.view_data import ViewData
 
 VIEW, HEIGHT, WIDTH, K = 3, 9, 13, 3
 HUBER = 0.8
@@ -59,9 +60,9 @@ class Setting:
     def open(self, huber: float = HUBER, **options) -> list[SmoothingLoss]:
         """Opens the losses that are on; makes and saves the filtered maps of the form `target`."""
         config = SmoothingConfig(**options)
-        filters, maps = open_filters(config, self.scene, self.segments), {}
+        filters, maps = open_filters(config, self.scene.views, self.segments), {}
         for name, function in filters.items():
-            maps[name] = FilteredMaps(self.folder / name, torch.device("cpu"))
+            maps[name] = FilteredMaps(self.folder / name, ViewData(self.scene.views, "cpu"))
             maps[name].save(self.scene.views[VIEW], filter_target(function, enlarge_target(self.target), VIEW))
         return open_smoothing_losses(config, filters, maps, self.scene, self.segments, huber)
 
@@ -104,7 +105,7 @@ def shrink(rendered: RenderedStrip, picture: Tensor) -> Tensor:
 
 def make_rendered(target: FeatureTarget, generator: torch.Generator, part: int = 0, parts: int = 1) -> RenderedStrip:
     strip = take_strip(target, VIEW, part, parts)
-    height = strip.camera.height
+    height = strip.rows.stop - strip.rows.start
     latents = torch.randn(height, WIDTH, K, generator=generator, requires_grad=True)
     return RenderedStrip(strip, latents, torch.rand(height, WIDTH, generator=generator))
 
@@ -256,7 +257,7 @@ def test_masks_are_needed_inside_segments_only() -> None:
 @pytest.mark.parametrize("name", FILTERS)
 def test_pixels_without_weight_have_no_say_in_a_filtered_target(setting: Setting, name: str) -> None:
     option, config = as_form(name, "target")
-    function = open_filters(SmoothingConfig(**{option: config}), setting.scene, setting.segments)[option]
+    function = open_filters(SmoothingConfig(**{option: config}), setting.scene.views, setting.segments)[option]
     target = enlarge_target(setting.target)
     unanswered = target.weights == 0
     assert unanswered.sum() > 4
@@ -276,7 +277,7 @@ def test_counts_lower_the_influence_of_impure_pixels(setting: Setting) -> None:
     config = SmoothingConfig(sam=SegmentFilterConfig("target"))
     labels = torch.ones(HEIGHT, WIDTH, dtype=torch.int32)
     labels[:, 7:] = 2
-    function = open_filters(config, setting.scene, {VIEW: labels})["sam"]
+    function = open_filters(config, setting.scene.views, {VIEW: labels})["sam"]
     latents = torch.zeros(HEIGHT, WIDTH, 1)
     latents[:, 5:9] = 1.0  # mixed by the teacher
     target = FeatureTarget(setting.target.camera, latents, torch.ones(HEIGHT, WIDTH))

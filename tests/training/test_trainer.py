@@ -45,7 +45,7 @@ def fake_features(monkeypatch):
     """Replaces the teacher's features; the fixture is the list of the values of `lift` in the calls."""
     calls = []
 
-    def prepare_features(config, scene, gaussians, run_folder, device, lift=True):
+    def prepare_features(config, scene, gaussians, run_folder, data, lift=True):
         if config.teacher.name == "none":
             return None, []
         calls.append(lift)

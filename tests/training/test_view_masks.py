@@ -19,6 +19,7 @@ from gsdff.render import render_rgb
 from gsdff.scene import View
 from gsdff.training import view_masks as segments
 from gsdff.training.feature_loss import check_features
+from gsdff.training.view_data import ViewData
 from gsdff.training.view_masks import ViewSegments, check_masks, render_picture
 
 SAM = SmoothingConfig(sam=SegmentFilterConfig("consistency"))
@@ -159,7 +160,7 @@ def test_a_resumed_run_makes_masks_that_are_gone(ready: Distillation, segmenter:
 
 def smoothing_labels(ready: Distillation) -> Tensor:
     """Labels of view 3, as the next session would read them."""
-    return ViewSegments(ready.config, ready.scene, RunFolder(ready.run), torch.device("cpu"))[3]
+    return ViewSegments(ready.config, ready.scene, RunFolder(ready.run), ViewData(ready.scene.views, "cpu"))[3]
 
 
 def test_masks_are_made_anew_every_so_many_steps_of_stage_2(ready: Distillation, segmenter: Halves) -> None:
@@ -221,12 +222,12 @@ def test_runs_on_one_scene_can_share_their_masks(ready: Distillation, segmenter:
 
 def test_what_fits_in_memory_is_read_once(ready: Distillation, segmenter: Halves) -> None:
     ready.prepare()
-    views = ViewSegments(ready.config, ready.scene, RunFolder(ready.run), torch.device("cpu"))
+    views = ViewSegments(ready.config, ready.scene, RunFolder(ready.run), ViewData(ready.scene.views, "cpu"))
     assert views.are_complete() and views[3].dtype == torch.int32 and views[3].shape == (9, 13)
     (RunFolder(ready.run).masks / "v3.png").unlink()
     assert views[3] is views[3] and not views.are_complete()
     with pytest.raises(UserError, match=r"v3\.png: missing or damaged"):
-        ViewSegments(ready.config, ready.scene, RunFolder(ready.run), torch.device("cpu"))[3]
+        ViewSegments(ready.config, ready.scene, RunFolder(ready.run), ViewData(ready.scene.views, "cpu"))[3]
 
 
 @pytest.mark.parametrize("smoothing", [SAM, SmoothingConfig(tv=VariationConfig(1.0, segments=True))])
