@@ -159,6 +159,10 @@ def test_of_several_levels_each_text_takes_the_one_that_knows_it_best(run, label
     turned, _ = score_ovs(other, "lerf-ovs", labels, options=PLAIN, levels=[field])
     row = turned["frames"]["a/v0.png"]["chair"]
     assert row["level"] == 1 and row["iou_2d"] == alone["frames"]["a/v0.png"]["chair"]["iou_2d"]
+    split = replace(field.scene, held_out=(0,))
+    other.read = {**field.read, "scene": split}
+    strict, _ = score_ovs(field, "lerf-ovs", labels, options=PLAIN, levels=[other])
+    assert strict["num_frames_held_out"] == 1 and strict["strict"]["mean"]["num"] == 2  # b/v3 was trained on by one
     with pytest.raises(UserError, match="`levels`: expected none for 3d-ovs"):
         score_ovs(field, "3d-ovs", labels, levels=[other])
 

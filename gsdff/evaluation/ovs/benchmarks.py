@@ -23,7 +23,7 @@ from tqdm import tqdm
 import gsdff
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.labels import LerfFrame, MaskFrame, find_views, masks_in_view, read_3d_ovs, read_lerf_ovs
-from gsdff.evaluation.ovs.lerf import score_lerf_ovs, score_relevancy
+from gsdff.evaluation.ovs.lerf import names_held_out, score_lerf_ovs, score_relevancy
 from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
 from gsdff.evaluation.ovs.report import describe_3d_ovs, save_classes
 from gsdff.evaluation.ovs.scores import PixelCounts, count_pixels, predict_category
@@ -75,7 +75,7 @@ def score_ovs(
         frames = read_3d_ovs(labels)
         views = _find_checked_views(field, frames, labels)
         scores = score_3d_ovs(field, frames, views, options, out / benchmark)
-    held_out = _names_held_out(field)
+    held_out = names_held_out([field, *levels])
     result = {
         "gsdff": gsdff.__version__,
         "source": str(field.source),
@@ -104,7 +104,7 @@ def score_3d_ovs(
     queries = {name: prepare_text(field, name, options) for name in classes if not is_argmax}
     prompts = choose_prompts(field, options)
     competing = prepare(field, Query(classes=classes, prompts=prompts)) if is_argmax else None
-    held_out = _names_held_out(field)
+    held_out = names_held_out([field])
     rows: dict[str, dict[str, Any]] = {}
     for frame, view in tqdm(list(zip(frames, views, strict=True)), desc="3d-ovs", unit="view"):
         masks = masks_in_view(frame, view)
@@ -189,10 +189,6 @@ def _flatten(query: Mapping[str, Any]) -> dict[str, Any]:
     if "peak" in query:
         flat |= dict(zip(("peak_x", "peak_y"), query["peak"], strict=True))
     return flat | {f"pixels_{key}": count for key, count in query["pixels"].items()}
-
-
-def _names_held_out(field: FieldBase) -> set[str]:
-    return {field.scene.views[i].name for i in field.scene.test_ids}
 
 
 def _find_checked_views(field: FieldBase, frames: Sequence[LerfFrame | MaskFrame], labels: Path) -> list[View]:

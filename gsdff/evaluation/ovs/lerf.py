@@ -81,7 +81,7 @@ def score_lerf_ovs(
     every = [Level(one, {name: prepare_text(one, name, options) for name in names}) for one in (field, *levels)]
     queries = every[0].queries
     hits = _select_gaussians(field, queries, options)
-    held_out = {field.scene.views[i].name for i in field.scene.test_ids}
+    held_out = names_held_out([field, *levels])
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     for frame, view in tqdm(list(zip(frames, views, strict=True)), desc="lerf-ovs", unit="frame"):
         truths, boxes = masks_in_view(frame, view), boxes_in_view(frame, view)
@@ -103,6 +103,12 @@ def score_lerf_ovs(
         **means,
         "frames": rows,
     }
+
+
+def names_held_out(fields: Sequence[FieldBase]) -> set[str]:
+    """Names of the photos that the splits of all fields hold out of training."""
+    scenes = [field.scene for field in fields]
+    return set.intersection(*({scene.views[i].name for i in scene.test_ids} for scene in scenes))
 
 
 def score_relevancy(field: FieldBase, latents: Float[Tensor, "*S K"], query: PreparedQuery) -> Float[Tensor, "*S"]:
