@@ -130,7 +130,6 @@ def environment(options: Options) -> dict[str, str]:
     if home := given.get("CUDA_HOME"):
         tools.append(Path(home, "bin"))
     given["PATH"] = os.pathsep.join([*map(str, tools), given.get("PATH", os.defpath)])
-    given.setdefault("NUMBA_CACHE_DIR", str(out / "numba"))
     given.setdefault("TRITON_CACHE_DIR", str(out / "triton"))
     given.setdefault("MAX_JOBS", str(os.cpu_count() or 1))
     facts = out / "build.json"
