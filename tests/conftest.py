@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import jaxtyping
 import pytest
@@ -14,6 +15,9 @@ import torch
 
 from gsdff.cli import name_flags
 from gsdff.errors import UserError
+
+if TYPE_CHECKING:
+    from pretended.counts import Counts
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -38,6 +42,15 @@ def unchecked() -> Iterator[None]:
 def generator() -> torch.Generator:
     """A seeded source of randomness."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def card() -> Iterator["Counts"]:
+    """A pretended CUDA card, and the counts of what it does (tests/pretended)."""
+    from pretended.card import pretended_card
+
+    with pretended_card() as counts:
+        yield counts
 
 
 @pytest.fixture

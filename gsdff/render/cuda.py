@@ -78,9 +78,9 @@ def _rasterize_nothing(
 ) -> tuple[Tensor, Tensor, dict]:
     """Renders, alphas and meta without any Gaussian: zeros, from which gradients flow to the empty inputs."""
     height, width, num_channels = shape
-    zero = torch.stack([tensor.sum() for tensor in gaussians]).sum()
     means = gaussians[0]
     means2d = means[None, :, :2].expand(num_cameras, -1, -1)
+    zero = torch.stack([tensor.sum() for tensor in (means2d, *gaussians)]).sum()
     if absgrad:
         means2d.absgrad = torch.zeros_like(means2d)
     tiles = (num_cameras, ceil(height / TILE), ceil(width / TILE))

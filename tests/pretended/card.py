@@ -24,6 +24,7 @@ FACTORIES = (
     "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like",
 )  # fmt: skip
 NEW = ("new_empty", "new_full", "new_ones", "new_tensor", "new_zeros")
+BACKEND = "gsplat.cuda._backend"
 MEMORY_GIB = 24
 """Memory that the card says it has."""
 
@@ -249,8 +250,15 @@ def _patches() -> Iterator[Any]:
             yield mock.patch.object(torch.optim.Optimizer, name, lambda self: None)
 
 
+def _put_back(module: types.ModuleType | None) -> None:
+    """Leaves `sys.modules` as it was, but for what has been imported since."""
+    sys.modules.pop(BACKEND, None)
+    if module is not None:
+        sys.modules[BACKEND] = module
+
+
 def _make_backend() -> types.ModuleType:
-    """`gsplat.cuda._backend`; the real one compiles when it is imported. The stand-in is loaded when it is called."""
+    """gsplat's module of compiled functions; the real one compiles when it is imported. The stand-in is loaded when it is called."""
 
     def find(name: str) -> Any:
         if name != "_C":
@@ -259,7 +267,7 @@ def _make_backend() -> types.ModuleType:
 
         return gsplat_stand_in
 
-    module = types.ModuleType("gsplat.cuda._backend")
+    module = types.ModuleType(BACKEND)
     module.__dict__["__getattr__"] = find
     return module
 
@@ -272,7 +280,8 @@ def pretended_card() -> Iterator[Counts]:
     with contextlib.ExitStack() as stack:
         for patch in list(_patches()):
             stack.enter_context(patch)
-        stack.enter_context(mock.patch.dict(sys.modules, {"gsplat.cuda._backend": _make_backend()}))
+        stack.callback(_put_back, sys.modules.get(BACKEND))
+        sys.modules[BACKEND] = _make_backend()
         # parameters of a module are replaced by moved ones; a wrapper cannot be filled with other memory
         torch.__future__.set_overwrite_module_params_on_conversion(True)
         try:
