@@ -15,13 +15,13 @@ class _AfterTorch(MetaPathFinder):
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if fullname != "torch":
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.loader is None:
             return spec
         load = spec.loader.exec_module
 
         def load_and_open(module: ModuleType) -> None:
+            sys.meta_path.remove(self)  # now, and not above: some only ask whether there is a torch
             load(module)
             _open()
 
