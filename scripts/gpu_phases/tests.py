@@ -19,7 +19,7 @@ CHOSEN = (
 """Doors that choose the device by themselves (with a card: the card), and the CPU's own results, which are compared."""
 LEAST = 5.0
 """Seconds under which no further process is started."""
-HUNG_AFTER = 120
+HUNG_AFTER = 200
 """Seconds after which a test counts as hung."""
 CPUS_EACH = 3
 """Cores for each process of tests."""
