@@ -187,7 +187,8 @@ def peak_of_training(config: TrainConfig, scene: Scene, maps: Path | None) -> di
     is_own = maps is None or maps == config.teacher.maps
     cache = config.features.cache if is_own else maps.with_name(f"{maps.name}_store")
     basis = open_store(teacher, [scene.views[view_id] for view_id in scene.train_ids], cache, config.features).basis
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "scripts")])}
+    places = [str(ROOT), str(ROOT / "scripts"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
     with tempfile.TemporaryDirectory(prefix="gsdff_bench_") as out:
         command = [
             sys.executable, "-c", CHILD, "--stage1-from", config.stage1_from, "--device", config.device,
@@ -196,7 +197,7 @@ def peak_of_training(config: TrainConfig, scene: Scene, maps: Path | None) -> di
         ]  # fmt: skip
         done = subprocess.run(list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise UserError(f"{maps}: training on these maps failed, the message is above")
+        raise UserError(f"{maps or config.teacher.name}: training on these maps failed, the message is above")
     return {**dict(zip("TK", basis.B.shape, strict=True)), "peak_mib": float(done.stdout.split()[-1])}
 
 

@@ -52,7 +52,7 @@ class Options:
     large: bool = False
     """Time a million Gaussians at 1920x1080 too, the size of a scene on a card."""
     thin: int = 1
-    """Measure the scenes with 1 / thin^2 of their Gaussians in images `thin` times smaller, to try this script."""
+    """Measure scenes with 1 / thin^2 of the Gaussians in images `thin` times smaller, to try this script."""
     threads: int | None = None
     """Number of CPU threads; by default torch's own choice."""
     garden: Path | None = None
@@ -291,21 +291,23 @@ def main() -> None:
     options = replace(options, device=choose_device(options.device).type)
     if options.threads:
         torch.set_num_threads(options.threads)
-    large = partial(synthetic, "50k", 50_000, 400, 300)
-    faint = partial(synthetic, "faint 50k", 50_000, 400, 300)
-    _, scale = with_boxes(lambda scale: large(1, SOLID, scale), 139_000)
-    _, faint_scale = with_boxes(lambda scale: faint(1, FAINT, scale), 139_000)
-    _, small_scale = with_boxes(lambda scale: synthetic("10k", 10_000, 200, 150, 1, SOLID, scale), 31_000)
+    t = options.thin
+    large = partial(synthetic, "50k", 50_000 // t**2, 400 // t, 300 // t)
+    faint = partial(synthetic, "faint 50k", 50_000 // t**2, 400 // t, 300 // t)
+    small = partial(synthetic, "10k", 10_000 // t**2, 200 // t, 150 // t)
+    _, scale = with_boxes(lambda scale: large(1, SOLID, scale), 139_000 // t**2)
+    _, faint_scale = with_boxes(lambda scale: faint(1, FAINT, scale), 139_000 // t**2)
+    _, small_scale = with_boxes(lambda scale: small(1, SOLID, scale), 31_000 // t**2)
     scenes = [large(d, SOLID, scale) for d in (3, 32)] + [faint(d, FAINT, faint_scale) for d in (3, 32)]
-    scenes.append(synthetic("10k", 10_000, 200, 150, 3, SOLID, small_scale))
+    scenes.append(small(3, SOLID, small_scale))
     if options.garden:
         scenes += [garden(options.garden, d) for d in (3, 32)]
     if options.large:
         scenes += [synthetic("1M", 1_000_000, 1920, 1080, d, SOLID, 1.5) for d in (3, 32)]
-    scenes = [scene if options.thin == 1 else scene.thinned(options.thin) for scene in scenes]
     measured = [measure(scene, options) for scene in tqdm(scenes, desc="scenes")]
     # the float64 reference comes last, so that its memory does not count in the peaks
-    rows = [row | accuracy(scene.thinned(), options.device) for (row, _), scene in zip(measured, scenes, strict=True)]
+    compared = [scene.thinned() if t == 1 else scene for scene in scenes]
+    rows = [row | accuracy(scene, options.device) for (row, _), scene in zip(measured, compared, strict=True)]
     print_table(rows)
 
     given = {name: str(value) for name, value in asdict(options).items()}

@@ -53,6 +53,8 @@ class Options:
     """Number of segments of the label map, besides a region of label 0."""
     windows: tuple[int, ...] = (11,)
     """Windows in pixels, odd; sigma in space is a quarter of it."""
+    only: tuple[str, ...] = ()
+    """Names of the filters to measure; by default all."""
     repeats: int = 7
     """Number of timed passes of each filter; fewer, but at least two, if they take more than a minute together."""
     cap_gib: float = 10
@@ -236,7 +238,10 @@ def main() -> None:
     options = replace(options, device=choose_device(options.device).type)
     get_context("forkserver").set_forkserver_preload(["gsdff.smoothing.cpu", "kornia.filters", "tyro", "gsdff.render"])
     facts = machine(options.device) | {"load": os.getloadavg()[0], "segments": options.segments}
-    tasks = [(name, w) for w in options.windows for name in CASES if name in WINDOWED or w == options.windows[0]]
+    names = [name for name in CASES if not options.only or name in options.only]
+    if not names:
+        raise UserError(f"--only: expected one of {', '.join(CASES)}")
+    tasks = [(name, w) for w in options.windows for name in names if name in WINDOWED or w == options.windows[0]]
     with tqdm(total=2 * len(tasks), desc="processes") as bar:
         rows = [row for task in tasks for row in compare(bar, *task, options)]
     command = " ".join(["python scripts/bench_smoothing.py", *sys.argv[1:]])

@@ -8,16 +8,25 @@
 set -euo pipefail
 
 root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
-phase="${1:-}"
+phase="${1:-}" lacks_card=""
+
+has_card() {
+    local cards
+    cards="$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null)" && [[ -n "$cards" ]]
+}
+
+case "$phase" in
+    report | -h | --help) ;;
+    build) [[ -n "${TORCH_CUDA_ARCH_LIST:-}" ]] || has_card || lacks_card=1 ;; # gsplat compiles for a kind that is named
+    *) has_card || lacks_card=1 ;;
+esac
+if [[ -n "$lacks_card" ]]; then
+    printf 'gpu_check: %s\n' "no CUDA card here (nvidia-smi lists none); run this on a machine with one." >&2
+    exit 1
+fi
 
 case "$phase" in
     build | tests | bench | train)
-        # gsplat can be compiled without a card, for one that is named
-        if [[ "$phase" != build || -z "${TORCH_CUDA_ARCH_LIST:-}" ]] &&
-            ! nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | grep -q .; then
-            printf 'gpu_check: %s\n' "no CUDA card here (nvidia-smi lists none); run this on a machine with one." >&2
-            exit 1
-        fi
         if [[ -z "${PYTHON:-}" && " $* " == *" --wheels"[\ =]* ]]; then
             PYTHON=python3
         elif [[ -z "${PYTHON:-}" ]]; then

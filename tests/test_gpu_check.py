@@ -192,6 +192,7 @@ def machine(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_every_phase_goes_through_on_the_pretended_card(machine, tmp_path):
     status, items = machine("build")
     assert (status, {item["status"] for item in items.values()}) == (0, {"ok"}), items

@@ -64,7 +64,7 @@ def install_wheels(phase: Phase) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(site, ignore_errors=True)  # before looking: what lies in it does not count as the interpreter's
     phase.log_of("lacking").unlink(missing_ok=True)
-    asked = phase.run("lacking", [sys.executable, "-m", "gpu_phases.probe", "lacking", *names], limit=120)
+    asked = phase.run("lacking", [sys.executable, "-m", "gpu_phases.probe", "lacking", *names])
     lacking = json.loads(asked.detail.splitlines()[-1]) if asked.status == "ok" else names
     chosen = [name for name in lacking if not name.startswith(NEVER)]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
@@ -83,12 +83,12 @@ def install_wheels(phase: Phase) -> None:
 
 def check_packages(phase: Phase) -> None:
     """Imports everything that gsdff needs, and compares versions with what it asks for."""
-    _probe(phase, "packages", 240)
+    _probe(phase, "packages")
 
 
 def find_card(phase: Phase) -> None:
     """Finds out whether torch, card, driver and compiler fit."""
-    _probe(phase, "card", 120)
+    _probe(phase, "card")
 
 
 def compile_gsplat(phase: Phase) -> None:
@@ -96,11 +96,11 @@ def compile_gsplat(phase: Phase) -> None:
     if not environment(phase.options).get("TORCH_CUDA_ARCH_LIST"):
         phase.record("gsplat", "failed", detail="no card to compile for; TORCH_CUDA_ARCH_LIST=9.0 names one's kind")
         return
-    _probe(phase, "gsplat", None)
+    _probe(phase, "gsplat")
 
 
-def _probe(phase: Phase, name: str, limit: float | None) -> None:
-    ended = phase.run(name, [sys.executable, "-m", "gpu_phases.probe", name], limit=limit)
+def _probe(phase: Phase, name: str) -> None:
+    ended = phase.run(name, [sys.executable, "-m", "gpu_phases.probe", name])
     try:
         facts = json.loads(ended.detail.splitlines()[-1])
     except (ValueError, IndexError):

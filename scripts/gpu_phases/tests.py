@@ -19,7 +19,7 @@ CHOSEN = (
 """Doors that choose the device by themselves (with a card: the card), and the CPU's own results, which are compared."""
 LEAST = 5.0
 """Seconds under which no further process is started."""
-HUNG_AFTER = 120
+HUNG_AFTER = 200
 """Seconds after which a test counts as hung."""
 CPUS_EACH = 3
 """Cores for each process of tests."""
@@ -59,7 +59,8 @@ def collect(phase: Phase, name: str, words: Sequence[str]) -> list[str]:
 def run_pytest(phase: Phase, name: str, record: Path, words: Sequence[str]) -> Ended:
     """Runs pytest with the recorder."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "gpu_phases.recorder", "-p", "no:cacheprovider"]
-    command += ["-p", "pytest_timeout", "--no-header", "--timeout", HUNG_AFTER, "--tb=short"]
+    command += ["-p", "pytest_timeout", "--no-header", "--timeout", HUNG_AFTER]
+    command += ["--timeout-method", "thread", "--tb=short"]
     # whatever plugins a foreign environment has, their warnings would be errors here
     env = environment(phase.options) | {"GSDFF_RECORD": str(record), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return run_child([*command, *words], env, phase.log_of(name), phase.seconds_left)

@@ -26,6 +26,8 @@ def train(options: Options) -> Phase:
     phase = open_phase(options, "train")
     phase.folder.mkdir(parents=True, exist_ok=True)
     scenes: dict[str, list[object]] = {"demo": ["--data", "demo", "--teacher", "toy"]}
+    if options.quick:
+        scenes["demo"] += ["--downscale", 4]
     if options.data is not None:
         scenes[options.data.name] = ["--data", options.data, *teacher_of(options)]
     todo = [name for name in scenes if not phase.is_done(name)]

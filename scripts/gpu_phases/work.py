@@ -87,7 +87,7 @@ class Phase:
             day = time.strftime("%Y-%m-%d", time.gmtime())
             write_json(self.options.out / f"{self.name}.json", {"phase": self.name, "date": day, "items": self.items})
         note = str(facts.get("detail", "")).strip().splitlines()[-1:]
-        seconds = f"{facts['seconds']:7.1f} s" if "seconds" in facts else " " * 9
+        seconds = f"{facts['seconds']:7.1f} s" if facts.get("seconds") is not None else " " * 9
         print(f"{self.name} {seconds}  {status:10} {name}", *(note if status != "ok" else ()), flush=True)
 
     def log_of(self, name: str) -> Path:
@@ -130,7 +130,6 @@ def environment(options: Options) -> dict[str, str]:
     if home := given.get("CUDA_HOME"):
         tools.append(Path(home, "bin"))
     given["PATH"] = os.pathsep.join([*map(str, tools), given.get("PATH", os.defpath)])
-    given.setdefault("NUMBA_CACHE_DIR", str(out / "numba"))
     given.setdefault("TRITON_CACHE_DIR", str(out / "triton"))
     given.setdefault("MAX_JOBS", str(os.cpu_count() or 1))
     facts = out / "build.json"
