@@ -2,10 +2,12 @@
 
 from functools import cache
 from importlib import import_module
+from inspect import signature
 from math import ceil
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from gsplat import fully_fused_projection, isect_offset_encode, isect_tiles, rasterize_to_pixels, spherical_harmonics
 from jaxtyping import Float
 from torch import Tensor
@@ -16,6 +18,8 @@ TILE = 16
 """Side of gsplat's tiles in pixels."""
 CHUNK = 32
 """Channels that are blended at a time; gsplat's kernel is slow with more."""
+CHANNELS = (1, 2, 3, 4, 5, 8, 9, 16, 17, 32)
+"""Numbers of channels up to `CHUNK` that gsplat compiles; 1.5.3 fills up others itself, newer versions refuse them."""
 
 
 @cache
@@ -37,6 +41,12 @@ def require_kernels() -> None:
             "gsplat compiles its kernels here, and finds no nvcc; install the CUDA toolkit "
             f"{torch.version.cuda or ''} and set CUDA_HOME to its folder, or render on the CPU"
         )
+
+
+@cache
+def takes_ellipses() -> bool:
+    """Whether gsplat's tile lists look at the ellipses of Gaussians (after 1.5.3), not only at squares around them."""
+    return {"conics", "opacities"} <= signature(isect_tiles).parameters.keys()
 
 
 def rasterization_cuda(
@@ -109,7 +119,9 @@ def project(
     )  # fmt: skip
     seen_opacities = opacities * compensations if is_antialiased else opacities.expand(len(viewmats), -1)
     tile_width, tile_height = -(-width // TILE), -(-height // TILE)
-    _, keys, flatten_ids = isect_tiles(means2d, radii, depths, TILE, tile_width, tile_height)
+    # newer versions leave out tiles that the ellipse does not touch
+    ellipses = {"conics": conics, "opacities": seen_opacities} if takes_ellipses() else {}
+    _, keys, flatten_ids = isect_tiles(means2d, radii, depths, TILE, tile_width, tile_height, **ellipses)
     return {
         "means2d": means2d,
         "radii": radii,
@@ -136,13 +148,14 @@ def blend(
     if rows is not None:
         masks = torch.zeros_like(offsets, dtype=torch.bool)
         masks[:, rows.start // TILE : -(-rows.stop // TILE)] = True
-    parts = [
-        rasterize_to_pixels(
-            meta["means2d"], meta["conics"], part, meta["opacities"], meta["width"], meta["height"], TILE,
-            offsets, meta["flatten_ids"], masks=masks, absgrad=absgrad,
-        )
-        for part in colors.split(CHUNK, dim=-1)
-    ]  # fmt: skip
+    parts = []
+    for part in colors.split(CHUNK, dim=-1):
+        missing = next(number for number in CHANNELS if number >= part.shape[-1]) - part.shape[-1]
+        blended, alphas = rasterize_to_pixels(
+            meta["means2d"], meta["conics"], F.pad(part, (0, missing)) if missing else part, meta["opacities"],
+            meta["width"], meta["height"], TILE, offsets, meta["flatten_ids"], masks=masks, absgrad=absgrad,
+        )  # fmt: skip
+        parts.append((blended[..., : part.shape[-1]], alphas))
     renders = parts[0][0] if len(parts) == 1 else torch.cat([part for part, _ in parts], dim=-1)
     alphas = parts[0][1]
     return (renders, alphas) if rows is None else (renders[:, rows], alphas[:, rows])
@@ -167,10 +180,12 @@ def _shade(
     """Colours of the harmonics of Gaussians in view."""
     positions = torch.linalg.inv_ex(viewmats).inverse[:, :3, 3]  # unlike `inv`, without a look at the result
     directions = means - positions[:, None]
-    colors = spherical_harmonics(
-        degree, directions, sh.expand(len(viewmats), -1, -1, -1), masks=(radii > 0).all(dim=-1)
-    )
-    return (colors + 0.5).clamp_min(0)
+    seen = (radii > 0).all(dim=-1)
+    # camera by camera: 1.5.3 wants coefficients for every camera, newer versions want them without cameras
+    colors = [
+        spherical_harmonics(degree, toward, sh, masks=mask) for toward, mask in zip(directions, seen, strict=True)
+    ]
+    return (torch.stack(colors) + 0.5).clamp_min(0)
 
 
 def _rasterize_nothing(

@@ -6,5 +6,15 @@ STEPS = {
 }
 """By stage: one step without refinement, on the scene of tests/tiny_scene.py."""
 
-PICTURES: dict[str, int] = {}
+PICTURES = {
+    "colour": 5,
+    "depth": 6,
+    "opacity": 4,
+    "features": 7,
+    "relevancy": 4,
+    "classes": 8,
+    "photo": 2,
+    "teacher": 3,
+    "masks": 2,
+}
 """By mode of the viewer: one picture, with a selection that is highlighted."""

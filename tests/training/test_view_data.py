@@ -1,9 +1,13 @@
+import threading
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 from torch import Tensor
 
+from gsdff.cameras import Camera
+from gsdff.device import send
+from gsdff.errors import UserError
 from gsdff.training import view_data
 from gsdff.training.view_data import ViewData
 
@@ -51,3 +55,35 @@ def test_on_a_cpu_nothing_is_made_ahead() -> None:
     assert maker.made == []
     cache[3]
     assert maker.made == [3]
+
+
+def test_on_a_card_the_next_view_is_made_ahead_by_another_thread_and_only_while_it_is_wanted(card) -> None:
+    made: list[tuple[int, bool]] = []
+
+    def make(view_id: int) -> Tensor:
+        made.append((view_id, threading.current_thread() is threading.main_thread()))
+        if view_id == 9:
+            raise UserError("no such view")
+        return send(torch.full((view_id,), float(view_id)), "cuda")
+
+    data = ViewData([], "cuda")
+    data.room = 0  # nothing is kept
+    cache = data.cache(make)
+    data.fetch(3)
+    data.fetch(4)  # not begun: nobody has asked for the last one yet
+    assert cache[3].tolist() == [3.0] * 3 and made == [(3, False)]
+    assert cache[4].tolist() == [4.0] * 4 and made.pop() == (4, True)
+    data.fetch(5)
+    assert cache[6].tolist() == [6.0] * 6 and cache[5].tolist() == [5.0] * 5
+    assert made[-1] == (5, True)  # what was made ahead has been dropped
+    data.fetch(9)
+    with pytest.raises(UserError, match="no such view"):
+        cache[9]
+
+
+def test_nothing_that_is_sent_to_a_card_makes_the_host_wait_and_a_camera_is_sent_once(card) -> None:
+    camera, picture = Camera(torch.eye(4), torch.eye(3), 5, 4), torch.zeros(4, 5, 3)
+    card.clear()
+    assert camera.to("cuda:0") is camera.to("cuda:0")
+    assert send(picture, "cuda").is_cuda and card.num_waits == 0
+    assert sum(card.bytes_up.values()) == 4 * (16 + 9 + 60)
