@@ -120,7 +120,7 @@ def project(
     seen_opacities = opacities * compensations if is_antialiased else opacities.expand(len(viewmats), -1)
     tile_width, tile_height = -(-width // TILE), -(-height // TILE)
     # newer versions leave out tiles that the ellipse does not touch
-    ellipses = {"conics": conics, "opacities": seen_opacities} if takes_ellipses() else {}
+    ellipses: dict[str, Any] = {"conics": conics, "opacities": seen_opacities} if takes_ellipses() else {}
     _, keys, flatten_ids = isect_tiles(means2d, radii, depths, TILE, tile_width, tile_height, **ellipses)
     return {
         "means2d": means2d,
