@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
+from gsdff.cli.source import PhotoOptions, open_source
 from gsdff.cli.vocabulary import check_words
 from gsdff.editing.table import OPERATIONS, split_text
 from gsdff.editing.values import parse_color
@@ -89,6 +90,10 @@ class EditArguments(OperationArguments):
     """Length of the turntable video."""
     data: Path | None = None
     """Folder of photos, if it is not the run's; a PLY has none."""
+    offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
+    """Point of the world that positions are relative to, for a file that does not state it: a .splat cannot."""
+    dataset: PhotoOptions = field(default_factory=PhotoOptions)
+    """How to read the photos, if not as the run did."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses CUDA if there is a card."""
 
@@ -118,13 +123,12 @@ def main() -> None:
     from tqdm import tqdm
 
     from gsdff.editing.toml_file import write_edits
-    from gsdff.field.field import load
     from gsdff.io.camera_paths import orbit
     from gsdff.io.pictures import save_png, titled
     from gsdff.io.video import FPS, save_video
     from gsdff.scene import picture_name
 
-    field = load(arguments.run, data=arguments.data, device=arguments.device)
+    field = open_source(arguments)
     if any(edit.selection is None for edit in edits.edits):
         field.require_features()
     wants_pictures = arguments.views or arguments.all_held_out

@@ -31,6 +31,8 @@ class ExportArguments:
     origin: OriginChoice = "auto"
     """Point of the world that positions are relative to: `auto` is zero, or a point near the scene if its coordinates
     are too large for float32 (a map's), which the PLY states; `none` is zero; or X Y Z."""
+    offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
+    """Point of the world that positions in RUN are relative to, for a file that does not state it: a .splat cannot."""
 
 
 FLAGS = flags_of(ExportArguments) | {"path": "--out"}
@@ -58,7 +60,7 @@ def export_run(arguments: ExportArguments) -> Path:
     from gsdff.field.field import load
 
     options = {"format": arguments.format, "features": arguments.features, "origin": arguments.origin}
-    return load(source, device="cpu").save(path, **options)
+    return load(source, offset=arguments.offset, device="cpu").save(path, **options)
 
 
 if __name__ == "__main__":

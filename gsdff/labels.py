@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,18 @@ from PIL import Image
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.files.reading import open_picture, read_bytes, read_json
+from gsdff.files.reading import exists, open_picture, read_bytes, read_json
 from gsdff.files.writing import whole_file, write_text
-from gsdff.photo_files import check_picture, find_file, finest_size, fit_picture, require_file, steps_fingerprint
+from gsdff.photo_files import (
+    as_made,
+    check_picture,
+    find_file,
+    finest_size,
+    fit_picture,
+    require_file,
+    steps_fingerprint,
+    told_by_folder,
+)
 from gsdff.scene import VOID, Scene, View
 from gsdff.words import is_text
 
@@ -27,7 +36,7 @@ log = logging.getLogger("gsdff")
 CLASSES_FILE = "classes.json"
 INSTANCES_FOLDER = "instances"
 """Folder of instance images, beside the label images."""
-LABEL_IMAGE = "a label image"
+LABEL_IMAGE, CLASS_LIST = "a label image", "a list of classes"
 SEGMENT = "gsdff.segment"
 """Mark `made_by` in the class lists of `gsdff segment`: its label images show views, and may be replaced."""
 ENDINGS = (".png",)
@@ -59,7 +68,7 @@ class LabelImages:
     folder: Path
     classes: list[LabelClass]
     are_of_views: bool = False
-    """Whether `gsdff segment` made them, so that they show views, which are upright and undistorted, not the photos."""
+    """Whether they show views, which are upright and undistorted, as those of `gsdff segment` do, not the photos."""
 
     def find(self, view: View) -> Path:
         """Path of the view's label image; raises `UserError` if it has none."""
@@ -67,13 +76,13 @@ class LabelImages:
 
     def check(self, view: View) -> None:
         """Raises `UserError` if the view has no label image, or one of another shape; reads its header only."""
-        with _open_ids(self.find(view), _labelled(view, self.are_of_views), LABEL_MODES):
+        with _open_ids(self.find(view), as_made(view, self.are_of_views), LABEL_MODES):
             pass
 
     def fingerprint_of(self, view: View, others: bytes = b"") -> str:
         """Hash of the view's label image, of `others`, of the view's size, and of the way to fit the image into it."""
         size = repr((view.camera.width, view.camera.height)).encode()
-        steps = steps_fingerprint(_labelled(view, self.are_of_views))
+        steps = steps_fingerprint(as_made(view, self.are_of_views))
         content = read_bytes(self.find(view), LABEL_IMAGE) + others + size + steps
         return hashlib.blake2b(content, digest_size=16).hexdigest()
 
@@ -83,7 +92,7 @@ class LabelImages:
         At the label image's own size, but no larger than the photo (nearest neighbour). Raises `UserError` if the label
         image is missing or damaged, or holds ids of no class.
         """
-        path, view = self.find(view), _labelled(view, self.are_of_views)
+        path, view = self.find(view), as_made(view, self.are_of_views)
         with _open_ids(path, view, LABEL_MODES) as image:
             ids = fit_picture(view, np.asarray(image), finest_size(view, image.width, image.height))
         return _to_indices(ids, self.classes, [], path)
@@ -110,7 +119,7 @@ class Truth:
         path = find_file(self.folder, view, ENDINGS, LABEL_IMAGE)
         if path is None:
             return None
-        view = _labelled(view, self.are_of_views)
+        view = as_made(view, self.are_of_views)
         with _open_ids(path, view, LABEL_MODES) as image:
             ids = fit_picture(view, np.asarray(image))
         return _to_indices(ids, self.competing, self.ignored, path)
@@ -133,13 +142,13 @@ def find_truth(scene: Scene, labels: Path | None, knows: Callable[[str], bool]) 
             raise UserError(f"{folder}: {problem}")
         log.info("labels are not scored: %s: %s", folder, problem)
         return None
-    classes = read_classes(classes_file)
+    classes, is_by_segment = _read_class_list(classes_file)
     competing = [row for row in classes if row.query is not None and knows(row.query)]
     if len(competing) < 2:
         log.warning("labels are not scored: the teacher knows %d of the classes in %s", len(competing), classes_file)
         return None
     ignored = [row for row in classes if row not in competing]
-    return Truth(folder, competing, ignored, _are_of_views(classes_file))
+    return Truth(folder, competing, ignored, is_by_segment or _show_views(folder, scene))
 
 
 def find_label_images(scene: Scene, labels: Path | None) -> LabelImages:
@@ -148,7 +157,8 @@ def find_label_images(scene: Scene, labels: Path | None) -> LabelImages:
     if (problem := _find_problem(folder, classes_file)) is not None:
         where = "`teacher.labels` names another folder" if labels is None else "`teacher.labels` must be such a folder"
         raise UserError(f"{folder}: {problem}; {where}")
-    return LabelImages(folder, read_classes(classes_file), _are_of_views(classes_file))
+    classes, is_by_segment = _read_class_list(classes_file)
+    return LabelImages(folder, classes, is_by_segment or _show_views(folder, scene))
 
 
 def read_instances(path: Path, view: View, size: tuple[int, int] | None = None) -> Int[Tensor, "H W"]:
@@ -171,8 +181,13 @@ def read_classes(path: Path) -> list[LabelClass]:
     [{"id", "name", "text_query"?, "moves"?, "color"?, "counts"?}]}: without "text_query" the query is the name, and
     null means that the class cannot be queried.
     """
+    return _read_class_list(path)[0]
+
+
+def _read_class_list(path: Path) -> tuple[list[LabelClass], bool]:
+    """The classes, and whether `gsdff segment` made the label images."""
     try:
-        content = read_json(path, "a list of classes")
+        content = read_json(path, CLASS_LIST)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; label images need their class names in this file") from None
     rows = content.get("classes") if isinstance(content, dict) else content
@@ -181,7 +196,7 @@ def read_classes(path: Path) -> list[LabelClass]:
     classes = [_read_class(row, index, path) for index, row in enumerate(rows)]
     if len({row.id for row in classes}) < len(classes):
         raise UserError(f"{path}: two classes share an id")
-    return sorted(classes, key=lambda row: row.id)
+    return sorted(classes, key=lambda row: row.id), _is_by_segment(content)
 
 
 def write_classes(path: Path, classes: Sequence[LabelClass], about: Mapping[str, str]) -> None:
@@ -201,28 +216,40 @@ def write_label_image(path: Path, ids: UInt8[Tensor, "H W"]) -> None:
         Image.fromarray(ids.cpu().numpy()).save(partial, format="PNG")
 
 
-def _are_of_views(classes_file: Path) -> bool:
-    """Whether the label images of these classes were made by `gsdff segment`."""
-    content = read_json(classes_file, "a list of classes")
+def show_views(folder: Path) -> bool:
+    """Whether `gsdff segment` made the label images in a folder, so that they show views; its class list says so."""
+    path = folder / CLASSES_FILE
+    return exists(path, CLASS_LIST) and _is_by_segment(read_json(path, CLASS_LIST))
+
+
+def _show_views(folder: Path, scene: Scene) -> bool:
+    """Whether those label images show views whose shape does not tell, because photos are turned by 180 degrees."""
+    if not any(view.is_turned for view in scene.views):
+        return False
+    paths = ((view, find_file(folder, view, ENDINGS, LABEL_IMAGE)) for view in scene.views)
+    return told_by_folder(folder, ((view, *_read_size(path)) for view, path in paths if path))
+
+
+def _read_size(path: Path) -> tuple[int, int]:
+    with open_picture(path, LABEL_IMAGE) as image:
+        return image.size
+
+
+def _is_by_segment(content: object) -> bool:
     return isinstance(content, dict) and content.get("made_by") == SEGMENT
-
-
-def _labelled(view: View, are_of_views: bool) -> View:
-    """The view as its label image sees it: without steps from the stored photo if the image shows the view."""
-    return replace(view, stored=None) if are_of_views else view
 
 
 def _locate(scene: Scene, labels: Path | None) -> tuple[Path, Path]:
     """Paths of the folder of label images and of its class list, in it or beside it; either may not exist."""
     folder = labels or scene.root / "labels"
     inside, beside = folder / CLASSES_FILE, folder.parent / CLASSES_FILE
-    return folder, inside if inside.is_file() else beside
+    return folder, inside if exists(inside, CLASS_LIST) else beside
 
 
 def _find_problem(folder: Path, classes_file: Path) -> str | None:
     if not folder.is_dir():
         return "no such folder of label images"
-    if not classes_file.is_file():
+    if not exists(classes_file, CLASS_LIST):
         return f"no {CLASSES_FILE} in it or beside it names the ids of its images"
     return None
 

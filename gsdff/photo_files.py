@@ -4,8 +4,11 @@ A file that was made from the photo as it is stored is turned and undistorted as
 has the shape of the view alone is taken as made from the view.
 """
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,8 @@ from gsdff.errors import UserError
 from gsdff.files.reading import check_file
 from gsdff.scene import View
 from gsdff.stored_photo import is_same_shape, is_transposed
+
+logger = logging.getLogger("gsdff")
 
 COARSEST = 8
 """Fewest pixels along the longer side of a label image of a large photo, and of a map whose shape says anything."""
@@ -54,6 +59,53 @@ def require_file(folder: Path, view: View, endings: Sequence[str], what: str) ->
 def is_of_stored_photo(view: View, width: int, height: int) -> bool:
     """Whether a picture of this size was made from the photo as it is stored, before its view was turned or bent."""
     return view.stored is not None and view.stored.is_shape_of_file(width, height)
+
+
+def as_made(view: View, are_of_views: bool) -> View:
+    """The view as files of its photo see it: without steps from the stored photo if they show the view."""
+    return replace(view, stored=None) if are_of_views else view
+
+
+def told_by_shape(view: View, width: int, height: int) -> bool | None:
+    """Whether a picture of this size can only be of the view (True) or only of the stored photo (False), or None."""
+    if view.stored is None or max(width, height) < COARSEST:
+        return None
+    is_of_view = is_same_shape((width, height), (view.camera.width, view.camera.height))
+    return None if is_of_view == view.stored.is_shape_of_file(width, height) else is_of_view
+
+
+def told_by_folder(folder: Path, sizes: Iterable[tuple[View, int, int]]) -> bool:
+    """Whether those pictures of a folder whose shape does not tell are of views (True) or of the stored photos (False).
+
+    The others tell; `sizes` are widths and heights. If none does, or if they contradict one another, they are taken for
+    those of the stored photos, with a warning that names the option if photos are turned. What is said is said once.
+    """
+    told: dict[bool | None, list[str]] = {True: [], False: [], None: []}
+    for view, width, height in sizes:
+        answer = told_by_shape(view, width, height)
+        if answer is not None or view.is_turned:
+            told[answer].append(view.name)
+    are_of_views = bool(told[True]) and not told[False]
+    if not told[None]:
+        return are_of_views
+    unclear = f"{len(told[None])} files, such as that of {told[None][0]}"
+    if bool(told[True]) != bool(told[False]):
+        kind, example = ("upright", told[True][0]) if are_of_views else ("as stored", told[False][0])
+        _say_once(logging.INFO, f"{folder}: {unclear}, were made from the photos {kind}, as that of {example}")
+        return are_of_views
+    reason = f"those of {told[True][0]} and {told[False][0]} differ, and " if told[True] else ""
+    _say_once(
+        logging.WARNING,
+        f"{folder}: {reason}the shape of {unclear}, does not tell whether they were made from the photos as stored "
+        "(Pillow's Image.open) or upright, as EXIF turns them (cv2.imread); taking them for those as stored. If they "
+        "are upright, set `dataset.made_from` to views",
+    )
+    return are_of_views
+
+
+@cache
+def _say_once(level: int, message: str) -> None:
+    logger.log(level, "%s", message)
 
 
 def fits_photo(view: View, width: int, height: int) -> bool:

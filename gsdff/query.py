@@ -1,13 +1,14 @@
 """`gsdff query RUN --text mug`: scores a scene for words or examples, and writes pictures and selections."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
+from gsdff.cli.source import PhotoOptions, open_source
 from gsdff.cli.vocabulary import check_words
 from gsdff.errors import UserError
 from gsdff.field.query import Box, OneGaussian, PictureFile, Pixel, Query, Space
@@ -63,6 +64,10 @@ class QueryArguments:
     `heat_mask.png`, white if selected, and `heat_overlay.png`, the photo, dark if not selected."""
     selection: Path | None = None
     """File to write the selected Gaussians to (.safetensors)."""
+    offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
+    """Point of the world that positions are relative to, for a file that does not state it: a .splat cannot."""
+    dataset: PhotoOptions = field(default_factory=PhotoOptions)
+    """How to read the photos, if not as the run did."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses CUDA if there is a card."""
 
@@ -87,10 +92,9 @@ def main() -> None:
     query = read_query(arguments)
     check_files(arguments)
 
-    from gsdff.field.field import load
     from gsdff.field.hit import default_view
 
-    field = load(arguments.run, data=arguments.data, device=arguments.device)
+    field = open_source(arguments)
     hit = field.query(query)
     print(f"3D: {hit.describe('Gaussians')}")
     if arguments.selection is not None:

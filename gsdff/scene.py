@@ -41,6 +41,11 @@ class View:
     """Those of `possible_names` that may mean another photo too; set by the scene."""
 
     @property
+    def is_turned(self) -> bool:
+        """Whether the view is another way up than the pixels of the photo's file, of which pictures may be made."""
+        return self.stored is not None and self.stored.is_turned
+
+    @property
     def stem(self) -> str:
         """File name without folder and suffix."""
         return Path(self.name).stem

@@ -1,12 +1,13 @@
 """`gsdff segment RUN --classes road tree car`: segments photos and Gaussians by classes, for other programs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
+from gsdff.cli.source import PhotoOptions, open_source
 from gsdff.cli.vocabulary import check_words
 from gsdff.field.checks import check_segmentation, check_views
 from gsdff.field.query import Query, Space
@@ -42,6 +43,10 @@ class SegmentArguments:
     """Least opacity of a Gaussian in points.ply, from 0 to 1."""
     data: Path | None = None
     """Folder of photos in place of the run's; needed for a PLY."""
+    offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
+    """Point of the world that positions are relative to, for a file that does not state it: a .splat cannot."""
+    dataset: PhotoOptions = field(default_factory=PhotoOptions)
+    """How to read the photos, if not as the run did."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses CUDA if there is a card."""
 
@@ -56,11 +61,10 @@ def main() -> None:
     check_words(arguments.run, {"`classes`": arguments.classes}, data=arguments.data)
     check_options(arguments)
 
-    from gsdff.field.field import load
     from gsdff.field.segmentation import SegmentationFolder, format_segmentation
 
     SegmentationFolder.choose(arguments.run, arguments.out)  # refused before anything is loaded
-    field = load(arguments.run, data=arguments.data, device=arguments.device)
+    field = open_source(arguments)
     result = field.save_segmentation(
         arguments.classes,
         arguments.out,

@@ -45,6 +45,11 @@ class StoredPhoto:
     border to border; None without distortion."""
 
     @property
+    def is_turned(self) -> bool:
+        """Whether the view is another way up than the file."""
+        return (self.turn_before, self.turn_after) != (UPRIGHT, UPRIGHT)
+
+    @property
     def fingerprint(self) -> bytes:
         """Bytes that differ for other steps."""
         lattice = b"" if self.lattice is None else self.lattice.numpy().tobytes()

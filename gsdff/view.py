@@ -1,12 +1,13 @@
 """`gsdff view RUN`: a scene in the browser, to look at, query and edit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from gsdff.cli import flags_of, read_options, run_door
+from gsdff.cli.source import PhotoOptions, open_source
 from gsdff.errors import UserError
 from gsdff.files.writing import check_paths
 
@@ -24,6 +25,10 @@ class ViewArguments:
     token."""
     port: int = 8080
     """Port of the page; the next free one if it is taken."""
+    offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
+    """Point of the world that positions are relative to, for a file that does not state it: a .splat cannot."""
+    dataset: PhotoOptions = field(default_factory=PhotoOptions)
+    """How to read the photos, if not as the run did."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses CUDA if there is a card."""
 
@@ -38,12 +43,11 @@ def main() -> None:
     if not 1 <= arguments.port <= 65535:
         raise UserError(f"--port: expected 1 to 65535, got {arguments.port}")
 
-    from gsdff.field.field import load
     from gsdff.viewer.serve import serve
     from gsdff.viewer.server import find_address
 
     find_address(arguments.host, arguments.port)  # refused before anything is loaded
-    field = load(arguments.run, data=arguments.data, device=arguments.device)
+    field = open_source(arguments)
     if arguments.data is not None:
         _ = field.scene  # photos that are named must be there
     serve(field, host=arguments.host, port=arguments.port)

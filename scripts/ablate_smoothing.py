@@ -15,7 +15,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import torch
 import tyro
 from ablation_arms import CORE, Arm, all_arms, configure, make_label_masks, seeded
 from ablation_report import FOLDER, write_figures, write_page, write_scene
+from bench_rasterizer import DeviceName, now
 from study_tools import clean_cosine
 from tqdm import tqdm
 
@@ -31,6 +31,7 @@ from gsdff.cli import run_door
 from gsdff.config.file import to_table
 from gsdff.config.options import TeacherConfig, TrainConfig
 from gsdff.data import load_scene
+from gsdff.device import choose_device
 from gsdff.errors import UserError
 from gsdff.evaluation.classes import find_classes
 from gsdff.evaluation.features import evaluate_features
@@ -44,8 +45,6 @@ from gsdff.scene import Scene
 from gsdff.teachers import open_teacher
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.trainer import Trainer
-
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,8 @@ class Options:
     """Number of steps of stage 2."""
     arms: tuple[str, ...] = ()
     """Run only arms whose title contains one of these."""
+    device: DeviceName = "auto"
+    """Device to train on."""
     report_only: bool = False
     """Train nothing, and report the runs that exist."""
     runs: Path = Path("runs/smoothness")
@@ -87,7 +88,7 @@ def open_study(options: Options) -> tuple[TrainConfig, Scene, Path]:
     stage1 = (options.stage1 or home / "stage1").absolute()
     if not RunFolder(stage1).ply.is_file():
         shutil.rmtree(stage1, ignore_errors=True)
-        command = ["--data", options.data, "--teacher", "none", "--device", "cpu", "--out", stage1]
+        command = ["--data", options.data, "--teacher", "none", "--device", options.device, "--out", stage1]
         if subprocess.run([sys.executable, "-m", "gsdff.train", *map(str, command)]).returncode:
             raise UserError(f"{stage1}: stage 1 failed, its message is above")
     config = load_run(stage1).config
@@ -97,7 +98,7 @@ def open_study(options: Options) -> tuple[TrainConfig, Scene, Path]:
     config = replace(
         config,
         stage1_from=stage1,
-        device="cpu",
+        device=options.device,
         teacher=teacher,
         features=TrainConfig().features,
         stage1=replace(config.stage1, steps=0),
@@ -113,15 +114,16 @@ def open_study(options: Options) -> tuple[TrainConfig, Scene, Path]:
 def run_arm(arm: Arm, config: TrainConfig, scene: Scene, folder: Path, labels: Path | None) -> dict[str, Any]:
     """Trains one arm and scores it on the held-out views."""
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, scene, CPU, initial_gaussians(config, scene))
-    start = time.perf_counter()
+    device = torch.device(config.device)
+    trainer = Trainer(config, scene, device, initial_gaussians(config, scene))
+    start = now(device.type)
     trainer.start_stage2(RunFolder(folder))
-    ready = time.perf_counter()
+    ready = now(device.type)
     for _step in tqdm(range(config.stage2.steps), desc=arm.title, unit="step", leave=False):
         trainer.advance()
-    done = time.perf_counter()
+    done = now(device.type)
     run = LoadedRun(folder, config, trainer.gaussians.map(torch.detach), scene.frame, trainer.step)
-    field = field_of_run(run, CPU, scene=scene)
+    field = field_of_run(run, device, scene=scene)
     features = evaluate_features(field, folder / "evaluation", labels)
     shutil.rmtree(RunFolder(folder).filtered, ignore_errors=True)
     scores, maps = features["labels"]["field"], features["label_maps"]
@@ -146,7 +148,7 @@ def describe(config: TrainConfig, scene: Scene, home: Path, labels: Path | None)
     """Facts that all arms share: the scores of the images, and the share of speckles in the ground truth."""
     run = load_run(config.stage1_from)
     run = replace(run, config=replace(run.config, data=config.data))
-    images = score_images(field_of_run(run, CPU, scene=scene), home / "images", None)["mean"]
+    images = score_images(field_of_run(run, torch.device(config.device), scene=scene), home / "images", None)["mean"]
     teacher = open_teacher(config.teacher, scene)
     assert teacher is not None, "the study has a teacher"
     scored = find_classes(teacher, scene, labels, ())
@@ -161,12 +163,14 @@ def describe(config: TrainConfig, scene: Scene, home: Path, labels: Path | None)
         "held_out_views": len(truths),
         "classes": [entry.name for entry in scored.classes],
         "teacher": config.teacher.name,
+        "device": config.device,
     }
 
 
 def main() -> None:
     """Trains the missing runs, and writes tables, figures and the page."""
     options = tyro.cli(Options, description=Options.__doc__)
+    options = replace(options, device=choose_device(options.device).type)
     base, scene, home = open_study(options)
     levels = options.levels if base.teacher.name == "toy" else (1.0,)
     arms = [arm for arm in all_arms() if not options.arms or any(word in arm.title for word in options.arms)]

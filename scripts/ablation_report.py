@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_rasterizer import machine
+from bench_rasterizer import machine, name_device
 from PIL import Image
 from study_tools import markdown_table, mean_and_spread
 
@@ -90,11 +90,10 @@ def write_scene(docs: Path, name: str, facts: Mapping[str, Any], rows: Sequence[
         writer.writerows([row[key] for key in keys] for row in rows)
     (folder / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
     levels = list(dict.fromkeys(row["level"] for row in rows))
-    place = machine()
+    place = machine(facts["device"])
     parts = [
         f"## {name}",
-        f"{place['date']}, {place['cpu']}, {place['threads']} threads. "
-        f"`python scripts/ablate_smoothing.py {shlex.join(facts['command'])}`",
+        f"{place['date']}, {name_device(place)}. `python scripts/ablate_smoothing.py {shlex.join(facts['command'])}`",
         f"{facts['gaussians']:,} Gaussians, {facts['training_views']} training views, {facts['held_out_views']} held "
         f"out; {facts['steps']} steps of stage 2 on one stage 1, which all arms share (PSNR {facts['psnr']:.2f} dB, "
         f"SSIM {facts['ssim']:.4f}). {len(facts['classes'])} classes compete. "

@@ -1,11 +1,12 @@
-"""Cost of features on the CPU of this machine: the lift, a step of stage 2 against one of stage 1, and memory.
+"""Cost of features on this machine: the lift, a step of stage 2 against one of stage 1, and memory.
 
-    python scripts/bench_features.py --run runs/camvid --maps MAPS [--out docs/benchmarks/features_cpu.json]
+    python scripts/bench_features.py --run runs/camvid --maps MAPS [--device cpu] [--out FILE.json]
 
 The trainers take turns, step by step, all from the Gaussians of `--run`: radiance alone (stage 1 at a fixed count),
 radiance and features (stage 2), features alone (frozen radiance), and smoothing losses. Memory is measured for
 `gsdff.train` in a process of its own, with maps of the teacher's T channels, and with maps that a seeded orthonormal
-matrix projects to K channels.
+matrix projects to K channels; without `--maps` with those of the run's own teacher. On a card every time is taken once
+the card has finished, and the memory is the card's.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
@@ -15,7 +16,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -23,7 +23,7 @@ from statistics import median
 import numpy as np
 import torch
 import tyro
-from bench_rasterizer import machine, print_table, spread
+from bench_rasterizer import DeviceName, machine, now, print_table, spread
 from tqdm import tqdm
 
 from gsdff.cli import run_door
@@ -31,6 +31,7 @@ from gsdff.config.file import lay_over
 from gsdff.config.options import FeatureConfig, Stage2Config, TeacherConfig, TrainConfig
 from gsdff.config.smoothing import MaskConfig, SmoothingConfig
 from gsdff.data import load_scene
+from gsdff.device import choose_device
 from gsdff.errors import UserError
 from gsdff.evaluation.features import evaluate_features
 from gsdff.field.field import field_of_run
@@ -48,7 +49,7 @@ from gsdff.training.trainer import Trainer
 ROOT = Path(__file__).resolve().parents[1]
 CHILD = (
     "import gsdff; from gsdff.cli import run_door; from gsdff.train import main; run_door(main); "
-    "from bench_rasterizer import peak_mib; print(peak_mib('cpu'))"
+    "from bench_rasterizer import peak_mib; import sys; print(peak_mib(sys.argv[sys.argv.index('--device') + 1]))"
 )
 """Trains, and prints the peak of its own process: the peak that a parent reads of a child includes the parent's."""
 KINDS = {
@@ -72,10 +73,12 @@ class Options:
 
     run: Path
     """Finished run to start from."""
-    maps: Path
-    """Teacher maps of the run's photos, see `--teacher.maps`."""
-    out: Path = ROOT / "docs" / "benchmarks" / "features_cpu.json"
-    """JSON file for the figures."""
+    maps: Path | None = None
+    """Teacher maps of the run's photos, see `--teacher.maps`; by default the run's teacher makes them."""
+    device: DeviceName = "auto"
+    """Device to measure on."""
+    out: Path | None = None
+    """JSON file for the figures; by default docs/benchmarks/features_<device>.json."""
     work: Path = Path("runs/bench_features")
     """Folder of the projected maps, which the next benchmark reuses."""
     dim: int = 32
@@ -88,17 +91,23 @@ def open_bench(options: Options) -> tuple[TrainConfig, Scene]:
     """Options and scene of the run; stage 1 has no steps, so that the number of Gaussians is fixed."""
     config, work = load_run(options.run).config, options.work.absolute()
     (work / "run").mkdir(parents=True, exist_ok=True)
+    teacher = config.teacher
+    if options.maps is not None:
+        teacher = TeacherConfig(name="precomputed", maps=options.maps.absolute())
+    elif teacher.name == "none":
+        raise UserError(f"{options.run}: has no teacher; name a folder of maps, --maps")
+    maps_name = teacher.name if options.maps is None else options.maps.name
     config = replace(
         config,
         out=work / "run",
-        device="cpu",
+        device=choose_device(options.device).type,
         stage1_from=options.run.absolute(),
         stage1=replace(config.stage1, steps=0),
         stage2=Stage2Config(),
         smoothing=SmoothingConfig(),
-        masks=MaskConfig(name="felzenszwalb", cache=work / f"{options.maps.name}_masks"),
-        teacher=TeacherConfig(name="precomputed", maps=options.maps.absolute()),
-        features=FeatureConfig(dim=options.dim, cache=work / f"{options.maps.name}_store"),
+        masks=MaskConfig(name="felzenszwalb", cache=work / f"{maps_name}_masks"),
+        teacher=teacher,
+        features=FeatureConfig(dim=options.dim, cache=work / f"{maps_name}_store"),
     )
     return config, load_scene(config.data, config.dataset)
 
@@ -108,7 +117,7 @@ def make_trainers(config: TrainConfig, scene: Scene) -> dict[str, Trainer]:
     trainers = {}
     for kind, table in KINDS.items():
         first = read_splat(config.stage1_from, scene)
-        trainers[kind] = Trainer(lay_over(config, table, kind), scene, torch.device("cpu"), first)
+        trainers[kind] = Trainer(lay_over(config, table, kind), scene, torch.device(config.device), first)
         if kind != "stage 1":
             trainers[kind].start_stage2(RunFolder(config.out))
     return trainers
@@ -127,11 +136,11 @@ def time_lift(trainer: Trainer) -> tuple[list[float], torch.Tensor]:
         return render_features(trainer.gaussians, target.camera, features=features).image
 
     for _ in range(LIFTS):
-        start = time.perf_counter()
+        start = now(trainer.device.type)
         targets = (enlarge_target(term.targets[view_id]) for view_id in train_ids)
         progress = tqdm(targets, desc="lift", total=len(train_ids), leave=False)
         lifted = lift_features(render, progress, len(trainer.gaussians))
-        seconds.append(time.perf_counter() - start)
+        seconds.append(now(trainer.device.type) - start)
     return seconds, lifted.features
 
 
@@ -140,9 +149,9 @@ def time_steps(trainers: dict[str, Trainer], count: int) -> dict[str, list[float
     times: dict[str, list[float]] = {kind: [] for kind in trainers}
     for _ in tqdm(range(WARM_UP + count), desc="steps"):
         for kind, trainer in trainers.items():
-            start = time.perf_counter()
+            start = now(trainer.device.type)
             trainer.advance()
-            times[kind].append(1e3 * (time.perf_counter() - start))
+            times[kind].append(1e3 * (now(trainer.device.type) - start))
     return {kind: values[WARM_UP:] for kind, values in times.items()}
 
 
@@ -169,21 +178,26 @@ def project_maps(config: TrainConfig, scene: Scene) -> Path:
     return partial.rename(folder)
 
 
-def peak_of_training(config: TrainConfig, scene: Scene, maps: Path) -> dict[str, float]:
-    """Peak resident memory of `gsdff.train` in a process of its own, on maps whose store is made before."""
+def peak_of_training(config: TrainConfig, scene: Scene, maps: Path | None) -> dict[str, float]:
+    """Peak memory of `gsdff.train` in a process of its own, on maps whose store is made before.
+
+    It is the resident memory, or the card's if it trains there.
+    """
     teacher = open_teacher(replace(config.teacher, maps=maps), scene)
-    cache = config.features.cache if maps == config.teacher.maps else maps.with_name(f"{maps.name}_store")
+    is_own = maps is None or maps == config.teacher.maps
+    cache = config.features.cache if is_own else maps.with_name(f"{maps.name}_store")
     basis = open_store(teacher, [scene.views[view_id] for view_id in scene.train_ids], cache, config.features).basis
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "scripts")])}
+    places = [str(ROOT), str(ROOT / "scripts"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
     with tempfile.TemporaryDirectory(prefix="gsdff_bench_") as out:
         command = [
-            sys.executable, "-c", CHILD, "--stage1-from", config.stage1_from, "--device", "cpu",
-            "--teacher", "precomputed", "--teacher.maps", maps, "--features.dim", config.features.dim,
-            "--features.cache", cache, "--stage2.steps", MEMORY_STEPS, "--out", out,
+            sys.executable, "-c", CHILD, "--stage1-from", config.stage1_from, "--device", config.device,
+            *(["--teacher", "precomputed", "--teacher.maps", maps] if maps else []), "--features.dim",
+            config.features.dim, "--features.cache", cache, "--stage2.steps", MEMORY_STEPS, "--out", out,
         ]  # fmt: skip
         done = subprocess.run(list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise UserError(f"{maps}: training on these maps failed, the message is above")
+        raise UserError(f"{maps or config.teacher.name}: training on these maps failed, the message is above")
     return {**dict(zip("TK", basis.B.shape, strict=True)), "peak_mib": float(done.stdout.split()[-1])}
 
 
@@ -191,10 +205,12 @@ def main() -> None:
     """Measures, and prints and writes the figures."""
     options = tyro.cli(Options, description=Options.__doc__)
     config, scene = open_bench(options)
-    memory = [peak_of_training(config, scene, maps) for maps in (config.teacher.maps, project_maps(config, scene))]
+    folders = [config.teacher.maps] if options.maps is None else [config.teacher.maps, project_maps(config, scene)]
+    memory = [peak_of_training(config, scene, maps) for maps in folders]
     trainers = make_trainers(config, scene)
     lifts, lifted = time_lift(trainers["stage 2"])
     facts = {
+        "device": config.device,
         "gaussians": len(trainers["stage 1"].gaussians),
         "photo": "x".join(map(str, scene.views[0].image.shape[1::-1])),
         "map": "x".join(map(str, feature_term(trainers["stage 2"]).targets[scene.train_ids[0]].latents.shape)),
@@ -219,8 +235,15 @@ def main() -> None:
     for rows in ([facts], steps, memory):
         print_table(rows)
         print()
-    report = {"machine": machine(), "command": sys.argv[1:], "scene": facts, "steps": steps, "memory": memory}
-    options.out.write_text(json.dumps(report | {"times_ms": times, "lift_times_s": lifts}, indent=1) + "\n")
+    report = {
+        "machine": machine(config.device),
+        "command": sys.argv[1:],
+        "scene": facts,
+        "steps": steps,
+        "memory": memory,
+    }
+    out = options.out or ROOT / "docs" / "benchmarks" / f"features_{config.device}.json"
+    out.write_text(json.dumps(report | {"times_ms": times, "lift_times_s": lifts}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ import platform
 import resource
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -27,8 +27,11 @@ from bench_scenes import Scene, count_boxes, garden, synthetic, with_boxes
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from gsdff.cli import run_door
+from gsdff.device import choose_device
 from gsdff.render import rasterization, reference
 
+DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
 TENSORS = ("means", "quats", "scales", "opacities", "colors")
 SOLID, FAINT = (0.0, 1.0), (0.01, 0.05)
 CURVE_ROUNDS = 5
@@ -42,10 +45,14 @@ class Options:
     """JSON file for the figures."""
     plot: Path | None = None
     """PNG file for the plot of cost against intersections x channels."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Device; `cuda` times gsplat through the same call."""
+    device: DeviceName = "auto"
+    """Device to measure on; on `cuda` gsplat is timed through the same call."""
     repeats: int = 20
     """Number of timed passes of each scene."""
+    large: bool = False
+    """Time a million Gaussians at 1920x1080 too, the size of a scene on a card."""
+    thin: int = 1
+    """Measure scenes with 1 / thin^2 of the Gaussians in images `thin` times smaller, to try this script."""
     threads: int | None = None
     """Number of CPU threads; by default torch's own choice."""
     garden: Path | None = None
@@ -256,36 +263,55 @@ def print_table(rows: list[dict]) -> None:
         print(f"{key:{width}}" + "".join(f"{text:>14}" for text in texts))
 
 
-def machine() -> dict[str, object]:
-    """Facts that the figures depend on: hardware, versions, commit, date."""
+def machine(device: str = "cpu") -> dict[str, object]:
+    """Facts that the figures depend on: the device measured, hardware, versions, commit, date."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if platform.system() == "Linux" else []
     cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    facts = {"cpu": cpu, "threads": torch.get_num_threads(), "card": card, "torch": torch.__version__, "commit": commit}
+    facts = {
+        "device": device,
+        "cpu": cpu,
+        "threads": torch.get_num_threads(),
+        "card": card,
+        "torch": torch.__version__,
+        "commit": commit,
+    }
     return facts | {"date": time.strftime("%Y-%m-%d")}
+
+
+def name_device(facts: dict[str, object]) -> str:
+    """Names what `machine` measured: the card, or the processor and its threads."""
+    return str(facts["card"]) if facts["device"] == "cuda" else f"{facts['cpu']}, {facts['threads']} threads"
 
 
 def main() -> None:
     """Measures, and prints and writes the figures."""
     options = tyro.cli(Options, description=Options.__doc__)
+    options = replace(options, device=choose_device(options.device).type)
     if options.threads:
         torch.set_num_threads(options.threads)
-    large = partial(synthetic, "50k", 50_000, 400, 300)
-    faint = partial(synthetic, "faint 50k", 50_000, 400, 300)
-    _, scale = with_boxes(lambda scale: large(1, SOLID, scale), 139_000)
-    _, faint_scale = with_boxes(lambda scale: faint(1, FAINT, scale), 139_000)
-    _, small_scale = with_boxes(lambda scale: synthetic("10k", 10_000, 200, 150, 1, SOLID, scale), 31_000)
+    t = options.thin
+    large = partial(synthetic, "50k", 50_000 // t**2, 400 // t, 300 // t)
+    faint = partial(synthetic, "faint 50k", 50_000 // t**2, 400 // t, 300 // t)
+    small = partial(synthetic, "10k", 10_000 // t**2, 200 // t, 150 // t)
+    _, scale = with_boxes(lambda scale: large(1, SOLID, scale), 139_000 // t**2)
+    _, faint_scale = with_boxes(lambda scale: faint(1, FAINT, scale), 139_000 // t**2)
+    _, small_scale = with_boxes(lambda scale: small(1, SOLID, scale), 31_000 // t**2)
     scenes = [large(d, SOLID, scale) for d in (3, 32)] + [faint(d, FAINT, faint_scale) for d in (3, 32)]
-    scenes.append(synthetic("10k", 10_000, 200, 150, 3, SOLID, small_scale))
+    scenes.append(small(3, SOLID, small_scale))
     if options.garden:
         scenes += [garden(options.garden, d) for d in (3, 32)]
+    if options.large:
+        scenes += [synthetic("1M", 1_000_000, 1920, 1080, d, SOLID, 1.5) for d in (3, 32)]
     measured = [measure(scene, options) for scene in tqdm(scenes, desc="scenes")]
     # the float64 reference comes last, so that its memory does not count in the peaks
-    rows = [row | accuracy(scene.thinned(), options.device) for (row, _), scene in zip(measured, scenes, strict=True)]
+    compared = [scene.thinned() if t == 1 else scene for scene in scenes]
+    rows = [row | accuracy(scene, options.device) for (row, _), scene in zip(measured, compared, strict=True)]
     print_table(rows)
 
-    report = {"machine": machine(), "options": {k: str(v) for k, v in asdict(options).items()}, "rows": rows}
+    given = {name: str(value) for name, value in asdict(options).items()}
+    report = {"machine": machine(options.device), "options": given, "rows": rows}
     report["times_ms"] = [times for _, times in measured]
     if options.curve:
         report["curve"] = measure_curve(faint_scale, options)
@@ -298,4 +324,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_door(main)

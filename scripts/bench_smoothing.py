@@ -1,6 +1,6 @@
 """The smoothing filters against kornia, a loop over masks and plain torch: time, peak memory, agreement.
 
-    python scripts/bench_smoothing.py [--size 480 360 64] [--windows 11] [--device cpu] [--out docs/benchmarks]
+    python scripts/bench_smoothing.py [--size 480 360 64] [--windows 11] [--device auto] [--out docs/benchmarks]
 
 Times are of one forward and one backward pass, median ± half the range (number of passes); memory is the peak above
 the inputs. Everything runs in a process of its own (Linux only). If a rival does not fit into memory, ours is
@@ -22,17 +22,18 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import tyro
-from bench_rasterizer import machine, now, peak_mib, reset_peak
+from bench_rasterizer import DeviceName, machine, now, peak_mib, reset_peak
 from kornia import filters as kornia
 from torch import Tensor
 from tqdm import tqdm
 
 from gsdff import smoothing
 from gsdff.cli import run_door
+from gsdff.device import choose_device
 from gsdff.errors import UserError
 
 SIGMA_RANGE, MAX_MS, AIM_WINDOW, AIM_FASTER, AIM_SMALLER = 0.3, 60_000, 11, 5, 10
@@ -52,11 +53,13 @@ class Options:
     """Number of segments of the label map, besides a region of label 0."""
     windows: tuple[int, ...] = (11,)
     """Windows in pixels, odd; sigma in space is a quarter of it."""
+    only: tuple[str, ...] = ()
+    """Names of the filters to measure; by default all."""
     repeats: int = 7
     """Number of timed passes of each filter; fewer, but at least two, if they take more than a minute together."""
     cap_gib: float = 10
     """Memory limit of a process on the CPU, above its inputs."""
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: DeviceName = "auto"
     """Device to measure on."""
     out: Path = Path(__file__).resolve().parents[1] / "docs" / "benchmarks"
     """Folder for `smoothing_<device>.json` and `.md`."""
@@ -232,9 +235,13 @@ def cells(row: dict) -> list[str]:
 def main() -> None:
     """Measures, and prints and writes the figures."""
     options = tyro.cli(Options, description=Options.__doc__)
+    options = replace(options, device=choose_device(options.device).type)
     get_context("forkserver").set_forkserver_preload(["gsdff.smoothing.cpu", "kornia.filters", "tyro", "gsdff.render"])
-    facts = machine() | {"load": os.getloadavg()[0], "segments": options.segments}
-    tasks = [(name, w) for w in options.windows for name in CASES if name in WINDOWED or w == options.windows[0]]
+    facts = machine(options.device) | {"load": os.getloadavg()[0], "segments": options.segments}
+    names = [name for name in CASES if not options.only or name in options.only]
+    if not names:
+        raise UserError(f"--only: expected one of {', '.join(CASES)}")
+    tasks = [(name, w) for w in options.windows for name in names if name in WINDOWED or w == options.windows[0]]
     with tqdm(total=2 * len(tasks), desc="processes") as bar:
         rows = [row for task in tasks for row in compare(bar, *task, options)]
     command = " ".join(["python scripts/bench_smoothing.py", *sys.argv[1:]])

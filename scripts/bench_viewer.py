@@ -25,7 +25,7 @@ from typing import Annotated, Any
 import torch
 import torch.nn.functional as F
 import tyro
-from bench_rasterizer import machine, print_table, spread
+from bench_rasterizer import DeviceName, machine, print_table, spread
 
 from gsdff.cli import run_door
 from gsdff.errors import UserError
@@ -84,23 +84,25 @@ class Options:
     """Number of timed moves and switches of every kind."""
     seconds: float = 4.0
     """Length of a drag."""
-    out: Path = ROOT / "docs" / "benchmarks" / "viewer_cpu.json"
-    """Writes the figures here as JSON."""
+    device: DeviceName = "auto"
+    """Device that the server renders on."""
+    out: Path | None = None
+    """Writes the figures here as JSON; by default docs/benchmarks/viewer_<device>.json."""
 
 
 def resample(gaussians: Gaussians, count: int) -> Gaussians:
     """A scene of `count` Gaussians: a seeded choice, or copies that are moved by about their size."""
     generator = torch.Generator().manual_seed(0)
     times = -(-count // len(gaussians))
-    chosen = torch.randperm(times * len(gaussians), generator=generator)[:count]
+    chosen = torch.randperm(times * len(gaussians), generator=generator)[:count].to(gaussians.means.device)
     copied = gaussians.map(lambda tensor: tensor[chosen % len(gaussians)])
-    noise = torch.randn(count, 3, generator=generator) * copied.scales
+    noise = torch.randn(count, 3, generator=generator).to(copied.scales) * copied.scales
     return replace(copied, means=copied.means + noise) if times > 1 else copied
 
 
 def open_bench(options: Options) -> SharedScene:
     """The run's scene with the number of Gaussians of the options."""
-    shared = open_shared_scene(load(options.run, device="cpu"))
+    shared = open_shared_scene(load(options.run, device=options.device))
     if not shared.field.has_features:
         raise UserError(f"{options.run}: expected a run that can be queried; train it with a teacher")
     if options.gaussians is not None:
@@ -313,6 +315,7 @@ def main() -> None:
     from playwright.sync_api import Error, sync_playwright
 
     shared = open_bench(options)
+    device = shared.gaussians.means.device.type
     load = os.getloadavg()[0]
     with Server(shared, find_address("127.0.0.1", 8080)) as server, sync_playwright() as driver:
         path = shutil.which("chromium") or driver.chromium.executable_path
@@ -327,6 +330,7 @@ def main() -> None:
     scene = {
         "run": options.run.name,
         "gaussians": len(shared.gaussians),
+        "device": device,
         "window": "x".join(map(str, options.size)),
         "webgl": renderer,
         "load_before": load,
@@ -334,8 +338,9 @@ def main() -> None:
     for table in ([scene], rows):
         print_table([{key: row.get(key) for key in {key: 0 for one in table for key in one}} for row in table])
         print()
-    report = {"machine": machine(), "command": sys.argv[1:], "scene": scene, "rows": rows}
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
+    report = {"machine": machine(device), "command": sys.argv[1:], "scene": scene, "rows": rows}
+    out = options.out or ROOT / "docs" / "benchmarks" / f"viewer_{device}.json"
+    out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
@@ -23,7 +23,7 @@ from typing import Annotated
 
 import torch
 import tyro
-from bench_rasterizer import machine
+from bench_rasterizer import DeviceName, machine, name_device
 from study_tools import clean_cosine, markdown_table, mean_and_spread
 from tqdm import tqdm
 
@@ -31,6 +31,7 @@ from gsdff.cameras import Camera
 from gsdff.cli import run_door
 from gsdff.config.options import TeacherConfig
 from gsdff.data import load_scene
+from gsdff.device import choose_device
 from gsdff.errors import UserError
 from gsdff.io.runs import RunFolder, load_run
 from gsdff.latents import fit_basis
@@ -58,6 +59,8 @@ class Options:
     """Number of steps of stage 2."""
     seeds: int = 2
     """Number of runs of every K, each with its own seed for training and for the teacher's errors."""
+    device: DeviceName = "auto"
+    """Device to train on."""
     maps: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Folder of precomputed maps, also as DIR=WHAT_THEY_ARE; repeatable."""
 
@@ -83,11 +86,11 @@ def measure(options: Options, stage1: Path, dim: int, seed: int) -> dict[str, fl
     if not result.is_file() or "features" not in json.loads(result.read_text()):
         shutil.rmtree(folder, ignore_errors=True)
         call(
-            "train", "--stage1-from", stage1, "--out", folder, "--teacher", "toy", "--device", "cpu", "--seed", seed,
-            "--teacher.toy.channels", options.channels, "--teacher.toy.seed", seed, "--features.dim", dim,
+            "train", "--stage1-from", stage1, "--out", folder, "--teacher", "toy", "--device", options.device, "--seed",
+            seed, "--teacher.toy.channels", options.channels, "--teacher.toy.seed", seed, "--features.dim", dim,
             "--stage2.steps", options.steps, "--log-every", 10,
         )  # fmt: skip
-        call("evaluate", folder)
+        call("evaluate", folder, "--device", options.device)
     features = json.loads(result.read_text())["features"]
     return {
         **{"dim": dim, "energy": features["features"]["kept_energy"], "cosine": features["cosine_to_teacher"]},
@@ -137,13 +140,13 @@ def show(group: Sequence[Mapping[str, float]], name: str) -> str:
 
 def write_page(options: Options, runs: Mapping[int, list[dict]], curves: Sequence[dict], knee: int | None) -> str:
     """Formats docs/dimensions.md."""
-    facts, every = machine(), [run for group in runs.values() for run in group]
+    facts, every = machine(options.device), [run for group in runs.values() for run in group]
     rows = [[k, *(show(runs[k], name) for name in (*SCORES, *COSTS))] for k in runs]
     rule = " and ".join(f"at most {margin} below the best {SCORES[name]}" for name, margin in MARGINS.items())
     parts = [
         "# How many latent channels?",
         f"Written on {facts['date']} by `python scripts/study_dimensions.py {shlex.join(sys.argv[1:])}` on "
-        f"{facts['cpu']}, {facts['threads']} threads; other jobs may have shared them, so times are rough.",
+        f"{name_device(facts)}; other jobs may have shared them, so times are rough.",
         f"The teacher is **simulated** from the demo scene's labels: {options.channels} channels, a random unit vector "
         f"for each of {every[0]['classes']} classes, blurred at borders, wrong about some objects, with noise in all "
         "channels. No network looked at a photo; how far the features of a real one can be compressed is another "
@@ -164,21 +167,30 @@ def write_page(options: Options, runs: Mapping[int, list[dict]], curves: Sequenc
 def main() -> None:
     """Trains the missing runs, and prints and writes the page and the figures."""
     options = tyro.cli(Options, description=Options.__doc__)
+    options = replace(options, device=choose_device(options.device).type)
     if options.seeds < 1 or options.steps < 40:
         raise UserError("--seeds, --steps: expected at least 1 seed and, for a pace, 40 steps")
     curves = [energy_curve(argument, options.dims) for argument in options.maps]  # first, to find a wrong folder early
     stage1 = options.runs.absolute() / "stage1"
     if not RunFolder(stage1).ply.is_file():
         shutil.rmtree(stage1, ignore_errors=True)
-        call("train", "--data", "demo", "--teacher", "none", "--device", "cpu", "--out", stage1)
+        call("train", "--data", "demo", "--teacher", "none", "--device", options.device, "--out", stage1)
     runs: dict[int, list[dict]] = {dim: [] for dim in options.dims}
     for dim in tqdm(sorted(options.dims * options.seeds), desc="runs"):
         runs[dim].append(measure(options, stage1, dim, seed=len(runs[dim])))
     means = [{"dim": k} | {name: fmean(run[name] for run in runs[k]) for name in MARGINS} for k in runs]
     knee = find_knee(means, MARGINS)
     print(text := write_page(options, runs, curves, knee))
-    report = {"machine": machine(), "command": sys.argv[1:], "margins": MARGINS, "knee": knee, "runs": runs}
-    (DOCS / "benchmarks" / "dimensions.json").write_text(json.dumps(report | {"maps": curves}, indent=1) + "\n")
+    report = {
+        "machine": machine(options.device),
+        "command": sys.argv[1:],
+        "margins": MARGINS,
+        "knee": knee,
+        "runs": runs,
+    }
+    (DOCS / "benchmarks" / "dimensions.json").write_text(
+        json.dumps(report | {"runs": runs, "maps": curves}, indent=1) + "\n"
+    )
     (DOCS / "dimensions.md").write_text(text)
 
 

@@ -27,12 +27,14 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 import tyro
+from bench_rasterizer import DeviceName
 from jaxtyping import Bool, Float, UInt8
 from study_tools import markdown_table
 from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.cli import run_door
+from gsdff.device import choose_device
 from gsdff.editing.functional import delete, extract
 from gsdff.editing.selector import Selector
 from gsdff.errors import UserError
@@ -55,6 +57,8 @@ class Options:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (Path("runs/demo"),)
     """Runs of scenes with exact labels."""
+    device: DeviceName = "auto"
+    """Device to render on."""
     min_removed: float = 0.95
     """Least share of the object to remove."""
     max_changed: float = 0.01
@@ -82,8 +86,8 @@ class Figures:
 class Measured:
     """A run, the ground truth of its held-out views, and the blending weights of its Gaussians."""
 
-    def __init__(self, folder: Path):
-        self.field = load(folder, device="cpu")
+    def __init__(self, folder: Path, device: str):
+        self.field = load(folder, device=device)
         self.field.require_features()
         scene = self.field.scene
         truth = find_truth(scene, None, self.field.knows)
@@ -92,7 +96,9 @@ class Measured:
         self.names = [entry.query for entry in truth.competing if entry.query is not None]
         views = [scene.views[i] for i in scene.test_ids]
         self.views: list[tuple[View, UInt8[Tensor, "H W"]]] = [
-            (view, labels) for view in views if (labels := truth.load(view)) is not None
+            (view.to(self.field.device), labels.to(self.field.device))
+            for view in views
+            if (labels := truth.load(view)) is not None
         ]
         self.working: Gaussians = self.field.working
         self.before = [self.draw(self.working, view) for view, _ in self.views]
@@ -109,7 +115,7 @@ class Measured:
             for view, labels in self.views:
                 classes = labels.long().clamp_max(num_classes)
                 one_hot = F.one_hot(classes, num_classes + 1)[..., :-1].float()
-                yield FeatureTarget(view.camera, one_hot, torch.ones(labels.shape))
+                yield FeatureTarget(view.camera, one_hot, torch.ones(labels.shape, device=labels.device))
 
         lifted = lift_features(render, targets(), len(self.working))
         return lifted.features * lifted.weights[:, None]
@@ -151,7 +157,7 @@ class Measured:
 
 def study(folder: Path, options: Options) -> str:
     """Formats the table of one run."""
-    measured, rows, met = Measured(folder), [], {}
+    measured, rows, met = Measured(folder, options.device), [], {}
     for class_id, name in enumerate(tqdm(measured.names, desc=str(folder), unit="class", leave=False)):
         if measured.weights[:, class_id].sum() == 0:
             continue
@@ -172,7 +178,7 @@ def main() -> None:
     """Prints the table of every run."""
     options = tyro.cli(Options, description=Options.__doc__)
     for folder in options.runs:
-        print(f"## {folder}\n\n{study(folder, options)}\n")
+        print(f"## {folder}, on {choose_device(options.device).type}\n\n{study(folder, options)}\n")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ def clean_cosine(run: LoadedRun, scene: Scene) -> float:
     teacher, B, cosines = ToyTeacher(run.config.teacher, scene), Basis.load(RunFolder(run.folder).basis).B, []
     for view in (scene.views[view_id] for view_id in scene.test_ids):
         clean = teacher.clean(view).permute(1, 2, 0)
-        camera = view.camera.resized(clean.shape[1], clean.shape[0])
-        latents = render_features(run.gaussians, camera).image
+        camera = view.camera.resized(clean.shape[1], clean.shape[0]).to(run.gaussians.means.device)
+        latents = render_features(run.gaussians, camera).image.cpu()
         cosines.append(float(teacher_cosine(latents, encode(clean, B))[clean.any(-1)].mean()))
     return fmean(cosines)
 

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = ["--size", "96", "72", "8", "--segments", "3", "--windows", "11", "--repeats", "1", "--cap-gib", "0.06"]
+OPTIONS += ["--device", "cpu"]
 
 
 @pytest.fixture(scope="module")

@@ -323,7 +323,7 @@ def test_a_run_is_trained_and_comes_back_as_a_field(tmp_path, generator, monkeyp
 def test_iterations_are_divided_between_the_stages_as_the_preset_does(tmp_path, generator):
     run = write_asked_run(tmp_path / "made", generator)
     options = {"stage1.steps": 30, "stage2.steps": 10, "stage1.max_gaussians": 200, "features.dim": 3}
-    options |= {"dataset.random_points": 80, "teacher.toy.size": 8}
+    options |= {"dataset.random_points": 80}
     labels = run.data / "labels"
     labels.mkdir()
     for i in range(5):

@@ -6,6 +6,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import import_module
 from io import TextIOWrapper
 from types import MappingProxyType
 from typing import TypeVar
@@ -78,8 +80,28 @@ codecs.register_error(NAMES, _print_name)
 
 
 def name_flags(message: str, flags: Mapping[str, str]) -> str:
-    """A message of the library with its parameters, which are in backquotes, replaced by a door's options."""
-    return re.sub(r"`([\w.]+)`", lambda match: flags.get(match[1], match[0]), message)
+    """A message of the library with its parameters, which are in backquotes, replaced by a door's options.
+
+    A parameter that only other doors have is replaced by the option of one of them, with that door: "--downscale of
+    `gsdff train`". Words that are no door's parameter stay as they are.
+    """
+
+    def name(match: re.Match[str]) -> str:
+        return flags.get(match[1]) or _flags_elsewhere().get(match[1], match[0])
+
+    return re.sub(r"`([\w.]+)`", name, message)
+
+
+@cache
+def _flags_elsewhere() -> dict[str, str]:
+    """Options of all doors with the door's name, by parameter; that of export before others, that of training last."""
+    found: dict[str, str] = {}
+    for door in sorted(DOORS, key=lambda name: (name == "train", name != "export")):
+        flags: dict[str, str] = import_module(f"gsdff.{door}").FLAGS
+        for parameter, flag in flags.items():
+            if flag.startswith("--"):
+                found.setdefault(parameter, f"{flag} of `gsdff {door}`")
+    return found
 
 
 def flags_of(arguments: type) -> dict[str, str]:

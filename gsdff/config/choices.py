@@ -20,6 +20,8 @@ class TeacherKind(NamedTuple):
     """Whether it encodes any text; the others have a closed `vocabulary`, which may be empty."""
     encodes_images: bool = False
     """Whether it encodes any image, so that an image file can be an example."""
+    reads: tuple[str, ...] = ()
+    """Options of `TeacherConfig` that it reads; a run with another teacher refuses them."""
 
 
 TEACHERS = {
@@ -28,31 +30,37 @@ TEACHERS = {
         "LSeg (Li et al. 2022), pixels in CLIP's text space, from its published checkpoint",
         encodes_text=True,
         encodes_images=True,
+        reads=("checkpoint", "size", "multi_scale", "batch"),
     ),
     "clip": TeacherKind(
         "gsdff.teachers.clip:ClipTeacher",
         "dense features of any ViT of open_clip, patches in its text space (MaskCLIP)",
         encodes_text=True,
         encodes_images=True,
+        reads=("model", "pretrained", "size", "batch"),
     ),
     "dino": TeacherKind(
         "gsdff.teachers.dino:DinoTeacher",
         "patch features of DINO, DINOv2, DINOv3 or another plain ViT of timm; no text queries",
         encodes_images=True,
+        reads=("model", "pretrained", "size", "batch"),
     ),
     "precomputed": TeacherKind(
         "gsdff.teachers.precomputed:PrecomputedTeacher",
         "feature maps read from the folder `teacher.maps`",
+        reads=("maps",),
     ),
     "labels": TeacherKind(
         "gsdff.teachers.labelled:LabelsTeacher",
         "the true class of every pixel, from the scene's label images",
         reads_scene=True,
+        reads=("labels",),
     ),
     "toy": TeacherKind(
         "gsdff.teachers.toy:ToyTeacher",
         "a network simulated from label images: blurred, noisy and sometimes wrong",
         reads_scene=True,
+        reads=("labels", "toy"),
     ),
 }
 
@@ -63,20 +71,25 @@ class SegmenterKind(NamedTuple):
     location: str
     """Module and class, called with a `MaskConfig` and the device."""
     help: str
+    reads: tuple[str, ...] = ()
+    """Options of `MaskConfig` that it reads, but not all segmenters do; a run with another one refuses them."""
 
 
 SEGMENTERS = {
     "sam": SegmenterKind(
         "gsdff.masks.sam:SamSegmenter",
         "segment-anything's automatic masks, from a published checkpoint",
+        reads=("checkpoint", "min_area", "nms_iou", "level", "sam"),
     ),
     "felzenszwalb": SegmenterKind(
         "gsdff.masks.felzenszwalb:FelzenszwalbSegmenter",
         "graph-based segments by colour, without a network",
+        reads=("felzenszwalb",),
     ),
     "precomputed": SegmenterKind(
         "gsdff.masks.precomputed:PrecomputedSegmenter",
         "label images or masks read from the folder `masks.folder`",
+        reads=("folder", "min_area", "nms_iou", "level"),
     ),
 }
 

@@ -18,6 +18,8 @@ from gsdff.errors import UserError
 from gsdff.origin import FARTHEST_ORIGIN, OriginChoice, as_point
 from gsdff.run_folder import DEMO
 
+PosesChoice = Literal["auto", "stored", "turned"]
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -29,6 +31,9 @@ class DataConfig:
     """Colour behind transparent pixels and behind the last Gaussian; `random` draws a new one in every step."""
     random_points: int = 20_000
     """Number of initial points drawn at random if the scene has no point cloud."""
+    poses: PosesChoice = "auto"
+    """Poses of photos that EXIF turns are those of the photo as `stored`, which is COLMAP's convention, or as EXIF has
+    `turned` it; `auto` finds out by sizes, the points' colours and which way is up, or assumes `stored`."""
     made_from: Literal["photos", "views"] = "photos"
     """Label images, masks and teacher maps show `photos` as stored, and are undistorted and turned like them, or
     `views`, which are undistorted and upright."""

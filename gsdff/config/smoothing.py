@@ -235,3 +235,10 @@ class SmoothingConfig:
         """Options of the filters that are on, by the names of their fields."""
         options = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return {name: row for name, row in options.items() if isinstance(row, FilterConfig) and row.form != "off"}
+
+
+def needs_segments(config: SmoothingConfig) -> bool:
+    """Whether smoothing uses the masks."""
+    return any(options.needs_segments for options in config.filters().values()) or (
+        config.tv.weight > 0 and config.tv.segments
+    )

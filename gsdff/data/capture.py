@@ -12,6 +12,11 @@ from jaxtyping import Float64, UInt8
 from gsdff.data.photo_masks import NGP_PREFIX, MaskFile
 from gsdff.errors import UserError
 
+ONE_FOCAL = {
+    "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "SIMPLE_DIVISION",
+    "SIMPLE_FISHEYE",
+}  # fmt: skip
+"""Models with one focal length; the others begin with two, but for EQUIRECTANGULAR, which has none."""
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".heic", ".heif", ".avif")
 
 logger = logging.getLogger("gsdff")
@@ -25,6 +30,18 @@ class Lens:
     width: int
     height: int
     params: tuple[float, ...]
+
+    @property
+    def num_focals(self) -> int:
+        """Number of focal lengths that the parameters begin with; the principal point follows, then the distortion."""
+        return {"EQUIRECTANGULAR": 0}.get(self.model, 1 if self.model in ONE_FOCAL else 2)
+
+    @property
+    def focals_and_centre(self) -> tuple[float, float, float, float]:
+        """Focal lengths and principal point fx, fy, cx, cy; not for EQUIRECTANGULAR, which has none."""
+        fx, *_ = self.params
+        fy, cx, cy = self.params[self.num_focals - 1 : self.num_focals + 2]
+        return fx, fy, cx, cy
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,8 @@ class Shot:
     """Rigid world-to-camera matrix, OpenCV axes, in the input's world frame."""
     mask: MaskFile | None = None
     """Pixels that count; None if the dataset does not name a mask itself (`attach_masks` finds others)."""
+    turned_lens: Lens | None = None
+    """The lens if the pose belongs to the photo as EXIF turns it; None if it is the same one."""
 
 
 @dataclass(frozen=True)

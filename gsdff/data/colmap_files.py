@@ -177,9 +177,12 @@ def read_rows(path: Path) -> tuple[list[str], int | None]:
 
 def warn_cut(path: Path, declared: int | None, num_rows: int) -> None:
     """Logs that a file holds another number of rows than it declares: it may be cut, or rows were taken out by hand."""
-    if declared not in (None, num_rows):
-        logger.warning("%s: says that it holds %d, and holds %d; if none was taken out, the file is cut: copy it again",
-                       path, declared, num_rows)  # fmt: skip
+    if declared in (None, num_rows):
+        return
+    advice = "if none was taken out, the file is cut: copy it again"
+    if declared is not None and num_rows > declared:
+        advice = "all are read; if none was added, copy it again"
+    logger.warning("%s: says that it holds %d, and holds %d; %s", path, declared, num_rows, advice)
 
 
 def whole(text: str) -> int:

@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.config.options import DataConfig
-from gsdff.data.capture import Shot
+from gsdff.data.capture import Capture, Shot
 from gsdff.data.images import read_header, read_photo
 from gsdff.data.lens import Pinhole, SizedLens, pinhole_of, rectify, resample
 from gsdff.data.pixel_store import PixelStore
-from gsdff.errors import UserError
+from gsdff.data.way_up import PosedPhoto, are_turned
 from gsdff.interrupts import worker_threads
 from gsdff.photo_files import check_picture, fit_picture
 from gsdff.scene import View
@@ -25,7 +25,6 @@ from gsdff.stored_photo import (
     UNMIRRORED,
     UPRIGHT,
     StoredPhoto,
-    is_same_shape,
     is_transposed,
     make_lattice,
     turn,
@@ -48,8 +47,6 @@ class Development:
     """EXIF orientation to apply before the undistortion, for poses of turned photos."""
     turn_after: int
     """EXIF orientation to apply after it, for poses of photos as they are stored."""
-    orientation: int
-    """The file's own."""
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -68,12 +65,15 @@ class Development:
         return self.lens.width * self.lens.height * (3 if self.shot.mask is None else 4)
 
 
-def develop(shots: list[Shot], frame: WorldFrame, dataset: DataConfig, source: Path) -> list[View]:
-    """Loads all shots as views, in order; photos with transparency keep their alpha if the background is random.
+def develop(capture: Capture, frame: WorldFrame, dataset: DataConfig) -> list[View]:
+    """Loads all photos as views, in order; those with transparency keep their alpha if the background is random.
 
     Raises `UserError` for photos that cannot be read or do not fit their camera, and for lenses without a pinhole.
     """
-    plans = agree([plan(shot) for shot in shots])
+    shots, source = capture.shots, capture.source
+    photos = [PosedPhoto(shot, read_header(shot.path)) for shot in shots]
+    is_turned = are_turned(photos, capture, dataset.poses)
+    plans = [plan(photo, is_turned) for photo in photos]
     pixels = PixelStore(sum(plan.num_bytes for plan in plans), dataset.memory * 1e9, source)
     lenses = list(dict.fromkeys(plan.lens for plan in plans))
     plain = {lens: pinhole for lens in lenses if (pinhole := pinhole_of(lens))}
@@ -125,41 +125,14 @@ def report_steps(plans: list[Development], bent: Mapping[SizedLens, Pinhole], ma
         logger.warning("undistorting %d %s photos (%s), and %s", number, models, size, made)
 
 
-def plan(shot: Shot) -> Development:
-    """Finds which way up a photo is; raises `UserError` if its shape is not that of its camera's image.
-
-    Poses belong to photos as they are stored, COLMAP's convention, unless only the turned photo fits the camera.
-    """
-    header = read_header(shot.path)
-    stored, turned = (header.width, header.height), (header.height, header.width)
-    camera = shot.lens.width, shot.lens.height
-    fits_turned = is_transposed(header.orientation) and is_same_shape(turned, camera)
-    if not is_same_shape(stored, camera) and not fits_turned:
-        swapped = "they are turned, perhaps by an EXIF orientation that one of them lacks"
-        reason = swapped if is_same_shape(turned, camera) else "not turned, not cropped"
-        raise UserError(
-            f"{shot.path}: is {header.width}x{header.height}, its camera's photos are {camera[0]}x{camera[1]}; "
-            f"the photos must be those the poses were made from ({reason})"
-        )
-    size = [max(1, round(side / shot.shrink)) for side in stored]
-    if is_same_shape(stored, camera):
-        upright = UNMIRRORED.get(header.orientation, header.orientation)
-        return Development(shot, SizedLens(shot.lens, *size), UPRIGHT, upright, header.orientation)
-    turned_lens = SizedLens(shot.lens, *reversed(size))
-    return Development(shot, turned_lens, header.orientation, UPRIGHT, header.orientation)
-
-
-def agree(plans: list[Development]) -> list[Development]:
-    """The plans with one meaning of all poses: if some photos fit their cameras only when turned, all were turned.
-
-    The shape alone does not tell for orientations that keep the sides (2 to 4).
-    """
-    if not any(plan.turn_before != UPRIGHT for plan in plans):
-        return plans
-    return [
-        replace(plan, turn_before=plan.orientation, turn_after=UPRIGHT) if plan.orientation in (2, 3, 4) else plan
-        for plan in plans
-    ]
+def plan(photo: PosedPhoto, is_turned: bool) -> Development:
+    """The steps for a photo, from whether its pose belongs to the photo as EXIF turns it, or as it is stored."""
+    shot, orientation = photo.shot, photo.orientation
+    width, height = (max(1, round(side / shot.shrink)) for side in photo.size(is_turned))
+    lens = SizedLens(photo.lens(is_turned), width, height)
+    if is_turned:
+        return Development(shot, lens, orientation, UPRIGHT)
+    return Development(shot, lens, UPRIGHT, UNMIRRORED.get(orientation, orientation))
 
 
 def make_view(

@@ -37,9 +37,8 @@ def pinhole_of(sized: SizedLens) -> Pinhole | None:
     lens = sized.lens
     if lens.model not in ("SIMPLE_PINHOLE", "PINHOLE"):
         return None
-    fx, fy, cx, cy = (lens.params[0], *lens.params) if lens.model == "SIMPLE_PINHOLE" else lens.params
     scale = np.array([sized.width / lens.width, sized.height / lens.height, 1.0])
-    return Pinhole(intrinsics(fx, fy, cx, cy) * scale[:, None], sized.width, sized.height)
+    return Pinhole(intrinsics(*lens.focals_and_centre) * scale[:, None], sized.width, sized.height)
 
 
 def intrinsics(fx: float, fy: float, cx: float, cy: float) -> Float64[np.ndarray, "3 3"]:

@@ -61,13 +61,14 @@ def load_scene(path: Path, dataset: DataConfig) -> Scene:
     capture = read_capture(path, dataset)
     shots = attach_masks(capture) if dataset.masks else [replace(shot, mask=None) for shot in capture.shots]
     shots.sort(key=lambda shot: shot.name)
+    capture = replace(capture, shots=shots)
     viewmats = np.stack([shot.viewmat for shot in shots])
     centres = -np.einsum("cji,cj->ci", viewmats[:, :3, :3], viewmats[:, :3, 3])
     frame = WorldFrame.around(torch.from_numpy(centres))
     held_out = None
     if capture.held_out is not None:
         held_out = tuple(i for i, shot in enumerate(shots) if shot.name in capture.held_out)
-    views = develop(shots, frame, dataset, capture.source)
+    views = develop(capture, frame, dataset)
     points, colors = frame.points_to_working(torch.from_numpy(capture.points)), capture.point_colors
     if len(points) == 0:
         points, colors = draw_points(capture, frame, views, dataset.random_points)

@@ -18,13 +18,10 @@ FARTHEST_CENTRE = 10.0
 """Largest distance of the principal point from the middle of the photo, per side; a crop may leave it outside."""
 STRONGEST_DISTORTION = 1e4
 """Largest parameter of distortion."""
-ONE_FOCAL = {
-    "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "SIMPLE_DIVISION",
-    "SIMPLE_FISHEYE",
-}  # fmt: skip
-"""Models with one focal length; the others begin with two, but for EQUIRECTANGULAR, which has none."""
 FAR_AWAY = 1000.0
 """Distance of a camera from the middle of all, per median distance, from which it is said."""
+STRAY = 1e4
+"""Distance of a point, in radii of the cameras or of half of the points, from which it is left out."""
 SAMPLE = 1000
 """Number of points that are tried for whether they lie in front of the cameras."""
 
@@ -32,7 +29,7 @@ logger = logging.getLogger("gsdff")
 
 
 def in_range(capture: Capture) -> Capture:
-    """The capture without points that are out of range, whose number is logged.
+    """The capture without points that are out of range or stray, whose number is logged.
 
     Raises `UserError` naming the photo for a lens or a pose that no camera has, and for points that all lie behind all
     cameras. Logs a camera that is far from all others.
@@ -46,6 +43,7 @@ def in_range(capture: Capture) -> Capture:
         logger.warning("%s: %d of %d points are left out, they are not finite or farther away than %g",
                        capture.source, int((~usable).sum()), usable.size, FARTHEST)  # fmt: skip
         capture = replace(capture, points=capture.points[usable], point_colors=capture.point_colors[usable])
+    capture = without_stray_points(capture)
     if len(capture.points) and not any_in_front(capture):
         raise UserError(
             f"{capture.source}: all points lie behind all cameras; expected points and poses in one frame, and cameras "
@@ -60,10 +58,9 @@ def lens_problem(lens: Lens) -> str | None:
         return f"expected 1 to {LARGEST_SIDE} pixels a side, got {lens.width}x{lens.height}"
     if not np.isfinite(lens.params).all():
         return f"expected finite parameters of the {lens.model} camera, got {list(lens.params)}"
-    if lens.model == "EQUIRECTANGULAR":  # which is refused when it is to become a pinhole
+    if lens.num_focals == 0:  # EQUIRECTANGULAR, which is refused when it is to become a pinhole
         return None
-    num_focals = 1 if lens.model in ONE_FOCAL else 2
-    focals, centre, rest = np.split(np.array(lens.params), [num_focals, num_focals + 2])
+    focals, centre, rest = np.split(np.array(lens.params), [lens.num_focals, lens.num_focals + 2])
     sides = np.array([lens.width, lens.height])
     least, most = (share * sides.max() for share in FOCAL_LENGTHS)
     if not ((focals >= least) & (focals <= most)).all():
@@ -96,6 +93,28 @@ def check_far_cameras(capture: Capture) -> None:
     if typical > 0 and distances[farthest] > FAR_AWAY * typical:
         logger.warning("%s: the camera of %s is %.3g times as far away as most; if its pose is wrong, take it out",
                        capture.source, capture.shots[farthest].name, distances[farthest] / typical)  # fmt: skip
+
+
+def without_stray_points(capture: Capture) -> Capture:
+    """The capture without points so far away that photos cannot have placed them; their number is logged.
+
+    From `STRAY` radii on, of the cameras or of half of the points, the cameras see a point from directions that differ
+    by a hundredth of a degree: a fifth of a pixel of a photo of 1,000 pixels, which is no depth.
+    """
+    if not len(capture.points):
+        return capture
+    centres = np.array([shot.viewmat[:3, :3].T @ -shot.viewmat[:3, 3] for shot in capture.shots])
+    middle = np.median(centres, axis=0)
+    distances = np.linalg.norm(capture.points - middle, axis=1)
+    radius = max(float(np.linalg.norm(centres - middle, axis=1).max()), float(np.median(distances)))
+    stays = distances <= STRAY * radius
+    if stays.all() or radius == 0:
+        return capture
+    logger.warning(
+        "%s: %d of %d points are left out, they are up to %.3g away, %.2g times as far as most",
+        capture.source, int((~stays).sum()), stays.size, distances.max(), distances.max() / radius,
+    )  # fmt: skip
+    return replace(capture, points=capture.points[stays], point_colors=capture.point_colors[stays])
 
 
 def any_in_front(capture: Capture) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from gsdff.data.capture import PHOTO_SUFFIXES, Capture, Lens, Shot
-from gsdff.data.images import photo_size
+from gsdff.data.images import read_header
 from gsdff.data.listed import Found, Place, check_name, find_other, find_photos, keep_one_each, resolve
 from gsdff.data.photo_masks import SUFFIXES as MASK_SUFFIXES
 from gsdff.data.photo_masks import MaskFile
@@ -23,6 +23,7 @@ from gsdff.data.points import read_points
 from gsdff.errors import UserError, shown
 from gsdff.files.finder import Finder
 from gsdff.files.reading import exists, read_json
+from gsdff.stored_photo import is_transposed
 
 BLENDER_CUBE = 1.3  # half side of the cube in which 3DGS draws NeRF-synthetic's initial points
 UNSUPPORTED = ("ftheta_p0", "latlong", "orthographic", "equirectangular", "quadrilateral_hyperbolic")
@@ -31,6 +32,8 @@ PERSPECTIVES = (*PINHOLES, "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "
 FISHEYES = ("OPENCV_FISHEYE", "FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
 ROUNDING = 1e-2
 """Share by which a matrix of few digits may differ from a rotation."""
+MISFIT = 0.1
+"""Largest misfit (`size_misfit`) of a size that the numbers of a frame mean; that of the other one must be larger."""
 SMALLEST_SCALE = 1e-6
 """Smallest factor of a rotation that is divided out; the largest is its inverse."""
 
@@ -99,8 +102,8 @@ def read(source: Path, downscale: int, allow_outside: bool = False) -> Capture:
         if photo:
             name = photo.path.relative_to(images).as_posix()
             original = photo.path if photo.path.is_file() else None
-            lens, mask = frame_lens(frame, original), frame_mask(frame, place, masks)
-            shots.append(Shot(name, photo.file, photo.shrink, lens, viewmat, mask))
+            (lens, turned), mask = frame_lenses(frame, original), frame_mask(frame, place, masks)
+            shots.append(Shot(name, photo.file, photo.shrink, lens, viewmat, mask, turned))
             are_exact.append(photo.is_exact)
             held_out |= {name} if frame.is_test else set()
     shots, held_out = keep_one_each(shots, are_exact, held_out, source)
@@ -305,14 +308,46 @@ def angle_of_view(frame: Frame, source: dict, key: str) -> float:
     return angle
 
 
-def frame_lens(frame: Frame, original: Path | None) -> Lens:
-    """Lens of the frame; width and height come from the photo if the file does not give them."""
+def frame_lenses(frame: Frame, original: Path | None) -> tuple[Lens, Lens | None]:
+    """Lens of the frame; if the file does not give width and height, with those of the photo.
+
+    If EXIF turns that photo by 90 degrees, the other numbers tell which way up it is meant. The second lens is that of
+    the turned photo if they do not, otherwise None.
+    """
     if "w" in frame.settings and "h" in frame.settings:
         width, height = (round(number(frame, frame.settings, key)) for key in ("w", "h"))
-    elif original:
-        width, height = photo_size(original)
-    else:
+        return lens_of_size(frame, width, height), None
+    if not original:
         raise UserError(f"{frame.where}: no w and h and no full-size photo, so its size is unknown")
+    header = read_header(original)
+    stored, turned = (header.width, header.height), (header.height, header.width)
+    if not is_transposed(header.orientation) or stored == turned:
+        return lens_of_size(frame, *stored), None
+    misfits = size_misfit(frame, *stored), size_misfit(frame, *turned)
+    if min(misfits) > MISFIT or max(misfits) < 2 * min(misfits) + MISFIT:
+        return lens_of_size(frame, *stored), lens_of_size(frame, *turned)
+    return lens_of_size(frame, *(stored if misfits[0] < misfits[1] else turned)), None
+
+
+def size_misfit(frame: Frame, width: int, height: int) -> float:
+    """How badly a size goes with the frame's other numbers: 0 for a principal point in the middle, equal focal lengths
+    along both axes, and angles of view that give them; about the relative difference of the sides for wrong ones."""
+    fx, fy = focal_lengths(frame, width, height)
+    misfits = [abs(math.log(fx) - math.log(fy))] if fx > 0 and fy > 0 else []
+    for axis, side, focal in (("x", width, fx), ("y", height, fy)):
+        if f"c{axis}" in frame.settings:
+            misfits.append(abs(number(frame, frame.settings, f"c{axis}") / side - 0.5))
+        if f"camera_angle_{axis}" in frame.settings:  # the focal length may be given as well
+            angle = angle_of_view(frame, frame.settings, f"camera_angle_{axis}")
+            misfits.append(abs(2 * focal * math.tan(angle / 2) / side - 1))
+    for key, side in (("w", width), ("h", height)):
+        if key in frame.settings:
+            misfits.append(abs(number(frame, frame.settings, key) / side - 1))
+    return max(misfits, default=0.0)
+
+
+def lens_of_size(frame: Frame, width: int, height: int) -> Lens:
+    """Lens of the frame for a photo of this size."""
     fx, fy = focal_lengths(frame, width, height)
     focal_and_centre = (fx, fy, optional(frame, "cx", width / 2), optional(frame, "cy", height / 2))
     model, distortion = distortion_model(frame)

@@ -7,13 +7,14 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.errors import UserError
-from gsdff.evaluation.classes import find_classes
-from gsdff.evaluation.label_metrics import visible_pixels
+from gsdff.evaluation.classes import GroundTruth, ScoredClasses, find_classes
+from gsdff.evaluation.cuts import draw_labels, label_gaussians
+from gsdff.evaluation.label_metrics import text_margin, visible_pixels
 from gsdff.evaluation.report import save_label_maps, save_pca
 from gsdff.evaluation.scores import MIN_OPACITY, FeatureScores, Prediction, enlarge
 from gsdff.field.base import FieldBase
@@ -47,11 +48,12 @@ def evaluate_features(
     views = [scene.views[view_id] for view_id in scene.test_ids]
     scored = find_classes(teacher, scene, labels, classes)
     text = None if scored is None else teacher.text(scored.queries)
-    teacher_predictions = _predict_by_teacher(teacher, views, basis, text)
+    teacher_predictions = _predict_by_teacher(teacher, views, basis, text, scored)
     pca = fit_pca(torch.cat([prediction.latents[prediction.latents.any(-1)] for prediction in teacher_predictions]))
 
     cosines = {}
     scores = None if scored is None else FeatureScores(scored)
+    own_labels = None if text is None else label_gaussians(gaussians, text, basis.B)
     progress = tqdm(views, desc="features", unit="view", leave=False)
     for view, by_teacher in zip(progress, teacher_predictions, strict=True):
         size = view.image.shape[:2]
@@ -62,8 +64,11 @@ def evaluate_features(
         save_pca(out_folder / f"{picture_name(view)}_pca.png", view, maps, pca)
         if scores is not None and text is not None:
             truth = scores.scored.load(view)
-            by_field = Prediction(latents, classify(text_cosine(latents, text, basis.B), latents.any(-1)))
-            scores.add({"teacher": by_teacher, "field": by_field}, truth, _visible_pixels(gaussians, view))
+            scored_texts = text_cosine(latents, text, basis.B)
+            margin = None if truth is None else text_margin(scored_texts, truth.labels)
+            by_field = Prediction(latents, classify(scored_texts, latents.any(-1)), margin)
+            drawn = None if truth is None or own_labels is None else _draw_cuts(gaussians, own_labels, view, truth)
+            scores.add({"teacher": by_teacher, "field": by_field}, truth, _visible_pixels(gaussians, view), drawn)
             maps = {} if truth is None else {"truth": truth.labels}
             maps |= {"teacher": by_teacher.labels, "field": by_field.labels}
             save_label_maps(out_folder / f"{picture_name(view)}_labels.png", view, scores.scored.classes, maps)
@@ -85,31 +90,44 @@ def check_scored_classes(field: FieldBase, labels: Path | None, classes: Sequenc
 
 
 def _predict_by_teacher(
-    teacher: Teacher, views: Sequence[View], basis: Basis, text: Float[Tensor, "Q T"] | None
+    teacher: Teacher,
+    views: Sequence[View],
+    basis: Basis,
+    text: Float[Tensor, "Q T"] | None,
+    scored: ScoredClasses | None,
 ) -> list[Prediction]:
     """The teacher's maps in the basis, and its labels (all VOID without texts); masked pixels have no latents.
 
-    Holds one map of T channels at most.
+    Holds one map of T channels at most, and with ground truth two bytes a pixel for the lead of the right text.
     """
     predictions = []
     progress = tqdm(views, desc="maps", unit="view", leave=False)
     for view, channels_first in zip(progress, teacher.extract(views), strict=True):
         features = channels_first.cpu().permute(1, 2, 0)
         size = view.image.shape[:2]
-        labels = torch.full(size, VOID, dtype=torch.uint8) if text is None else _teacher_labels(features, text, size)
+        labels, margin = torch.full(size, VOID, dtype=torch.uint8), None
+        if text is not None and scored is not None:
+            truth, cosines = scored.load(view), enlarge(features @ text.T, size)
+            labels = classify(cosines, _has_feature(features, size))
+            margin = None if truth is None else text_margin(cosines, truth.labels).half()
         latents = encode(features, basis.B)
         if view.mask is not None:
             latents = latents * (enlarge(view.mask[..., None].float(), latents.shape[:2], "area") >= 0.5)
-        predictions.append(Prediction(latents, labels))
+        predictions.append(Prediction(latents, labels, margin))
     return predictions
 
 
-def _teacher_labels(
-    features: Float[Tensor, "h w T"], text: Float[Tensor, "Q T"], size: Sequence[int]
+def _has_feature(features: Float[Tensor, "h w T"], size: Sequence[int]) -> Bool[Tensor, "H W"]:
+    """Whether the teacher's map has a feature at each pixel of the photo."""
+    return enlarge(features.any(-1, keepdim=True).float(), size, "nearest-exact")[..., 0] > 0
+
+
+def _draw_cuts(
+    gaussians: Gaussians, labels: UInt8[Tensor, "N"], view: View, truth: GroundTruth
 ) -> UInt8[Tensor, "H W"]:
-    """Labels at the size of the photo from enlarged scores, which equal the scores of enlarged features."""
-    has_feature = enlarge(features.any(-1, keepdim=True).float(), size, "nearest-exact")[..., 0] > 0
-    return classify(enlarge(features @ text.T, size), has_feature)
+    """Labels of the Gaussians as a view shows them, of the classes that it shows."""
+    shown = [index for index in truth.labels.unique().tolist() if index != VOID]
+    return draw_labels(gaussians, labels, shown, view.camera.to(gaussians.means.device))
 
 
 def _render(gaussians: Gaussians, view: View, size: Sequence[int]) -> Float[Tensor, "H W K"]:

@@ -20,6 +20,8 @@ from gsdff.scene import VOID
 
 SPECKLE_AREA = 50
 """Area in pixels below which a connected component is a speckle."""
+KEPT_SHARE = 0.5
+"""Least part of the teacher's margin that counts as kept."""
 DEPTH_TOLERANCE = 0.02
 """Largest distance of a visible point from the rendered surface along the view axis, as a share of the depth."""
 MIN_ALPHA = 0.5
@@ -100,6 +102,21 @@ def gradient_energy(features: Float[Tensor, "H W K"], segments: Integer[Tensor, 
         squares = (unit[first] - unit[second]).square().sum(-1)[is_pair]
         energy += Mean(float(squares.double().sum()), len(squares))
     return energy
+
+
+def text_margin(cosines: Float[Tensor, "H W Q"], labels: UInt8[Tensor, "H W"]) -> Float[Tensor, "H W"]:
+    """Lead of the right text: its cosine minus the largest of the others; NaN for pixels without a label."""
+    best, texts = cosines.topk(2, dim=-1)
+    right = cosines.gather(-1, labels.long().clamp_max(cosines.shape[-1] - 1)[..., None])[..., 0]
+    margin = right - torch.where(texts[..., 0] == labels, best[..., 1], best[..., 0])
+    return margin.masked_fill(labels == VOID, torch.nan)
+
+
+def margin_kept(margin: Float[Tensor, "*S"], reference: Float[Tensor, "*S"], *, share: float = KEPT_SHARE) -> Mean:
+    """Share of pixels that keep so much of the reference's margin, of those where the reference has one."""
+    _check_size(margin, reference.shape)
+    leads = reference > 0
+    return Mean(int((margin >= share * reference)[leads].sum()), int(leads.sum()))
 
 
 def visible_pixels(

@@ -79,7 +79,19 @@ def _truth_rows(labels: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if labels["moving"]:
         rows += [_row("  of static classes", labels, "miou_static")]
     rows += [_row(f"  {radius.removesuffix('px')} px around boundaries", bands, radius) for radius in bands["field"]]
+    rows += _cut_rows(labels["cuts"])
+    rows += [("text margin kept", _number(labels["text_margin"]["kept"]), "-")]
     return [*rows, _row("accuracy", labels, "accuracy"), _row("gradient energy", labels, "gradient_energy", ".2g")]
+
+
+def _cut_rows(cuts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Boundary IoU of things that are cut out of pixels and, in the field's column only, out of Gaussians."""
+    rows = []
+    for band in cuts["field"]:
+        title = f"  {band.removesuffix('px')} px around things, cut out of"
+        rows.append(_row(f"{title} pixels", cuts, band))
+        rows.append((f"{title} Gaussians", _number(cuts["gaussians"][band]), "-"))
+    return rows
 
 
 def _row(title: str, sides: Mapping[str, Any], key: str, form: str = ".3f") -> tuple[str, str, str]:

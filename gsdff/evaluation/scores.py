@@ -10,13 +10,16 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from gsdff.evaluation.classes import GroundTruth, ScoredClasses
+from gsdff.evaluation.cuts import CutScores
 from gsdff.evaluation.label_metrics import (
     DEPTH_TOLERANCE,
+    KEPT_SHARE,
     SPECKLE_AREA,
     Mean,
     agreement,
     boundary_distance,
     gradient_energy,
+    margin_kept,
     speckles,
     view_consistency,
 )
@@ -43,6 +46,13 @@ LABELS_PROTOCOL = (
     "the unit features of 4-neighbours within a segment of the truth, in the run's basis, the teacher's map enlarged "
     "to the photo bilinearly"
 )
+MARGIN_PROTOCOL = (
+    "share of the pixels whose true class's text leads in the teacher (its cosine minus the largest of the other "
+    f"competing texts' is positive) at which it leads in the field by at least {KEPT_SHARE:g} of that; the teacher's "
+    "cosines are enlarged to the photo bilinearly"
+)
+CUTS = ("field", "gaussians", "teacher")
+"""What things are cut out of: pixels of the field, its Gaussians, pixels of the teacher."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,8 @@ class Prediction:
     """Features in the basis, at any size."""
     labels: UInt8[Tensor, "H W"]
     """Indices of classes at the size of the photo, VOID without a prediction."""
+    margin: Float[Tensor, "H W"] | None = None
+    """Lead of the right text in half precision or more (`text_margin`); None without ground truth."""
 
 
 @dataclass
@@ -86,9 +98,20 @@ class FeatureScores:
         self.agreement = Mean()
         self.is_visible: list[Bool[Tensor, "P"]] = []
         self.num_labelled_views = 0
+        self.cuts = CutScores(CUTS, BAND_RADII)
+        self.margin = Mean()
 
-    def add(self, predictions: Mapping[str, Prediction], truth: GroundTruth | None, pixels: Int[Tensor, "P"]) -> None:
-        """Adds predictions of `field` and `teacher` for a view; `pixels` show the surface points (-1: not visible)."""
+    def add(
+        self,
+        predictions: Mapping[str, Prediction],
+        truth: GroundTruth | None,
+        pixels: Int[Tensor, "P"],
+        drawn: UInt8[Tensor, "H W"] | None = None,
+    ) -> None:
+        """Adds predictions of `field` and `teacher` for a view; `pixels` show the surface points (-1: not visible).
+
+        `drawn` are the labels of the Gaussians as the view shows them (`draw_labels`); None if there are none.
+        """
         self.agreement += agreement(predictions["field"].labels, predictions["teacher"].labels)
         self.is_visible.append(pixels >= 0)
         for name, sums in self.sums.items():
@@ -99,6 +122,12 @@ class FeatureScores:
             distance = boundary_distance(truth.ids)
             for name, sums in self.sums.items():
                 sums.compare(predictions[name], truth, distance)
+            nothing = torch.full_like(truth.labels, VOID)
+            maps = {name: predictions[name].labels for name in self.sums}
+            self.cuts.add(maps | {"gaussians": nothing if drawn is None else drawn}, truth)
+            margins = [predictions[name].margin for name in ("field", "teacher")]
+            if margins[0] is not None and margins[1] is not None:
+                self.margin += margin_kept(margins[0], margins[1].float())
 
     def result(self) -> dict[str, Any]:
         """Returns {"label_maps": ...} and, with ground truth, {"labels": ...}; a score of no pixels is None."""
@@ -137,6 +166,14 @@ class FeatureScores:
             "num_views": self.num_labelled_views,
             "num_pixels": label_scores(self.sums["field"].confusion).num_pixels,
             "segments": "labels" if self.scored.instances is None else "instances",
+            "text_margin": {
+                "protocol": MARGIN_PROTOCOL,
+                "kept": finite_or_none(self.margin.value),
+                "num_pixels": self.margin.count,
+            },
+            "cuts": self.cuts.result(
+                [entry.name for entry in truth.competing], are_instances=self.scored.instances is not None
+            ),
         } | {name: _against_truth(sums, truth.competing) for name, sums in self.sums.items()}
 
 

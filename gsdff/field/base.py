@@ -22,10 +22,11 @@ from gsdff.data import load_scene
 from gsdff.editing.apply import EditReport
 from gsdff.errors import UserError, shown
 from gsdff.field.checks import check_views
+from gsdff.field.placement import MIN_OPACITY, find_misplacement, fit_frame
 from gsdff.field.query import NAME_PLACE
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import PcaBasis, fit_pca
-from gsdff.io.runs import LoadedRun, check_poses
+from gsdff.io.runs import LoadedRun, check_poses, warn_of_assumption
 from gsdff.io.sidecar import SETTINGS, Sidecar, sidecar_path
 from gsdff.latents import MIN_NORM, Basis
 from gsdff.origin import OriginChoice, resolve_origin, warn_if_coarse
@@ -36,9 +37,6 @@ from gsdff.teachers.texts import TextVectors
 from gsdff.words import as_words
 
 log = logging.getLogger("gsdff")
-
-MIN_OPACITY = 0.1
-"""Fainter Gaussians count neither for the frame of a scene without cameras nor for the colours of features."""
 
 MOST_PHOTOS = 10**9
 """Larger numbers are no index of a photo."""
@@ -61,6 +59,9 @@ class FieldBase:
     data: Path | None = None
     """Folder of the photos; None for a PLY that was loaded without one."""
     dataset: DataConfig = field(default_factory=DataConfig)
+    """Options by which the photos are read."""
+    says_made_from: bool = True
+    """Whether the training, or the call that loaded it, chose what files of photos show (`dataset.made_from`)."""
     run: LoadedRun | None = None
     """The run as read from its checkpoint; None for a PLY."""
     sidecar: Sidecar | None = None
@@ -266,7 +267,7 @@ class FieldBase:
         settings = {name: getattr(self.teacher_config, name) for name in SETTINGS}
         teacher = TeacherConfig(self.teacher_config.name, **settings)
         mode = self.gaussians.rasterize_mode
-        return Sidecar(self.basis, teacher, texts, no_texts, mode, self.dataset.downscale)
+        return Sidecar(self.basis, teacher, texts, no_texts, mode, self.dataset.downscale, self.dataset.poses)
 
     # --- reading
 
@@ -282,6 +283,10 @@ class FieldBase:
         scene = load_scene(self.data, self.dataset)
         if self.run is not None:
             check_poses(self.run, scene)
+            if not self.says_made_from:
+                warn_of_assumption(self.source, scene)
+        elif complaint := find_misplacement(self.gaussians, scene):
+            log.warning("%s: %s", self.source, complaint)
         return scene
 
     def _try_scene(self) -> bool:
@@ -311,7 +316,7 @@ class FieldBase:
         return TEACHERS[name]
 
     def _open_teacher(self) -> Teacher:
-        scene = self.scene if self._teacher_kind.reads_scene else None
+        scene = self.scene if self._teacher_kind.reads_scene else self.read.get("scene")
         teacher = open_teacher(self.teacher_config, scene, self.device)
         assert teacher is not None, "features have a teacher"
         return teacher
@@ -339,15 +344,3 @@ class FieldBase:
                 f"{self.source}: the {self.teacher_config.name} teacher's texts have {vectors.shape[-1]} channels, its "
                 f"features {len(self.B)}; use the teacher they were distilled from"
             )
-
-
-def fit_frame(gaussians: Gaussians) -> WorldFrame:
-    """A frame in which most of a scene without cameras lies within a distance of one from its middle."""
-    positions = gaussians.positions.cpu()
-    solid = positions[(gaussians.opacities >= MIN_OPACITY).cpu()]
-    means = solid if len(solid) else positions
-    centre = means.median(0).values
-    distances = (means - centre).norm(dim=1)
-    radius = float(distances.kthvalue(1 + int(0.8 * (len(distances) - 1))).values)
-    x, y, z = centre.tolist()
-    return WorldFrame((x, y, z), radius if radius > 1e-9 else 1.0)

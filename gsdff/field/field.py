@@ -1,16 +1,18 @@
 """The public object: a scene that is rendered, queried, segmented, edited, saved and viewed."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import torch
 
 import gsdff
 from gsdff.config.options import DataConfig
+from gsdff.config.reading import change_dataset
 from gsdff.device import choose_device
 from gsdff.editing.apply import Edited, apply_edits
 from gsdff.editing.context import EditContext, Judge
@@ -21,6 +23,7 @@ from gsdff.errors import UserError, command, shown
 from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_choice, check_path
 from gsdff.field.hit import Hit, default_view
+from gsdff.field.placement import place_at
 from gsdff.field.query import Example, Query, Space
 from gsdff.field.rendering import Kind, Rendering, render_kind
 from gsdff.field.search import RepeatedSearch, find, prepare
@@ -42,6 +45,7 @@ log = logging.getLogger("gsdff")
 
 Format = Literal["ply", "splat", "compressed"]
 Features = Literal["latent", "decoded", "none"]
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(eq=False, repr=False)
@@ -271,12 +275,21 @@ class Field(FieldBase):
         return default_view(self) if view is None else self.find_view(view)
 
 
-def load(source: str | Path, *, data: str | Path | None = None, device: torch.device | str = "auto") -> Field:
+def load(
+    source: str | Path,
+    *,
+    data: str | Path | None = None,
+    dataset: Mapping[str, Any] = NO_CHANGES,
+    offset: Sequence[float] | None = None,
+    device: torch.device | str = "auto",
+) -> Field:
     """The field of a run's folder, as far as it is trained, or of any 3DGS PLY, compressed PLY or .splat.
 
     Both are in the input's world frame, so a run and its export are the same field to the bit. `data` is the folder of
-    photos for a PLY; for a run it replaces the folder that it was trained on. `device` auto takes CUDA if there is a
-    card. A PLY can be queried if its `.basis.safetensors` is beside it. Raises `UserError` for any other source.
+    photos for a PLY; for a run it replaces the folder that it was trained on. `dataset` changes how the photos are
+    read: {"made_from": "views"}, also `masks`, `memory` and `allow_outside` (`gsdff.config.reading`). `offset` is the
+    point of the world that positions are relative to, for a file that does not state it: a .splat cannot. `device` auto
+    is CUDA if there is a card. A PLY needs its `.basis.safetensors` for queries. Other sources raise `UserError`.
     """
     if not isinstance(source, str | PathLike):
         raise UserError(f"`source`: expected the path of a run's folder or of a PLY, got {shown(source)}")
@@ -285,10 +298,16 @@ def load(source: str | Path, *, data: str | Path | None = None, device: torch.de
     data = None if data is None else Path(data)
     chosen = choose_device(device)
     if source.is_file():
-        return _load_ply(source, chosen, data)
-    if not source.exists():
+        field = _load_ply(source, chosen, data)
+    elif source.exists():
+        field = field_of_run(load_run(source), chosen, data)
+    else:
         raise UserError(f"{source}: expected a run's folder or a PLY written by `gsdff export`, found nothing")
-    return field_of_run(load_run(source), chosen, data)
+    if offset is not None:
+        field.gaussians = place_at(field.gaussians, offset, source)
+    changed = change_dataset(field.dataset, dataset)
+    says_made_from = field.says_made_from or dataset.get("made_from") is not None
+    return replace(field, dataset=changed, says_made_from=says_made_from)
 
 
 def field_of_run(
@@ -317,6 +336,7 @@ def field_of_run(
         reason,
         data or run.config.data,
         run.config.dataset,
+        run.says_made_from,
         run=run,
         read={} if scene is None else {"scene": scene, "has_photos": True},
     )
@@ -338,7 +358,7 @@ def _load_ply(path: Path, device: torch.device, data: Path | None) -> Field:
         else:
             basis, reason = _check_channels(gaussians, sidecar.basis, path, beside)
             gaussians = replace(gaussians, rasterize_mode=sidecar.rasterize_mode)
-            dataset = DataConfig(downscale=sidecar.downscale)
+            dataset = DataConfig(downscale=sidecar.downscale, poses=sidecar.poses)
             gaussians = _at_stated_origin(gaussians, sidecar, path)
             if sidecar.ply_hash not in ("", hash_file(path)):
                 log.warning(

@@ -225,7 +225,9 @@ def _default_negatives(
     # two names of one thing have one vector
     others = vectors[~(vectors[:, None] == positives).all(-1).any(1)]
     if not (len(others) or query.negatives):
-        raise UserError(f"{field.source}: knows nothing else to compare with; use `method` cosine")
+        raise UserError(
+            f"{field.source}: knows nothing else to compare with; name fewer of them, or score by cosine (`method`)"
+        )
     _log_once(
         f"{field.source}: compared with its other {len(others)} names, as it does not know "
         f"{', '.join(DEFAULT_NEGATIVES)}; `negatives` with `only_negatives` chooses others"

@@ -18,13 +18,12 @@ from gsdff.field.hit import Hit, draw_classes_over
 from gsdff.field.query import Query, Space
 from gsdff.field.search import PreparedQuery, find, prepare
 from gsdff.files.places import check_place, make_folder
-from gsdff.files.reading import read_json
 from gsdff.files.writing import discard, together, write_text
 from gsdff.io.coco import LabelledPhoto, find_parts, to_coco
 from gsdff.io.pictures import label_palette, save_png, to_bytes
 from gsdff.io.ply import write_ply, write_points
 from gsdff.io.sidecar import sidecar_path, write_sidecar
-from gsdff.labels import CLASSES_FILE, SEGMENT, LabelClass, write_classes, write_label_image
+from gsdff.labels import CLASSES_FILE, SEGMENT, LabelClass, show_views, write_classes, write_label_image
 from gsdff.origin import ZERO
 from gsdff.scene import VOID, View
 
@@ -104,10 +103,9 @@ class SegmentationFolder:
 
     def _is_ours(self) -> bool:
         try:
-            content = read_json(self.classes, "a list of classes")
+            return show_views(self.labels)
         except (OSError, UserError):
             return False
-        return isinstance(content, dict) and content.get("made_by") == SEGMENT
 
 
 def _is_something(path: Path) -> bool:

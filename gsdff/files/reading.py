@@ -87,6 +87,8 @@ def reading(path: Path, what: str, remedy: str = AGAIN) -> Iterator[None]:
         cause = " ".join(str(error).split())[:200] or type(error).__name__
         if isinstance(error, RecursionError):
             cause = "nested too deep"
+        elif "set_int_max_str_digits" in cause:  # advice for programmers
+            cause = f"it has a whole number of more than {sys.get_int_max_str_digits():,} digits"
         raise UserError(f"{path}: cannot be read as {what} ({cause}); {remedy}") from error
     except OSError as error:
         if error.filename is not None:  # it cannot be opened; libraries also fail to seek to where no byte is

@@ -1,5 +1,6 @@
 """Atomic writing of files and of sets of files, reproducible .safetensors files, and file hashes."""
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -10,7 +11,7 @@ import socket
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -78,7 +79,9 @@ def together(*heads: Path) -> Iterator[None]:
         raise
     finally:
         _pending.reset(token)
-    _replace(sorted(pending.files.values(), key=lambda file: file.path not in pending.heads), list(pending.heads))
+    files = sorted(pending.files.values(), key=lambda file: file.path not in pending.heads)
+    with _alone(heads[0].parent):
+        _replace(files, list(pending.heads))
 
 
 def discard(path: Path) -> None:
@@ -101,8 +104,14 @@ def settle(path: Path) -> None:
 
     A file that has been changed since is left as it is. Raises `UserError` if that is not possible here.
     """
-    journal = _journal_of(path)
-    if not os.path.lexists(journal):
+    if os.path.lexists(journal := _journal_of(path)):
+        with _alone(path.parent):
+            _complete(path, journal)
+
+
+def _complete(path: Path, journal: Path) -> None:
+    """`settle`, while no other process replaces files of the folder."""
+    if not os.path.lexists(journal):  # another process was at it, and has finished
         return
     try:
         files = [_Replacement.read(entry, path.parent) for entry in json.loads(journal.read_text(encoding="utf-8"))]
@@ -292,6 +301,20 @@ def _replace(files: Sequence[_Replacement], heads: Sequence[Path] = ()) -> None:
         raise
     for journal in journals:
         journal.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Makes others that replace sets of files in this folder wait for the end of the block, so that sets do not mix.
+
+    The folder itself is locked. Where that is not possible (some network disks) mixed sets are noticed by their hashes.
+    """
+    with ExitStack() as opened:
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            opened.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

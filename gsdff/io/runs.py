@@ -1,11 +1,12 @@
 """Runs read from their folders."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gsdff.cameras import WorldFrame
-from gsdff.config.file import flatten, read_config, to_table
+from gsdff.config.file import flatten, read_config, read_table, to_table
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError, command
 from gsdff.gaussians import Gaussians, keep_drawable
@@ -13,13 +14,21 @@ from gsdff.io.checkpoint import load_newest
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
 
-FREE_KEYS = {"origin", "device", "log_every", "picture_every", "checkpoint_every", "dataset.memory"}
+log = logging.getLogger("gsdff")
+
+FREE_KEYS = {
+    "origin", "device", "log_every", "picture_every", "checkpoint_every", "dataset.memory",
+    "dataset.allow_outside",
+}  # fmt: skip
 """Options that a resumed run may change."""
+MADE_FROM = "dataset.made_from"
 PLACES = {
     "data", "out", "stage1_from", "teacher.maps", "teacher.checkpoint", "teacher.pretrained", "teacher.labels",
     "features.cache", "masks.folder", "masks.checkpoint",
 }  # fmt: skip
 """Options that say where files lie, which may be moved after the training."""
+MOVABLE = PLACES - {"out", "stage1_from"}
+"""Those that may be moved before a run is resumed, if they hold the same."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class LoadedRun:
     frame: WorldFrame
     step: int
     """Number of finished steps."""
+    says_made_from: bool = True
+    """Whether its config.toml has `dataset.made_from`, which earlier versions did not write."""
 
 
 def load_run(folder: Path) -> LoadedRun:
@@ -59,29 +70,56 @@ def load_run(folder: Path) -> LoadedRun:
         gaussians=keep_drawable(gaussians, folder),
         frame=WorldFrame(tuple(state["frame"]["centre"]), state["frame"]["scale"]),
         step=state["step"],
+        says_made_from=says_made_from(read_table(names.config)),
     )
+
+
+def says_made_from(table: dict[str, Any]) -> bool:
+    """Whether a run's options have `dataset.made_from`; those of earlier versions have not."""
+    return "made_from" in (table.get("dataset") or {})
+
+
+def warn_of_assumption(folder: Path, scene: Scene) -> None:
+    """Warns that files of photos are taken to show the stored photos, if that makes a difference.
+
+    For runs of earlier versions, which took all such files as they were.
+    """
+    changed = sum(view.stored is not None for view in scene.views)
+    if changed:
+        log.warning(
+            "%s: its options are of an earlier version and do not say what label images, masks and teacher maps were "
+            "made from; taking them as made from the stored photos, so that those of %d photos are undistorted or "
+            "turned; if they show undistorted, upright photos, set `dataset.made_from` to views", folder, changed,
+        )  # fmt: skip
 
 
 def changed_options(config: TrainConfig, trained: Any) -> dict[str, tuple[Any, Any]]:
     """Options that differ from those in a checkpoint, by dotted key, as they were and are now; not `FREE_KEYS`.
 
-    None is an option without a value. One that there was not yet, as in runs of earlier versions, had its default.
+    None is an option without a value. One that there was not yet, as in runs of earlier versions, had its default;
+    but those never said what files of photos show, so that this may be said now.
     """
     defaults = dict(flatten(to_table(TrainConfig())))
     now, before = dict(flatten(to_table(config))), dict(flatten(trained if isinstance(trained, dict) else {}))
-    keys = sorted((now.keys() | before.keys()) - FREE_KEYS) if before else []
+    unsaid = {MADE_FROM} - before.keys()
+    keys = sorted((now.keys() | before.keys()) - FREE_KEYS - unsaid) if before else []
     pairs = {key: (before.get(key, defaults.get(key)), now.get(key)) for key in keys}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def check_poses(run: LoadedRun, scene: Scene) -> None:
     """Raises `UserError` if the scene's poses are not those the run was trained on."""
-    ours, theirs = ((*frame.centre, frame.scale) for frame in (run.frame, scene.frame))
-    if any(abs(a - b) > 1e-5 * run.frame.scale for a, b in zip(ours, theirs, strict=True)):
+    if not have_same_frame(run.frame, scene.frame):
         raise UserError(
             f"{scene.root}: its camera poses are not those that {run.folder} was trained on; "
             "use those photos and poses, or train again"
         )
+
+
+def have_same_frame(frame: WorldFrame, other: WorldFrame) -> bool:
+    """Whether two frames are of the same poses."""
+    ours, theirs = ((*each.centre, each.scale) for each in (frame, other))
+    return all(abs(a - b) <= 1e-5 * frame.scale for a, b in zip(ours, theirs, strict=True))
 
 
 def data_folder(config: TrainConfig, folder: RunFolder) -> Path:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.config.choices import TEACHERS
-from gsdff.config.options import TeacherConfig
+from gsdff.config.options import PosesChoice, TeacherConfig
 from gsdff.errors import UserError
 from gsdff.files.reading import reading
 from gsdff.files.writing import hash_file, save_tensors, written
@@ -44,6 +44,8 @@ class Sidecar:
     """Rasterisation mode in which the features were trained."""
     downscale: int = 1
     """Downscale factor of the photos in training."""
+    poses: PosesChoice = "auto"
+    """Option `dataset.poses` of the training."""
     origin: Point = ZERO
     """Origin of the PLY's positions, which its header states too."""
     ply_hash: str = ""
@@ -63,6 +65,7 @@ class Sidecar:
             "no_texts": self.no_texts,
             "rasterize_mode": self.rasterize_mode,
             "downscale": str(self.downscale),
+            "poses": self.poses,
             "ply_hash": self.ply_hash,
         }
         if self.origin != ZERO:
@@ -81,9 +84,12 @@ class Sidecar:
                 "`gsdff export RUN` writes both: keep them together"
             )
         basis, tensors, metadata = read_basis(path, REMEDY)
-        downscale, mode = metadata.get("downscale", "1"), metadata.get("rasterize_mode", "classic")
+        downscale, poses = metadata.get("downscale", "1"), metadata.get("poses", "auto")
+        mode = metadata.get("rasterize_mode", "classic")
         if not (downscale.isascii() and downscale.isdigit() and 1 <= int(downscale[:9]) < 10**8):
             raise UserError(f"{path}: expected a downscale of 1 or more, got {downscale[:40]!r}; {REMEDY}")
+        if poses not in get_args(PosesChoice):
+            raise UserError(f"{path}: expected poses of {get_args(PosesChoice)}, got {poses[:40]!r}; {REMEDY}")
         if mode not in get_args(RasterizeMode):
             raise UserError(
                 f"{path}: expected a rasterize_mode of {get_args(RasterizeMode)}, got {mode[:40]!r}; {REMEDY}"
@@ -98,6 +104,7 @@ class Sidecar:
             metadata.get("no_texts", "it was exported before texts were kept"),
             cast(RasterizeMode, mode),
             int(downscale),
+            cast(PosesChoice, poses),
             _origin(path, _parse(path, metadata, "origin", list(ZERO))),
             metadata.get("ply_hash", ""),
         )

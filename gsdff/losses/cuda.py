@@ -4,6 +4,9 @@ An image is read as rows of 3 W numbers: the pixel to the right is 3 numbers on,
 is a product of two, so that rows are blurred first, and columns of the result.
 """
 
+# pyright: reportGeneralTypeIssues=false, reportArgumentType=false
+# Triton's types are those of the kernels that it makes, not of the functions that they are made of.
+
 import torch
 import triton
 import triton.language as tl

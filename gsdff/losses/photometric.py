@@ -1,6 +1,7 @@
 """Image loss (1 - w) L1 + w (1 - SSIM): compiled for float32 on the CPU and on a card, plain torch for all else."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -66,8 +67,8 @@ class _CompiledImageLoss(torch.autograd.Function):
 
         l1, ssim, mse, gradient = measure(image.detach().contiguous(), target.contiguous(), ssim_weight)
         ctx.save_for_backward(gradient)
-        results = (1 - ssim_weight) * l1 + ssim_weight * (1 - ssim), l1, ssim, mse
-        if not image.is_cuda:  # numbers
+        results: Any = ((1 - ssim_weight) * l1 + ssim_weight * (1 - ssim), l1, ssim, mse)
+        if not image.is_cuda:  # its kernel gives numbers
             results = torch.tensor(results).unbind()
         ctx.mark_non_differentiable(*results[1:])
         return results

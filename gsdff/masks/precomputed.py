@@ -15,9 +15,9 @@ from torch import Tensor
 from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
 from gsdff.files.reading import MOST_PIXELS, read_bytes, read_json, read_text
-from gsdff.labels import read_instances
+from gsdff.labels import read_instances, show_views
 from gsdff.masks.partition import partition
-from gsdff.photo_files import check_picture, fit_picture, require_file, steps_fingerprint
+from gsdff.photo_files import as_made, check_picture, fit_picture, require_file, steps_fingerprint
 from gsdff.scene import View
 
 VERSION = 1
@@ -36,7 +36,7 @@ class PrecomputedSegmenter:
     - `<name>/`, masks `0.png`, `1.png`, ... and metadata.csv, as amg.py writes them by default.
 
     Masks go through `partition`. All files cover their whole image and are resized to it first (nearest neighbour);
-    they have its shape.
+    they have its shape. Label images of `gsdff segment` show views, all others the photos.
     """
 
     name = "precomputed"
@@ -50,6 +50,7 @@ class PrecomputedSegmenter:
             )
         self.config = config
         self.folder = config.folder
+        self.are_of_views = show_views(config.folder)
         self.fingerprint = repr((VERSION, config.min_area, config.nms_iou, config.level))
 
     def check(self, view: View) -> None:
@@ -65,12 +66,12 @@ class PrecomputedSegmenter:
             content = read_bytes(file, WHAT)
             digest.update(repr((file.name, len(content))).encode(errors="surrogateescape"))
             digest.update(content)
-        digest.update(steps_fingerprint(view))
+        digest.update(steps_fingerprint(as_made(view, self.are_of_views)))
         return digest.hexdigest()
 
     def segment(self, view: View, image: UInt8[Tensor, "H W 3"]) -> Int32[Tensor, "H W"]:
         """Segments of the view, at the image's size; nothing else of the image matters."""
-        path = self._find(view)
+        path, view = self._find(view), as_made(view, self.are_of_views)
         height, width = image.shape[:2]
         if path.suffix == ".png":
             return read_instances(path, view).int()

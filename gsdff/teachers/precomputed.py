@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,16 @@ from gsdff.config.options import TeacherConfig
 from gsdff.errors import UserError
 from gsdff.files.reading import read_array, read_torch
 from gsdff.files.writing import hash_file
-from gsdff.photo_files import check_map, fit_map, require_file, steps_fingerprint
+from gsdff.photo_files import (
+    as_made,
+    check_map,
+    find_file,
+    fit_map,
+    require_file,
+    steps_fingerprint,
+    told_by_folder,
+    told_by_shape,
+)
 from gsdff.scene import Scene, View
 from gsdff.teachers.texts import HUGE, TEXT_FILE, TINY, TextVectors, read_texts
 
@@ -37,7 +46,8 @@ class PrecomputedTeacher:
 
     If a photo has several maps, `<name>_fmap_CxHxW.pt` is read before `<name>_fmap_CxHxW.npy`, and that before
     `<name>.npy`; names are those of `gsdff.photo_files.find_file`. A map covers its whole image whatever the shapes of
-    the two: a square map of a wide photo is squeezed. A turned map is refused.
+    the two: a square map of a wide photo is squeezed. A turned map is refused. A map whose shape does not tell whether
+    it was made from the stored photo or from the view is taken as those maps of the scene that do tell.
     An optional `text_features.npz` (names [n], vectors [n, T]) holds the text vectors by name.
     """
 
@@ -51,17 +61,24 @@ class PrecomputedTeacher:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; `teacher.maps` expects a folder of *{MAP_SUFFIXES[0]} files")
         self.folder = folder
+        self.views = [] if scene is None else scene.views
+        self._are_of_views: bool | None = None
         self.vocabulary = TextVectors(str(folder / TEXT_FILE), read_texts(folder / TEXT_FILE))
         # T, known from the text vectors or the first map; every later map must have as many channels
         self._dim = next((len(vector) for vector in self.vocabulary.vectors.values()), None)
+        self._has_said_tiny = False
 
     def check(self, view: View) -> None:
         """Raises `UserError` if the view has no map, or one of another type, shape or network; reads no values."""
         self._check_channels(self._open(view, mapped=True), self._path(view))
+        if view.is_turned:
+            self._show_views([view])
 
     def fingerprint_of(self, view: View) -> str:
         """Hash of the map's file, and of the way to fit it into the view if there is one."""
         file, steps = hash_file(self._path(view)), steps_fingerprint(view)
+        if steps and told_by_shape(view, *self._size(view)) is None and self._show_views([view]):
+            steps += b"views"
         return hashlib.blake2b(file.encode() + steps, digest_size=16).hexdigest() if steps else file
 
     def extract(self, views: Sequence[View]) -> Iterator[Float[Tensor, "T h w"]]:
@@ -69,6 +86,8 @@ class PrecomputedTeacher:
 
         The next two maps are read while one is used, so that at most three are in memory.
         """
+        if any(view.stored for view in views):
+            self._show_views(views)
         coming, tiny = iter(views), []
         pool = ThreadPoolExecutor(_READERS, thread_name_prefix="teacher-maps")
         reading: deque[tuple[View, Future[Tensor]]] = deque()
@@ -88,10 +107,11 @@ class PrecomputedTeacher:
                 del features
         finally:
             pool.shutdown(cancel_futures=True)
-            if tiny:
+            if tiny and not self._has_said_tiny:
+                self._has_said_tiny = True
                 log.warning(
-                    "%s: %d maps have a single pixel, such as that of %s: the whole photo gets one feature",
-                    self.folder, len(tiny), tiny[0],
+                    "%s: holds maps of a single pixel, such as that of %s: such a photo gets one feature",
+                    self.folder, tiny[0],
                 )  # fmt: skip
 
     def knows(self, name: str) -> bool:
@@ -132,7 +152,25 @@ class PrecomputedTeacher:
             raise UserError(f"{self._path(view)}: holds NaN or infinite values, or some beyond float32; {REMEDY}")
         if largest > 0 and not TINY < largest < HUGE:
             features = features / largest
+        if told_by_shape(view, features.shape[2], features.shape[1]) is None:
+            view = as_made(view, bool(self._are_of_views))
         return F.normalize(fit_map(view, features), dim=0, eps=1e-8)
+
+    def _show_views(self, views: Iterable[View]) -> bool:
+        """Whether maps whose shape does not tell show views, by all maps of the scene, or of these views without one.
+
+        Found out once.
+        """
+        if self._are_of_views is None:
+            stored = (view for view in self.views or views if view.stored is not None)
+            found = (view for view in stored if find_file(self.folder, view, MAP_SUFFIXES, WHAT))
+            self._are_of_views = told_by_folder(self.folder, ((view, *self._size(view)) for view in found))
+        return self._are_of_views
+
+    def _size(self, view: View) -> tuple[int, int]:
+        """Width and height of the view's map; reads no values."""
+        _, height, width = self._open(view, mapped=True).shape
+        return width, height
 
     def _check_channels(self, features: Shaped[Tensor, "T h w"], path: Path) -> None:
         if self._dim is not None and len(features) != self._dim:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.config.options import TrainConfig
-from gsdff.config.smoothing import GraphConfig
+from gsdff.config.smoothing import GraphConfig, needs_segments
 from gsdff.device import send
 from gsdff.errors import UserError
 from gsdff.files.checked import checksum
@@ -32,7 +32,6 @@ from gsdff.training.smoothing_losses import (
     RenderedStrip,
     SmoothingLoss,
     filter_target,
-    needs_segments,
     open_filters,
     open_smoothing_losses,
     purity_weights,

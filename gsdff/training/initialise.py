@@ -11,6 +11,7 @@ from torch import Tensor
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError
 from gsdff.field.field import load
+from gsdff.field.placement import find_misplacement
 from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.neighbours import nearest_neighbours
 from gsdff.scene import Scene
@@ -42,12 +43,14 @@ def initial_gaussians(config: TrainConfig, scene: Scene) -> Gaussians:
 def read_splat(source: Path, scene: Scene) -> Gaussians:
     """Loads the newest Gaussians of a run, or those of a 3DGS PLY, without features, in the scene's working frame.
 
-    Both are taken to be in the world frame of the scene's photos. Raises `UserError` if no training photo shows any of
-    them, since splat and photos then do not belong together.
+    Both are taken to be in the world frame of the scene's photos. Raises `UserError` if they lie far away from all
+    cameras, or if no training photo shows any of them, since splat and photos then do not belong together.
     """
     gaussians = load(source, device="cpu").gaussians
     if gaussians.features is not None:
         log.info("%s: its features are left out, stage 2 makes new ones", source)
+    if complaint := find_misplacement(gaussians, scene):
+        raise UserError(f"{source}: {complaint}")
     gaussians = replace(gaussians, features=None).to_working_frame(scene.frame)
     if not any(_is_in_view(gaussians, scene, view_id) for view_id in scene.train_ids):
         raise UserError(

@@ -12,8 +12,10 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from gsdff.config.file import absolute, find_preset, read_config, read_presets, write_config
+from gsdff.config.file import absolute, find_preset, read_config, read_presets, read_table, write_config
 from gsdff.config.options import TrainConfig
+from gsdff.config.smoothing import needs_segments
+from gsdff.config.unread import leave_out_unread, refuse_unread
 from gsdff.data import load_scene
 from gsdff.device import choose_device
 from gsdff.errors import UserError, command
@@ -22,7 +24,7 @@ from gsdff.files.reading import reading
 from gsdff.files.writing import discard, together
 from gsdff.io.checkpoint import REMEDY, list_checkpoints, load_newest
 from gsdff.io.ply import write_ply
-from gsdff.io.runs import changed_options, data_folder
+from gsdff.io.runs import data_folder, says_made_from, warn_of_assumption
 from gsdff.io.sidecar import sidecar_path
 from gsdff.masks import choose_segmenter
 from gsdff.origin import resolve_origin, warn_if_coarse
@@ -31,7 +33,7 @@ from gsdff.scene import Scene
 from gsdff.training.feature_loss import check_features
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger, last_line
-from gsdff.training.smoothing_losses import needs_segments
+from gsdff.training.resume import check_same_data, check_same_options
 from gsdff.training.trainer import Trainer, train
 from gsdff.weights import is_downloaded
 
@@ -61,14 +63,20 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
     another or resume with other options.
     """
     config.check()
+    if not resume:  # a run of an earlier version may have some
+        refuse_unread(config)
     folder = RunFolder(config.run_folder)
     config = replace(config, out=None)  # a run does not depend on where it is kept
     folder.check(resume=resume)
     state = load_newest(folder.checkpoints)
     if state is not None:
-        _check_same_config(config, state.get("config"), folder)
+        check_same_options(config, state.get("config"), folder)
     _make_demo_scene(config, folder)
     scene = load_scene(data_folder(config, folder), config.dataset)
+    if resume and config.dataset.made_from == "photos" and not says_made_from(read_table(folder.config)):
+        warn_of_assumption(folder.path, scene)
+    if state is not None:
+        check_same_data(scene, state, folder)
     check_features(config, scene)
     make_folder(folder.path)
     write_config(folder.config, config)
@@ -101,13 +109,13 @@ def complete(options: TrainConfig) -> TrainConfig:
     teacher = replace(options.teacher, name=_choose_teacher(options))
     if teacher.pretrained is not None and Path(teacher.pretrained).is_file():  # otherwise a tag
         teacher = replace(teacher, pretrained=os.path.abspath(teacher.pretrained))
-    if teacher.maps is not None and teacher.name != "precomputed":  # a run that is continued may have named another
-        log.warning("`teacher.maps` %s: not read by the teacher %s; choose `teacher.name` precomputed", teacher.maps,
-                    teacher.name)  # fmt: skip
     masks = options.masks
     if needs_segments(options.smoothing):
         masks = replace(masks, name=choose_segmenter(masks))
-    return replace(options, teacher=teacher, masks=masks)
+    options = replace(options, teacher=teacher, masks=masks)
+    if options.stage1_from is not None and (begun := RunFolder(options.stage1_from)).config.is_file():
+        options = leave_out_unread(options, read_config(begun.config))
+    return options
 
 
 def _run(
@@ -185,18 +193,6 @@ def _choose_teacher(config: TrainConfig) -> str:
     if config.data == DEMO or (config.data / "demo.json").is_file():
         return "toy"
     return "lseg" if is_downloaded("lseg") else "none"
-
-
-def _check_same_config(config: TrainConfig, saved: Any, folder: RunFolder) -> None:
-    """Raises `UserError` that names the options in which a resumed run differs from its start."""
-    changed = [
-        f"{key} was {str(old)[:80]}, now {str(new)[:80]}" for key, (old, new) in changed_options(config, saved).items()
-    ]
-    if changed:
-        raise UserError(
-            f"{folder.path}: a run resumes with the options it was started with ({'; '.join(changed)}); "
-            "leave these away, or start another run with another `out`"
-        )
 
 
 def _make_demo_scene(config: TrainConfig, folder: RunFolder) -> None:

@@ -57,13 +57,6 @@ def strip_error(
     return feature_error(strip.shrink(latents), strip.latents, weights, huber)
 
 
-def needs_segments(config: SmoothingConfig) -> bool:
-    """Whether smoothing uses the masks."""
-    return any(options.needs_segments for options in config.filters().values()) or (
-        config.tv.weight > 0 and config.tv.segments
-    )
-
-
 def open_filters(config: SmoothingConfig, views: Views, segments: Segments) -> dict[str, Filter]:
     """The filters that are on, by the names of their options."""
     return {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Protocol, cast
 
 import torch
@@ -11,6 +12,7 @@ from gsdff.config.file import to_table
 from gsdff.config.options import TrainConfig
 from gsdff.gaussians import Gaussians
 from gsdff.io.checkpoint import save_checkpoint, snapshot
+from gsdff.io.dataset_summary import summarize
 from gsdff.io.runs import RunFolder
 from gsdff.render import projections_shared
 from gsdff.scene import Scene
@@ -59,6 +61,11 @@ class Trainer:
         self.terms: list[Term] = [self.radiance]
         self._set_gaussians(initial)
 
+    @cached_property
+    def dataset_summary(self) -> dict[str, Any]:
+        """Short form of photos, poses and points, by which a resumed run notices others."""
+        return summarize(self.scene)
+
     @property
     def total_steps(self) -> int:
         """Number of steps of both stages."""
@@ -101,6 +108,7 @@ class Trainer:
         return {
             "config": to_table(self.config),
             "frame": {"centre": list(self.scene.frame.centre), "scale": self.scene.frame.scale},
+            "dataset": self.dataset_summary,
             "gaussians": dict(self.gaussians.map(torch.detach).items()),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "densifier": self.radiance.densifier.state_dict(),

@@ -7,6 +7,7 @@ from jaxtyping import Int32, UInt8
 from torch import Tensor
 
 from gsdff.config.options import TrainConfig
+from gsdff.config.smoothing import needs_segments
 from gsdff.device import send
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
@@ -15,7 +16,6 @@ from gsdff.masks import Segmenter, open_segmenter
 from gsdff.masks.store import MaskStore, make_masks
 from gsdff.render import render_rgb
 from gsdff.scene import Scene, View
-from gsdff.training.smoothing_losses import needs_segments
 from gsdff.training.view_data import ViewData
 
 

@@ -41,6 +41,11 @@ CONTENT_POLICY = (
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z._-]+)(:[0-9]{1,5})?", re.ASCII)
 """A Host header in lower case: a name or an address, and a port, which may be that of a tunnel."""
 
+WRONG_NAME = (
+    "this name is not one of this page's; open the address that gsdff has printed, or, if this is the full name of its "
+    "machine, start gsdff with --host and the name"
+)
+
 _starting = threading.Lock()
 
 
@@ -94,11 +99,7 @@ class Gate:
             return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the page is not ready yet; load it again")
         hosts = [host.lower() for host in headers.get_all("Host")]
         if len(hosts) != 1 or not self._is_own(hosts[0]):
-            return Refusal(
-                HTTPStatus.FORBIDDEN,
-                "this name is not one of this page's; open the address that gsdff has printed, or start it with --host "
-                "and the name",
-            )
+            return Refusal(HTTPStatus.FORBIDDEN, WRONG_NAME)
         origins = [origin.lower() for origin in headers.get_all("Origin")]
         needs_origin = bool(headers.get_all("Upgrade"))  # browsers always say where such a request comes from
         if origins not in ([f"http://{hosts[0]}"], [f"https://{hosts[0]}"]) and (origins or needs_origin):
@@ -149,11 +150,17 @@ class Gate:
         return response
 
     def _log(self, refusal: Refusal, headers: Any) -> None:
-        """Logs the first refusal of another web page, so that a person hears of the attempt."""
-        origins = headers.get_all("Origin")
-        if refusal.status is HTTPStatus.FORBIDDEN and origins and refusal.reason not in self._logged:
-            self._logged.add(refusal.reason)
-            log.warning("a web page was refused, from %r to %r", origins[0][:200], headers.get_all("Host")[:1])
+        """Logs the first refusal of another web page, and of another name, so that a person hears of the attempt."""
+        origins, hosts = headers.get_all("Origin"), headers.get_all("Host")[:1]
+        if refusal.status is not HTTPStatus.FORBIDDEN or refusal.reason in self._logged:
+            return
+        if origins:
+            log.warning("a web page was refused, from %r to %r", origins[0][:200], hosts)
+        elif refusal.reason == WRONG_NAME:
+            log.warning("a request for the name %r was refused; if it is this machine's, give it as `host`", hosts)
+        else:
+            return
+        self._logged.add(refusal.reason)
 
 
 def is_loopback(host: str) -> bool:

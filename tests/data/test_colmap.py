@@ -343,7 +343,14 @@ def test_a_text_cut_between_its_lines_is_said(tmp_path, write_colmap, colmap_mod
     if stem == "images":
         edit(path, lambda content: content[: content.rstrip().rindex(b"\n") + 1])
     read(root)
-    assert f"{stem}.txt: says that it holds {num}, and holds {num - 1}" in caplog.text
+    assert (
+        f"{stem}.txt: says that it holds {num}, and holds {num - 1}; if none was taken out, the file is cut"
+        in caplog.text
+    )
+    caplog.clear()
+    edit(path, lambda content: content.replace(f": {num},".encode(), b": 1,") if num > 2 else content)
+    read(root)
+    assert num == 2 or f"{stem}.txt: says that it holds 1, and holds 2; all are read" in caplog.text
 
 
 @pytest.mark.parametrize("stem", ["cameras", "images", "points3D"])

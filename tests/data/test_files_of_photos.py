@@ -119,3 +119,90 @@ def test_label_images_that_gsdff_has_made_show_views(tmp_path, write_colmap, col
     assert (find_label_images(scene, None).load(scene.views[0]).numpy() == CODES).all()
     truth = find_truth(scene, None, lambda name: True)
     assert truth is not None and (truth.load(scene.views[0]).numpy() == CODES).all()
+
+
+@pytest.mark.parametrize("are_upright", [False, True])
+def test_label_images_that_tell_decide_for_those_of_photos_turned_by_half(
+    tmp_path, write_colmap, colmap_model, caplog, are_upright
+):
+    root = make_scene(tmp_path, write_colmap, colmap_model, PINHOLE, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(GREYS).convert("RGB").save(root / "images/2.png", exif=exif)
+    for i, orientation in enumerate((3, 3, 6)):
+        Image.fromarray(turn(CODES, orientation) if are_upright else CODES).save(root / f"labels/{i}.png")
+    scene = load_scene(root, DataConfig())
+    images = find_label_images(scene, None)
+    for view, orientation in zip(scene.views, (3, 3, 6), strict=True):
+        assert (images.load(view).numpy() == turn(CODES, orientation)).all()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_segments_that_gsdff_has_made_show_views(tmp_path, write_colmap, colmap_model):
+    """Label images of `gsdff segment` as a folder of masks; half a turn leaves the shape."""
+    root = make_scene(tmp_path, write_colmap, colmap_model, PINHOLE, 3)
+    view = load_scene(root, DataConfig()).views[0]
+    segments = PrecomputedSegmenter(MaskConfig(folder=root / "labels"))
+    assert (segments.segment(view, view.image).numpy() == turn(CODES, 3)).all()
+    before = segments.fingerprint_of(view)
+    (root / "labels/classes.json").write_text(json.dumps({"made_by": "gsdff.segment", "classes": []}))
+    segments = PrecomputedSegmenter(MaskConfig(folder=root / "labels"))
+    assert (segments.segment(view, view.image).numpy() == CODES).all()
+    assert segments.fingerprint_of(view) != before
+
+
+def write_maps(root, shapes):
+    """A random map of each photo, of these shapes [h, w], as unit vectors."""
+    maps = []
+    for i, shape in enumerate(shapes):
+        values = np.random.default_rng(i).standard_normal((5, *shape)).astype(np.float32)
+        maps.append(values / np.linalg.norm(values, axis=0))
+        np.save(root / f"maps/{i}.npy", maps[-1])
+    return maps
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected", "level"),
+    [
+        (((16, 16), (16, 16), (16, 16)), "stored", "WARNING"),
+        (((16, 16), (16, 24), (16, 16)), "stored", "INFO"),
+        (((16, 16), (24, 16), (16, 16)), "views", "INFO"),
+        (((16, 16), (24, 16), (16, 24)), "stored", "WARNING"),
+    ],
+)
+def test_maps_of_the_folder_that_tell_decide_for_square_ones(
+    tmp_path, write_colmap, colmap_model, caplog, shapes, expected, level
+):
+    root = make_scene(tmp_path, write_colmap, colmap_model, PINHOLE, 6)
+    scene = load_scene(root, DataConfig())
+    (square, *_) = write_maps(root, shapes)
+    teacher = PrecomputedTeacher(TeacherConfig(maps=root / "maps"), scene)
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        for view in scene.views:
+            teacher.check(view)
+    (record,) = [record for record in caplog.records if "as stored" in record.message or "upright" in record.message]
+    assert record.levelname == level and ("dataset.made_from" in record.message) == (level == "WARNING")
+    (features,) = teacher.extract(scene.views[:1])
+    shown = square if expected == "views" else turn(square.transpose(1, 2, 0), 6).transpose(2, 0, 1)
+    assert np.allclose(features.numpy(), shown, atol=1e-5)
+
+
+def test_the_other_maps_of_a_folder_shape_the_fingerprint_of_a_square_one(tmp_path, write_colmap, colmap_model):
+    root = make_scene(tmp_path, write_colmap, colmap_model, PINHOLE, 6)
+    scene, fingerprints = load_scene(root, DataConfig()), set()
+    for shape in ((16, 24), (24, 16)):
+        write_maps(root, ((16, 16), shape, (16, 16)))
+        fingerprints.add(PrecomputedTeacher(TeacherConfig(maps=root / "maps"), scene).fingerprint_of(scene.views[0]))
+    assert len(fingerprints) == 2
+
+
+def test_nothing_is_said_of_square_maps_of_photos_that_are_not_turned(tmp_path, write_colmap, colmap_model, caplog):
+    root = make_scene(tmp_path, write_colmap, colmap_model, LENS)
+    scene = load_scene(root, DataConfig())
+    write_maps(root, ((16, 16),) * 3)
+    caplog.clear()
+    teacher = PrecomputedTeacher(TeacherConfig(maps=root / "maps"), scene)
+    for view in scene.views:
+        teacher.check(view)
+    assert not caplog.records

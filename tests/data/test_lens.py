@@ -13,7 +13,7 @@ from gsdff.cameras import WorldFrame
 from gsdff.config.options import DataConfig
 from gsdff.data import lens as lenses
 from gsdff.data import worker
-from gsdff.data.capture import Lens, Shot
+from gsdff.data.capture import Capture, Lens, Shot
 from gsdff.data.develop import LENSES_AT_A_TIME, develop
 from gsdff.data.lens import SizedLens, pinhole_of, rectify, resample
 from gsdff.errors import UserError
@@ -74,6 +74,11 @@ print(json.dumps(out))
     return dict(zip(DISTORTIONS, map(np.array, json.loads(out)), strict=True))
 
 
+def posed(folder, shots):
+    """A dataset of these photos, without points."""
+    return Capture(folder, folder, shots, np.zeros((0, 3)), np.zeros((0, 3), np.uint8))
+
+
 @pytest.fixture(scope="module")
 def views(directions, tmp_path_factory):
     """A view per lens, of photos of the pattern taken through it."""
@@ -82,7 +87,7 @@ def views(directions, tmp_path_factory):
         path = folder / f"{lens.model}.png"
         Image.fromarray(np.round(255 * pattern(directions[lens.model])).astype(np.uint8)).save(path)
         shots.append(Shot(path.name, path, 1, lens, np.eye(4)))
-    return dict(zip(DISTORTIONS, develop(shots, WorldFrame(), DataConfig(), folder), strict=True))
+    return dict(zip(DISTORTIONS, develop(posed(folder, shots), WorldFrame(), DataConfig()), strict=True))
 
 
 @pytest.mark.parametrize("model", DISTORTIONS)
@@ -104,7 +109,7 @@ def test_more_lenses_than_one_batch_are_undistorted(tmp_path, write_photos):
         write_photos(tmp_path, [f"{i}.png"], (WIDTH, HEIGHT))
         lens = Lens("SIMPLE_RADIAL", WIDTH, HEIGHT, (F + i, CX, CY, -0.05))
         shots.append(Shot(f"{i}.png", tmp_path / f"{i}.png", 1, lens, np.eye(4)))
-    views = develop(shots, WorldFrame(), DataConfig(), tmp_path)
+    views = develop(posed(tmp_path, shots), WorldFrame(), DataConfig())
     assert [view.name for view in views] == [shot.name for shot in shots]
     assert [float(view.camera.K[0, 0]) for view in views] == [F + i for i in range(len(shots))]
 

@@ -186,6 +186,14 @@ def test_points_that_are_not_finite_are_left_out(tmp_path, write_colmap, colmap_
     assert scene.point_colors.tolist() == [[4, 5, 6]] and "1 of 2 points are left out" in caplog.text
 
 
+def test_a_stray_point_is_left_out_and_said_and_a_far_one_stays(tmp_path, write_colmap, colmap_model, caplog):
+    near = [((i / 10, 0.0, 3.0), (i, 1, 1)) for i in range(9)]
+    points = (*near, ((1e9, 0.0, 5.0), (9, 9, 9)), ((0.0, 900.0, 5.0), (8, 8, 8)))
+    scene = load_scene(write_colmap(tmp_path / "s", colmap_model(points=points)), DataConfig())
+    assert len(scene.points) == 10 and scene.point_colors[-1].tolist() == [8, 8, 8]
+    assert "1 of 11 points are left out, they are up to 1e+09 away" in caplog.text
+
+
 def test_a_damaged_photo_stops_the_load_with_its_name(tmp_path, write_colmap):
     root = write_colmap(tmp_path / "s")
     content = (root / "images/1.png").read_bytes()

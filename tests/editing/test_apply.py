@@ -73,7 +73,7 @@ def assert_same(one: Gaussians, other: Gaussians) -> None:
         (Opacity("table", 0.5), lambda g, m: set_opacity(g, m, opacity=0.5)),
         (Opacity("table", factor=0.5), lambda g, m: set_opacity(g, m, factor=0.5)),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
 def test_each_edit_is_the_function_of_its_name(scene, edit, expected):
     mask = called(scene, "table")

@@ -118,6 +118,16 @@ def test_scores_by_hand(ready: Fixture) -> None:
     assert 0 < right < half
     assert labels["field"]["accuracy"] == pytest.approx(right / (3 * half))
     assert labels["field"]["iou"]["road"] == pytest.approx(right / (half + answered - right))
+    # The teacher leads by 1 where there is road, and so does the field where it shows something.
+    assert labels["text_margin"]["num_pixels"] == half
+    assert labels["text_margin"]["kept"] == pytest.approx(right / half)
+    # Around the road, the teacher is right inside and wrong outside; the sky is missed inside and right outside; the
+    # car ends at void only.
+    assert list(labels["cuts"]["things"]) == ["car", "road", "sky"]
+    assert labels["cuts"]["things"]["car"]["teacher"]["3px"] is None
+    assert labels["cuts"]["teacher"]["3px"] == pytest.approx(((1 / 2 + 0) / 2 + (0 + 1 / 2) / 2) / 2)
+    # All Gaussians are road: pixels and Gaussians show the same.
+    assert labels["cuts"]["gaussians"] == labels["cuts"]["field"]
 
 
 def antialiased(gaussians: Gaussians) -> Gaussians:
@@ -251,6 +261,8 @@ def test_instance_maps_are_the_segments_where_there_are_any(ready: Fixture) -> N
     Image.fromarray(columns).save(ready.scene.root / "instances" / "v0.png")
     labels = ready.evaluate()["labels"]
     assert labels["segments"] == "instances" and labels["teacher"]["gradient_energy"] == pytest.approx(0, abs=1e-9)
+    # All are road, so that none has a border that a text could cut along.
+    assert labels["cuts"]["num_things"] == WIDTH and labels["cuts"]["teacher"] == {"3px": None, "5px": None}
 
 
 def test_the_teachers_maps_are_not_kept(ready: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,15 @@ MAPS = {
 }
 
 
+CUTS = {
+    "num_things": 5,
+    "field": {"3px": 0.71, "5px": 0.72},
+    "gaussians": {"3px": 0.61, "5px": None},
+    "teacher": {"3px": 0.41, "5px": 0.42},
+}
+EDGES = {"cuts": CUTS, "text_margin": {"kept": 0.345, "num_pixels": 9}}
+
+
 def labels_side(shift: float) -> dict:
     return {
         "miou": 0.5 + shift,
@@ -46,6 +55,7 @@ def rows_of(table: str) -> dict[str, list[str]]:
 
 def test_the_table_sets_the_field_beside_its_teacher() -> None:
     labels = {"competing": ["car", "road"], "ignored": ["pole"], "not_in_mean": ["car"], "moving": ["car"]}
+    labels |= EDGES
     labels |= {"field": labels_side(0), "teacher": labels_side(0.05)}
     table = features_table(BASICS | {"label_maps": MAPS, "labels": labels})
     assert "32 of 512 channels, 0.9800 of the teacher's energy" in table
@@ -59,17 +69,22 @@ def test_the_table_sets_the_field_beside_its_teacher() -> None:
         "of static classes": ["0.600", "0.650"],
         "3 px around boundaries": ["0.300", "0.350"],
         "5 px around boundaries": ["0.400", "0.450"],
+        "3 px around things, cut out of pixels": ["0.710", "0.410"],
+        "3 px around things, cut out of Gaussians": ["0.610", "-"],
+        "5 px around things, cut out of pixels": ["0.720", "0.420"],
+        "5 px around things, cut out of Gaussians": ["-", "-"],
+        "text margin kept": ["0.345", "-"],
         "accuracy": ["0.700", "0.750"],
         "gradient energy": ["0.0012", "0.051"],
         "in speckles": ["0.010", "0.020"],
         "view consistency": ["0.950", "-"],
     }
-    widths = {len(line) for line in table.splitlines()[-10:]}
+    widths = {len(line) for line in table.splitlines()[-15:]}
     assert len(widths) == 1  # aligned
 
 
 def test_nothing_is_said_about_motion_where_nothing_moves() -> None:
-    labels = {"competing": ["car", "road"], "ignored": [], "not_in_mean": [], "moving": []}
+    labels = {"competing": ["car", "road"], "ignored": [], "not_in_mean": [], "moving": [], **EDGES}
     table = features_table(BASICS | {"label_maps": MAPS, "labels": {**labels, "field": labels_side(0)} | {
         "teacher": labels_side(0)}})  # fmt: skip
     assert "static" not in table and "do not count" not in table

@@ -1,6 +1,8 @@
 """Benchmarks on a run whose selections are known: chairs on the left, lamps on the right."""
 
+import csv
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +16,12 @@ from tiny_run import HEIGHT, WIDTH, TinyRun, open_field
 
 from gsdff import evaluate
 from gsdff.errors import UserError
-from gsdff.evaluation.ovs.benchmarks import score_lerf_ovs, score_ovs
+from gsdff.evaluation.ovs.benchmarks import score_ovs
 from gsdff.evaluation.ovs.labels import find_views, read_lerf_ovs
+from gsdff.evaluation.ovs.lerf import score_lerf_ovs
 from gsdff.evaluation.ovs.options import OvsOptions
+from gsdff.evaluation.ovs.report import format_ovs
+from gsdff.evaluation.ovs.texts import describe_texts, prepare_text
 from gsdff.export import ExportArguments, export_run
 from gsdff.field.field import Field
 from gsdff.io.pictures import GAP, TITLE_HEIGHT
@@ -92,6 +97,76 @@ def test_means_are_over_pairs_of_category_and_frame(run, labels):
     assert result["mean"]["accuracy_0.25"] == pytest.approx(sum(above) / 3)
 
 
+def test_macro_means_are_over_categories_and_micro_means_over_pixels(run, labels):
+    """The truth is the whole picture in all three pairs, so that the micro IoU is the share of all pixels."""
+    result, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
+    assert result["macro"]["localization"] == pytest.approx((0.5 + 1) / 2)
+    first, second = result["frames"].values()
+    by_hand = ((first["chair"]["iou_3d"] + second["chair"]["iou_3d"]) / 2 + first["lamp"]["iou_3d"]) / 2
+    assert result["macro"]["iou_3d"] == pytest.approx(by_hand)
+    assert result["micro"]["iou_2d"] == pytest.approx(result["mean"]["iou_2d"])
+    corner = thing("lamp", [[0, 0], [3, 0], [3, 1], [0, 1]])
+    write_frame(labels, "v3", corner, size=SIZE)
+    (labels / "v3.json").write_text((labels / "v3.json").read_text().replace("v3.jpg", "b/v3.png"))
+    result, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
+    pixels = [row["pixels"] for rows in result["frames"].values() for row in rows.values()]
+    assert [counts["truth"] for counts in pixels] == [WIDTH * HEIGHT, WIDTH * HEIGHT, 8]
+    common = sum(counts["common_3d"] for counts in pixels)
+    union = sum(counts["truth"] + counts["mask_3d"] - counts["common_3d"] for counts in pixels)
+    assert result["micro"]["iou_3d"] == pytest.approx(common / union) != result["mean"]["iou_3d"]
+
+
+def test_the_strict_line_is_over_frames_that_were_not_trained_on(run, labels):
+    held_out, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
+    assert held_out["strict"] == {key: held_out[key] for key in ("mean", "macro", "micro")}
+    (labels / "v3.json").write_text((labels / "v3.json").read_text().replace("b/v3.png", "b/v2.png"))
+    mixed, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
+    assert mixed["mean"]["num"] == 3 and mixed["strict"]["mean"]["num"] == 2 and mixed["num_frames_held_out"] == 1
+    assert mixed["strict"]["mean"]["localization"] == 1 and mixed["mean"]["localization"] < 1
+    flags = [row["is_held_out"] for rows in mixed["frames"].values() for row in rows.values()]
+    assert flags == [True, True, False]
+    (labels / "v0.json").unlink()
+    trained, _ = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
+    assert trained["strict"] is None and "no strict line" in format_ovs(trained)
+
+
+def test_every_query_has_a_line_in_the_log(run, labels):
+    result, path = score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
+    with path.with_name("lerf-ovs_queries.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["frame"], line["text"]) for line in lines] == [
+        ("a/v0.png", "chair"),
+        ("a/v0.png", "lamp"),
+        ("b/v3.png", "chair"),
+    ]
+    row = result["frames"]["a/v0.png"]["chair"]
+    assert lines[0]["is_held_out"] == "True" and float(lines[0]["iou_2d"]) == row["iou_2d"]
+    assert [int(lines[0]["peak_x"]), int(lines[0]["peak_y"])] == row["peak"]
+    assert int(lines[0]["pixels_truth"]) == WIDTH * HEIGHT
+    assert int(lines[0]["pixels_common_2d"]) / (WIDTH * HEIGHT) == pytest.approx(row["iou_2d"])
+    assert 0 <= float(lines[0]["relevancy_min"]) < float(lines[0]["relevancy_max"]) <= 1
+
+
+def test_of_several_levels_each_text_takes_the_one_that_knows_it_best(run, labels):
+    """A second field, of whose Gaussians all are half lamp, answers less surely to chair and no surer to lamp."""
+    field = open_field(run.folder)
+    assert field.gaussians.features is not None
+    weaker = replace(field.gaussians, features=field.gaussians.features + torch.tensor([0.0, 0.5, 0.0]))
+    other = replace(field, gaussians=weaker)
+    alone, _ = score_ovs(field, "lerf-ovs", labels, options=PLAIN)
+    both, _ = score_ovs(field, "lerf-ovs", labels, options=PLAIN, levels=[other])
+    assert both["frames"] == alone["frames"] and "best of 2 levels" in both["protocol"]["2d"]
+    turned, _ = score_ovs(other, "lerf-ovs", labels, options=PLAIN, levels=[field])
+    row = turned["frames"]["a/v0.png"]["chair"]
+    assert row["level"] == 1 and row["iou_2d"] == alone["frames"]["a/v0.png"]["chair"]["iou_2d"]
+    split = replace(field.scene, held_out=(0,))
+    other.read = {**field.read, "scene": split}
+    strict, _ = score_ovs(field, "lerf-ovs", labels, options=PLAIN, levels=[other])
+    assert strict["num_frames_held_out"] == 1 and strict["strict"]["mean"]["num"] == 2  # b/v3 was trained on by one
+    with pytest.raises(UserError, match="`levels`: expected none for 3d-ovs"):
+        score_ovs(field, "3d-ovs", labels, levels=[other])
+
+
 def test_the_mask_of_a_pixels_relevancy_is_what_the_picture_shows(run, labels):
     score_ovs(open_field(run.folder), "lerf-ovs", labels, options=PLAIN)
     folder = run.folder / "evaluation" / "lerf-ovs"
@@ -165,7 +240,59 @@ def test_what_nothing_answers_to_scores_zero(run, labels):
 def test_what_was_done_is_said_with_its_negatives(run, labels):
     said = score_ovs(open_field(run.folder), "lerf-ovs", labels)[0]["protocol"]
     assert "all 2 other names that the field knows, as it lacks object, things, stuff, texture" in said["2d"]
+    assert said["texts"] == (
+        "vectors by name, of the precomputed teacher; published: bare words, of open_clip's ViT-B-16 with weights "
+        "laion2b_s34b_b88k"
+    )
+    assert "without OpenGaussian's filters" in said["3d"]
     assert "mean filter of 30 px" in said["2d"] and "cut above 0.4" in said["2d"] and "above 0.7" in said["3d"]
+
+
+class WordsOfAnyKind:
+    """A text encoder that knows all words, and keeps what it was given."""
+
+    name, vocabulary = "clip", None
+
+    def __init__(self, vectors: torch.Tensor):
+        self.vectors, self.given = vectors, []
+
+    def phrases(self, phrases: Sequence[str]) -> torch.Tensor:
+        self.given += phrases
+        return self.vectors[[len(phrase) % len(self.vectors) for phrase in phrases]]
+
+    def text(self, names: Sequence[str]) -> torch.Tensor:
+        return self.phrases([f"my {name}" for name in names])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "given", "said"),
+    [
+        (
+            "{}",
+            "mug",
+            "bare words, of the clip teacher (ViT-B-16-quickgelu with weights openai); published: bare words",
+        ),
+        ("one {}", "one mug", "in 'one {}', of the clip"),
+        ("", "my mug", "in the teacher's own sentences, of the clip"),
+    ],
+)
+def test_texts_and_negatives_are_bare_words_unless_a_sentence_is_wanted(run, prompt, given, said):
+    field = open_field(run.folder)
+    teacher = WordsOfAnyKind(torch.nn.functional.normalize(torch.randn(7, 5), dim=1))
+    assert field.run is not None
+    config = replace(field.run.config, teacher=replace(field.run.config.teacher, name="clip"))
+    field = replace(field, run=replace(field.run, config=config), read={"vocabulary": None, "teacher": teacher})
+    options = OvsOptions(prompt=prompt)
+    prepare_text(field, "mug", options)
+    assert teacher.given == [given, *(given.replace("mug", word) for word in ("object", "things", "stuff", "texture"))]
+    assert describe_texts(field, options, "CLIP").startswith(said)
+
+
+def test_a_teacher_that_knows_names_only_takes_no_sentences(run, labels):
+    with pytest.raises(
+        UserError, match=r"`ovs.prompt` 'a {}': the precomputed teacher of .* knows names, no sentences"
+    ):
+        score_ovs(open_field(run.folder), "lerf-ovs", labels, options=OvsOptions(prompt="a {}"))
 
 
 def answered(run: TinyRun) -> np.ndarray:
@@ -192,6 +319,10 @@ def test_3d_ovs_by_hand(run, tmp_path):
     assert result["mean"]["iou"] == pytest.approx((1 + kept) / 2) and result["mean"]["class_accuracy"] == 1
     wrong = ((answer == 1) & ~lamp).sum()
     assert result["mean"]["accuracy"] == pytest.approx(1 - wrong / answer.size)
+    assert result["macro"]["iou"] == result["mean"]["iou"]  # a view has one pair for each class
+    shown = (answer != 255).sum()
+    assert result["micro"]["iou"] == pytest.approx((shown - wrong) / shown)
+    assert result["strict"] == {key: result[key] for key in ("mean", "macro", "micro")}
     assert [file.name for file in (path.with_suffix("")).iterdir()] == ["a_v0.png"]
 
 
@@ -246,10 +377,10 @@ def door(call):
 
 def test_the_door_prints_what_was_done_and_a_row_by_category(door, run, labels):
     out = door(run.folder, "--benchmark", "lerf-ovs", "--labels", labels, "--ovs.threshold", "0.3")
-    assert out.startswith(f"2 labelled photos, 2 of them held out, of {labels}\n2d: ")
+    assert out.startswith(f"2 labelled photos, 2 of them held out, of {labels}\ntexts: ")
     assert "cut above 0.3" in out
     table = [line.split() for line in out.split("\n\n")[1].splitlines()]
-    assert [row[0] for row in table[1:]] == ["chair", "lamp", "mean"]
+    assert [row[0] for row in table[1:]] == ["chair", "lamp", "mean", "macro", "micro", *["strict:"] * 3]
     assert table[1][1] == "2" and table[1][3] == "0.500" and table[1][4] == str(NUM_CHAIR)
     assert f"written to {run.folder / 'evaluation' / 'lerf-ovs.json'}" in out
 
@@ -259,7 +390,8 @@ def test_the_door_prints_a_row_by_class(door, run, tmp_path):
     root = write_masks(tmp_path / "s", {"00": {"chair": answer == 0, "lamp": answer == 1}}, ["chair", "lamp"])
     out = door(run.folder, "--benchmark", "3d-ovs", "--labels", root)
     table = [line.split() for line in out.split("\n\n")[1].splitlines()]
-    assert table[1:4] == [["chair", "1.000", "1.000"], ["lamp", "1.000", "1.000"], ["mean", "1.000", "1.000"]]
+    assert table[1:3] == [["chair", "1.000", "1.000"], ["lamp", "1.000", "1.000"]]
+    assert table[3] == ["mean", "over", "pairs", "1.000", "1.000"]
     assert "accuracy over all pixels: 1.000" in out
 
 
@@ -269,6 +401,8 @@ def test_the_door_prints_a_row_by_class(door, run, tmp_path):
         (("--benchmark", "lerf-ovs"), "--benchmark lerf-ovs: expected the folder of its labels, --labels DIR"),
         (("--benchmark", "3d-ovs", "--labels", "x", "--classes", "a", "b"), "go without --benchmark"),
         (("--ovs.alpha", "0.5"), "--ovs goes with --benchmark"),
+        (("--levels", "x"), "--levels goes with --benchmark lerf-ovs"),
+        (("--benchmark", "3d-ovs", "--labels", "x", "--levels", "y"), "--levels goes with --benchmark lerf-ovs"),
         (("--benchmark", "3d-ovs", "--labels", "x", "--ovs.alpha", "2"), "--ovs.alpha: expected a number"),
     ],
 )

@@ -70,6 +70,12 @@ def test_corners_are_cut_to_whole_pixels(tmp_path):
     assert pixels(read_lerf_ovs(tmp_path)[0].masks(12, 8)["mug"]) == rectangle(2, 1, 5, 3)
 
 
+def test_corners_beyond_the_left_and_upper_edge_stay_where_they_are(tmp_path):
+    """The slanted side is x + 2 y = 2; with its corners rounded inwards, it would end in (4, 0)."""
+    write_frame(tmp_path, "f", thing(segmentation=[[-6, 4], [6, -2], [-6, -2]]))
+    assert pixels(read_lerf_ovs(tmp_path)[0].masks(12, 8)["mug"]) == rectangle(0, 0, 2, 0) | rectangle(0, 1, 1, 1)
+
+
 def test_polygons_of_one_category_are_joined_and_keep_a_box_each(tmp_path):
     far = [[9, 5], [11, 5], [11, 7], [9, 7]]
     write_frame(tmp_path, "f", thing(bbox=[5, 4, 1, 0]), thing("lamp"), thing(segmentation=far))

@@ -8,7 +8,15 @@ import torch
 
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.options import OvsOptions
-from gsdff.evaluation.ovs.scores import iou, is_hit, majority, mean_filter, predict_category, stretch
+from gsdff.evaluation.ovs.scores import (
+    choose_level,
+    count_pixels,
+    is_hit,
+    majority,
+    mean_filter,
+    predict_category,
+    stretch,
+)
 
 PLAIN = OvsOptions(filter_size=1, majority_size=1)
 
@@ -50,9 +58,11 @@ def test_the_majority_of_what_lies_in_the_picture_decides_and_a_tie_is_no():
 
 def test_iou_by_hand():
     mask, truth = torch.tensor([1, 1, 0, 0]).bool(), torch.tensor([0, 1, 1, 0]).bool()
-    assert iou(mask, truth) == pytest.approx(1 / 3)
-    assert iou(mask, mask) == 1 and iou(mask, ~mask) == 0
-    assert math.isnan(iou(mask & ~mask, mask & ~mask))
+    counts = count_pixels(mask, truth)
+    assert (counts.mask, counts.truth, counts.common) == (2, 2, 1) and counts.iou == pytest.approx(1 / 3)
+    assert count_pixels(mask, mask).iou == 1 and count_pixels(mask, ~mask).iou == 0
+    nothing = count_pixels(mask & ~mask, mask & ~mask)
+    assert math.isnan(nothing.iou) and nothing.iou_or_zero == 0
 
 
 def test_a_peak_on_the_border_of_a_box_is_a_hit_and_one_pixel_off_a_miss():
@@ -82,6 +92,24 @@ def test_the_place_is_of_the_filtered_map_and_the_mask_of_the_mean_of_both():
     assert bool(found.mask[7, 8]) and not found.mask[2, 2]
 
 
+def test_of_several_levels_the_one_with_the_highest_relevancy_answers():
+    """The second has the larger range, so that a comparison of stretched maps would be a draw."""
+    low, high = torch.full((4, 4), 0.5), torch.full((4, 4), 0.1)
+    low[1, 1], high[2, 2] = 0.8, 0.7
+    maps = [predict_category(relevancy, PLAIN) for relevancy in (high, low)]
+    chosen = choose_level(maps)
+    assert chosen.level == 1 and torch.equal(chosen.mask, maps[1].mask) and chosen.peaks.tolist() == [[1, 1]]
+    assert choose_level(maps[:1]).level == 0
+
+
+def test_the_place_is_of_the_level_whose_filtered_map_is_highest():
+    """A bright pixel has the highest relevancy, a thing that is nearly as bright the highest mean around a place."""
+    pixel, thing = torch.zeros(9, 9), torch.zeros(9, 9)
+    pixel[2, 2], thing[4:7, 4:7] = 1.0, 0.5
+    chosen = choose_level([predict_category(map, OvsOptions(filter_size=3, majority_size=1)) for map in (thing, pixel)])
+    assert chosen.level == 1 and chosen.peaks.tolist() == [[5, 5]] and chosen.peak_relevancy == pytest.approx(0.5)
+
+
 def test_windows_are_pixels_of_the_labelled_picture(generator):
     relevancy = torch.rand(20, 24, generator=generator)
     half, whole = (OvsOptions(filter_size=size, majority_size=vote) for size, vote in ((10, 5), (5, 3)))
@@ -97,6 +125,8 @@ def test_windows_are_pixels_of_the_labelled_picture(generator):
         ({"alpha": -0.1}, r"`ovs\.alpha`"),
         ({"filter_size": 0}, r"`ovs\.filter_size`: expected 1 pixel or more, at most 1000, got 0"),
         ({"majority_size": 4}, r"`ovs\.majority_size`: expected an odd number of pixels, got 4"),
+        ({"prompt": "a photo"}, r"`ovs\.prompt`: expected one {} for the text, as in 'a photo of a {}', or nothing"),
+        ({"prompt": "{} and {}"}, r"`ovs\.prompt`: expected one {}"),
         ({"temperature": 0.0}, r"`ovs\.temperature`: expected a positive number"),
     ],
 )

@@ -153,7 +153,7 @@ def test_two_names_of_one_thing_are_not_compared(field):
 def test_a_vocabulary_of_one_name_has_nothing_to_compare_with(field):
     for name in ("lamp", "wall"):
         field.vocabulary.vectors.pop(name)
-    with pytest.raises(UserError, match="knows nothing else to compare with; use `method` cosine"):
+    with pytest.raises(UserError, match="knows nothing else to compare with; name fewer of them, or score by cosine"):
         search(field, QUERIES["text"])
 
 

@@ -1,11 +1,13 @@
 """A file is the old one or the new one, never a part."""
 
+import fcntl
 import hashlib
 import json
 import os
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -284,3 +286,35 @@ def test_a_name_that_is_not_in_utf_8_is_refused_in_a_text_and_escaped_in_metadat
     save_tensors(tmp_path / "a", {"a": torch.zeros(1)}, {"source": name})
     _, metadata = read_safetensors(tmp_path / "a", "a file")  # whose checksum is of what is written
     assert metadata == {"source": "photos\\udcff"}
+
+
+def test_sets_of_two_writers_do_not_mix(tmp_path, monkeypatch):
+    pair, replace_one = [tmp_path / "a.ply", tmp_path / "a.side"], writing._Replacement.perform
+
+    def is_locked():
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    locked = []
+    monkeypatch.setattr(writing._Replacement, "perform", lambda file: locked.append(is_locked()) or replace_one(file))
+
+    def write(who):
+        for number in range(20):
+            with together(pair[0]):
+                for path in pair:
+                    write_text(path, f"{who} {number}")
+
+    writers = [threading.Thread(target=write, args=(who,)) for who in "xy"]
+    for thread in writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    assert pair[0].read_text() == pair[1].read_text()
+    assert locked == [True] * 80 and not is_locked()
+    assert sorted(tmp_path.iterdir()) == pair

@@ -211,7 +211,10 @@ SPZ = struct.pack("<IIIBBBB", 0x5053474E, 3, 1, 0, 12, 0, 0)
         (struct.pack("<6f8B", *[1] * 6, *[255] * 4, 255, 128, 128, 128) + b"x", "its bytes are none of these"),
         (np.random.default_rng(0).bytes(3200), "its bytes are none of these"),
         (b"\x89PNG\r\n\x1a\n" + bytes(88), "its bytes are none of these"),
-        (gzip.compress(SPZ), r"a compressed file \(.spz or .gz\), .* convert it to a PLY, for example in SuperSplat"),
+        (
+            gzip.compress(SPZ, mtime=0),
+            r"a compressed file \(.spz or .gz\), .* convert it to a PLY, for example in SuperSplat",
+        ),
         (SPZ, "an SPZ file, which gsdff does not read; convert it to a PLY"),
         (b"PK\x03\x04" + bytes(60), r"an archive \(.sog or .zip\), which gsdff does not read"),
         (b"ply\n" + bytes(60), "cannot be read as a 3DGS PLY"),

@@ -18,9 +18,11 @@ VECTORS = torch.eye(4)[:2]
 def test_what_is_saved_is_what_is_loaded(tmp_path):
     texts = {"a cup": VECTORS[0], "Stühle": VECTORS[1]}
     teacher = TeacherConfig("clip", model="ViT", pretrained="openai")
-    Sidecar(Basis(torch.eye(4, 3), 0.5, "clip", "f"), teacher, texts, "", "antialiased", 4).save(tmp_path / "a")
+    basis = Basis(torch.eye(4, 3), 0.5, "clip", "f")
+    Sidecar(basis, teacher, texts, "", "antialiased", 4, "turned").save(tmp_path / "a")
     read = Sidecar.load(tmp_path / "a")
-    assert read.basis.B.equal(torch.eye(4, 3)) and (read.rasterize_mode, read.downscale) == ("antialiased", 4)
+    assert read.basis.B.equal(torch.eye(4, 3))
+    assert (read.rasterize_mode, read.downscale, read.poses) == ("antialiased", 4, "turned")
     assert read.teacher == teacher
     assert read.texts.keys() == texts.keys() and all(read.texts[name].equal(texts[name]) for name in texts)
 
@@ -31,6 +33,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path):
         ({}, {"downscale": "0"}, "expected a downscale of 1 or more, got '0'"),
         ({}, {"downscale": "9" * 4000}, "expected a downscale of 1 or more, got '9999"),
         ({}, {"downscale": "two"}, "expected a downscale of 1 or more, got 'two'"),
+        ({}, {"poses": "lying"}, "expected poses of .*, got 'lying'"),
         ({}, {"rasterize_mode": "fast"}, "expected a rasterize_mode of .*, got 'fast'"),
         ({}, {"origin": "[1, 2]"}, r"expected an origin of three finite numbers, got \[1, 2\]"),
         ({}, {"origin": f"[1, 2, {'9' * 400}]"}, r"expected an origin of three finite numbers, got \[1, 2, 999"),

@@ -16,6 +16,7 @@ from gsdff.config.smoothing import (
     SegmentFilterConfig,
     SmoothingConfig,
     VariationConfig,
+    needs_segments,
 )
 from gsdff.scene import Scene
 from gsdff.smoothing import NeighbourGraph, purity
@@ -26,7 +27,6 @@ from gsdff.training.smoothing_losses import (
     RenderedStrip,
     SmoothingLoss,
     filter_target,
-    needs_segments,
     open_filters,
     open_smoothing_losses,
     purity_weights,

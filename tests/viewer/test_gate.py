@@ -100,6 +100,17 @@ def test_a_page_that_is_refused_is_said_once(server, caplog):
     assert caplog.text.count("a web page was refused, from 'http://evil.example'") == 1
 
 
+def test_another_name_of_this_machine_is_refused_with_the_option_that_lets_it_in(caplog):
+    gate, headers = Gate("0.0.0.0", "token", is_open=True), Headers(Host="machine.example.org:8080")
+    refusal = gate.find_refusal("/token", headers)
+    assert "if this is the full name of its machine, start gsdff with --host and the name" in str(refusal)
+    for _ in range(2):
+        gate._log(refusal, headers)
+    (line,) = caplog.messages
+    assert "the name ['machine.example.org:8080'] was refused; if it is this machine's, give it as `host`" in line
+    assert Gate("machine.example.org", "token", is_open=True).find_refusal("/token", headers) is None
+
+
 def test_the_gate_is_closed_until_the_handlers_that_are_not_offered_are_gone(tiny, monkeypatch):
     seen = []
     guard = server_module.guard

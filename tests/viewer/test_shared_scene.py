@@ -14,7 +14,7 @@ from tiny_run import make_gaussians, open_field
 from gsdff import view as door
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
-from gsdff.field.base import fit_frame
+from gsdff.field.placement import fit_frame
 from gsdff.io.ply import write_ply
 from gsdff.rotation import matrices_to_quats
 from gsdff.viewer.rendering import available_modes, render_mode

@@ -2,71 +2,62 @@
 
 `protocol` in the results describes the procedure with its options (`gsdff.evaluation.ovs.options`); in short:
 
-lerf-ovs 2D, after LangSplat (Qin et al. 2024): LERF's relevancy of the rendered feature of every pixel, smoothed by a
-    30 x 30 mean filter. Localisation: whether its peak lies in a box of the category. Mask: the mean of the filtered
-    and the unfiltered map, stretched, cut at 0.4 and majority filtered in 7 x 7 windows. LangSplat chooses the best of
-    three levels; a field here has one.
-lerf-ovs 3D, after OpenGaussian (Wu et al. 2024): the selected Gaussians are drawn alone, so that nothing hides them,
-    and the pixels that they cover are the mask. OpenGaussian selects clusters of its own Gaussians; for features per
-    Gaussian it takes the nearest of all texts (`select argmax`), others threshold the relevancy.
+lerf-ovs, after LangSplat and OpenGaussian: every text is searched for alone (`gsdff.evaluation.ovs.lerf`).
 3d-ovs, after 3D-OVS (Liu et al. 2023): all classes compete for every pixel.
 
-Means are over all pairs of a category and a frame that shows it.
+Means are over all pairs of a category and a frame that shows it, as published. Beside them are those over categories
+(macro), over pixels (micro), and all of these over the frames that were not trained on (strict).
 """
 
+import csv
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any, get_args
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 from tqdm import tqdm
 
 import gsdff
 from gsdff.errors import UserError
-from gsdff.evaluation.ovs.labels import (
-    LerfFrame,
-    MaskFrame,
-    boxes_in_view,
-    find_views,
-    masks_in_view,
-    read_3d_ovs,
-    read_lerf_ovs,
-)
+from gsdff.evaluation.ovs.labels import LerfFrame, MaskFrame, find_views, masks_in_view, read_3d_ovs, read_lerf_ovs
+from gsdff.evaluation.ovs.lerf import names_held_out, score_lerf_ovs, score_relevancy
 from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
-from gsdff.evaluation.ovs.report import describe_3d_ovs, describe_lerf_ovs, save_category, save_classes
-from gsdff.evaluation.ovs.scores import iou, is_hit, predict_category, stretch
+from gsdff.evaluation.ovs.report import describe_3d_ovs, save_classes
+from gsdff.evaluation.ovs.scores import PixelCounts, count_pixels, predict_category
+from gsdff.evaluation.ovs.texts import choose_prompts, describe_negatives, describe_texts, prepare_text
 from gsdff.evaluation.run import evaluation_folder
 from gsdff.field import search
 from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_choice, check_path
-from gsdff.field.hit import Hit
 from gsdff.field.query import Query
-from gsdff.field.relevancy import DEFAULT_NEGATIVES, lerf_relevancy
-from gsdff.field.search import PreparedQuery, prepare
-from gsdff.files.writing import whole_file
-from gsdff.latents import text_cosine
+from gsdff.field.search import prepare
+from gsdff.files.writing import together, whole_file
 from gsdff.metrics import finite_or_none
-from gsdff.render import render_features
 from gsdff.scene import View
 
-ACCURACY_IOUS = (0.25, 0.5)
-"""IoU above which a 3D mask counts as right, for the accuracies."""
+CLIP = "OpenAI's ViT-B/16"
+"""Network of 3D-OVS's published figures."""
 LISTED = 30
 """Largest number of known names in an error message."""
 
 
 def score_ovs(
-    field: FieldBase, benchmark: OvsBenchmark, labels: str | Path, *, options: OvsOptions | None = None
+    field: FieldBase,
+    benchmark: OvsBenchmark,
+    labels: str | Path,
+    *,
+    options: OvsOptions | None = None,
+    levels: Sequence[FieldBase] = (),
 ) -> tuple[dict[str, Any], Path]:
-    """Scores a field on labelled photos; returns the scores and the JSON file with them, beside a folder of pictures.
+    """Scores a field on labelled photos; returns the scores and the JSON file with them.
 
-    Raises `UserError` before anything is rendered for labels that cannot be read, that match no photo, or that name
-    something the field does not know.
+    Beside it are a folder of pictures and a table with a line per query (`<benchmark>_queries.csv`). `levels` are
+    further fields of the same photos (lerf-ovs), of which each text takes the one with the highest relevancy. Raises
+    `UserError` before anything is rendered for labels that cannot be read, that match no photo, or that name something
+    the field does not know.
     """
     check_choice("benchmark", benchmark, get_args(OvsBenchmark))
     check_path("labels", labels)
@@ -74,60 +65,33 @@ def score_ovs(
     out = evaluation_folder(field.source)
     if benchmark == "lerf-ovs":
         frames = read_lerf_ovs(labels)
+        for level in levels:
+            _find_checked_views(level, frames, labels)
         views = _find_checked_views(field, frames, labels)
-        scores = score_lerf_ovs(field, frames, views, options, out / benchmark)
+        scores = score_lerf_ovs(field, frames, views, options, out / benchmark, levels)
+    elif levels:
+        raise UserError("`levels`: expected none for 3d-ovs, whose classes compete within one field")
     else:
         frames = read_3d_ovs(labels)
         views = _find_checked_views(field, frames, labels)
         scores = score_3d_ovs(field, frames, views, options, out / benchmark)
-    held_out = {field.scene.views[i].name for i in field.scene.test_ids}
+    held_out = names_held_out([field, *levels])
     result = {
         "gsdff": gsdff.__version__,
         "source": str(field.source),
         "labels": str(labels),
+        "levels": [str(level.source) for level in levels],
         "protocol": scores.pop("protocol"),
         "options": asdict(options),
         "num_frames": len(frames),
         "num_frames_held_out": sum(view.name in held_out for view in views),
     } | scores
     path = out / f"{benchmark}.json"
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with together(path):
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        _write_queries(out / f"{benchmark}_queries.csv", result["frames"])
     return result, path
-
-
-@torch.no_grad()
-def score_lerf_ovs(
-    field: FieldBase, frames: Sequence[LerfFrame], views: Sequence[View], options: OvsOptions, out: Path
-) -> dict[str, Any]:
-    """Scores 2D and 3D masks by category and frame; writes a picture of each pair into `out`."""
-    names = _all_names(frames)
-    queries = {name: _prepare_query(field, name, options) for name in names}
-    hits = _select_gaussians(field, queries, options)
-    rows: dict[str, dict[str, dict[str, Any]]] = {}
-    for frame, view in tqdm(list(zip(frames, views, strict=True)), desc="lerf-ovs", unit="frame"):
-        size = view.camera.width, view.camera.height
-        truths, boxes = masks_in_view(frame, view), boxes_in_view(frame, view)
-        latents = field.blend(view)
-        rows[view.name] = {}
-        for number, (name, truth) in enumerate(truths.items()):
-            predicted = predict_category(_relevancy(field, latents, queries[name]), options, size[0] / frame.width)
-            covered = _covered_pixels(field, hits[name], view, options).cpu()
-            row = {
-                "iou_2d": iou(predicted.mask.cpu(), truth),
-                "is_hit": is_hit(predicted.peaks.cpu(), boxes[name]),
-                "iou_3d": iou(covered, truth),
-            }
-            rows[view.name][name] = row
-            save_category(out, view, (number, name), {"truth": truth, "3D": covered}, predicted, row)
-    by_name = {name: [by[name] for by in rows.values() if name in by] for name in names}
-    counts = {name: int(hit.selected.sum()) for name, hit in hits.items()}
-    return {
-        "protocol": describe_lerf_ovs(options, _describe_negatives(field, queries)),
-        "mean": _mean_of([row for some in by_name.values() for row in some]),
-        "categories": {name: _mean_of(some) | {"num_gaussians": counts[name]} for name, some in by_name.items()},
-        "frames": rows,
-    }
 
 
 @torch.no_grad()
@@ -137,8 +101,10 @@ def score_3d_ovs(
     """Scores the masks of all classes in every labelled view; writes a picture of each view into `out`."""
     classes = tuple(frames[0].files)
     is_argmax = options.answer == "argmax"
-    queries = {name: _prepare_query(field, name, options) for name in classes if not is_argmax}
-    competing = prepare(field, Query(classes=classes)) if is_argmax else None
+    queries = {name: prepare_text(field, name, options) for name in classes if not is_argmax}
+    prompts = choose_prompts(field, options)
+    competing = prepare(field, Query(classes=classes, prompts=prompts)) if is_argmax else None
+    held_out = names_held_out([field])
     rows: dict[str, dict[str, Any]] = {}
     for frame, view in tqdm(list(zip(frames, views, strict=True)), desc="3d-ovs", unit="view"):
         masks = masks_in_view(frame, view)
@@ -149,41 +115,87 @@ def score_3d_ovs(
         else:
             latents = field.blend(view)
             scale = view.camera.width / frame.width
-            maps = [_relevancy(field, latents, queries[name]) for name in classes]
+            maps = [score_relevancy(field, latents, queries[name]) for name in classes]
             predicted = [predict_category(relevancy, options, scale).mask for relevancy in maps]
         predicted = torch.stack(predicted).cpu()
-        right = (predicted & truth).flatten(1).sum(1) / truth.flatten(1).sum(1)  # 0 / 0 is NaN: not in the view
+        counts = list(map(count_pixels, predicted, truth))
         rows[view.name] = {
-            "iou": dict(zip(classes, map(finite_or_none, map(iou, predicted, truth)), strict=True)),
-            "class_accuracy": dict(zip(classes, map(finite_or_none, right.tolist()), strict=True)),
+            "is_held_out": view.name in held_out,
+            "iou": dict(zip(classes, [finite_or_none(each.iou) for each in counts], strict=True)),
+            "class_accuracy": dict(zip(classes, map(_share_found, counts), strict=True)),
             "accuracy": float((predicted == truth).all(0).double().mean()),
+            "pixels": dict(zip(classes, map(asdict, counts), strict=True)),
         }
         save_classes(out, view, classes, {"truth": truth, "answer": predicted})
-    by_name = {
-        name: {key: _mean([row[key][name] for row in rows.values()]) for key in ("iou", "class_accuracy")}
-        for name in classes
-    }
-    every = {
-        key: _mean([value for row in rows.values() for value in row[key].values()]) for key in ("iou", "class_accuracy")
-    }
+    strict = [row for row in rows.values() if row["is_held_out"]]
+    negatives = None if is_argmax else describe_negatives(field, queries)
     return {
-        "protocol": describe_3d_ovs(options, None if is_argmax else _describe_negatives(field, queries)),
-        "mean": every | {"accuracy": fmean(row["accuracy"] for row in rows.values())},
-        "categories": by_name,
+        "protocol": describe_3d_ovs(options, describe_texts(field, options, CLIP), negatives),
+        **_average_views(list(rows.values()), classes),
+        "categories": {name: _average_class(list(rows.values()), name) for name in classes},
+        "strict": _average_views(strict, classes) if strict else None,
         "frames": rows,
     }
+
+
+def _share_found(counts: PixelCounts) -> float | None:
+    """Share of the truth that is in the mask; None if the class is not in the view."""
+    return counts.common / counts.truth if counts.truth else None
+
+
+def _average_class(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, float | None]:
+    return {key: _mean(row[key][name] for row in rows) for key in ("iou", "class_accuracy")}
+
+
+def _average_views(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict[str, Any]:
+    """Means over pairs of a class and a view, over classes (macro), and over pixels (micro)."""
+    by_class = [_average_class(rows, name) for name in classes]
+    pixels = [counts for row in rows for counts in row["pixels"].values()]
+    common, truth, mask = (sum(counts[key] for counts in pixels) for key in ("common", "truth", "mask"))
+    keys = ("iou", "class_accuracy")
+    return {
+        "mean": {key: _mean(value for row in rows for value in row[key].values()) for key in keys}
+        | {"accuracy": fmean(row["accuracy"] for row in rows)},
+        "macro": {key: _mean(each[key] for each in by_class) for key in keys},
+        "micro": {
+            "iou": finite_or_none(PixelCounts(mask, truth, common).iou),
+            "class_accuracy": common / truth if truth else None,
+        },
+    }
+
+
+def _write_queries(path: Path, frames: Mapping[str, Mapping[str, Any]]) -> None:
+    """Writes a table with a line per query: the frame, the text, and everything that is known about the answer."""
+    rows = [
+        {"frame": frame, "text": text} | _flatten(query)
+        for frame, row in frames.items()
+        for text, query in (row.items() if "iou" not in row else _split_classes(row))
+    ]
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def _split_classes(row: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+    """The scores of a view by class (3d-ovs)."""
+    for name, counts in row["pixels"].items():
+        scores = {key: row[key][name] for key in ("iou", "class_accuracy")}
+        yield name, {"is_held_out": row["is_held_out"], **scores, "pixels": counts}
+
+
+def _flatten(query: Mapping[str, Any]) -> dict[str, Any]:
+    flat = {key: value for key, value in query.items() if key not in ("peak", "pixels")}
+    if "peak" in query:
+        flat |= dict(zip(("peak_x", "peak_y"), query["peak"], strict=True))
+    return flat | {f"pixels_{key}": count for key, count in query["pixels"].items()}
 
 
 def _find_checked_views(field: FieldBase, frames: Sequence[LerfFrame | MaskFrame], labels: Path) -> list[View]:
     """The photos of the frames; raises `UserError` for names that the field does not know."""
     field.require_features()
-    _check_names(field, _all_names(frames), labels)
+    _check_names(field, list(dict.fromkeys(name for frame in frames for name in frame.names)), labels)
     return find_views(frames, field.scene)
-
-
-def _all_names(frames: Sequence[LerfFrame | MaskFrame]) -> list[str]:
-    """All categories, in the order of the frames."""
-    return list(dict.fromkeys(name for frame in frames for name in frame.names))
 
 
 def _check_names(field: FieldBase, names: Sequence[str], labels: Path) -> None:
@@ -200,57 +212,7 @@ def _check_names(field: FieldBase, names: Sequence[str], labels: Path) -> None:
     )
 
 
-def _prepare_query(field: FieldBase, name: str, options: OvsOptions) -> PreparedQuery:
-    # the query's threshold is not used: scores are cut after they are stretched
-    return prepare(field, Query((name,), method="lerf", temperature=options.temperature, threshold=0.5))
-
-
-def _relevancy(field: FieldBase, latents: Float[Tensor, "*S K"], query: PreparedQuery) -> Float[Tensor, "*S"]:
-    temperature = query.query.temperature
-    return lerf_relevancy(latents, query.positives, query.negatives, field.B, temperature=temperature).nan_to_num()
-
-
-def _select_gaussians(field: FieldBase, queries: Mapping[str, PreparedQuery], options: OvsOptions) -> dict[str, Hit]:
-    """The selected Gaussians of each category, by argmax over the categories or by relevancy."""
-    hits = {name: search.find(field, query) for name, query in queries.items()}
-    if options.select == "argmax":
-        cosines = text_cosine(field.latents, torch.cat([query.positives for query in queries.values()]), field.B)
-        best = cosines.nan_to_num(-1).argmax(-1)
-        masks = [best == i for i in range(len(hits))]
-    else:
-        masks = [stretch(hit.scores.nan_to_num()) > options.threshold for hit in hits.values()]
-    return {
-        name: replace(hit, selected=mask & hit.answered) for (name, hit), mask in zip(hits.items(), masks, strict=True)
-    }
-
-
-def _covered_pixels(field: FieldBase, hit: Hit, view: View, options: OvsOptions) -> Bool[Tensor, "H W"]:
-    """Pixels that show the selected Gaussians."""
-    if options.occlusion == "scene":
-        return hit.in_view(view).selected
-    alone = field.gaussians.map(lambda tensor: tensor[hit.selected]).to_working_frame(field.scene.frame)
-    rendered = render_features(alone, view.camera.to(field.device))
-    return rendered.alpha[..., 0] > options.alpha
-
-
-def _describe_negatives(field: FieldBase, queries: Mapping[str, PreparedQuery]) -> str:
-    if all(map(field.knows, DEFAULT_NEGATIVES)):
-        return ", ".join(DEFAULT_NEGATIVES)
-    count = len(next(iter(queries.values())).negatives)
-    return f"all {count} other names that the field knows, as it lacks {', '.join(DEFAULT_NEGATIVES)}"
-
-
-def _mean_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    ious = [row["iou_3d"] for row in rows]
-    return {
-        "num": len(rows),
-        "iou_2d": fmean(row["iou_2d"] for row in rows),
-        "localization": fmean(row["is_hit"] for row in rows),
-        "iou_3d": fmean(ious),
-    } | {f"accuracy_{least}": fmean(iou > least for iou in ious) for least in ACCURACY_IOUS}
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
+def _mean(values: Iterable[float | None]) -> float | None:
     """Mean of the values that are not None."""
     known = [value for value in values if value is not None]
     return fmean(known) if known else None

@@ -7,15 +7,17 @@ sofa/segmentations/classes.txt, 00/<class>.png   a mask per class and labelled v
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import floor
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
 from gsdff.errors import UserError, shown
+from gsdff.evaluation.ovs.polygons import fill_polygon
 from gsdff.files.reading import open_picture, read_json, read_text
 from gsdff.photo_files import check_picture, fit_picture, is_of_stored_photo
 from gsdff.scene import VOID, Scene, View
@@ -60,18 +62,19 @@ class LerfFrame:
         return [*self.outlines]
 
     def masks(self, width: int, height: int) -> dict[str, Bool[Tensor, "H W"]]:
-        """Masks of the categories in a picture of this size: unions of their polygons, borders included.
+        """Masks of the categories in a picture of this size: unions of their polygons, each filled as OpenCV does.
 
         Corners are truncated to whole pixels of the labelled picture first, as in LangSplat.
         """
-        x_scale, y_scale = width / self.width, height / self.height
+
+        def scaled(corner: Point) -> tuple[int, int]:
+            x, y = (int(side) + 0.5 for side in corner)
+            return floor(x * width / self.width), floor(y * height / self.height)
+
         masks = {}
         for category, polygons in self.outlines.items():
-            picture = Image.new("1", (width, height))
-            for polygon in polygons:
-                corners = [(int((int(x) + 0.5) * x_scale), int((int(y) + 0.5) * y_scale)) for x, y in polygon]
-                ImageDraw.Draw(picture).polygon(corners, fill=1, outline=1)
-            masks[category] = torch.from_numpy(np.array(picture))
+            filled = [fill_polygon([scaled(corner) for corner in polygon], width, height) for polygon in polygons]
+            masks[category] = torch.from_numpy(np.logical_or.reduce(filled))
         return masks
 
     def scaled_boxes(self, width: int, height: int) -> dict[str, list[Box]]:

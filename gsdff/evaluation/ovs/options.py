@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from gsdff.config.checks import COLDEST, HOTTEST
 from gsdff.errors import UserError, shown
 from gsdff.field.checks import check_choice
+from gsdff.field.query import NAME_PLACE
 
 MOST_PIXELS = 1000
 """Largest side of a window over a picture."""
@@ -13,6 +14,8 @@ OvsBenchmark = Literal["lerf-ovs", "3d-ovs"]
 Select = Literal["relevancy", "argmax"]
 Occlusion = Literal["alone", "scene"]
 Answer = Literal["argmax", "relevancy"]
+BARE = NAME_PLACE
+"""Prompt of a word alone, as LangSplat, OpenGaussian and 3D-OVS encode it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class OvsOptions:
     """Whether the selected Gaussians are drawn alone, as published, or in the scene, where others may hide them."""
     alpha: float = 0.7
     """Opacity above which a pixel is covered by the selected Gaussians, if they are drawn alone."""
+    prompt: str = BARE
+    """Sentence around a text and its negatives, for teachers that encode any words; {} alone is the bare word, as
+    published, and an empty one takes the teacher's own."""
     answer: Answer = "argmax"
     """3d-ovs: the best class of each pixel, or the relevancy of each class above the threshold, as in lerf-ovs."""
 
@@ -47,6 +53,9 @@ class OvsOptions:
                 raise UserError(f"`ovs.{name}`: expected 1 pixel or more, at most {MOST_PIXELS}, got {shown(size)}")
         if self.majority_size % 2 == 0:
             raise UserError(f"`ovs.majority_size`: expected an odd number of pixels, got {self.majority_size}")
+        if not (isinstance(self.prompt, str) and (not self.prompt or self.prompt.count(NAME_PLACE) == 1)):
+            expected = f"one {NAME_PLACE} for the text, as in 'a photo of a {NAME_PLACE}', or nothing"
+            raise UserError(f"`ovs.prompt`: expected {expected}, got {shown(self.prompt)}")
         if not (isinstance(self.temperature, int | float) and COLDEST <= self.temperature <= HOTTEST):
             expected = f"a positive number, {COLDEST:g} to {HOTTEST:g}"
             raise UserError(f"`ovs.temperature`: expected {expected}, got {shown(self.temperature)}")

@@ -24,40 +24,67 @@ MARK_RADIUS = 4
 """Half the length of the peak's cross, in pixels."""
 
 
-def describe_lerf_ovs(options: OvsOptions, negatives: str) -> dict[str, str]:
+def describe_lerf_ovs(options: OvsOptions, texts: str, negatives: str, num_levels: int) -> dict[str, str]:
     """Describes the procedure of `score_lerf_ovs`, in 2D and in 3D."""
-    relevancy = f"LERF's relevancy (temperature {options.temperature:g}) against {negatives}"
-    stretched = "stretched from its range over {} to -1..1, clipped to 0..1 and cut above " + f"{options.threshold:g}"
-    by_relevancy = f"{relevancy}, {stretched.format('all Gaussians')}"
+    by_relevancy = f"{_relevancy(options, negatives)}, {_stretched(options, 'all Gaussians')}"
     by_argmax = (
         "the text with the largest cosine among the texts of all labels, no negatives, as OpenGaussian scores LangSplat"
     )
     alone = f"drawn alone, hidden by nothing, as in OpenGaussian; covered are pixels of opacity above {options.alpha:g}"
     scene = "drawn in the scene, where others hide them, not as published; covered are pixels that show mostly them"
     return {
-        "2d": f"features rendered, then {relevancy}; mean filter of {options.filter_size} px of the labelled picture; "
-        "localization: the peak of the filtered map lies in a box of the category; mask: mean of filtered and "
-        f"unfiltered map, {stretched.format('the picture')}, majority vote of {options.majority_size} px; no choice "
-        "among levels; as in LangSplat",
+        "texts": texts,
+        "truth": "polygons filled as OpenCV's fillPoly does, border included",
+        "2d": f"{_from_pixels(options, negatives, num_levels)}; as in LangSplat",
         "3d": f"Gaussians selected by {by_argmax if options.select == 'argmax' else by_relevancy}; "
-        f"{alone if options.occlusion == 'alone' else scene}",
-        "mean": "over pairs of a category and a frame that shows it",
+        f"{alone if options.occlusion == 'alone' else scene}; without OpenGaussian's filters (Gaussians of 0.1 scene "
+        "units or more and outliers among their neighbours removed, no mask from fewer than 100)",
+        **MEANS,
     }
 
 
-def describe_3d_ovs(options: OvsOptions, negatives: str | None) -> dict[str, str]:
+MEANS = {
+    "mean": "over pairs of a category and a frame that shows it, as published",
+    "macro": "over categories, of their means over frames",
+    "micro": "over pixels: intersections and unions of all pairs are summed",
+    "strict": "these means over the frames that the photos' split holds out of training",
+}
+"""Means of both benchmarks."""
+
+
+def describe_3d_ovs(options: OvsOptions, texts: str, negatives: str | None) -> dict[str, str]:
     """Describes the procedure of `score_3d_ovs`."""
-    masks = "" if negatives is None else describe_lerf_ovs(options, negatives)["2d"]
-    masks = re.sub(r" localization: [^;]*;", "", masks)
     argmax = "features rendered, then every pixel gets the class with the largest cosine, no negatives; as in 3D-OVS"
     return {
-        "2d": argmax if negatives is None else f"each class alone: {masks}",
+        "texts": texts,
+        "2d": argmax if negatives is None else f"each class alone: {_from_pixels(options, negatives)}; as in LangSplat",
         "iou": "of each class in each view over all pixels, also those of no class; none if a class is neither in the "
         "truth nor predicted",
         "accuracy": "share of all pixels with exactly their true classes; class accuracy: share of a class's pixels "
         "that is found",
-        "mean": "over classes and views",
+        **MEANS,
+        "mean": "over pairs of a class and a view, as published",
     }
+
+
+def _relevancy(options: OvsOptions, negatives: str) -> str:
+    return f"LERF's relevancy (temperature {options.temperature:g}) against {negatives}"
+
+
+def _stretched(options: OvsOptions, whole: str) -> str:
+    return f"stretched from its range over {whole} to -1..1, clipped to 0..1 and cut above {options.threshold:g}"
+
+
+def _from_pixels(options: OvsOptions, negatives: str, num_levels: int | None = None) -> str:
+    """How masks follow from rendered features and, if levels are given, how places do."""
+    place = "localization: the peak of the filtered map lies in a box of the category; "
+    levels = f"the best of {num_levels} levels by their highest relevancy, compared before they are stretched"
+    return (
+        f"features rendered, then {_relevancy(options, negatives)}; mean filter of {options.filter_size} px of the "
+        f"labelled picture; {'' if num_levels is None else place}mask: mean of filtered and unfiltered map, "
+        f"{_stretched(options, 'the picture')}, majority vote of {options.majority_size} px; "
+        f"{levels if num_levels is not None and num_levels > 1 else 'no choice among levels'}"
+    )
 
 
 def save_category(
@@ -89,34 +116,40 @@ def save_classes(folder: Path, view: View, classes: Sequence[str], masks: Mappin
 
 
 def format_ovs(result: Mapping[str, Any]) -> str:
-    """Formats the result of `score_ovs` as lines to print: the procedure, and one row per category."""
+    """Formats the result of `score_ovs` as lines to print: the procedure, and one row per category and mean."""
     held_out = f"{result['num_frames_held_out']} of them held out"
     lines = [f"{result['num_frames']} labelled photos, {held_out}, of {result['labels']}"]
     lines += [f"{title}: {text}" for title, text in result["protocol"].items()]
     is_lerf = "iou_2d" in result["mean"]
     heads, line = (LERF_HEADS, _lerf_row) if is_lerf else (CLASS_HEADS, _class_row)
     rows = {"": heads} | {name: line(row) for name, row in result["categories"].items()}
-    rows |= {"mean": line(result["mean"])}
+    rows |= {f"{key} over {what}": line(result[key]) for key, what in OVER.items()}
+    if (strict := result["strict"]) is not None:
+        rows |= {f"strict: {key} over {what}": line(strict[key]) for key, what in OVER.items()}
     name_width = max(map(len, rows)) + 2
     widths = [max(len(row[i]) for row in rows.values()) + 2 for i in range(len(heads))]
     lines += [""]
     for name, row in rows.items():
         cells = "".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         lines.append((name.ljust(name_width) + cells).rstrip())
+    if strict is None:
+        lines.append("no strict line: no labelled photo is held out of training")
     if not is_lerf:
         lines.append(f"accuracy over all pixels: {result['mean']['accuracy']:.3f}")
     return "\n".join(lines)
 
 
-LERF_HEADS = ["frames", "2D IoU", "localized", "Gaussians", "3D IoU", "above 0.25", "above 0.5"]
+LERF_HEADS = ["pairs", "2D IoU", "localized", "Gaussians", "3D IoU", "above 0.25", "above 0.5"]
 CLASS_HEADS = ["IoU", "class accuracy"]
+OVER = {"mean": "pairs", "macro": "categories", "micro": "pixels"}
+"""The means, and what each is over."""
 
 
 def _lerf_row(row: Mapping[str, Any]) -> list[str]:
     keys = ("iou_2d", "localization", "iou_3d", "accuracy_0.25", "accuracy_0.5")
-    iou_2d, localized, *in_3d = (_number(row[key]) for key in keys)
+    iou_2d, localized, *in_3d = (_number(row.get(key)) for key in keys)
     gaussians = f"{row['num_gaussians']:,}" if "num_gaussians" in row else ""
-    return [str(row["num"]), iou_2d, localized, gaussians, *in_3d]
+    return [str(row.get("num", "")), iou_2d, localized, gaussians, *in_3d]
 
 
 def _class_row(row: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ Qin et al. 2024, "LangSplat: 3D Language Gaussian Splatting", section 4 and its 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,30 @@ class CategoryPrediction:
     peaks: Int[Tensor, "P 2"]
     """x, y of the largest value of the filtered map; several if values are equal."""
     mask: Bool[Tensor, "H W"]
+    peak_relevancy: float
+    """Value of the filtered map at its peaks."""
+    level: int = 0
+    """Number of the level that the mask is of."""
+
+
+@dataclass(frozen=True)
+class PixelCounts:
+    """Numbers of pixels of a mask, of its truth, and of both."""
+
+    mask: int
+    truth: int
+    common: int
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union; NaN if both are empty."""
+        union = self.mask + self.truth - self.common
+        return self.common / union if union else float("nan")
+
+    @property
+    def iou_or_zero(self) -> float:
+        """Intersection over union, 0 if both are empty: a polygon of which a view shows nothing cannot be found."""
+        return self.iou if self.mask or self.truth else 0.0
 
 
 def predict_category(relevancy: Float[Tensor, "H W"], options: OvsOptions, scale: float = 1.0) -> CategoryPrediction:
@@ -35,7 +59,19 @@ def predict_category(relevancy: Float[Tensor, "H W"], options: OvsOptions, scale
     mean = (relevancy + filtered) / 2
     peaks = (filtered == filtered.max()).nonzero().flip(-1)
     radius = round((options.majority_size - 1) / 2 * scale)
-    return CategoryPrediction(mean, peaks, majority(stretch(mean) > options.threshold, 2 * radius + 1))
+    mask = majority(stretch(mean) > options.threshold, 2 * radius + 1)
+    return CategoryPrediction(mean, peaks, mask, float(filtered.max()))
+
+
+def choose_level(predictions: Sequence[CategoryPrediction]) -> CategoryPrediction:
+    """Joins the predictions of several levels: the mask with the highest relevancy, and the peaks with theirs.
+
+    As in LangSplat, relevancies are compared as they are; once stretched, the best of every level would be the same.
+    The first among equals wins.
+    """
+    best = max(range(len(predictions)), key=lambda i: float(predictions[i].relevancy.max()))
+    place = max(predictions, key=lambda prediction: prediction.peak_relevancy)
+    return replace(predictions[best], level=best, peaks=place.peaks, peak_relevancy=place.peak_relevancy)
 
 
 def mean_filter(values: Float[Tensor, "H W"], size: int) -> Float[Tensor, "H W"]:
@@ -69,10 +105,9 @@ def majority(mask: Bool[Tensor, "H W"], size: int) -> Bool[Tensor, "H W"]:
     return share[0, 0] > 0.5
 
 
-def iou(mask: Bool[Tensor, "*S"], truth: Bool[Tensor, "*S"]) -> float:
-    """Intersection over union; NaN if both are empty."""
-    union = int((mask | truth).sum())
-    return int((mask & truth).sum()) / union if union else float("nan")
+def count_pixels(mask: Bool[Tensor, "*S"], truth: Bool[Tensor, "*S"]) -> PixelCounts:
+    """Counts the pixels of a mask, of its truth, and of both."""
+    return PixelCounts(int(mask.sum()), int(truth.sum()), int((mask & truth).sum()))
 
 
 def is_hit(peaks: Int[Tensor, "P 2"], boxes: Sequence[Sequence[float]]) -> bool:

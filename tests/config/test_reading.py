@@ -1,0 +1,99 @@
+"""How photos are read may change after the training; what shaped the training may not."""
+
+from dataclasses import fields
+
+import pytest
+from PIL import Image
+from tiny_answers import write_asked_run
+
+from gsdff import edit, query, segment
+from gsdff.cli.source import PhotoOptions
+from gsdff.config.options import DataConfig
+from gsdff.config.reading import CHANGEABLE, change_dataset
+from gsdff.errors import UserError
+from gsdff.field.field import load
+
+ASSUMED = "its options are of an earlier version and do not say what label images, masks and teacher maps were made"
+
+
+@pytest.fixture
+def turned(tmp_path, generator):
+    """A run on photos that EXIF turns upside down."""
+    run = write_asked_run(tmp_path, generator)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for photo in run.data.rglob("*.png"):
+        Image.open(photo).save(photo, exif=exif)
+    return run
+
+
+def forget(run):
+    """Takes `dataset.made_from` out of a run's options, as earlier versions wrote them."""
+    path = run.folder / "config.toml"
+    path.write_text(path.read_text().replace('made_from = "photos"\n', ""))
+
+
+def test_what_files_show_can_be_said_when_a_run_is_read(turned):
+    assert load(turned.folder, device="cpu").scene.views[0].stored is not None
+    changed = load(turned.folder, dataset={"made_from": "views"}, device="cpu")
+    assert changed.scene.views[0].stored is None and changed.dataset.made_from == "views"
+
+
+def test_an_old_run_says_what_it_assumes_until_it_is_told(turned, caplog):
+    _ = load(turned.folder, device="cpu").scene
+    assert ASSUMED not in caplog.text
+    forget(turned)
+    _ = load(turned.folder, device="cpu").scene
+    assert ASSUMED in caplog.text and "set `dataset.made_from` to views" in caplog.text
+    caplog.clear()
+    for answer in ("photos", "views"):
+        _ = load(turned.folder, dataset={"made_from": answer}, device="cpu").scene
+    assert ASSUMED not in caplog.text
+
+
+def test_an_old_run_on_plain_photos_assumes_nothing(tmp_path, generator, caplog):
+    run = write_asked_run(tmp_path, generator)
+    forget(run)
+    _ = load(run.folder, device="cpu").scene
+    assert ASSUMED not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "door, before",
+    [
+        (query, ["--text", "chair", "--view", "0"]),
+        (segment, ["--classes", "chair", "lamp", "--views", "0"]),
+        (edit, ["--delete", "chair", "--views", "0"]),
+    ],
+)
+def test_the_doors_take_it(turned, call, caplog, door, before):
+    forget(turned)
+    call(door, turned.folder, *before, "--dataset.made-from", "views", "--dataset.masks", "False")
+    assert ASSUMED not in caplog.text
+    call(door, turned.folder, *before, "--dataset.memory", "1")
+    assert ASSUMED in caplog.text
+
+
+def test_masks_can_be_left_out_when_a_run_is_read(tmp_path, generator):
+    run = write_asked_run(tmp_path, generator)
+    mask = run.data / "masks" / "a"
+    mask.mkdir(parents=True)
+    Image.new("L", (30, 22)).save(mask / "v1.png")
+    assert load(run.folder, device="cpu").find_view("a/v1").mask is not None
+    assert load(run.folder, dataset={"masks": False}, device="cpu").find_view("a/v1").mask is None
+
+
+def test_the_doors_offer_all_that_may_change():
+    assert tuple(entry.name for entry in fields(PhotoOptions)) == CHANGEABLE
+
+
+def test_other_options_and_values_are_refused():
+    with pytest.raises(
+        UserError, match=r"`dataset`: expected some of made_from, .*, got downscale; .*fixed by the train"
+    ):
+        change_dataset(DataConfig(), {"downscale": 2})
+    with pytest.raises(UserError, match=r"`dataset\.made_from`: expected one of 'photos', 'views', got 'maps'"):
+        change_dataset(DataConfig(), {"made_from": "maps"})
+    with pytest.raises(UserError, match=r"`dataset\.memory`: expected at least 0"):
+        change_dataset(DataConfig(), {"memory": -1})
+    assert change_dataset(DataConfig(masks=False), {"masks": None, "memory": 2}) == DataConfig(masks=False, memory=2)
