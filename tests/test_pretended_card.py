@@ -88,6 +88,13 @@ def test_every_thread_and_inference_mode_have_it(card):
     assert isinstance(found[0], CardTensor) and found[0].cpu().tolist() == [[1], [1], [1]]
 
 
+def test_modules_without_memory_are_made_as_ever(card):
+    with torch.device("meta"):
+        assert torch.nn.Linear(3, 2).weight.is_meta
+    with torch.device("cpu"):
+        assert not torch.zeros(2).is_cuda
+
+
 def test_autocast_computes_in_half_precision(card):
     with torch.autocast("cuda", torch.float16):
         assert (torch.ones(2, 2, device="cuda") @ torch.ones(2, 2, device="cuda")).dtype == torch.float16

@@ -17,6 +17,8 @@ from pretended.counts import COUNTS, Counts, find_line
 from pretended.device import CARD, CardTensor, copy_down, copy_up, finish_transfers, inner, pin, spoil, wait
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
+from torch.utils._device import _device_constructors
+from torch.utils._pytree import tree_map_only
 
 FACTORIES = (
     "arange", "empty", "empty_strided", "eye", "full", "linspace", "logspace", "ones", "rand", "randint", "randn",
@@ -110,7 +112,7 @@ def _load(original: Callable) -> Callable:
     def load(file: Any, map_location: Any = None, **options: Any) -> Any:
         goes_up = isinstance(map_location, str | torch.device) and is_card(map_location)
         content = original(file, map_location="cpu" if goes_up else map_location, **options)
-        return torch.utils._pytree.tree_map_only(Tensor, copy_up, content) if goes_up else content
+        return tree_map_only(Tensor, copy_up, content) if goes_up else content
 
     return load
 
@@ -285,6 +287,7 @@ def _make_backend() -> types.ModuleType:
 def pretended_card() -> Iterator[Counts]:
     """Within it there is a card; gives its counts, which start from zero."""
     COUNTS.clear()
+    _device_constructors()  # a list for `with torch.device(...)` that torch keeps: of the real functions
     overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
     with contextlib.ExitStack() as stack:
         for patch in list(_patches()):
