@@ -24,7 +24,7 @@ class Writer:
     def __enter__(self) -> "Writer":
         return self
 
-    def __exit__(self, kind: object, *_error: object) -> None:
+    def __exit__(self, kind: object = None, *_error: object) -> None:
         try:
             if kind is None:
                 self.wait()
