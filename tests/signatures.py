@@ -18,9 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 KERNELS = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in (ROOT / "gsdff").rglob("*.py")
-    if "\n@kernel" in (text := path.read_text("utf-8")) or "\n@intrinsic" in text
+    if any(f"\n@{mark}" in path.read_text("utf-8") for mark in ("kernel", "intrinsic", "triton.jit"))
 }
-"""Modules with functions that numba compiles."""
+"""Modules with functions that numba or Triton compiles."""
 
 
 def check(function: Any) -> Any:

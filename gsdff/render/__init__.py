@@ -6,7 +6,7 @@ The rest of the package calls `render_rgb`, `render_features` and `render_depth`
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,12 @@ from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.gaussians import Gaussians, RasterizeMode
+from gsdff.render.feature_pass import choose_feature_pass
+from gsdff.render.splats import PixelQuery, Precision, Scored
 from gsdff.scene import View
+
+if TYPE_CHECKING:
+    from gsdff.render.tensor_cores import TileTable
 
 RenderMode = Literal["RGB", "D", "ED", "RGB+D", "RGB+ED"]
 
@@ -81,7 +86,7 @@ class Rendered:
     image: Float[Tensor, "H W D"]
     alpha: Float[Tensor, "H W 1"]
     meta: dict
-    """`rasterization`'s meta, for densification."""
+    """`rasterization`'s meta, for densification; empty for features that our own kernels have blended."""
 
 
 def render_rgb(
@@ -127,6 +132,11 @@ def render_features(gaussians: Gaussians, camera: Camera, *, features: Float[Ten
     features = gaussians.features if features is None else features
     assert features is not None, "these Gaussians have no features"
     fixed = gaussians.map(torch.detach)
+    if (way := _own_pass(fixed)) is not None:
+        from gsdff.render.tensor_cores import blend_features
+
+        image, alpha = blend_features(_list_tiles(fixed, camera), features, way)
+        return Rendered(image, alpha[..., None], {})
     renders, alphas, meta = rasterization(
         fixed.means,
         fixed.quats,
@@ -140,6 +150,48 @@ def render_features(gaussians: Gaussians, camera: Camera, *, features: Float[Ten
         rasterize_mode=gaussians.rasterize_mode,
     )
     return Rendered(renders[0], alphas[0], meta)
+
+
+@torch.no_grad()
+def render_scores(
+    gaussians: Gaussians, camera: Camera, query: PixelQuery, *, features: Float[Tensor, "N K"] | None = None
+) -> Scored | None:
+    """Scores of the pixels' features from one camera, which are not written; `features` None uses the Gaussians' own.
+
+    None if that is not possible, on the CPU or with too many channels: then render the features and score them.
+    """
+    features = gaussians.features if features is None else features
+    assert features is not None, "these Gaussians have no features"
+    if (way := _own_pass(gaussians)) is None:
+        return None
+    from gsdff.render.tensor_cores import MOST_SCORED, score_pixels
+
+    if features.shape[1] > MOST_SCORED[way]:
+        return None
+    return score_pixels(_list_tiles(gaussians, camera), features, query, way)
+
+
+def _own_pass(gaussians: Gaussians) -> Precision | None:
+    """Precision of our own feature pass; None if `rasterization` is to blend features: on the CPU, or by gsplat."""
+    if not (gaussians.means.is_cuda and len(gaussians)):
+        return None
+    way = choose_feature_pass()
+    return None if way == "gsplat" else way
+
+
+def _list_tiles(gaussians: Gaussians, camera: Camera) -> "TileTable":
+    from gsdff.render.cuda import project_cuda
+    from gsdff.render.tensor_cores import list_tiles
+
+    splats = project_cuda(
+        gaussians.means,
+        gaussians.quats,
+        gaussians.scales,
+        gaussians.opacities,
+        camera,
+        antialiased=gaussians.rasterize_mode == "antialiased",
+    )
+    return list_tiles(splats)
 
 
 def render_depth(gaussians: Gaussians, camera: Camera) -> Rendered:

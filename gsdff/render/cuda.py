@@ -3,8 +3,11 @@
 from typing import Literal
 
 import torch
-from gsplat import rasterization
+from gsplat import fully_fused_projection, isect_offset_encode, isect_tiles, rasterization
 from torch import Tensor
+
+from gsdff.cameras import Camera
+from gsdff.render.splats import TILE, ProjectedSplats
 
 
 def rasterization_cuda(
@@ -36,3 +39,24 @@ def rasterization_cuda(
         behind = (1 - alphas) * backgrounds[:, None, None, :]
         renders = torch.cat([renders[..., :num_channels] + behind, renders[..., num_channels:]], dim=-1)
     return renders, alphas, meta
+
+
+def project_cuda(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    camera: Camera,
+    *,
+    antialiased: bool,
+) -> ProjectedSplats:
+    """N > 0 Gaussians as one camera sees them, and the lists of its tiles: what gsplat's `rasterization` does first."""
+    radii, means2d, depths, conics, compensations = fully_fused_projection(
+        means, None, quats, scales, camera.viewmat[None], camera.K[None], camera.width, camera.height,
+        opacities=opacities, calc_compensations=antialiased,
+    )  # fmt: skip
+    tiles_x, tiles_y = -(-camera.width // TILE), -(-camera.height // TILE)
+    _, isect_ids, pair_ids = isect_tiles(means2d, radii, depths, TILE, tiles_x, tiles_y)
+    offsets = isect_offset_encode(isect_ids, 1, tiles_x, tiles_y)
+    seen = opacities * compensations[0] if antialiased else opacities
+    return ProjectedSplats(means2d[0], conics[0], seen, offsets.flatten(), pair_ids, camera.width, camera.height)
