@@ -22,13 +22,14 @@ PIXELS = tl.constexpr(256)
 CHUNK = tl.constexpr(16)
 """Gaussians that are blended at a time: the depth of one matrix instruction of half precision."""
 COLUMNS = tl.constexpr(6)
-"""Rows of the table that `list_ellipses` writes: centre (2), conic (3), opacity."""
+"""Rows of the table that `list_ellipses` writes: centre (2), factor of the conic (3), opacity."""
 FULL = tl.constexpr(1024.0)
 """Transmittance of an empty pixel. Weights down to 4e-7 are then normal numbers of half precision."""
 STOP = tl.constexpr(1024.0 * 1e-4)
 MIN_ALPHA = tl.constexpr(1 / 255)
 MAX_ALPHA = tl.constexpr(0.999)
 LOG2_E = tl.constexpr(1.4426950408889634)
+ROOT = tl.constexpr((0.5 * 1.4426950408889634) ** 0.5)
 MIN_NORM = tl.constexpr(1e-8)
 LEAST = tl.constexpr(-1e30)
 """Below every logit, and finite, so that differences of two are no NaN."""
@@ -82,8 +83,9 @@ def list_ellipses(
 
     gsplat lists a Gaussian in every tile that its bounding box touches; here those remain whose ellipse
     {alpha >= 1/255} may meet a pixel centre. Lists start at `starts` [tiles], in chunks, and are filled up with
-    Gaussians of no opacity to whole chunks; `counts` [tiles] gets their lengths. `table` [COLUMNS, stride] is relative
-    to the tile's first pixel centre, and its conics are for powers of two.
+    Gaussians of no opacity to whole chunks; `counts` [tiles] gets their lengths. `table` [COLUMNS, stride] has centres
+    relative to the tile's first pixel centre, and of the conic its Cholesky factor, for powers of two: sigma is then a
+    sum of squares, where a needle's a dx^2 + 2 b dx dy + c dy^2 is a small difference of large terms.
     """
     tile = tl.program_id(0)
     place = tl.load(offsets + tile)
@@ -95,18 +97,19 @@ def list_ellipses(
     while place < end:
         there = place + tl.arange(0, BLOCK) < end
         gaussian = tl.load(pair_ids + place + tl.arange(0, BLOCK), mask=there, other=0)
-        left = x0 - tl.load(means2d + 2 * gaussian)  # from the centre to the tile's first column and row
-        top = y0 - tl.load(means2d + 2 * gaussian + 1)
-        a = tl.load(conics + 3 * gaussian)
-        b = tl.load(conics + 3 * gaussian + 1)
-        c = tl.load(conics + 3 * gaussian + 2)
-        opacity = tl.load(opacities + gaussian)
+        # from the centre to the tile's first column and row
+        left = x0 - tl.load(means2d + 2 * gaussian, mask=there, other=0.0)
+        top = y0 - tl.load(means2d + 2 * gaussian + 1, mask=there, other=0.0)
+        a = tl.load(conics + 3 * gaussian, mask=there, other=1.0)
+        b = tl.load(conics + 3 * gaussian + 1, mask=there, other=0.0)
+        c = tl.load(conics + 3 * gaussian + 2, mask=there, other=1.0)
+        opacity = tl.load(opacities + gaussian, mask=there, other=1.0)
         right, bottom = left + (TILE - 1), top + (TILE - 1)
         sigma = tl.minimum(least_sigma(left, a, b, c, top, bottom), least_sigma(right, a, b, c, top, bottom))
         sigma = tl.minimum(sigma, least_sigma(top, c, b, a, left, right))
         sigma = tl.minimum(sigma, least_sigma(bottom, c, b, a, left, right))
         sigma = tl.where((left <= 0) & (right >= 0) & (top <= 0) & (bottom >= 0), 0.0, sigma)
-        # A needle's sigma is a small difference of large terms: what rounding may have made of it stays listed.
+        # what rounding may have made of a needle's sigma stays listed
         far_x, far_y = tl.maximum(tl.abs(left), tl.abs(right)), tl.maximum(tl.abs(top), tl.abs(bottom))
         slack = 1e-5 * (a * far_x * far_x + c * far_y * far_y) + 1e-3
         misses = (sigma - slack) * LOG2_E > tl.log2(opacity / MIN_ALPHA)
@@ -116,9 +119,10 @@ def list_ellipses(
         tl.store(ids + at, gaussian, mask=keep)
         tl.store(table + at, -left, mask=keep)
         tl.store(table + stride + at, -top, mask=keep)
-        tl.store(table + 2 * stride + at, a * (-0.5 * LOG2_E), mask=keep)
-        tl.store(table + 3 * stride + at, b * -LOG2_E, mask=keep)
-        tl.store(table + 4 * stride + at, c * (-0.5 * LOG2_E), mask=keep)
+        root = tl.sqrt(a)
+        tl.store(table + 2 * stride + at, root * ROOT, mask=keep)
+        tl.store(table + 3 * stride + at, (b / root) * ROOT, mask=keep)
+        tl.store(table + 4 * stride + at, tl.sqrt(tl.maximum(c - b * b / a, 0.0)) * ROOT, mask=keep)
         tl.store(table + 5 * stride + at, opacity, mask=keep)
         listed += tl.sum(kept, axis=0)
         place += BLOCK
@@ -155,13 +159,11 @@ def weigh(table, stride, place, x, y, left):
     """
     entry = table + place + tl.arange(0, CHUNK)
     dy = y[None, :] - tl.load(entry + stride)[:, None]
-    power = tl.load(entry + 4 * stride)[:, None] * dy * dy
-    slope = tl.load(entry + 3 * stride)[:, None] * dy
-    dx = x[None, :] - tl.load(entry)[:, None]
-    power += dx * (tl.load(entry + 2 * stride)[:, None] * dx + slope)
-    alpha = tl.minimum(tl.load(entry + 5 * stride)[:, None] * exp2(power), MAX_ALPHA)
-    # power <= 0 drops needles whose conic lost its definiteness to rounding
-    alpha = tl.where((alpha >= MIN_ALPHA) & (power <= 0), alpha, 0.0)
+    along = tl.load(entry + 4 * stride)[:, None] * dy
+    across = tl.load(entry + 3 * stride)[:, None] * dy
+    across += tl.load(entry + 2 * stride)[:, None] * (x[None, :] - tl.load(entry)[:, None])
+    alpha = tl.load(entry + 5 * stride)[:, None] * exp2(-(across * across) - along * along)
+    alpha = tl.where(alpha >= MIN_ALPHA, tl.minimum(alpha, MAX_ALPHA), 0.0)
     through = 1 - alpha
     after = left[None, :] * tl.cumprod(through, axis=0)
     weights = tl.where(after > STOP, after * (alpha * reciprocal(through)), 0.0)
@@ -213,20 +215,30 @@ def gather_gradients(
     ids, table, stride, starts, counts, cotangent, scale, width, height, gradients,
     K: tl.constexpr, P: tl.constexpr, WIDE: tl.constexpr, HALF: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Adds to gradients [N, K] what P pixels of WIDE channels of the cotangent [H, W, K] give: weights^T cotangent."""
+    """Adds to gradients [N, K] what P pixels of WIDE channels of the cotangent [H, W, K] give: weights^T cotangent.
+
+    With HALF both factors are sums of two numbers of half precision, which leaves the error of float32: sums of
+    gradients cancel, and what is rounded once to half precision would be off by more than a thousandth.
+    """
     tile, x, y, pixel, inside, left = open_pixels(width, height, P)
     channel = tl.program_id(1) * WIDE + tl.arange(0, WIDE)
     rows = cotangent + pixel[:, None] * K + channel[None, :]
     largest = tl.load(scale)
     values = tl.load(rows, mask=inside[:, None] & (channel < K)[None, :], other=0.0) / largest
-    if HALF:
-        values = values.to(tl.float16)
+    coarse = values.to(tl.float16)
+    fine = (values - coarse.to(tl.float32)).to(tl.float16)
     place = tl.load(starts + tile).to(tl.int64) * CHUNK
     end = place + tl.load(counts + tile)
     while (place < end) & (tl.max(left, axis=0) > STOP):
         place = tl.multiple_of(place, CHUNK)
         weights, left = weigh(table, stride, place, x, y, left)
-        sums = tl.dot(weights.to(values.dtype), values, input_precision=PRECISION) * (largest / FULL)
+        if HALF:
+            near = weights.to(tl.float16)
+            sums = tl.dot((weights - near.to(tl.float32)).to(tl.float16), coarse)
+            sums = tl.dot(near, coarse, tl.dot(near, fine, sums))
+        else:
+            sums = tl.dot(weights, values, input_precision=PRECISION)
+        sums *= largest / FULL
         gaussian = tl.load(ids + place + tl.arange(0, CHUNK)).to(tl.int64)
         # NaN is not 0 either, and must be seen
         counted = (tl.max((sums != 0).to(tl.int32), axis=1) > 0)[:, None] & (channel < K)[None, :]

@@ -5,14 +5,18 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from closeness import BAND, assert_close, assert_gradients_close, boundary_band
-from random_splats import Splats, cotangents, random_splats, render
+from random_splats import DIFFERENTIABLE, Splats, cotangents, random_splats, render
 from test_unusual_splats import UNUSUAL, points
 from tile_lists import list_pairs, project_splats
+from torch import Tensor
 
+from gsdff.field.relevancy import lerf_relevancy, relevancy
+from gsdff.latents import MIN_NORM, encode, text_cosine
 from gsdff.render import rasterization, reference
 from gsdff.render.splats import TILE, PixelQuery
-from gsdff.render.tensor_cores import blend_features, list_tiles, score_pixels
+from gsdff.render.tensor_cores import CHUNK, LIST_BLOCK, blend_features, list_tiles, score_pixels
 
 FORWARD = {"half": 1e-3, "float32": 1e-5}
 """Largest differences of renders, for values up to 1."""
@@ -20,24 +24,26 @@ PRECISIONS = tuple(FORWARD)
 
 
 def assert_parity(splats: Splats, precision: str, **options: object) -> None:
-    """Renders, alphas and gradients of features are those of the float64 twin; renders also those of the CPU."""
+    """Renders, alphas and gradients of features are those of the float64 twin, whose projection is shared."""
     splats = splats.map(lambda tensor: tensor.float().double())
     forward = render(reference.rasterization, splats, **options)
     band = boundary_band(forward.meta["margins"], BAND)
     cotangent = cotangents(forward, band)
     twin = render(reference.rasterization, splats, ("colors",), cotangent, **options)
-    single = splats.map(torch.Tensor.float)
-    cpu = render(rasterization, single, **options)
-    tiles = list_tiles(project_splats(single, **options))
-    features = single.colors.clone().requires_grad_()
+    tiles = list_tiles(project_splats(reference.rasterization, splats, **options))
+    features = splats.colors.float().requires_grad_()
     image, alpha = blend_features(tiles, features, precision)
     image.backward(cotangent[0][0].float())
     assert image.dtype == alpha.dtype == torch.float32 and not alpha.requires_grad
-    for other in (twin, cpu):
-        assert_close(image[None].detach(), other.renders, band=band, atol=FORWARD[precision])
-        assert_close(alpha[None, ..., None], other.alphas, band=band, atol=1e-5)
+    assert_close(image[None].detach(), twin.renders, band=band, atol=FORWARD[precision])
+    assert_close(alpha[None, ..., None], twin.alphas, band=band, atol=1e-5)
     assert features.grad is not None
     assert_gradients_close(features.grad, twin.gradients["colors"], rtol=1e-3)
+
+
+def latents_of(splats: Splats) -> Tensor:
+    """Blended features [H, W, K] of the CPU rasteriser."""
+    return render(rasterization, splats).renders[0]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -57,3 +63,154 @@ def test_any_size_of_image(size, precision):
 def test_gaussians_out_of_the_ordinary(change, rasterize_mode):
     for precision in PRECISIONS:
         assert_parity(change(random_splats(seed=7)), precision, rasterize_mode=rasterize_mode)
+
+
+def test_what_the_cpu_renders_and_its_gradient():
+    splats = random_splats(n=150, channels=5, seed=3).map(torch.Tensor.float)
+    band = boundary_band(render(reference.rasterization, splats.map(torch.Tensor.double)).meta["margins"])
+    cotangent = cotangents(render(rasterization, splats), band)
+    cpu = render(rasterization, splats, ("colors",), cotangent)
+    features = splats.colors.clone().requires_grad_()
+    image, alpha = blend_features(list_tiles(project_splats(rasterization, splats)), features, "float32")
+    image.backward(cotangent[0][0].float())
+    assert_close(image[None].detach(), cpu.renders, band=band, atol=1e-5)
+    assert_close(alpha[None, ..., None], cpu.alphas, band=band, atol=1e-5)
+    assert_gradients_close(features.grad, cpu.gradients["colors"])
+
+
+def test_the_plain_lists_are_those_of_gsplat():
+    from gsplat.cuda._torch_impl import _isect_offset_encode, _isect_tiles
+
+    splats = random_splats(n=40, seed=2)
+    meta = render(rasterization, splats.map(torch.Tensor.float)).meta
+    means2d, radii, depths = (meta[name] for name in ("means2d", "radii", "depths"))
+    tiles_x, tiles_y = -(-splats.width // TILE), -(-splats.height // TILE)
+    _, isect_ids, pair_ids = _isect_tiles(means2d, radii, depths, TILE, tiles_x, tiles_y)
+    offsets = _isect_offset_encode(isect_ids, 1, tiles_x, tiles_y)
+    ours = list_pairs(means2d[0], radii[0], depths[0], splats.width, splats.height)
+    assert torch.equal(ours[0], offsets.flatten()) and torch.equal(ours[1], pair_ids)
+
+
+def test_lists_keep_what_counts_in_order_and_drop_much_of_what_does_not():
+    needles = random_splats(n=400, width=64, height=48, scale=0.4, seed=5)
+    needles = needles.replace(scales=needles.scales * torch.tensor([0.05, 0.05, 4.0])).map(torch.Tensor.float)
+    splats = project_splats(rasterization, needles)
+    tiles = list_tiles(splats)
+    ends = [*splats.offsets[1:].tolist(), len(splats.pair_ids)]
+    kept = needed = 0
+    for tile, (start, end) in enumerate(zip(splats.offsets.tolist(), ends, strict=True)):
+        listed = splats.pair_ids[start:end].tolist()
+        first, count = CHUNK * int(tiles.starts[tile]), int(tiles.counts[tile])
+        ours = tiles.ids[first : first + count].tolist()
+        assert ours == [gaussian for gaussian in listed if gaussian in set(ours)], "another order"
+        assert not tiles.table[-1, first + count : first + -(-count // CHUNK) * CHUNK].any(), "the rest is not empty"
+        pixels = torch.arange(TILE) + 0.5
+        x, y = (tile % 4) * TILE + pixels, (tile // 4) * TILE + pixels
+        dx = x[None, None, :] - splats.means2d[listed, 0, None, None]
+        dy = y[None, :, None] - splats.means2d[listed, 1, None, None]
+        a, b, c = splats.conics[listed].T[..., None, None]
+        alphas = splats.opacities[listed, None, None] * torch.exp(-(a * dx * dx + c * dy * dy) / 2 - b * dx * dy)
+        counts = (alphas >= 1 / 255).flatten(1).any(1).tolist()
+        assert {gaussian for gaussian, counted in zip(listed, counts, strict=True) if counted} <= set(ours)
+        kept, needed = kept + len(ours), needed + sum(counts)
+    assert max(tiles.counts) > 2 * CHUNK, "hardly a chunk is full"
+    assert needed < kept < needed + 0.2 * (len(splats.pair_ids) - needed)
+
+
+def test_lists_longer_than_a_block_and_many_finished_pixels():
+    splats = random_splats(n=600, channels=2, width=32, height=16, scale=1.5, seed=8)
+    assert max(torch.diff(project_splats(rasterization, splats.map(torch.Tensor.float)).offsets)) > 2 * LIST_BLOCK
+    assert_parity(splats, "half")
+
+
+def test_what_is_behind_closed_tiles_changes_nothing_and_gets_no_gradient():
+    splats = random_splats(seed=16)
+    wall = splats.select(torch.arange(3)).replace(
+        means=torch.tensor([[0.0, 0.0, 1.0], [0, 0, 1.1], [0, 0, 1.2]], dtype=torch.float64),
+        scales=torch.full((3, 3), 100.0, dtype=torch.float64),
+        opacities=torch.full((3,), 0.98, dtype=torch.float64),
+    )
+    behind = splats.replace(means=splats.means * torch.tensor([1.0, 1.0, 0.5]) + torch.tensor([0, 0, 4.0]))
+    both = wall.replace(**{k: torch.cat([getattr(wall, k), getattr(behind, k)]) for k in DIFFERENTIABLE})
+    both, wall = both.map(torch.Tensor.float), wall.map(torch.Tensor.float)
+    features = both.colors.clone().requires_grad_()
+    image, _ = blend_features(list_tiles(project_splats(rasterization, both)), features, "float32")
+    alone, _ = blend_features(list_tiles(project_splats(rasterization, wall)), wall.colors, "float32")
+    image.sum().backward()
+    assert torch.equal(image, alone)
+    assert features.grad[2:].abs().max() == 0 and features.grad[:2].abs().min() > 0
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-5, 1e6, 1e30])
+def test_half_precision_is_relative_to_the_largest_feature(size):
+    splats = random_splats(channels=3).map(torch.Tensor.float)
+    tiles = list_tiles(project_splats(rasterization, splats))
+    expected, image = latents_of(splats), blend_features(tiles, size * splats.colors, "half")[0]
+    torch.testing.assert_close(image / size, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # numpy's, with which Triton interprets
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_feature_that_is_not_finite_is_seen_and_spoils_no_tile_without_it(bad):
+    splats = random_splats(n=30, channels=3, scale=0.3, seed=4).map(torch.Tensor.float)
+    tiles = list_tiles(project_splats(rasterization, splats))
+    expected, _ = blend_features(tiles, splats.colors, "half")
+    features = splats.colors.clone()
+    features[17, 1] = bad
+    lists = [tiles.ids[CHUNK * s : CHUNK * s + c].tolist() for s, c in zip(tiles.starts, tiles.counts, strict=True)]
+    spoilt = torch.tensor([17 in ids for ids in lists]).view(3, 4).repeat_interleave(TILE, 0).repeat_interleave(TILE, 1)
+    spoilt = spoilt[: splats.height, : splats.width]
+    image, _ = blend_features(tiles, features, "half")
+    weights = latents_of(splats.replace(colors=torch.eye(30)))[..., 17]
+    assert not image[weights > 0].isfinite().all(-1).any() and (weights > 0).any()
+    torch.testing.assert_close(image[~spoilt], expected[~spoilt], atol=1e-3, rtol=0)
+    assert not spoilt.all()
+    query = PixelQuery(torch.eye(3), 1, "relevancy", 0.1)
+    assert score_pixels(tiles, features, query).scores[weights > 0].isnan().all()
+
+
+def test_no_pairs_at_all():
+    splats = random_splats(n=5, channels=3, seed=1).map(torch.Tensor.float)
+    away = splats.replace(means=splats.means - torch.tensor([0, 0, 100.0]))
+    tiles = list_tiles(project_splats(rasterization, away))
+    features = away.colors.clone().requires_grad_()
+    image, alpha = blend_features(tiles, features)
+    image.sum().backward()
+    scored = score_pixels(tiles, away.colors, PixelQuery(torch.eye(3), 1, "lerf", 0.1))
+    assert not image.any() and not alpha.any() and not features.grad.any()
+    assert not scored.scores.any() and (scored.best == -1).all() and not scored.alpha.any()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("channels", "num_positives", "num_negatives"), [(5, 1, 4), (32, 3, 18), (64, 2, 1)])
+def test_scores_are_those_of_rendered_features(channels, num_positives, num_negatives, precision, generator):
+    splats = random_splats(n=12, channels=channels, scale=0.1, seed=6)
+    splats = splats.replace(colors=splats.colors - 0.4).map(torch.Tensor.float)
+    tiles, latents = list_tiles(project_splats(rasterization, splats)), latents_of(splats)
+    texts = torch.randn(num_positives + num_negatives, 70, generator=generator)
+    B = torch.linalg.qr(torch.randn(70, channels, generator=generator)).Q
+    positives, negatives = texts[:num_positives], texts[num_positives:]
+    vectors = encode(F.normalize(texts, dim=1), B)
+    cosines = text_cosine(latents, positives, B)
+    is_there = latents.norm(dim=-1) >= MIN_NORM
+    expected = {
+        "relevancy": relevancy(latents, positives, negatives, B, temperature=0.1),
+        "lerf": lerf_relevancy(latents, positives, negatives, B, temperature=0.1),
+        "cosine": cosines.amax(-1),
+    }
+    assert is_there.any() and not is_there.all()
+    for method, scores in expected.items():
+        temperature = 1.0 if method == "cosine" else 0.1
+        scored = score_pixels(tiles, splats.colors, PixelQuery(vectors, num_positives, method, temperature), precision)
+        torch.testing.assert_close(scored.scores, scores, atol=2e-3 if precision == "half" else 1e-5, rtol=0)
+        assert torch.equal(scored.best >= 0, is_there)
+        best = cosines.gather(-1, scored.best.clamp_min(0).long()[..., None])[..., 0]
+        torch.testing.assert_close(best, cosines.amax(-1), atol=1e-3, rtol=0)
+
+
+def test_of_equal_texts_the_first_is_the_best():
+    splats = random_splats(n=12, channels=4, scale=0.1, seed=6).map(torch.Tensor.float)
+    tiles = list_tiles(project_splats(rasterization, splats))
+    vectors = torch.tensor([[-1.0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5]])
+    best = score_pixels(tiles, splats.colors, PixelQuery(vectors, 3, "cosine")).best
+    assert set(best.unique().tolist()) == {-1, 1}

@@ -1,16 +1,15 @@
 """A plain twin of gsplat's tile lists (`isect_tiles`, `isect_offset_encode`), and what our feature pass makes of it."""
 
+from collections.abc import Callable
+
 import torch
 from random_splats import Splats, render
 from torch import Tensor
 
-from gsdff.render import rasterization
 from gsdff.render.splats import TILE, ProjectedSplats
 
 
-def list_pairs(
-    means2d: Tensor, radii: Tensor, depths: Tensor, width: int, height: int
-) -> tuple[Tensor, Tensor]:
+def list_pairs(means2d: Tensor, radii: Tensor, depths: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
     """Offsets [tiles] and Gaussians [I] of all tiles: those whose box touches the tile, by depth, ties by index.
 
     gsplat's radix sort is stable, too; its `_isect_tiles` in torch is not.
@@ -29,10 +28,10 @@ def list_pairs(
     return (counts.cumsum(0) - counts).int(), order[touches.nonzero()[:, 1]].int()
 
 
-def project_splats(splats: Splats, **options: object) -> ProjectedSplats:
-    """What gsplat would hand to our feature pass, from the CPU's projection, which has gsplat's radii."""
-    meta = render(rasterization, splats, **options).meta
+def project_splats(rasterizer: Callable, splats: Splats, **options: object) -> ProjectedSplats:
+    """What gsplat would hand to our feature pass, by the projection of a rasteriser with gsplat's radii, in float32."""
+    meta = render(rasterizer, splats, **options).meta
     means2d, depths, radii = (meta[name][0].detach() for name in ("means2d", "depths", "radii"))
     offsets, pair_ids = list_pairs(means2d, radii, depths, splats.width, splats.height)
-    conics, opacities = meta["conics"][0].detach(), meta["opacities"][0].detach()
-    return ProjectedSplats(means2d, conics, opacities, offsets, pair_ids, splats.width, splats.height)
+    seen = [tensor.detach().float() for tensor in (means2d, meta["conics"][0], meta["opacities"][0])]
+    return ProjectedSplats(*seen, offsets, pair_ids, splats.width, splats.height)
