@@ -3,6 +3,8 @@
 `test_feature_pass.py` runs this file in a process of its own, as the interpreter is chosen before Triton is imported.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,13 +12,20 @@ from closeness import BAND, assert_close, assert_gradients_close, boundary_band
 from random_splats import DIFFERENTIABLE, Splats, cotangents, random_splats, render
 from test_unusual_splats import UNUSUAL, points
 from tile_lists import list_pairs, project_splats
+from tiny_field import make_camera, make_gaussians, make_scene
 from torch import Tensor
 
+import gsdff.render
+from gsdff.cameras import Camera
+from gsdff.field.field import Field
+from gsdff.field.query import Query
 from gsdff.field.relevancy import lerf_relevancy, relevancy
-from gsdff.latents import MIN_NORM, encode, text_cosine
-from gsdff.render import rasterization, reference
+from gsdff.field.search import PreparedQuery, find
+from gsdff.gaussians import Gaussians
+from gsdff.latents import MIN_NORM, Basis, encode, text_cosine
+from gsdff.render import rasterization, reference, render_features, render_scores
 from gsdff.render.splats import TILE, PixelQuery
-from gsdff.render.tensor_cores import CHUNK, LIST_BLOCK, blend_features, list_tiles, score_pixels
+from gsdff.render.tensor_cores import CHUNK, LIST_BLOCK, TileTable, blend_features, list_tiles, score_pixels
 
 FORWARD = {"half": 1e-3, "float32": 1e-5}
 """Largest differences of renders, for values up to 1."""
@@ -214,3 +223,68 @@ def test_of_equal_texts_the_first_is_the_best():
     vectors = torch.tensor([[-1.0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5]])
     best = score_pixels(tiles, splats.colors, PixelQuery(vectors, 3, "cosine")).best
     assert set(best.unique().tolist()) == {-1, 1}
+
+
+@pytest.fixture(params=PRECISIONS)
+def own_pass(monkeypatch, request) -> str:
+    """Has `render_features` and `render_scores` take our kernels, on lists of the CPU's projection."""
+
+    def list_them(gaussians: Gaussians, camera: Camera) -> TileTable:
+        scene = Splats(
+            gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh0[:, 0],
+            camera.viewmat[None], camera.K[None], camera.width, camera.height,
+        )  # fmt: skip
+        return list_tiles(project_splats(rasterization, scene, rasterize_mode=gaussians.rasterize_mode))
+
+    monkeypatch.setattr(gsdff.render, "_list_tiles", list_them)
+    monkeypatch.setattr(gsdff.render, "_own_pass", lambda gaussians: request.param if len(gaussians) else None)
+    return request.param
+
+
+@pytest.mark.parametrize("mode", ["classic", "antialiased"])
+def test_render_features_is_what_it_was(own_pass, mode, monkeypatch, generator):
+    gaussians, camera = make_gaussians(30, generator, dim=5), make_camera(width=40, height=30)
+    gaussians = replace(gaussians, rasterize_mode=mode)
+    leaf = gaussians.features.clone().requires_grad_()
+    ours = render_features(gaussians, camera, features=leaf)
+    cotangent = torch.randn(ours.image.shape, generator=generator)
+    (gradient,) = torch.autograd.grad(ours.image, leaf, cotangent)
+    monkeypatch.setattr(gsdff.render, "_own_pass", lambda gaussians: None)
+    usual = render_features(gaussians, camera, features=leaf)
+    (expected,) = torch.autograd.grad(usual.image, leaf, cotangent)
+    atol = FORWARD[own_pass] * float(leaf.detach().abs().max())
+    torch.testing.assert_close(ours.image, usual.image, atol=atol, rtol=0)
+    torch.testing.assert_close(ours.alpha, usual.alpha, atol=1e-5, rtol=0)
+    assert_gradients_close(gradient, expected)
+
+
+def test_no_gaussians_are_left_to_the_rasteriser(own_pass, generator):
+    gaussians, camera = make_gaussians(0, generator, dim=5), make_camera()
+    assert not render_features(gaussians, camera).image.any()
+    assert render_scores(gaussians, camera, PixelQuery(torch.eye(5), 1, "cosine")) is None
+
+
+CLASSES = Query(classes=["a", "b", "c"], positives="b")
+QUERIES = [Query("a"), Query("a", method="lerf"), Query("a", method="cosine"), CLASSES]
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.chosen_method)
+def test_a_query_in_a_view_is_what_it_was(own_pass, query, monkeypatch, generator, tmp_path):
+    scene = make_scene(tmp_path, width=40, height=30)
+    B = torch.linalg.qr(torch.randn(8, 5, generator=generator)).Q
+    gaussians = make_gaussians(12, generator, dim=5)
+    field = Field(tmp_path, gaussians, Basis(B, 1.0, "toy", "x"), read={"scene": scene, "has_photos": True})
+    texts = F.normalize(torch.randn(6, 8, generator=generator), dim=1)
+    has_negatives = query.chosen_method in ("relevancy", "lerf")
+    positives = texts[:3] if query.classes else texts[:1]
+    prepared = PreparedQuery(
+        query, positives, texts[3:] if has_negatives else texts[:0], None if query.classes else 0.3
+    )
+    ours = find(field, prepared, scene.views[4])
+    monkeypatch.setattr(gsdff.render, "_own_pass", lambda gaussians: None)
+    usual = find(field, prepared, scene.views[4])
+    assert torch.equal(ours.answered, usual.answered) and not usual.answered.all()
+    torch.testing.assert_close(ours.scores, usual.scores, atol=2e-3 if own_pass == "half" else 1e-5, rtol=0)
+    assert (ours.selected != usual.selected).double().mean() < 0.01 and usual.selected.any()
+    if query.classes:
+        assert (ours.labels != usual.labels).double().mean() < 0.01
