@@ -101,7 +101,7 @@ def find_obstacle() -> str:
         kernels.answer[(1,)](result)
         return "" if int(result) == 1 else "a kernel of Triton gives a wrong result"
     # no driver, no C compiler (with which Triton builds its launcher), a compiler that fails
-    except (RuntimeError, OSError, AssertionError, CalledProcessError) as error:
+    except (RuntimeError, OSError, AssertionError, CalledProcessError, triton_kernels.TritonError) as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
@@ -118,10 +118,11 @@ def list_tiles(splats: ProjectedSplats) -> TileTable:
     table = splats.means2d.new_empty(COLUMNS, length)
     counts = torch.empty_like(offsets)
     inputs = (splats.means2d.contiguous(), splats.conics.contiguous(), splats.opacities.contiguous())
-    kernels.list_ellipses[(tiles_x * tiles_y,)](
-        splats.pair_ids, offsets, num_pairs, *inputs, starts, counts, ids, table, length, tiles_x, tiles_x * tiles_y,
-        BLOCK=LIST_BLOCK, num_warps=4, **OPTIONS,
-    )  # fmt: skip
+    with torch.cuda.device_of(table):
+        kernels.list_ellipses[(tiles_x * tiles_y,)](
+            splats.pair_ids, offsets, num_pairs, *inputs, starts, counts, ids, table, length, tiles_x,
+            tiles_x * tiles_y, BLOCK=LIST_BLOCK, num_warps=4, **OPTIONS,
+        )  # fmt: skip
     return TileTable(ids, table, starts, counts, splats.width, splats.height)
 
 
@@ -133,10 +134,12 @@ class _BlendByProducts(torch.autograd.Function):
         renders = features.new_empty(tiles.height, tiles.width, num_channels)
         alphas = features.new_empty(tiles.height, tiles.width)
         plan = plan_blend(num_channels, precision)
-        kernels.blend_features[plan.grid(tiles, num_channels)](
-            *tiles.arguments, values, scale, tiles.width, tiles.height, renders, alphas,
-            K=num_channels, P=plan.pixels, WIDE=plan.channels, PRECISION="tf32x3", num_warps=plan.num_warps, **OPTIONS,
-        )  # fmt: skip
+        with torch.cuda.device_of(values):
+            kernels.blend_features[plan.grid(tiles, num_channels)](
+                *tiles.arguments, values, scale, tiles.width, tiles.height, renders, alphas,
+                K=num_channels, P=plan.pixels, WIDE=plan.channels, PRECISION="tf32x3",
+                num_warps=plan.num_warps, **OPTIONS,
+            )  # fmt: skip
         ctx.tiles, ctx.precision, ctx.shape = tiles, precision, features.shape
         ctx.mark_non_differentiable(alphas)
         return renders, alphas
@@ -150,11 +153,12 @@ class _BlendByProducts(torch.autograd.Function):
         half = ctx.precision == "half"
         scale = _scale(cotangent) if half else cotangent.new_ones(1)
         plan = plan_gradients(num_channels, ctx.precision)
-        kernels.gather_gradients[plan.grid(tiles, num_channels)](
-            *tiles.arguments, cotangent, scale, tiles.width, tiles.height, gradients,
-            K=num_channels, P=plan.pixels, WIDE=plan.channels, HALF=half, PRECISION="tf32x3",
-            num_warps=plan.num_warps, **OPTIONS,
-        )  # fmt: skip
+        with torch.cuda.device_of(cotangent):
+            kernels.gather_gradients[plan.grid(tiles, num_channels)](
+                *tiles.arguments, cotangent, scale, tiles.width, tiles.height, gradients,
+                K=num_channels, P=plan.pixels, WIDE=plan.channels, HALF=half, PRECISION="tf32x3",
+                num_warps=plan.num_warps, **OPTIONS,
+            )  # fmt: skip
         return gradients, None, None
 
 
@@ -181,12 +185,13 @@ def score_pixels(
     scores, alphas = (features.new_empty(tiles.height, tiles.width) for _ in range(2))
     best = tiles.ids.new_empty(tiles.height, tiles.width)
     plan = plan_scores(num_channels, precision)
-    kernels.score_features[plan.grid(tiles, num_channels)](
-        *tiles.arguments, values, scale, tiles.width, tiles.height, query.vectors.float().contiguous(),
-        query.num_positives, len(query.vectors), 1 / query.temperature, scores, best, alphas,
-        K=num_channels, P=plan.pixels, WIDE=plan.channels, METHOD=METHODS[query.method], PRECISION="tf32x3",
-        num_warps=plan.num_warps, **OPTIONS,
-    )  # fmt: skip
+    with torch.cuda.device_of(values):
+        kernels.score_features[plan.grid(tiles, num_channels)](
+            *tiles.arguments, values, scale, tiles.width, tiles.height, query.vectors.float().contiguous(),
+            query.num_positives, len(query.vectors), 1 / query.temperature, scores, best, alphas,
+            K=num_channels, P=plan.pixels, WIDE=plan.channels, METHOD=METHODS[query.method], PRECISION="tf32x3",
+            num_warps=plan.num_warps, **OPTIONS,
+        )  # fmt: skip
     return Scored(scores, best, alphas)
 
 

@@ -37,6 +37,10 @@ RELEVANCY, LERF, COSINE = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 
 
+TritonError = triton.errors.TritonError
+"""What Triton raises if it cannot compile."""
+
+
 def find_arch() -> int | str:
     """Architecture of the current card, 90 for Hopper; raises RuntimeError without a driver."""
     driver: Any = triton.runtime.driver.active
