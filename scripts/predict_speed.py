@@ -264,10 +264,10 @@ its pixels are finished later.
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-*lists* is projection, sorting, `list_ellipses` and launches. *blending* is that of a query. *queries* writes scores
-only, *features* a K-channel picture. *stage 2* is what features add to a step: lists, forward, gradients and Adam;
-projection and lists could be shared with the colours of the same view, which is not done yet. *lift* is of 300 views,
-without reading the teacher's maps.
+*lists* is projection, sorting, `list_ellipses` and launches. *blending* is that of a query. *queries* are relevancies
+with four negatives, *features* K-channel pictures. *stage 2* is what features add to a step: lists, forward, gradients
+and Adam; projection and lists could be shared with the colours of the same view, which is not done yet. *lift* is of
+300 views, without reading and enlarging the teacher's maps.
 
 Assumed: {bandwidth:.0%} of the published memory bandwidth (A100 80 GB 2,039 GB/s, H100 SXM 3,350, H200 4,800);
 {issue:.0%} of the schedulers' rate (four instructions a clock and multiprocessor, at 1.41 and 1.755 GHz) and of the

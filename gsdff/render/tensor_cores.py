@@ -63,8 +63,11 @@ class Plan:
 
 
 def plan_blend(num_channels: int, precision: Precision) -> Plan:
-    """Channels beyond 64 are blended by further programs, which find the weights again."""
-    return Plan(PIXELS, min(64 if precision == "half" else 32, _padded(num_channels)), 4)
+    """Channels beyond 64 are blended by further programs, which find the weights again.
+
+    Fewer than 32 are blended as 32: for 16, the compiler chooses so few registers on sm_86 that it spills two.
+    """
+    return Plan(PIXELS, 32 if precision == "float32" else min(64, max(32, _padded(num_channels))), 4)
 
 
 def plan_gradients(num_channels: int, precision: Precision) -> Plan:
