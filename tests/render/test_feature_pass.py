@@ -30,6 +30,7 @@ def fresh(monkeypatch):
 
 
 @needs_triton
+@pytest.mark.timeout(900)  # some 90 tests
 def test_the_kernels_agree_with_the_reference_in_tritons_interpreter():
     command = [
         sys.executable,

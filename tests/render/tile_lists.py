@@ -30,8 +30,13 @@ def list_pairs(means2d: Tensor, radii: Tensor, depths: Tensor, width: int, heigh
 
 def project_splats(rasterizer: Callable, splats: Splats, **options: object) -> ProjectedSplats:
     """What gsplat would hand to our feature pass, by the projection of a rasteriser with gsplat's radii, in float32."""
-    meta = render(rasterizer, splats, **options).meta
+    return take_projection(render(rasterizer, splats, **options).meta)
+
+
+def take_projection(meta: dict) -> ProjectedSplats:
+    """`project_splats` of what a rasteriser has returned."""
+    width, height = meta["width"], meta["height"]
     means2d, depths, radii = (meta[name][0].detach() for name in ("means2d", "depths", "radii"))
-    offsets, pair_ids = list_pairs(means2d, radii, depths, splats.width, splats.height)
+    offsets, pair_ids = list_pairs(means2d, radii, depths, width, height)
     seen = [tensor.detach().float() for tensor in (means2d, meta["conics"][0], meta["opacities"][0])]
-    return ProjectedSplats(*seen, offsets, pair_ids, splats.width, splats.height)
+    return ProjectedSplats(*seen, offsets, pair_ids, width, height)
