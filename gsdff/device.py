@@ -1,15 +1,12 @@
 """The device that tensors are on, and the way to it."""
 
-import logging
 from functools import cache
-from subprocess import SubprocessError
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
 from gsdff.errors import UserError, shown
-
-log = logging.getLogger("gsdff")
 
 
 def choose_device(name: str | torch.device) -> torch.device:
@@ -39,15 +36,13 @@ def send(tensor: Tensor, device: torch.device | str) -> Tensor:
 
 
 @cache
-def runs_triton() -> bool:
-    """Whether kernels written in Triton run on the card; logs once why not (it needs a C compiler for its launcher)."""
-    try:
-        from gsdff.triton_trial import answer  # loads Triton
+def find_triton_obstacle() -> str:
+    """Why kernels written in Triton do not run on the card; empty if they do. Tries one."""
+    if find_spec("triton") is None:
+        return "Triton is not installed, which comes with torch on Linux"
+    from gsdff.triton import try_kernel  # loads Triton
 
-        return answer() == 1
-    except (ImportError, RuntimeError, OSError, AssertionError, SubprocessError) as error:
-        log.info("Triton does not run here, so that the image loss takes longer: %s", error)
-        return False
+    return try_kernel()
 
 
 def free_bytes(device: torch.device) -> int:

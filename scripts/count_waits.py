@@ -119,7 +119,7 @@ def fused_loss(card: Any) -> Iterator[None]:
         card.launches["gsdff/losses/cuda.py"] += 6  # four kernels, a sum and a quotient
         return tuple(CardTensor(torch.as_tensor(value, dtype=torch.float32)) for value in (*means, gradient))
 
-    with mock.patch.object(photometric, "runs_triton", lambda: True), mock.patch.object(cuda, "measure", stand_in):
+    with mock.patch.object(photometric, "_runs_triton", lambda: True), mock.patch.object(cuda, "measure", stand_in):
         yield
 
 

@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
-from jaxtyping import Bool, Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from gsdff.cameras import Camera
 from gsdff.editing.selector import Selector
 from gsdff.errors import UserError
 from gsdff.field.base import FieldBase
@@ -32,8 +34,9 @@ from gsdff.field.relevancy import (
     suggest_threshold,
 )
 from gsdff.gaussians import Gaussians
-from gsdff.latents import MIN_NORM, text_cosine
-from gsdff.scene import View
+from gsdff.latents import MIN_NORM, encode, text_cosine
+from gsdff.render import PixelQuery, Scored, render_scores
+from gsdff.scene import VOID, View
 from gsdff.selection import Selection
 from gsdff.words import fold
 
@@ -84,15 +87,21 @@ def prepare(field: FieldBase, query: Query) -> PreparedQuery:
 @torch.no_grad()
 def find(field: FieldBase, prepared: PreparedQuery, view: View | None = None) -> Hit:
     """`search` with a query that is prepared."""
-    latents = field.latents if view is None else field.blend(view)
-    answered = _is_something(latents)
+    scored = None if view is None else score_camera(field, prepared, field.working, view.camera.to(field.device))
+    if scored is not None:
+        scores, answered = scored.scores, scored.best >= 0
+        labels = label_best(scored) if prepared.query.classes else None
+    else:
+        latents = field.latents if view is None else field.blend(view)
+        answered = _is_something(latents)
+        if prepared.known is not None and _is_same(latents, prepared.known[0]):
+            scores, cosines = prepared.known[1], None
+        else:
+            scores, cosines = score_latents(field, prepared, latents)
+        labels = None if cosines is None else classify(cosines, answered)
     if not answered.any():
         where = f"in {view.name}; is that a photo of this scene?" if view is not None else "in its Gaussians"
         raise UserError(f"{field.source}: there are no features to score {where}")
-    if prepared.known is not None and _is_same(latents, prepared.known[0]):
-        scores, cosines = prepared.known[1], None
-    else:
-        scores, cosines = score_latents(field, prepared, latents)
     hit = Hit(
         field,
         prepared.query,
@@ -104,11 +113,30 @@ def find(field: FieldBase, prepared: PreparedQuery, view: View | None = None) ->
         prepared.score_range,
         view=view,
     )
-    if cosines is not None:
-        labels = classify(cosines, answered)
+    if labels is not None:
         return replace(hit, selected=is_positive(prepared.query, labels), labels=labels)
     assert prepared.threshold is not None, "only classes have none"
     return replace(hit, selected=answered & (scores >= prepared.threshold))
+
+
+def score_camera(field: FieldBase, prepared: PreparedQuery, gaussians: Gaussians, camera: Camera) -> Scored | None:
+    """Scores of what a camera shows of the Gaussians, in one pass that writes no features (`render_scores`).
+
+    None where that is not possible: then render the features, and score them.
+    """
+    method = prepared.query.chosen_method
+    if gaussians.features is None or (method in ("relevancy", "lerf") and not len(prepared.negatives)):
+        return None
+    texts = F.normalize(torch.cat([prepared.positives, prepared.negatives]), dim=-1, eps=MIN_NORM)
+    vectors, num_positives = encode(texts, field.B), len(prepared.positives)
+    if method in ("cosine", "argmax"):
+        return render_scores(gaussians, camera, PixelQuery(vectors, num_positives, "cosine"))
+    return render_scores(gaussians, camera, PixelQuery(vectors, num_positives, method, prepared.query.temperature))
+
+
+def label_best(scored: Scored) -> UInt8[Tensor, "H W"]:
+    """Indices of the best classes, VOID where nothing is."""
+    return scored.best.masked_fill(scored.best < 0, VOID).byte()
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:

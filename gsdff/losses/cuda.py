@@ -8,12 +8,11 @@ is a product of two, so that rows are blurred first, and columns of the result.
 # Triton's types are those of the kernels that it makes, not of the functions that they are made of.
 
 import torch
-import triton
-import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.losses.ssim import C1, C2, REACH, taps
+from gsdff.triton import tl, triton
 
 CHANNELS = 3
 BLOCK = 256

@@ -1,14 +1,18 @@
 """Image loss (1 - w) L1 + w (1 - SSIM): compiled for float32 on the CPU and on a card, plain torch for all else."""
 
+import logging
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gsdff.device import runs_triton
+from gsdff.device import find_triton_obstacle
 from gsdff.losses.ssim import ssim_map
+
+log = logging.getLogger("gsdff")
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,21 @@ def image_loss(
         whole = image_loss(image, target, ssim_weight)
         share = mask.float().mean().clamp_min(1 / mask.numel())
         return ImageLoss(whole.loss, whole.l1 / share, 1 - (1 - whole.ssim) / share, whole.mse / share)
-    if image.dtype == torch.float32 and (not image.is_cuda or runs_triton()):
+    if image.dtype == torch.float32 and (not image.is_cuda or _runs_triton()):
         loss, l1, ssim, mse = _CompiledImageLoss.apply(image, target, ssim_weight)
         return ImageLoss(loss, l1, ssim, mse)
     l1 = (image - target).abs().mean()
     ssim = ssim_map(image, target).mean()
     mse = (image.detach() - target).square().mean()
     return ImageLoss((1 - ssim_weight) * l1 + ssim_weight * (1 - ssim), l1.detach(), ssim.detach(), mse)
+
+
+@cache
+def _runs_triton() -> bool:
+    reason = find_triton_obstacle()
+    if reason:
+        log.info("the image loss is computed by torch, more slowly than by gsdff's own kernels: %s", reason)
+    return not reason
 
 
 class _CompiledImageLoss(torch.autograd.Function):

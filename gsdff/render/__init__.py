@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,12 @@ from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.gaussians import Gaussians, RasterizeMode
+from gsdff.render.feature_pass import choose_feature_pass
+from gsdff.render.splats import PixelQuery, Precision, Scored
 from gsdff.scene import View
+
+if TYPE_CHECKING:
+    from gsdff.render.tensor_cores import TileTable
 
 RenderMode = Literal["RGB", "D", "ED", "RGB+D", "RGB+ED"]
 
@@ -83,7 +88,7 @@ class Rendered:
     image: Float[Tensor, "H W D"]
     alpha: Float[Tensor, "H W 1"]
     meta: dict
-    """`rasterization`'s meta, for densification."""
+    """`rasterization`'s meta, for densification; empty for features that our own kernels have blended."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,14 +168,21 @@ def render_features(
     """
     features = gaussians.features if features is None else features
     assert features is not None, "these Gaussians have no features"
-    for last in _last_projection.get() or ():
-        if last.gaussians is gaussians and last.camera is camera:
-            from gsdff.render.cuda import blend_features
-
-            return Rendered(*blend_features(last.meta, features, rows), last.meta)
-    if rows is not None:
-        camera = camera.cropped(0, rows.start, camera.width, rows.stop - rows.start)
+    way, meta = _own_pass(gaussians), _find_projection(gaussians, camera)
+    if rows is not None and meta is None:
+        camera, rows = camera.cropped(0, rows.start, camera.width, rows.stop - rows.start), None
     fixed = gaussians.map(torch.detach)
+    if way is not None:
+        from gsdff.render.tensor_cores import TILE, blend_features
+
+        image, alpha = blend_features(_list_tiles(fixed, camera, meta, rows), features, way)
+        first = 0 if rows is None else rows.start % TILE
+        wanted = slice(first, first + camera.height if rows is None else first + rows.stop - rows.start)
+        return Rendered(image[wanted], alpha[wanted, :, None], {})
+    if meta is not None:
+        from gsdff.render.cuda import blend_features
+
+        return Rendered(*blend_features(meta, features, rows), meta)
     renders, alphas, meta = rasterization(
         fixed.means,
         fixed.quats,
@@ -184,6 +196,60 @@ def render_features(
         rasterize_mode=gaussians.rasterize_mode,
     )
     return Rendered(renders[0], alphas[0], meta)
+
+
+@torch.no_grad()
+def render_scores(
+    gaussians: Gaussians, camera: Camera, query: PixelQuery, *, features: Float[Tensor, "N K"] | None = None
+) -> Scored | None:
+    """Scores of the pixels' features from one camera, which are not written; `features` None uses the Gaussians' own.
+
+    None if that is not possible, on the CPU or with too many channels: then render the features and score them.
+    """
+    features = gaussians.features if features is None else features
+    assert features is not None, "these Gaussians have no features"
+    if (way := _own_pass(gaussians)) is None:
+        return None
+    from gsdff.render.tensor_cores import MOST_SCORED, score_pixels
+
+    if features.shape[1] > MOST_SCORED[way]:
+        return None
+    return score_pixels(_list_tiles(gaussians, camera), features, query, way)
+
+
+def _own_pass(gaussians: Gaussians) -> Precision | None:
+    """Precision of our own feature pass; None if `rasterization` is to blend features: on the CPU, or by gsplat."""
+    if not (gaussians.means.is_cuda and len(gaussians)):
+        return None
+    way = choose_feature_pass()
+    return None if way == "gsplat" else way
+
+
+def _find_projection(gaussians: Gaussians, camera: Camera) -> dict | None:
+    """The projection that colours have just been rendered with, if it is shared."""
+    return next((p.meta for p in _last_projection.get() or () if p.gaussians is gaussians and p.camera is camera), None)
+
+
+def _list_tiles(
+    gaussians: Gaussians, camera: Camera, meta: dict | None = None, rows: slice | None = None
+) -> "TileTable":
+    """Tile lists of our own pass, from a projection if there is one; with `rows`, of the tiles that reach into them."""
+    from gsdff.render.cuda import project, take_splats
+    from gsdff.render.tensor_cores import list_tiles
+
+    if meta is None:
+        meta = project(
+            gaussians.means,
+            gaussians.quats,
+            gaussians.scales,
+            gaussians.opacities,
+            camera.viewmat[None],
+            camera.K[None],
+            camera.width,
+            camera.height,
+            rasterize_mode=gaussians.rasterize_mode,
+        )
+    return list_tiles(take_splats(meta, rows))
 
 
 def render_depth(gaussians: Gaussians, camera: Camera) -> Rendered:

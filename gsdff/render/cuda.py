@@ -13,9 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.errors import UserError
+from gsdff.render.splats import TILE, ProjectedSplats
 
-TILE = 16
-"""Side of gsplat's tiles in pixels."""
 CHUNK = 32
 """Channels that are blended at a time; gsplat's kernel is slow with more."""
 CHANNELS = (1, 2, 3, 4, 5, 8, 9, 16, 17, 32)
@@ -168,6 +167,26 @@ def blend_features(
     fixed = {name: value.detach() if isinstance(value, Tensor) else value for name, value in meta.items()}
     renders, alphas = blend(fixed, features[None], rows=rows)
     return renders[0], alphas[0]
+
+
+def take_splats(meta: dict[str, Any], rows: slice | None = None) -> ProjectedSplats:
+    """What our feature pass reads of the only camera's projection.
+
+    With `rows`, only of the tiles that reach into these rows: the first row is then that of the first such tile.
+    """
+    columns, height = meta["tile_width"], meta["height"]
+    first, last = (0, meta["tile_height"]) if rows is None else (rows.start // TILE, -(-rows.stop // TILE))
+    pair_ids, offsets = meta["flatten_ids"], meta["isect_offsets"].flatten()
+    ends = torch.cat([offsets, offsets.new_full((1,), len(pair_ids))])
+    means2d = meta["means2d"][0].detach()
+    if first > 0:
+        means2d = means2d.clone()
+        means2d[:, 1] -= first * TILE
+    conics, opacities = (meta[name][0].detach() for name in ("conics", "opacities"))
+    bounds = ends[first * columns : last * columns + 1]
+    return ProjectedSplats(
+        means2d, conics, opacities, bounds, pair_ids, meta["width"], min(last * TILE, height) - first * TILE
+    )
 
 
 def _shade(

@@ -3,9 +3,11 @@
 import pytest
 import torch
 from closeness import assert_close, assert_gradients_close, boundary_band
-from random_splats import DIFFERENTIABLE, cotangents, random_splats, render
+from random_splats import DIFFERENTIABLE, Splats, cotangents, random_splats, render
+from tiny_field import make_camera, make_gaussians
 
-from gsdff.render import rasterization, reference
+from gsdff.render import PixelQuery, rasterization, reference, render_features, render_scores
+from gsdff.render.feature_pass import VARIABLE, choose_feature_pass
 
 pytestmark = [
     pytest.mark.gpu,
@@ -96,3 +98,51 @@ def test_projection_in_meta_is_gsplats():
     for name in ("means2d", "depths", "conics", "opacities"):
         ours, theirs = cpu[name][visible & agree], cuda[name].cpu()[visible & agree]
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("way", ["half", "float32", "gsplat"])
+@pytest.mark.parametrize("channels", [1, 32, 33, 130])
+def test_features_blended_in_each_way_are_those_of_the_cpu(way, channels, monkeypatch, generator):
+    monkeypatch.setenv(VARIABLE, way)
+    if choose_feature_pass() != way:
+        pytest.skip("needs Triton, which does not run here: the log has the reason")
+    gaussians, camera = make_gaussians(300, generator, dim=channels), make_camera(width=203, height=151)
+    splats = Splats(gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.features,
+                    camera.viewmat[None], camera.K[None], camera.width, camera.height)  # fmt: skip
+    margins = render(reference.rasterization, splats.map(torch.Tensor.double)).meta["margins"]
+    band = boundary_band(margins, BAND)
+    cotangent = cotangents(render(rasterization, splats), band)[0][0].float()
+    results = []
+    for device in ("cpu", "cuda"):
+        features = gaussians.features.to(device).requires_grad_()
+        rendered = render_features(gaussians.to(device), camera.to(device), features=features)
+        (gradient,) = torch.autograd.grad(rendered.image, features, cotangent.to(device))
+        results.append([tensor.detach().cpu() for tensor in (rendered.image, rendered.alpha, gradient)])
+    (image, alpha, gradient), (on_card, alpha_on_card, gradient_on_card) = results
+    assert_close(on_card, image, band=band[0], atol=1e-3 if way == "half" else 1e-4)
+    assert_close(alpha_on_card, alpha, band=band[0])
+    assert_gradients_close(gradient_on_card, gradient, "features", rtol=RTOL)
+
+
+@pytest.mark.parametrize("method", ["relevancy", "lerf", "cosine"])
+@pytest.mark.parametrize("channels", [5, 32, 64, 128])
+def test_scores_found_in_one_pass_are_those_of_features_rendered_by_gsplat(channels, method, monkeypatch, generator):
+    gaussians, camera = make_gaussians(300, generator, dim=channels).to("cuda"), make_camera(width=203, height=151)
+    camera, vectors = camera.to("cuda"), torch.nn.functional.normalize(torch.randn(7, channels, generator=generator))
+    query = PixelQuery(vectors.cuda(), 2, method, 1.0 if method == "cosine" else 0.1)
+    if choose_feature_pass() == "gsplat":
+        pytest.skip("needs Triton, which does not run here: the log has the reason")
+    scored = render_scores(gaussians, camera, query)
+    monkeypatch.setenv(VARIABLE, "gsplat")
+    latents = render_features(gaussians, camera).image
+    cosines = torch.nn.functional.normalize(latents, dim=-1, eps=1e-8) @ query.vectors.T / query.temperature
+    ours, theirs = cosines[..., :2], cosines[..., 2:]
+    expected = {
+        "relevancy": (ours.logsumexp(-1) - theirs.logsumexp(-1)).sigmoid(),
+        "lerf": (ours.amax(-1) - theirs.amax(-1)).sigmoid(),
+        "cosine": ours.amax(-1),
+    }[method]
+    is_there = latents.norm(dim=-1) >= 1e-8
+    assert scored is not None and ((scored.best >= 0) == is_there).double().mean() > 0.999
+    differences = torch.where(is_there, expected, 0) - scored.scores
+    assert (differences.abs() < 5e-3).double().mean() > 0.99

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.field.relevancy import classify
+from gsdff.field.search import label_best, score_camera
 from gsdff.io.pictures import label_colors, label_palette
 from gsdff.latents import MIN_NORM, text_cosine
 from gsdff.viewer.markup import class_legend
@@ -23,11 +24,15 @@ def render_classes(inputs: ModeInput, camera: Camera) -> Image:
     if visible.prepared_classes is None:
         return render_colour(inputs, camera)
     assert visible.gaussians.features is not None, "a segmentation scores features"
-    latents = blend(inputs, camera, visible.gaussians.features)
-    cosines = text_cosine(latents, visible.prepared_classes.positives, inputs.shared.field.B)
-    labels = classify(cosines, latents.norm(dim=-1) >= MIN_NORM)
+    scored = score_camera(inputs.shared.field, visible.prepared_classes, visible.gaussians, camera)
+    if scored is not None:
+        labels = label_best(scored)
+    else:
+        latents = blend(inputs, camera, visible.gaussians.features)
+        cosines = text_cosine(latents, visible.prepared_classes.positives, inputs.shared.field.B)
+        labels = classify(cosines, latents.norm(dim=-1) >= MIN_NORM)
     palette = label_palette(len(visible.prepared_classes.query.classes))
-    colors = as_colors(label_colors(labels, palette), latents)
+    colors = as_colors(label_colors(labels, palette), visible.gaussians.means)
     return torch.lerp(render_colour(inputs, camera), colors, STRENGTH)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gsdff.cameras import Camera
-from gsdff.field.search import PreparedQuery, score_latents
+from gsdff.field.search import PreparedQuery, score_camera, score_latents
 from gsdff.io.pictures import heat
 from gsdff.latents import MIN_NORM
 from gsdff.viewer.markup import color_bar, note
@@ -28,12 +28,17 @@ def render_relevancy(inputs: ModeInput, camera: Camera) -> Image:
         return render_colour(inputs, camera)
     assert visible.gaussians.features is not None and visible.threshold is not None, "a query scores features"
     grey = base_colors(inputs).mean(-1, keepdim=True)
-    # in one pass: to project the scene again for the grey would cost as much as the features
-    columns = torch.cat([visible.gaussians.features, grey, torch.ones_like(grey)], dim=1)
-    blended = blend(inputs, camera, columns)
-    latents, grey, alpha = blended[..., :-2], blended[..., -2:-1], blended[..., -1:]
-    scores = score_latents(field, visible.prepared, latents)[0]
-    scores = scores.masked_fill(latents.norm(dim=-1) < MIN_NORM, torch.nan)
+    scored = score_camera(field, visible.prepared, visible.gaussians, camera)
+    if scored is not None:
+        scores, alpha = scored.scores.masked_fill(scored.best < 0, torch.nan), scored.alpha[..., None]
+        grey = blend(inputs, camera, grey) if inputs.highlight else alpha
+    else:
+        # in one pass: to project the scene again for the grey would cost as much as the features
+        columns = torch.cat([visible.gaussians.features, grey, torch.ones_like(grey)], dim=1)
+        blended = blend(inputs, camera, columns)
+        latents, grey, alpha = blended[..., :-2], blended[..., -2:-1], blended[..., -1:]
+        scores = score_latents(field, visible.prepared, latents)[0]
+        scores = scores.masked_fill(latents.norm(dim=-1) < MIN_NORM, torch.nan)
     image = heat_of(visible.prepared, scores)
     if not inputs.highlight:
         return image
