@@ -21,7 +21,7 @@ RANKS = (
     {"files"},
     {"nouns"},
     {"config"},
-    {"data", "losses", "masks", "render", "smoothing", "teachers"},
+    {"data", "losses", "masks", "render", "smoothing", "teachers", "things"},
     {"io"},
     {"editing"},
     {"field"},
