@@ -67,6 +67,7 @@ LAMBDA = {"weight": 3.0}
 """Weight of the consistency losses."""
 BLUR = {"window": 11, "sigma": 3.0}
 ALIKE = BLUR | {"purity": 0.0}
+POOLED = _smooth("sam", "target", window=0, purity=8.0)
 
 PLAIN = {
     "lift only": LIFT,
@@ -97,16 +98,26 @@ WITH_MASKS = {
     "tv + sam consistency": merge(_preset("tv"), _smooth("sam", "consistency", **LAMBDA, **ALIKE)),
     "paper: sam": _preset("paper_sam"),
     "pooled teacher": _smooth("sam", "target", window=0, purity=0.0),
-    "pooled teacher, purity": _preset("sam"),
-    "robust + graph + pooled, purity (best)": merge(ROBUST, GRAPH, _preset("sam")),
+    "pooled teacher, purity": POOLED,
+    "robust + graph + pooled, purity (best)": merge(ROBUST, GRAPH, POOLED),
+    "things": _preset("sam"),
+    "robust + graph + things": merge(ROBUST, GRAPH, _preset("sam")),
 }
-SHIFTED = ("sam render", "sam consistency", "sam target", "pooled teacher", "robust + graph + pooled, purity (best)")
+SHIFTED = (
+    "sam render",
+    "sam consistency",
+    "sam target",
+    "pooled teacher",
+    "robust + graph + pooled, purity (best)",
+    "robust + graph + things",
+)
 """Arms that are also run with shifted masks."""
 CORE = (
     "lift only", "naive", "gaussian consistency", "tv", "bilateral target", "lift + graph", "robust + graph (default)",
     "robust + graph + bilateral render",
     "sam render, exact masks", "sam consistency, exact masks", "sam target, exact masks",
     "pooled teacher, exact masks", "robust + graph + pooled, purity (best), exact masks",
+    "robust + graph + things, exact masks",
     "sam consistency, felzenszwalb masks", "robust + graph + pooled, purity (best), felzenszwalb masks",
 )  # fmt: skip
 """Arms with all seeds and all levels of noise."""
