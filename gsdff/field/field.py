@@ -133,9 +133,9 @@ class Field(FieldBase):
         """
         return list_objects(self, as_words(names, "names"))
 
-    def select_thing(self, number: int) -> Selection:
-        """The Gaussians of a thing by its number in `objects`; edits take "thing:12" as their target."""
-        return select_thing(self, number)
+    def select_thing(self, number: int, *, rim: bool = False) -> Selection:
+        """The Gaussians of a thing by its number in `objects`, with or without its rim; edits take "thing:12"."""
+        return select_thing(self, number, rim=rim)
 
     # --- edits
 

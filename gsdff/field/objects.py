@@ -22,6 +22,9 @@ from gsdff.things.store import load_things
 
 THING = re.compile(r"thing:\s*(\d{1,9})")
 """A target that is a thing by its number."""
+RIM_SHARE = 0.15
+"""Share of a Gaussian in a thing from which it goes with the thing that is taken from its surroundings: of the demo's
+21 things 13 can be deleted to 95 % with 1 % of the others changed, against 8 from a share of 0.3 on."""
 OUTSIDE = 0.02
 """Share of a thing's Gaussians, by opacity, that its box leaves out at either end of every axis: strays."""
 BEST_VIEWS = 3
@@ -67,12 +70,18 @@ def read_things(field: FieldBase) -> Things:
     return load_things(RunFolder(field.run.folder).things, len(field.gaussians))
 
 
-def select_thing(field: FieldBase, number: int) -> Selection:
-    """The Gaussians of a thing; raises `UserError` for a number that there is not."""
+def select_thing(field: FieldBase, number: int, *, rim: bool = False) -> Selection:
+    """The Gaussians of a thing, with `rim` those on its border that are more its neighbours' too.
+
+    Raises `UserError` for a number that there is not.
+    """
     things = read_things(field)
     if not 1 <= number <= len(things):
         raise UserError(f"thing:{number}: expected a thing from 1 to {len(things)} (`gsdff objects` lists them)")
-    return Selection((things.instance_ids == number).to(field.device))
+    is_of = things.instance_ids == number
+    if rim:
+        is_of = is_of | ((things.members == number) & (things.shares >= RIM_SHARE)).any(1)
+    return Selection(is_of.to(field.device))
 
 
 def replace_things(field: FieldBase, edit: Edit) -> Edit:
@@ -82,7 +91,8 @@ def replace_things(field: FieldBase, edit: Edit) -> Edit:
         return edit
     if not all(found):
         raise UserError(f"{edit}: expected texts or things by number, got both; make two edits of it")
-    masks = [select_thing(field, int(match[1])).mask for match in found if match is not None]
+    rim = edit.rim and edit.takes_apart
+    masks = [select_thing(field, int(match[1]), rim=rim).mask for match in found if match is not None]
     options = {"negatives": None, "threshold": None, "temperature": None, "only_negatives": False}
     return replace(edit, target=Selection(torch.stack(masks).any(0)), **options)
 

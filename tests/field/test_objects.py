@@ -15,6 +15,7 @@ from tiny_field import make_gaussians, make_scene
 from gsdff.cameras import WorldFrame
 from gsdff.config.options import TrainConfig
 from gsdff.editing.operations.delete import Delete
+from gsdff.editing.operations.recolor import Recolor
 from gsdff.errors import UserError
 from gsdff.field.field import Field, field_of_run
 from gsdff.field.object_files import write_objects
@@ -23,7 +24,7 @@ from gsdff.io.runs import LoadedRun, RunFolder
 from gsdff.latents import Basis
 from gsdff.teachers.texts import TextVectors
 from gsdff.things import Things
-from gsdff.things.store import save_things
+from gsdff.things.store import load_things, save_things
 
 
 @pytest.fixture
@@ -85,6 +86,19 @@ def test_a_thing_is_the_target_of_an_edit_and_of_a_selection(field: Field) -> No
         field.edit(Delete(("thing:1", "stick")))
     with pytest.raises(UserError, match="has been edited"):
         field.edit(Delete("thing:2")).edit(Delete("thing:1"))
+
+
+def test_the_rim_of_a_thing_goes_with_it_when_it_is_taken_away_but_is_not_painted(field: Field) -> None:
+    assert field.run is not None
+    path = RunFolder(field.run.folder).things
+    things = load_things(path, 40)
+    things.members[30, 1], things.shares[30, 1] = 1, 0.2
+    things.members[31, 1], things.shares[31, 1] = 1, 0.1
+    save_things(path, things)
+    assert len(field.select_thing(1)) == 20 and len(field.select_thing(1, rim=True)) == 21
+    assert len(field.edit(Delete("thing:1"))) == 19 and len(field.edit(Delete("thing:1", rim=False))) == 20
+    painted = field.edit(Recolor("thing:1", "#ff0000")).gaussians.sh0 != field.gaussians.sh0
+    assert painted.any(-1)[:, 0].nonzero()[:, 0].tolist() == list(range(20))
 
 
 def test_the_files_hold_the_list_pictures_label_maps_and_numbered_gaussians(field: Field, tmp_path: Path) -> None:
