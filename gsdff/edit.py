@@ -189,6 +189,8 @@ def list_words(arguments: EditArguments) -> dict[str, tuple[str, ...]]:
                     texts, _ = split_text(name, value)
                 except ValueError as error:
                     raise UserError(f"--{name} {value!r}: {error}") from error
+                # a thing by its number is no word
+                texts = [text for text in texts if not text.startswith("thing:")]
                 words[f"--{name}"] = (*words.get(f"--{name}", ()), *texts)
     return words
 

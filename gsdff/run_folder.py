@@ -63,6 +63,11 @@ class RunFolder:
         return self.path / "filtered"
 
     @property
+    def things(self) -> Path:
+        """Things that the masks were joined into, and the Gaussians' memberships."""
+        return self.path / "things.safetensors"
+
+    @property
     def graph(self) -> Path:
         """Neighbour graph of the Gaussians, made by the lift."""
         return self.path / "graph.pt"

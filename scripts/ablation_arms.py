@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from sam_like import Errors, write_masks
 from tqdm import tqdm
 
 from gsdff.config.file import find_preset, lay_over, read_table
@@ -17,7 +18,10 @@ from gsdff.scene import VOID, Scene
 
 SHIFT = 3
 """Offset of the shifted masks in pixels, to the right and down."""
-MASKS = ("exact", "felzenszwalb", "shifted")
+MASKS = ("exact", "felzenszwalb", "shifted", "sam-like")
+"""Kinds of masks; `sam-like` ones are made from exact ones by scripts/sam_like.py."""
+MIN_AREA = 50
+"""Least pixels of a SAM-like mask."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Arm:
     @property
     def key(self) -> str:
         """Title as a file name."""
-        return self.title.replace(" ", "_").replace(",", "").replace("+", "and")
+        return self.title.replace(" ", "_").replace("-", "_").replace(",", "").replace("+", "and")
 
 
 def _preset(*names: str) -> dict[str, Any]:
@@ -67,6 +71,7 @@ LAMBDA = {"weight": 3.0}
 """Weight of the consistency losses."""
 BLUR = {"window": 11, "sigma": 3.0}
 ALIKE = BLUR | {"purity": 0.0}
+POOLED = _smooth("sam", "target", window=0, purity=8.0)
 
 PLAIN = {
     "lift only": LIFT,
@@ -97,16 +102,30 @@ WITH_MASKS = {
     "tv + sam consistency": merge(_preset("tv"), _smooth("sam", "consistency", **LAMBDA, **ALIKE)),
     "paper: sam": _preset("paper_sam"),
     "pooled teacher": _smooth("sam", "target", window=0, purity=0.0),
-    "pooled teacher, purity": _preset("sam"),
-    "robust + graph + pooled, purity (best)": merge(ROBUST, GRAPH, _preset("sam")),
+    "pooled teacher, purity": POOLED,
+    "robust + graph + pooled, purity (best)": merge(ROBUST, GRAPH, POOLED),
+    "things": _preset("sam"),
+    "robust + graph + things": merge(ROBUST, GRAPH, _preset("sam")),
 }
-SHIFTED = ("sam render", "sam consistency", "sam target", "pooled teacher", "robust + graph + pooled, purity (best)")
+SHIFTED = (
+    "sam render",
+    "sam consistency",
+    "sam target",
+    "pooled teacher",
+    "robust + graph + pooled, purity (best)",
+    "robust + graph + things",
+)
 """Arms that are also run with shifted masks."""
+SAM_LIKE = ("robust + graph + pooled, purity (best)", "things", "robust + graph + things")
+"""Arms that are also run with SAM-like masks."""
+ALSO = {"shifted": SHIFTED, "sam-like": SAM_LIKE}
+"""Arms for which there are masks of these kinds; those of the other kinds are for all."""
 CORE = (
     "lift only", "naive", "gaussian consistency", "tv", "bilateral target", "lift + graph", "robust + graph (default)",
     "robust + graph + bilateral render",
     "sam render, exact masks", "sam consistency, exact masks", "sam target, exact masks",
     "pooled teacher, exact masks", "robust + graph + pooled, purity (best), exact masks",
+    "robust + graph + things, exact masks",
     "sam consistency, felzenszwalb masks", "robust + graph + pooled, purity (best), felzenszwalb masks",
 )  # fmt: skip
 """Arms with all seeds and all levels of noise."""
@@ -116,7 +135,7 @@ def all_arms() -> list[Arm]:
     """All arms: first those without masks, then the others with each kind of masks."""
     arms = [Arm(name, options) for name, options in PLAIN.items()]
     for name, options in WITH_MASKS.items():
-        arms += [Arm(name, options, masks) for masks in MASKS if masks != "shifted" or name in SHIFTED]
+        arms += [Arm(name, options, masks) for masks in MASKS if name in ALSO.get(masks, WITH_MASKS)]
     return arms
 
 
@@ -128,13 +147,14 @@ def configure(arm: Arm, base: TrainConfig, masks_folder: Path) -> TrainConfig:
     elif arm.masks:
         source = masks_folder / f"{arm.masks}_labels"
         masks = replace(config.masks, name="precomputed", folder=source, cache=masks_folder / arm.masks)
+        masks = replace(masks, min_area=MIN_AREA)
     else:
         masks = replace(config.masks, name="none")
     return replace(config, masks=masks)
 
 
 def make_label_masks(scene: Scene, labels: Path | None, folder: Path) -> None:
-    """Writes exact masks of the training views, one segment per class and instance, and shifted copies."""
+    """Writes exact masks of the training views, one segment per class and instance, shifted and SAM-like copies."""
     images = find_label_images(scene, labels)
     instances = images.folder.parent / INSTANCES_FOLDER
     for view_id in tqdm(scene.train_ids, desc="exact masks", unit="view", leave=False):
@@ -153,6 +173,7 @@ def make_label_masks(scene: Scene, labels: Path | None, folder: Path) -> None:
             path = folder / f"{kind}_labels" / f"{view.key}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels.astype(np.uint16)).save(path)
+    write_masks(folder / "exact_labels", folder / "sam-like_labels", 0, Errors())
 
 
 def seeded(config: TrainConfig, seed: int, level: float) -> TrainConfig:

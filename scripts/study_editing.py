@@ -4,7 +4,8 @@
 
 Every class is deleted by its text as in `python -m gsdff.edit`: without the rim (`--no-rim`), without it but with one
 round of `--grow`, and by default; and by the ground truth: the Gaussians with more blending weight in pixels of the
-object than in all others. Measured on the held-out views:
+object than in all others. In a run with things (`--config sam`) also by thing, as with `--delete thing:12`: all things
+that show more of the class than of any other. Measured on the held-out views:
 
 - removed: the share of the blending weights in the object's pixels that is deleted, over all views. Gaussians in front
   of or behind an object count against it, so that even the ground truth does not reach 100 %.
@@ -28,7 +29,7 @@ import torch
 import torch.nn.functional as F
 import tyro
 from bench_rasterizer import DeviceName
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from study_tools import markdown_table
 from torch import Tensor
 from tqdm import tqdm
@@ -39,9 +40,11 @@ from gsdff.editing.functional import delete, extract
 from gsdff.editing.selector import Selector
 from gsdff.errors import UserError
 from gsdff.field.field import load
+from gsdff.field.objects import read_things
 from gsdff.gaussians import Gaussians
 from gsdff.labels import find_truth
 from gsdff.render import render_features, render_rgb
+from gsdff.run_folder import RunFolder
 from gsdff.scene import View
 from gsdff.training.lift import FeatureTarget, lift_features
 
@@ -120,6 +123,16 @@ class Measured:
         lifted = lift_features(render, targets(), len(self.working))
         return lifted.features * lifted.weights[:, None]
 
+    @cached_property
+    def classes_of_things(self) -> Int[Tensor, "T"]:
+        """Class of which every thing shows most, by its number from 1; empty for a run without things."""
+        if not RunFolder(self.field.source).things.is_file():
+            return torch.zeros(0, dtype=torch.long)
+        things = read_things(self.field)
+        sums = torch.zeros(len(things) + 1, len(self.names))
+        classes = sums.index_add_(0, things.instance_ids.long(), self.weights).argmax(1)
+        return torch.cat([torch.tensor([-1]), classes[1:]])
+
     @torch.no_grad()
     def draw(self, gaussians: Gaussians, view: View) -> Float[Tensor, "H W 3"]:
         """Renders a view, clamped to [0, 1]."""
@@ -147,10 +160,14 @@ class Measured:
         gaussians = self.field.gaussians
         bare = self.field.select(gaussians, replace(whole, rim=False))
         share = self.weights[:, class_id] / self.weights.sum(1).clamp_min(1e-6)
+        by_thing = torch.zeros_like(bare.mask)
+        for number in (self.classes_of_things == class_id).nonzero()[:, 0].tolist():
+            by_thing |= self.field.select_thing(number, rim=True).mask
         return {
             "--no-rim": bare.mask,
             "--no-rim --grow 1": bare.grow(gaussians.means).mask,
             "default": self.field.select(gaussians, whole).mask,
+            **({"thing": by_thing} if len(self.classes_of_things) else {}),
             "by the truth": share > 0.5,
         }
 

@@ -21,7 +21,7 @@ RANKS = (
     {"files"},
     {"nouns"},
     {"config"},
-    {"data", "losses", "masks", "render", "smoothing", "teachers"},
+    {"data", "losses", "masks", "render", "smoothing", "teachers", "things"},
     {"io"},
     {"editing"},
     {"field"},
@@ -33,7 +33,7 @@ RANKS = (
 )
 """Packages from the bottom up. Those of one rank do not import one another; a file that lies directly in `gsdff` is of
 `nouns` unless it is a door, or `errors`, which every file may raise."""
-DOORS = {"__main__", "view", "train", "evaluate", "export", "prepare", "query", "edit", "segment"}
+DOORS = {"__main__", "view", "train", "evaluate", "export", "prepare", "query", "edit", "segment", "objects"}
 HEAVY = {
     "gsplat", "gsplat.exporter", "gsplat.strategy", "imageio_ffmpeg", "kornia", "lpips", "numba", "numba.core",
     "numba.extending", "numba.types", "open_clip", "plyfile", "pycolmap", "scipy", "scipy.ndimage", "segment_anything",

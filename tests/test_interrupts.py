@@ -149,6 +149,7 @@ ARGUMENTS = {
     "query": ["{run}", "--text", "cup", "--out", "{out}/a.png"],
     "edit": ["{run}", "--delete", "cup", "--out", "{out}/a.ply"],
     "segment": ["{run}", "--classes", "a", "b", "--out", "{out}"],
+    "objects": ["{run}", "--out", "{out}/things"],
     "evaluate": ["{run}"],
     "export": ["{run}", "--out", "{out}/a.ply"],
 }

@@ -90,6 +90,16 @@ DOORS = {
             ),
         ),
         Door(
+            "objects",
+            "ObjectsArguments",
+            "List the things of a scene: names, places, sizes, pictures.",
+            (
+                "gsdff objects runs/my_photos_scene",
+                "gsdff objects runs/my_photos_scene --classes chair table floor",
+                "gsdff objects runs/my_photos_scene --all-held-out --out my_things",
+            ),
+        ),
+        Door(
             "evaluate",
             "EvaluateArguments",
             "Score a run: PSNR, SSIM, LPIPS and its features.",

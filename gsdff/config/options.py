@@ -264,6 +264,8 @@ class TrainConfig:
         """Raises `UserError` if options contradict one another. To be called when no more of them will change."""
         if self.masks.refresh % self.checkpoint_every:  # a resumed run must find the masks of its checkpoint
             raise UserError(f"`masks.refresh`: expected a multiple of `checkpoint_every`, got {self.masks.refresh}")
+        if self.masks.refresh and self.smoothing.things.form != "off":
+            raise UserError("`masks.refresh`: expected 0 with `smoothing.things.form`, things are joined once")
         if (self.stage1_from is None) == (self.stage1.steps == 0):
             raise UserError("`stage1.steps`: expected at least 1, or 0 with `stage1_from`")
         if self.stage1_from is not None and self.teacher.name == "none":

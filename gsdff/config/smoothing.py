@@ -222,6 +222,39 @@ class GraphConfig:
 
 
 @dataclass(frozen=True)
+class ThingsConfig:
+    """Features pooled per thing: the masks of all views are joined into things, which get one feature each."""
+
+    form: Literal["off", "lift", "target"] = "off"
+    """Use: `lift` gives the lifted Gaussians the features of their things; `target` also compares renderings with
+    them, where masks show a thing."""
+    weight: float = 1.0
+    """Weight relative to the plain comparison |Z - T|², which it replaces (target)."""
+    start: int = 0
+    """Number of steps of stage 2 before the targets count."""
+    ramp: int = 0
+    """Number of steps over which their weight then rises from 0, while the plain comparison fades out."""
+    whole: float = 0.4
+    """Share of the views that see two places of which so many must show them in one mask for both to be one thing."""
+    part: float = 0.8
+    """The same share for both to be one part of a thing."""
+    purity: float = 8.0
+    """Exponent of a pixel's weight: the share of its surroundings that lies in its own thing."""
+    spread: float = 0.1
+    """Distance of features below which views agree; beyond it a view that differs pulls no stronger (median instead
+    of mean)."""
+    sharpness: float = 4.0
+    """Exponent of a Gaussian's memberships in things; larger values let only the first of them count."""
+    own_share: float = 0.1
+    """Share of the features that stays the Gaussian's own, or the pixel's, so that parts of a thing can be told."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, self, "weight", "start", "ramp", "purity", "sharpness")
+        check_share(self, "whole", "part", "own_share")
+        check(self, "spread", self.spread > 0, "more than 0")  # infinity takes the mean
+
+
+@dataclass(frozen=True)
 class SmoothingConfig:
     """Smoothing of features inside objects that keeps borders sharp; all of these can be combined."""
 
@@ -230,6 +263,7 @@ class SmoothingConfig:
     gaussian: GaussianFilterConfig = field(default_factory=GaussianFilterConfig)
     tv: VariationConfig = field(default_factory=VariationConfig)
     graph: GraphConfig = field(default_factory=GraphConfig)
+    things: ThingsConfig = field(default_factory=ThingsConfig)
 
     def filters(self) -> dict[str, FilterConfig]:
         """Options of the filters that are on, by the names of their fields."""
@@ -239,6 +273,8 @@ class SmoothingConfig:
 
 def needs_segments(config: SmoothingConfig) -> bool:
     """Whether smoothing uses the masks."""
-    return any(options.needs_segments for options in config.filters().values()) or (
-        config.tv.weight > 0 and config.tv.segments
+    return (
+        any(options.needs_segments for options in config.filters().values())
+        or (config.tv.weight > 0 and config.tv.segments)
+        or config.things.form != "off"
     )

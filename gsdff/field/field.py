@@ -23,6 +23,7 @@ from gsdff.errors import UserError, command, shown
 from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_choice, check_path
 from gsdff.field.hit import Hit, default_view
+from gsdff.field.objects import SceneObject, list_objects, replace_things, select_thing
 from gsdff.field.placement import place_at
 from gsdff.field.query import Example, Query, Space
 from gsdff.field.rendering import Kind, Rendering, render_kind
@@ -40,6 +41,7 @@ from gsdff.origin import ZERO, OriginChoice, format_point
 from gsdff.run_folder import refuse_source
 from gsdff.scene import Scene, View
 from gsdff.selection import Selection
+from gsdff.words import as_words
 
 log = logging.getLogger("gsdff")
 
@@ -127,6 +129,18 @@ class Field(FieldBase):
         """
         return RepeatedSearch(self)(gaussians, selector)
 
+    def objects(self, names: Sequence[str] = ()) -> list[SceneObject]:
+        """The things of the run, each with the best of these names, its place and its size.
+
+        No names take those that the teacher knows, if it knows a list. Raises `UserError` if the run has no things:
+        it has some if it was trained with `--config sam`.
+        """
+        return list_objects(self, as_words(names, "names"))
+
+    def select_thing(self, number: int, *, rim: bool = False) -> Selection:
+        """The Gaussians of a thing by its number in `objects`, with or without its rim; edits take "thing:12"."""
+        return select_thing(self, number, rim=rim)
+
     # --- edits
 
     def edit(
@@ -146,6 +160,7 @@ class Field(FieldBase):
             if not isinstance(edit, Edit):
                 hint = "; write a star before a list: edit(*edits)" if isinstance(edit, list | tuple) else ""
                 raise UserError(f'`edits`: expected edits such as gsdff.Delete("cup"), got {shown(edit)}{hint}')
+        edits = tuple(replace_things(self, edit) for edit in edits)
         context = None
         if any(edit.needs_photos for edit in edits):
             _ = self.scene  # without photos there is nothing to stylize by: known sooner than whether there is a CLIP

@@ -1,7 +1,7 @@
 """Reads and writes Gaussians as 3DGS's PLY; writes them as .splat and compressed PLY."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +39,12 @@ PROPERTIES = {
 """PLY properties that every 3DGS file has, by the attribute they hold."""
 
 
-def write_ply(path: Path, gaussians: Gaussians, *, labels: Integer[Tensor, "N"] | None = None) -> None:
+def write_ply(
+    path: Path,
+    gaussians: Gaussians,
+    *,
+    labels: Integer[Tensor, "N"] | Mapping[str, Integer[Tensor, "N"]] | None = None,
+) -> None:
     """Writes 3DGS's PLY, binary little-endian float32, with features appended as `semantic_0` ...; atomically.
 
     Property order and channel-major f_rest are INRIA's (`GaussianModel.save_ply`). Values are stored as they are, so
@@ -47,11 +52,12 @@ def write_ply(path: Path, gaussians: Gaussians, *, labels: Integer[Tensor, "N"] 
     zero is stated as `comment offset X Y Z` behind the line of the element, which the SIBR viewer expects to be the
     third; all other files are without a comment.
 
-    `labels` come last as an int property `label`, of four bytes so that rows stay multiples of four. `read_ply` ignores
-    it, as do other programs that read properties by name (docs/interchange.md lists those tried). Programs that expect
-    rows of exactly 3DGS's 62 floats can read neither `label` nor `semantic_*`.
+    `labels` come last as an int property `label`, or as several by their names, of four bytes so that rows stay
+    multiples of four. `read_ply` ignores them, as do other programs that read properties by name (docs/interchange.md
+    lists those tried). Programs that expect rows of exactly 3DGS's 62 floats can read neither them nor `semantic_*`.
     """
-    labels = None if labels is None else labels.cpu()[gaussians.is_drawable.cpu()]
+    labels = {} if labels is None else {"label": labels} if isinstance(labels, Tensor) else labels
+    labels = {name: values.cpu()[gaussians.is_drawable.cpu()] for name, values in labels.items()}
     gaussians = keep_drawable(gaussians, path)
     num = len(gaussians)
     columns = {name: _rows(getattr(gaussians, name)) for name in PROPERTIES}
@@ -68,15 +74,14 @@ def write_ply(path: Path, gaussians: Gaussians, *, labels: Integer[Tensor, "N"] 
         (_numbered("semantic", features.shape[1]), features),
     ]
     names = [name for block_names, _ in blocks for name in block_names]
-    label_column = [] if labels is None else [("label", "<i4")]
-    table = np.empty(num, dtype=[*((name, "<f4") for name in names), *label_column])
-    flat = table.view("<f4").reshape(num, len(names) + len(label_column))
+    table = np.empty(num, dtype=[*((name, "<f4") for name in names), *((name, "<i4") for name in labels)])
+    flat = table.view("<f4").reshape(num, len(names) + len(labels))
     start = 0
     for block_names, values in blocks:
         flat[:, start : start + len(block_names)] = values.detach().cpu().numpy()
         start += len(block_names)
-    if labels is not None:
-        table["label"] = labels.numpy()
+    for name, values in labels.items():
+        table[name] = values.numpy()
     _tell_origin(path, gaussians, "which its header states as `comment offset`")
     _write_vertices(path, table, _comments(gaussians.origin))
 

@@ -28,6 +28,7 @@ from gsdff.teachers import open_teacher
 from gsdff.teachers.store import FeatureStore, open_store
 from gsdff.training.lift import FeatureTarget, lift_features
 from gsdff.training.smoothing_losses import (
+    THINGS,
     GraphTerm,
     RenderedStrip,
     SmoothingLoss,
@@ -38,6 +39,7 @@ from gsdff.training.smoothing_losses import (
     strip_error,
 )
 from gsdff.training.teacher_targets import FilteredMaps, enlarge_target, make_target, take_strip
+from gsdff.training.thing_targets import ThingTargets
 from gsdff.training.view_data import ViewCache, ViewData
 from gsdff.training.view_masks import ViewSegments, check_masks
 
@@ -142,6 +144,10 @@ def prepare_features(
     options = config.smoothing.graph
     if options.form == "lift" and features is not None:
         features = diffuse(features, build_smoothing_graph(gaussians, features, options), options.steps)
+    if config.smoothing.things.form != "off":
+        features = ThingTargets(config.smoothing.things, scene, segments, targets.maps, folder).prepare(
+            gaussians, features, targets.things
+        )
     if options.form == "consistency":
         graph = _build_or_load_graph(folder.graph, options, gaussians, features)
         terms.append(GraphTerm(graph, config.stage2.feature_weight * options.weight))
@@ -165,6 +171,8 @@ class TeacherTargets:
             for name in self.filters
             if getattr(config.smoothing, name).form == "target"
         }
+        is_target = config.smoothing.things.form == "target"
+        self.things = FilteredMaps(folder.filtered / THINGS, self.data) if is_target else None
         self.maps = self.data.cache(self._load)
 
     def prepare(self) -> Iterator[FeatureTarget]:
@@ -211,6 +219,8 @@ def open_feature_term(config: TrainConfig, scene: Scene, targets: TeacherTargets
     """The feature loss with the options of the config."""
     smoothing, stage2, every = config.smoothing, config.stage2, config.masks.refresh
 
+    filtered = targets.filtered | ({} if targets.things is None else {THINGS: targets.things})
+
     def refresh(gaussians: Gaussians, step: int) -> None:
         if every and step and step % every == 0 and needs_segments(smoothing):
             targets.refresh(gaussians)
@@ -221,7 +231,7 @@ def open_feature_term(config: TrainConfig, scene: Scene, targets: TeacherTargets
         stage2.feature_weight,
         stage2.parts,
         stage2.huber,
-        open_smoothing_losses(smoothing, targets.filters, targets.filtered, scene, targets.segments, stage2.huber),
+        open_smoothing_losses(smoothing, targets.filters, filtered, scene, targets.segments, stage2.huber),
         config.stage1.steps,
         refresh,
     )

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int32
 from torch import Tensor
 
-from gsdff.config.smoothing import FilterConfig, SmoothingConfig, VariationConfig
+from gsdff.config.smoothing import FilterConfig, SmoothingConfig, ThingsConfig, VariationConfig
 from gsdff.gaussians import Gaussians
 from gsdff.latents import feature_error
 from gsdff.scene import Scene
@@ -19,6 +19,8 @@ from gsdff.training.lift import FeatureTarget
 from gsdff.training.teacher_targets import FilteredMaps, TargetStrip
 
 EVERYTHING = slice(None)
+THINGS = "things"
+"""Name of the targets of `smoothing.things` among those of the filters."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class SmoothingLoss:
     """A part of the feature loss beside the data term."""
 
     name: str
-    schedule: FilterConfig | VariationConfig
+    schedule: FilterConfig | VariationConfig | ThingsConfig
     """Options with the weight, the first step and the length of the ramp."""
     measure: Callable[[RenderedStrip], Float[Tensor, ""]]
     """Value of the loss for a strip, unweighted."""
@@ -72,7 +74,7 @@ def open_smoothing_losses(
     segments: Segments,
     huber: float,
 ) -> list[SmoothingLoss]:
-    """The losses that are on; `targets` are the filtered maps of the filters with the form `target`."""
+    """The losses that are on; `targets` are the filtered maps of the filters, and things, with the form `target`."""
     losses = []
     for name, function in filters.items():
         options = getattr(config, name)
@@ -85,6 +87,9 @@ def open_smoothing_losses(
         else:
             measure = partial(_filtered_target_error, targets[name], scene, huber=huber)
         losses.append(SmoothingLoss(f"smooth_{name}", options, measure, replaces=options.form != "consistency"))
+    if config.things.form == "target" and config.things.weight > 0:
+        measure = partial(_filtered_target_error, targets[THINGS], scene, huber=huber)
+        losses.append(SmoothingLoss(f"smooth_{THINGS}", config.things, measure, replaces=True))
     if config.tv.weight > 0:
         measure = partial(_variation, segments if config.tv.segments else None)
         losses.append(SmoothingLoss("smooth_tv", config.tv, measure))

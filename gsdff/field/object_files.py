@@ -1,0 +1,143 @@
+"""Files of the things of a field: a list, pictures, label maps, and the Gaussians with their numbers."""
+
+import html
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int32, UInt8
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from gsdff.errors import UserError
+from gsdff.field.base import FieldBase
+from gsdff.field.objects import SceneObject, draw_things, read_things
+from gsdff.files.places import check_place, make_folder
+from gsdff.files.reading import read_json
+from gsdff.files.writing import together, whole_file, write_text
+from gsdff.io.pictures import save_png
+from gsdff.io.ply import write_ply
+from gsdff.io.sidecar import sidecar_path, write_sidecar
+from gsdff.scene import View
+
+OBJECTS = "gsdff.objects"
+"""Mark `made_by` in the list of a folder that may be written again."""
+LIST, PAGE, THUMBNAILS, INSTANCES, SCENE = "objects.json", "index.html", "thumbnails", "instances", "scene.ply"
+MARGIN = 0.15
+"""Margin of a thumbnail around its thing, as a share of its longer side."""
+DIMMED = 0.35
+"""Brightness of what a thumbnail shows of other things."""
+
+
+def check_objects_folder(folder: Path) -> None:
+    """Raises `UserError` for a folder that holds something else."""
+    check_place(folder, parameter="folder", is_folder=True)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        content = read_json(folder / LIST, "a list of things")
+    except (OSError, UserError):
+        content = None
+    if not (isinstance(content, dict) and content.get("made_by") == OBJECTS):
+        raise UserError(f"`folder` {folder}: holds other files already; choose another folder")
+
+
+def write_objects(field: FieldBase, objects: Sequence[SceneObject], folder: Path, views: Sequence[View]) -> None:
+    """Writes objects.json, a page with thumbnails, scene.ply, and for `views` label maps of instances (16 bits).
+
+    scene.ply has the int properties `instance_id` and `class_id`: the thing's number, 0 for none, and the index of its
+    name in "classes" of objects.json, -1 for none.
+    """
+    check_objects_folder(folder)
+    things = read_things(field)
+    make_folder(folder / THUMBNAILS)
+    classes = sorted({entry.name for entry in objects if entry.name is not None})
+    for entry in tqdm(objects, desc="thumbnails", unit="thing", leave=False):
+        if entry.views:
+            view = field.find_view(entry.views[0])
+            picture = _cut_out(view.image, draw_things(field, things, view).cpu() == entry.id)
+            if picture is not None:
+                save_png(folder / THUMBNAILS / f"{entry.id}.png", picture)
+    for view in tqdm(views, desc="instances", unit="view", leave=False):
+        _save_ids(folder / INSTANCES / f"{view.key}.png", draw_things(field, things, view).cpu())
+    class_ids = torch.full((len(things) + 1,), -1, dtype=torch.int32)
+    for entry in objects:
+        if entry.name is not None:
+            class_ids[entry.id] = classes.index(entry.name)
+    columns = {"instance_id": things.instance_ids, "class_id": class_ids[things.instance_ids.long()]}
+    gaussians, sidecar = field.for_files(), field.describe()
+    about = {"made_by": OBJECTS, "source": str(field.source), "classes": classes}
+    rows = [_finite(asdict(entry)) for entry in objects]
+    with together(folder / SCENE, folder / LIST):
+        write_ply(folder / SCENE, gaussians, labels=columns)
+        if sidecar is not None:
+            write_sidecar(folder / SCENE, sidecar, gaussians.origin)
+        write_text(folder / PAGE, _format_page(field, objects, folder))
+        write_text(folder / LIST, json.dumps(about | {"objects": rows}, indent=1) + "\n")
+    assert sidecar is None or sidecar_path(folder / SCENE).exists()
+
+
+def format_objects(objects: Sequence[SceneObject]) -> str:
+    """The things as an aligned table."""
+    header = ["thing", "name", "score", "next", "score", "Gaussians", "size", "centroid", "best view"]
+    rows = [_cells(entry) for entry in objects]
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                     for row in [header, *rows])  # fmt: skip
+
+
+def _cells(entry: SceneObject) -> list[str]:
+    size = " x ".join(f"{side:.3g}" for side in entry.size)
+    place = ", ".join(f"{value:.3g}" for value in entry.centroid)
+    scores = [("" if math.isnan(score) else f"{score:.2f}") for score in (entry.score, entry.next_score)]
+    return [
+        str(entry.id), entry.name or "", scores[0], entry.next_name or "", scores[1], f"{entry.num_gaussians:,}", size,
+        place, entry.views[0] if entry.views else "",
+    ]  # fmt: skip
+
+
+def _finite(row: dict) -> dict:
+    """JSON has no NaN."""
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+
+
+def _cut_out(image: UInt8[Tensor, "H W 3"], mask: Tensor) -> UInt8[Tensor, "h w 3"] | None:
+    """The photo around the pixels of the mask, what lies outside of them dimmed; None if there are none."""
+    rows, columns = mask.nonzero(as_tuple=True)
+    if not len(rows):
+        return None
+    margin = 2 + round(MARGIN * max(int(rows.max() - rows.min()), int(columns.max() - columns.min())))
+    window = tuple(
+        slice(max(0, int(places.min()) - margin), int(places.max()) + margin + 1) for places in (rows, columns)
+    )
+    shown = torch.where(mask[..., None], image.cpu().float(), DIMMED * image.cpu().float())
+    return shown.round().byte()[window]
+
+
+def _save_ids(path: Path, ids: Int32[Tensor, "H W"]) -> None:
+    make_folder(path.parent)
+    with whole_file(path) as partial:
+        Image.fromarray(ids.numpy().astype(np.uint16)).save(partial, format="PNG")
+
+
+def _format_page(field: FieldBase, objects: Sequence[SceneObject], folder: Path) -> str:
+    cards = []
+    for entry in objects:
+        picture = folder / THUMBNAILS / f"{entry.id}.png"
+        image = f'<img src="{THUMBNAILS}/{entry.id}.png" alt="">' if picture.exists() else ""
+        _, name, score, other, next_score, count, size, _, view = map(html.escape, _cells(entry))
+        texts = [f"{score}, then {other} {next_score}" if name else "", f"{count} Gaussians", size, view]
+        lines = "".join(f"<div>{text}</div>" for text in texts if text)
+        cards.append(f"<figure>{image}<figcaption><b>thing:{entry.id} {name}</b>{lines}</figcaption></figure>")
+    title = html.escape(f"{field.source}: {len(objects)} things")
+    style = (
+        "body{font:14px sans-serif;margin:2em}figure{display:inline-block;width:190px;margin:8px;vertical-align:top}"
+        "img{max-width:190px;max-height:160px}"
+    )
+    page = f"<title>{title}</title><style>{style}</style><h1>{title}</h1>{''.join(cards)}"
+    return f'<!doctype html><html lang="en"><meta charset="utf-8">{page}</html>\n'
