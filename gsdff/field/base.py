@@ -26,7 +26,7 @@ from gsdff.field.placement import MIN_OPACITY, find_misplacement, fit_frame
 from gsdff.field.query import NAME_PLACE
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import PcaBasis, fit_pca
-from gsdff.io.runs import LoadedRun, check_poses, warn_of_assumption
+from gsdff.io.runs import LoadedRun, check_poses, warn_of_assumption, warn_of_turned_poses
 from gsdff.io.sidecar import SETTINGS, Sidecar, sidecar_path
 from gsdff.latents import MIN_NORM, Basis
 from gsdff.origin import OriginChoice, resolve_origin, warn_if_coarse
@@ -285,6 +285,8 @@ class FieldBase:
             check_poses(self.run, scene)
             if not self.says_made_from:
                 warn_of_assumption(self.source, scene)
+            if not self.run.says_poses and self.dataset.poses == "auto":
+                warn_of_turned_poses(self.source, scene)
         elif complaint := find_misplacement(self.gaussians, scene):
             log.warning("%s: %s", self.source, complaint)
         return scene
