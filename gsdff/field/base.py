@@ -318,6 +318,11 @@ class FieldBase:
         return TEACHERS[name]
 
     def _open_teacher(self) -> Teacher:
+        if self.sidecar is not None and "maps" in self._teacher_kind.reads:
+            raise UserError(
+                f"{self.source}: its features come from teacher maps, and a PLY does not state their folder; use the "
+                "run that it was exported from"
+            )
         scene = self.scene if self._teacher_kind.reads_scene else self.read.get("scene")
         teacher = open_teacher(self.teacher_config, scene, self.device)
         assert teacher is not None, "features have a teacher"

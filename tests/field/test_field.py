@@ -198,3 +198,9 @@ def test_a_run_whose_options_are_lost_says_so(run, text):
         ):
             ask()
     assert len(field.query(OneGaussian(3)).selection) == 30
+
+
+def test_a_ply_of_teacher_maps_says_that_the_run_has_them(ply, run):
+    assert open_field(run.folder, data=run.data).teacher.name == "precomputed"
+    with pytest.raises(UserError, match=r"scene\.ply: its features come from teacher maps, and a PLY does not state"):
+        _ = open_field(ply, data=run.data).teacher
