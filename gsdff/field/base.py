@@ -5,7 +5,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import index
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
@@ -256,8 +256,10 @@ class FieldBase:
 
         Words that cannot be had (a teacher whose files are gone) are left out, with a warning.
         """
-        if self.basis is None or self.sidecar is not None:
-            return self.sidecar if self.basis is not None else None
+        if self.basis is None:
+            return None
+        if self.sidecar is not None:
+            return replace(self.sidecar, poses=self.dataset.poses)  # it may have been read with others
         texts, no_texts = None, ""
         try:
             texts = None if self.vocabulary is None else self.vocabulary.vectors

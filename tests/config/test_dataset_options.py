@@ -113,10 +113,12 @@ def test_the_doors_offer_all_that_may_change():
 
 
 def test_other_options_and_values_are_refused():
-    with pytest.raises(
-        UserError, match=r"`dataset`: expected some of made_from, .*, got downscale; .*fixed by the train"
+    for name, hint in (
+        ("downscale", "that is fixed by the training"),
+        ("pose", r"did you mean poses\? Others are fixed"),
     ):
-        change_dataset(DataConfig(), {"downscale": 2})
+        with pytest.raises(UserError, match=rf"`dataset`: expected some of poses, made_from, .*, got {name}; {hint}"):
+            change_dataset(DataConfig(), {name: 2})
     with pytest.raises(UserError, match=r"`dataset\.made_from`: expected one of 'photos', 'views', got 'maps'"):
         change_dataset(DataConfig(), {"made_from": "maps"})
     with pytest.raises(UserError, match=r"`dataset\.memory`: expected at least 0"):
