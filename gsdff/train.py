@@ -12,8 +12,9 @@ from gsdff.cli import HELP_OPTIONS, asks_for_help, flags_of, read_options, run_d
 from gsdff.cli.doors import DOORS
 from gsdff.cli.help import print_help
 from gsdff.config.checks import OptionError
-from gsdff.config.file import flatten, locate, read_presets, to_table
+from gsdff.config.file import absolute, flatten, locate, read_presets, to_table
 from gsdff.config.options import TrainConfig
+from gsdff.config.unread import leave_out_replaced
 from gsdff.errors import UserError, command
 from gsdff.files.writing import VIDEO_SUFFIXES, check_paths
 from gsdff.run_folder import DEMO, RunFolder
@@ -96,7 +97,10 @@ def read_arguments(argv: list[str]) -> TrainArguments:
         arguments = read_over(argv, below)
     except OptionError as error:
         raise locate(error) from error
-    return replace(arguments, options=complete(arguments.options))
+    options = complete(arguments.options)
+    if first.config and not first.resume:  # the files may be those of a run with another teacher
+        options = leave_out_replaced(options, arguments.options, absolute(below))
+    return replace(arguments, options=options)
 
 
 def read_over(argv: list[str], below: TrainConfig) -> TrainArguments:

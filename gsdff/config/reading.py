@@ -1,6 +1,7 @@
 """Options of a scene's photos that may be other ones when it is read than when it was trained."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from gsdff.config.file import lay_over
@@ -20,11 +21,10 @@ def change_dataset(dataset: DataConfig, changes: Mapping[str, Any]) -> DataConfi
         raise UserError(f"`dataset`: expected a dict with some of {', '.join(CHANGEABLE)}, got {shown(changes)}")
     for name in map(str, changes):
         if name not in CHANGEABLE:
-            near = nearest(name, CHANGEABLE)
-            raise UserError(
-                f"`dataset`: expected some of {', '.join(CHANGEABLE)}, got {name}; did you mean {near}? Others are "
-                "fixed by the training"
-            )
+            hint = f"did you mean {nearest(name, CHANGEABLE)}? Others are fixed by the training"
+            if name in {entry.name for entry in fields(DataConfig)}:
+                hint = "that is fixed by the training"
+            raise UserError(f"`dataset`: expected some of {', '.join(CHANGEABLE)}, got {name}; {hint}")
     for name, value in changes.items():
         try:
             dataset = dataset if value is None else lay_over(dataset, {name: value}, "options")

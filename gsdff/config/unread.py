@@ -38,13 +38,26 @@ def refuse_unread(config: TrainConfig) -> None:
         raise UserError(f"{_shown_setting('masks', masks, key)}: {reason}; {advice}")
 
 
-def leave_out_unread(config: TrainConfig, inherited: TrainConfig) -> TrainConfig:
+def leave_out_replaced(config: TrainConfig, given: TrainConfig, files: TrainConfig) -> TrainConfig:
+    """The complete options without settings of files for a teacher or segmenter that the command line replaces.
+
+    `given` are the options before they were completed. What files say of the teacher that they name is refused instead.
+    """
+    has_new_masks = given.masks.name != files.masks.name
+    has_new_masks |= needs_segments(given.smoothing) != needs_segments(files.smoothing)
+    replaced = {"teacher": given.teacher.name != files.teacher.name, "masks": has_new_masks}
+    return leave_out_unread(config, files, [table for table, is_new in replaced.items() if is_new])
+
+
+def leave_out_unread(
+    config: TrainConfig, inherited: TrainConfig, tables: Collection[str] = ("teacher", "masks")
+) -> TrainConfig:
     """The options without settings of another teacher or segmenter that come from the run it starts from."""
     teacher, masks = TeacherConfig(), MaskConfig()
-    for key in _unread_teacher_settings(config):
+    for key in _unread_teacher_settings(config) if "teacher" in tables else ():
         if getattr(config.teacher, key) == getattr(inherited.teacher, key):
             config = replace(config, teacher=replace(config.teacher, **{key: getattr(teacher, key)}))
-    for key in _unread_mask_settings(config):
+    for key in _unread_mask_settings(config) if "masks" in tables else ():
         if getattr(config.masks, key) == getattr(inherited.masks, key):
             config = replace(config, masks=replace(config.masks, **{key: getattr(masks, key)}))
     return config

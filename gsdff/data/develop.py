@@ -18,6 +18,7 @@ from gsdff.data.images import read_header, read_photo
 from gsdff.data.lens import Pinhole, SizedLens, pinhole_of, rectify, resample
 from gsdff.data.pixel_store import PixelStore
 from gsdff.data.way_up import PosedPhoto, are_turned
+from gsdff.errors import UserError
 from gsdff.interrupts import worker_threads
 from gsdff.photo_files import check_picture, fit_picture
 from gsdff.scene import View
@@ -165,5 +166,10 @@ def make_view(
     if shot.mask is None:
         return view
     counts = shot.mask.read()
-    check_picture(shot.mask.path, view, counts.shape[1], counts.shape[0])
+    try:
+        check_picture(shot.mask.path, view, counts.shape[1], counts.shape[0])
+    except UserError as error:
+        if dataset.made_from == "photos" or not (plan.is_turned or lattice is not None):
+            raise
+        raise UserError(f"{error}; by `dataset.made_from` views, masks show upright, undistorted photos too") from error
     return replace(view, mask=pixels.keep(fit_picture(view, counts)))

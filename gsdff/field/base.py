@@ -5,7 +5,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import index
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
@@ -26,7 +26,7 @@ from gsdff.field.placement import MIN_OPACITY, find_misplacement, fit_frame
 from gsdff.field.query import NAME_PLACE
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import PcaBasis, fit_pca
-from gsdff.io.runs import LoadedRun, check_poses, warn_of_assumption
+from gsdff.io.runs import LoadedRun, check_poses, warn_of_assumption, warn_of_turned_poses
 from gsdff.io.sidecar import SETTINGS, Sidecar, sidecar_path
 from gsdff.latents import MIN_NORM, Basis
 from gsdff.origin import OriginChoice, resolve_origin, warn_if_coarse
@@ -256,8 +256,10 @@ class FieldBase:
 
         Words that cannot be had (a teacher whose files are gone) are left out, with a warning.
         """
-        if self.basis is None or self.sidecar is not None:
-            return self.sidecar if self.basis is not None else None
+        if self.basis is None:
+            return None
+        if self.sidecar is not None:
+            return replace(self.sidecar, poses=self.dataset.poses)  # it may have been read with others
         texts, no_texts = None, ""
         try:
             texts = None if self.vocabulary is None else self.vocabulary.vectors
@@ -285,6 +287,8 @@ class FieldBase:
             check_poses(self.run, scene)
             if not self.says_made_from:
                 warn_of_assumption(self.source, scene)
+            if not self.run.says_poses and self.dataset.poses == "auto":
+                warn_of_turned_poses(self.source, scene)
         elif complaint := find_misplacement(self.gaussians, scene):
             log.warning("%s: %s", self.source, complaint)
         return scene
@@ -316,6 +320,11 @@ class FieldBase:
         return TEACHERS[name]
 
     def _open_teacher(self) -> Teacher:
+        if self.sidecar is not None and "maps" in self._teacher_kind.reads:
+            raise UserError(
+                f"{self.source}: its features come from teacher maps, and a PLY does not state their folder; use the "
+                "run that it was exported from"
+            )
         scene = self.scene if self._teacher_kind.reads_scene else self.read.get("scene")
         teacher = open_teacher(self.teacher_config, scene, self.device)
         assert teacher is not None, "features have a teacher"

@@ -302,9 +302,9 @@ def load(
 
     Both are in the input's world frame, so a run and its export are the same field to the bit. `data` is the folder of
     photos for a PLY; for a run it replaces the folder that it was trained on. `dataset` changes how the photos are
-    read: {"made_from": "views"}, also `masks`, `memory` and `allow_outside` (`gsdff.config.reading`). `offset` is the
-    point of the world that positions are relative to, for a file that does not state it: a .splat cannot. `device` auto
-    is CUDA if there is a card. A PLY needs its `.basis.safetensors` for queries. Other sources raise `UserError`.
+    read, such as {"made_from": "views"} (`gsdff.config.reading.CHANGEABLE`). `offset` is the point of the world that
+    positions are relative to, for a file that does not state it: a .splat cannot. `device` auto is CUDA if there is a
+    card. A PLY needs its `.basis.safetensors` for queries. Other sources raise `UserError`.
     """
     if not isinstance(source, str | PathLike):
         raise UserError(f"`source`: expected the path of a run's folder or of a PLY, got {shown(source)}")

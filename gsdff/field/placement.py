@@ -47,17 +47,23 @@ def place_at(gaussians: Gaussians, offset: Sequence[float], source: Path) -> Gau
     return replace(gaussians, origin=point)
 
 
-def find_misplacement(gaussians: Gaussians, scene: Scene) -> str:
-    """Complaint about Gaussians of a file, in the world, that lie far away from all cameras; empty if they do not."""
+def find_misplacement(gaussians: Gaussians, scene: Scene, *, is_run: bool = False) -> str:
+    """Complaint about Gaussians, in the world, that lie far away from all cameras; empty if they do not.
+
+    Of a file that states no offset it asks for one.
+    """
     ours, frame = fit_frame(gaussians), scene.frame
     cameras = frame.points_to_input(torch.stack([view.camera.position for view in scene.views]))
     nearest = float((cameras - torch.tensor(ours.centre, dtype=torch.float64)).norm(dim=1).min())
     radius = max(ours.scale, frame.scale)
     if nearest <= FAR_AWAY * radius:
         return ""
-    offset = f", {' '.join(f'{value:.15g}' for value in frame.origin)}" if frame.origin != ZERO else ""
-    return (
+    complaint = (
         f"its middle {format_point(round(value, 3) for value in ours.centre)} is {nearest:.3g} away from the nearest "
         f"camera of {scene.root}, {nearest / radius:.0f} times the radius of scene and cameras; do these belong "
-        f"together? If the file has lost its offset, which a .splat cannot state, give it as `offset`{offset}"
+        "together?"
     )
+    if is_run or gaussians.origin != ZERO:
+        return complaint
+    offset = f", {' '.join(f'{value:.15g}' for value in frame.origin)}" if frame.origin != ZERO else ""
+    return f"{complaint} If the file has lost its offset, which a .splat cannot state, give it as `offset`{offset}"

@@ -11,7 +11,7 @@ import socket
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -80,7 +80,7 @@ def together(*heads: Path) -> Iterator[None]:
     finally:
         _pending.reset(token)
     files = sorted(pending.files.values(), key=lambda file: file.path not in pending.heads)
-    with _alone(heads[0].parent):
+    with _alone(heads[0].parent) if heads else nullcontext():
         _replace(files, list(pending.heads))
 
 

@@ -66,9 +66,8 @@ def compare(saved: Any, scene: Scene) -> Differences | None:
         return Differences(
             f"{len(saved['names'])} photos before, {len(now['names'])} now (such as {others[0]})", points
         )
-    size = saved["cameras"].abs().clamp_min(1)
     changed = {
-        "with another camera": ((now["cameras"] - saved["cameras"]).abs() > SAME_SHARE * size).any(1),
+        "with another camera": _are_other_numbers(now["cameras"], saved["cameras"]).any(1),
         "that show something else": _differ(now["thumbnails"], saved["thumbnails"]),
         "with another mask": (now["masked"] - saved["masked"]).abs() > SAME_SHARE,
     }
@@ -78,6 +77,22 @@ def compare(saved: Any, scene: Scene) -> Differences | None:
         if those.any()
     ]
     return Differences(", ".join(complaints), points)
+
+
+def changed_poses(saved: Any, scene: Scene) -> list[str]:
+    """Names of the photos whose camera lies elsewhere, or is another way up, than in the dataset of a summary.
+
+    Photos that only one of the two has do not count, and neither do lenses and sizes; none if `saved` is no summary.
+    """
+    if not _is_summary(saved):
+        return []
+    before = {name: row[:16].reshape(4, 4) for name, row in zip(saved["names"], saved["cameras"], strict=True)}
+    both = [(view, before[view.name]) for view in scene.views if view.name in before]
+    return [view.name for view, viewmat in both if _are_other_numbers(view.camera.viewmat, viewmat).any()]
+
+
+def _are_other_numbers(now: Tensor, before: Tensor) -> Tensor:
+    return (now - before).abs() > SAME_SHARE * before.abs().clamp_min(1)
 
 
 def _shrink(image: UInt8[Tensor, "H W 3"]) -> UInt8[Tensor, "h w"]:

@@ -11,16 +11,18 @@ from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError, command
 from gsdff.gaussians import Gaussians, keep_drawable
 from gsdff.io.checkpoint import load_newest
+from gsdff.io.dataset_summary import changed_poses
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
+from gsdff.stored_photo import UPRIGHT, is_transposed
 
 log = logging.getLogger("gsdff")
 
 FREE_KEYS = {
     "origin", "device", "log_every", "picture_every", "checkpoint_every", "dataset.memory",
-    "dataset.allow_outside",
+    "dataset.allow_outside", "dataset.poses",
 }  # fmt: skip
-"""Options that a resumed run may change."""
+"""Options that a resumed run may change; poses that become others by `dataset.poses` are noticed as such."""
 MADE_FROM = "dataset.made_from"
 PLACES = {
     "data", "out", "stage1_from", "teacher.maps", "teacher.checkpoint", "teacher.pretrained", "teacher.labels",
@@ -45,6 +47,10 @@ class LoadedRun:
     """Number of finished steps."""
     says_made_from: bool = True
     """Whether its config.toml has `dataset.made_from`, which earlier versions did not write."""
+    says_poses: bool = True
+    """The same of `dataset.poses`."""
+    dataset: Any = None
+    """The photos that it was trained on, in short (`gsdff.io.dataset_summary`); None in runs of earlier versions."""
 
 
 def load_run(folder: Path) -> LoadedRun:
@@ -70,13 +76,15 @@ def load_run(folder: Path) -> LoadedRun:
         gaussians=keep_drawable(gaussians, folder),
         frame=WorldFrame(tuple(state["frame"]["centre"]), state["frame"]["scale"]),
         step=state["step"],
-        says_made_from=says_made_from(read_table(names.config)),
+        says_made_from=says(names, "made_from"),
+        says_poses=says(names, "poses"),
+        dataset=state.get("dataset"),
     )
 
 
-def says_made_from(table: dict[str, Any]) -> bool:
-    """Whether a run's options have `dataset.made_from`; those of earlier versions have not."""
-    return "made_from" in (table.get("dataset") or {})
+def says(folder: RunFolder, name: str) -> bool:
+    """Whether a run's file of options has one of `DataConfig`; those of earlier versions lack newer ones."""
+    return name in (read_table(folder.config).get("dataset") or {})
 
 
 def warn_of_assumption(folder: Path, scene: Scene) -> None:
@@ -90,6 +98,24 @@ def warn_of_assumption(folder: Path, scene: Scene) -> None:
             "%s: its options are of an earlier version and do not say what label images, masks and teacher maps were "
             "made from; taking them as made from the stored photos, so that those of %d photos are undistorted or "
             "turned; if they show undistorted, upright photos, set `dataset.made_from` to views", folder, changed,
+        )  # fmt: skip
+
+
+def warn_of_turned_poses(folder: Path, scene: Scene) -> None:
+    """Warns if poses are found to be those of turned photos by what earlier versions did not look at.
+
+    For runs of earlier versions, which went by the sides of the cameras' images alone.
+    """
+    turned = [(view.name, view.stored) for view in scene.views if view.stored and view.stored.turn_before != UPRIGHT]
+    are_told_by_sides = any(
+        is_transposed(stored.turn_before) and not stored.is_shape_of_file(stored.height, stored.width)
+        for _, stored in turned
+    )
+    if turned and not are_told_by_sides:
+        log.warning(
+            "%s: its options are of an earlier version, which took the poses of %d photos, such as %s, for those of "
+            "the photos as stored; they are those of the photos as EXIF turns them, so it was trained with wrong "
+            "cameras: train again", folder, len(turned), turned[0][0],
         )  # fmt: skip
 
 
@@ -113,6 +139,12 @@ def check_poses(run: LoadedRun, scene: Scene) -> None:
         raise UserError(
             f"{scene.root}: its camera poses are not those that {run.folder} was trained on; "
             "use those photos and poses, or train again"
+        )
+    if changed := changed_poses(run.dataset, scene):
+        raise UserError(
+            f"{scene.root}: {len(changed)} of {len(scene.views)} photos (such as {changed[0]}) have other camera poses "
+            f"than {run.folder} was trained with; use those photos and poses, or train again. If EXIF turns photos, "
+            "the other one of `dataset.poses` stored and turned may be right"
         )
 
 

@@ -49,7 +49,7 @@ def read_splat(source: Path, scene: Scene) -> Gaussians:
     gaussians = load(source, device="cpu").gaussians
     if gaussians.features is not None:
         log.info("%s: its features are left out, stage 2 makes new ones", source)
-    if complaint := find_misplacement(gaussians, scene):
+    if complaint := find_misplacement(gaussians, scene, is_run=source.is_dir()):
         raise UserError(f"{source}: {complaint}")
     gaussians = replace(gaussians, features=None).to_working_frame(scene.frame)
     if not any(_is_in_view(gaussians, scene, view_id) for view_id in scene.train_ids):

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from gsdff.config.file import absolute, find_preset, read_config, read_presets, read_table, write_config
+from gsdff.config.file import absolute, find_preset, read_config, read_presets, write_config
 from gsdff.config.options import TrainConfig
 from gsdff.config.smoothing import needs_segments
 from gsdff.config.unread import leave_out_unread, refuse_unread
@@ -24,7 +24,7 @@ from gsdff.files.reading import reading
 from gsdff.files.writing import discard, together
 from gsdff.io.checkpoint import REMEDY, list_checkpoints, load_newest
 from gsdff.io.ply import write_ply
-from gsdff.io.runs import data_folder, says_made_from, warn_of_assumption
+from gsdff.io.runs import data_folder, says, warn_of_assumption, warn_of_turned_poses
 from gsdff.io.sidecar import sidecar_path
 from gsdff.masks import choose_segmenter
 from gsdff.origin import resolve_origin, warn_if_coarse
@@ -73,8 +73,10 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
         check_same_options(config, state.get("config"), folder)
     _make_demo_scene(config, folder)
     scene = load_scene(data_folder(config, folder), config.dataset)
-    if resume and config.dataset.made_from == "photos" and not says_made_from(read_table(folder.config)):
+    if resume and config.dataset.made_from == "photos" and not says(folder, "made_from"):
         warn_of_assumption(folder.path, scene)
+    if resume and config.dataset.poses == "auto" and not says(folder, "poses"):
+        warn_of_turned_poses(folder.path, scene)
     if state is not None:
         check_same_data(scene, state, folder)
     check_features(config, scene)

@@ -43,7 +43,7 @@ HOST = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z._-]+)(:[0-9]{1,5})?", re.ASCII)
 
 WRONG_NAME = (
     "this name is not one of this page's; open the address that gsdff has printed, or, if this is the full name of its "
-    "machine, start gsdff with --host and the name"
+    "machine, start `gsdff view` with --host, or `gsdff train` with --viewer-host, and the name"
 )
 
 _starting = threading.Lock()

@@ -242,7 +242,7 @@ def test_every_attribute_of_the_gaussians_has_a_learning_rate():
         ),
         (f"origin = [0, {'9' * 400}, 0]", "origin: expected one of 'auto', 'none' or a list of 3 numbers, got "),
         (f"stage1.ssim_weight = {'9' * 400}", "stage1.ssim_weight: expected a number of 64 bits"),
-        (f"stage1.steps = {'9' * 5000}", "cannot be read as a TOML file (Exceeds the limit"),
+        (f"stage1.steps = {'9' * 5000}", "cannot be read as a TOML file (it has a whole number of more than"),
         ("stage1.steps = 1000000000000", "stage1.steps: expected at least 0, at most 1e+09, got 1000000000000"),
         ("stage1.grow_grad2d = nan", "stage1.grow_grad2d: expected at least 0, got nan"),
         ("stage2.feature_weight = inf", "stage2.feature_weight: expected at least 0, at most 1e+09, got inf"),

@@ -85,3 +85,28 @@ def test_training_refuses_before_anything_is_written_and_inherits_no_leftovers(t
     write_config(begun.config, replace(config, out=None, teacher=TeacherConfig("precomputed", maps=tmp_path / "maps")))
     options = read_arguments(["--stage1-from", str(begun.path), "--teacher", "clip", "--device", "cpu"]).options
     assert (options.teacher.name, options.teacher.maps) == ("clip", None)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_right"),
+    [
+        ("--teacher none", True),
+        ("--teacher labels --smoothing.sam.form off", True),
+        ("", False),
+        ("--masks sam", False),
+    ],
+)
+def test_the_command_line_replaces_the_teacher_of_a_file_with_its_settings(tmp_path, words, is_right):
+    """A file that gives settings to the very teacher that does not read them stays wrong."""
+    (tmp_path / "maps").mkdir()
+    teacher = TeacherConfig("precomputed" if is_right else "labels", maps=tmp_path / "maps")
+    config = configure(masks={"name": "felzenszwalb", "felzenszwalb": {"scale": 9}}, **SAM)
+    write_config(tmp_path / "other.toml", replace(config, data=tmp_path, teacher=teacher))
+    line = ["--config", str(tmp_path / "other.toml"), "--data", str(tmp_path), "--device", "cpu", *words.split()]
+    options = read_arguments(line).options
+    if is_right:
+        refuse_unread(options)
+        assert options.teacher.maps is None
+    else:
+        with pytest.raises(UserError, match=r"`teacher\.maps` .*: the teacher is labels"):
+            refuse_unread(options)

@@ -112,6 +112,15 @@ def test_distorted_photos_are_undistorted_before_they_are_turned(tmp_path, write
     assert (again - view.image.float()).abs().max() <= 1
 
 
+def test_a_mask_that_is_to_show_the_view_and_does_not_names_the_option(tmp_path, write_colmap, colmap_model):
+    make_scene(tmp_path, write_colmap, colmap_model, 6, (HEIGHT, WIDTH), (20, 21, 7, 5.5))
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (HEIGHT, WIDTH), 255).save(tmp_path / "masks" / "1.png")
+    assert load_scene(tmp_path, DataConfig()).views[1].mask is not None
+    with pytest.raises(UserError, match=r"1\.png: is 16x12, .* by `dataset\.made_from` views, masks show upright"):
+        load_scene(tmp_path, DataConfig(made_from="views"))
+
+
 def test_a_photo_that_fits_neither_way_up_names_the_turn(tmp_path, write_colmap):
     root = write_colmap(tmp_path)
     Image.new("RGB", (12, 16)).save(root / "images/1.png")

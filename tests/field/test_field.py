@@ -11,6 +11,7 @@ from tiny_run import make_gaussians, open_field, write_run
 
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
+from gsdff.field.field import load
 from gsdff.field.query import OneGaussian
 from gsdff.io.ply import read_ply, write_ply
 from gsdff.io.sidecar import Sidecar, sidecar_path
@@ -198,3 +199,14 @@ def test_a_run_whose_options_are_lost_says_so(run, text):
         ):
             ask()
     assert len(field.query(OneGaussian(3)).selection) == 30
+
+
+def test_a_ply_of_teacher_maps_says_that_the_run_has_them(ply, run):
+    assert open_field(run.folder, data=run.data).teacher.name == "precomputed"
+    with pytest.raises(UserError, match=r"scene\.ply: its features come from teacher maps, and a PLY does not state"):
+        _ = open_field(ply, data=run.data).teacher
+
+
+def test_what_poses_are_of_is_kept_when_a_ply_is_saved_again(ply, tmp_path):
+    path = load(ply, dataset={"poses": "turned"}, device="cpu").save(tmp_path / "again.ply")
+    assert load(path, device="cpu").dataset.poses == "turned"

@@ -74,6 +74,17 @@ def test_an_offset_is_refused_where_positions_are_known(far, call):
         call(export, far.folder / "scene.splat", "--offset", "nan", 2, 3, "--out", far.folder / "x.ply")
 
 
+def test_an_offset_is_asked_for_only_where_it_can_be_given(far, tmp_path, generator):
+    """A run has none, and a PLY that states one has not lost it."""
+    other = open_field(write_asked_run(tmp_path / "other", generator).folder).scene
+    for source, can_lack_it in ((far.folder, False), (far.folder / "scene.splat", True)):
+        with pytest.raises(UserError, match="do these belong together") as error:
+            initial_gaussians(TrainConfig(stage1_from=source), open_field(far.folder).scene if can_lack_it else other)
+        assert ("`offset`" in str(error.value)) == can_lack_it
+    open_field(far.folder).save(far.folder / "stated.ply")
+    assert "`offset`" not in find_misplacement(open_field(far.folder / "stated.ply").gaussians, other)
+
+
 def test_small_things_cut_out_of_a_scene_and_far_cameras_are_no_misplacement(tmp_path, generator, caplog):
     near = write_asked_run(tmp_path / "near", generator)
     scene, gaussians = open_field(near.folder).scene, near.gaussians

@@ -66,9 +66,9 @@ def test_texts_are_read_with_and_without_a_byte_order_mark(encoding, tmp_path):
     assert reading.read_json(path, "classes") == {"name": "Stühle"}
 
 
-@pytest.mark.parametrize("read", [read_json, read_toml])
+@pytest.mark.parametrize("read", [reading.read_json, reading.read_toml])
 def test_a_number_of_thousands_of_digits_is_named(tmp_path, read):
-    (tmp_path / "a").write_text("a = " * (read is read_toml) + "1" * 5000)
+    (tmp_path / "a").write_text("a = " * (read is reading.read_toml) + "1" * 5000)
     with pytest.raises(UserError, match=r"a: cannot be read as x \(it has a whole number of more than 4,300 digits\)"):
         read(tmp_path / "a", "x")
 

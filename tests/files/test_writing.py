@@ -318,3 +318,11 @@ def test_sets_of_two_writers_do_not_mix(tmp_path, monkeypatch):
     assert pair[0].read_text() == pair[1].read_text()
     assert locked == [True] * 80 and not is_locked()
     assert sorted(tmp_path.iterdir()) == pair
+
+
+def test_files_of_which_none_is_read_first_are_replaced_together(tmp_path):
+    with together():
+        for name in ("a", "b"):
+            write_text(tmp_path / name, name)
+        assert not (tmp_path / "a").exists()
+    assert (tmp_path / "a").read_text() + (tmp_path / "b").read_text() == "ab"

@@ -103,7 +103,7 @@ def test_a_page_that_is_refused_is_said_once(server, caplog):
 def test_another_name_of_this_machine_is_refused_with_the_option_that_lets_it_in(caplog):
     gate, headers = Gate("0.0.0.0", "token", is_open=True), Headers(Host="machine.example.org:8080")
     refusal = gate.find_refusal("/token", headers)
-    assert "if this is the full name of its machine, start gsdff with --host and the name" in str(refusal)
+    assert "start `gsdff view` with --host, or `gsdff train` with --viewer-host, and the name" in str(refusal)
     for _ in range(2):
         gate._log(refusal, headers)
     (line,) = caplog.messages

@@ -12,6 +12,8 @@ from gsdff.config.options import DataConfig
 from gsdff.config.reading import CHANGEABLE, change_dataset
 from gsdff.errors import UserError
 from gsdff.field.field import load
+from gsdff.io.checkpoint import load_newest, save_checkpoint
+from gsdff.io.dataset_summary import summarize
 
 ASSUMED = "its options are of an earlier version and do not say what label images, masks and teacher maps were made"
 
@@ -27,10 +29,10 @@ def turned(tmp_path, generator):
     return run
 
 
-def forget(run):
-    """Takes `dataset.made_from` out of a run's options, as earlier versions wrote them."""
+def forget(run, line='made_from = "photos"\n'):
+    """Takes `dataset.made_from`, or another line, out of a run's options, as earlier versions wrote them."""
     path = run.folder / "config.toml"
-    path.write_text(path.read_text().replace('made_from = "photos"\n', ""))
+    path.write_text(path.read_text().replace(line, ""))
 
 
 def test_what_files_show_can_be_said_when_a_run_is_read(turned):
@@ -49,6 +51,29 @@ def test_an_old_run_says_what_it_assumes_until_it_is_told(turned, caplog):
     for answer in ("photos", "views"):
         _ = load(turned.folder, dataset={"made_from": answer}, device="cpu").scene
     assert ASSUMED not in caplog.text
+
+
+def test_poses_that_the_training_did_not_have_are_refused(turned):
+    state = load_newest(turned.folder / "checkpoints")
+    trained_on = summarize(load(turned.folder, device="cpu").scene)
+    save_checkpoint(turned.folder / "checkpoints", 701, {**state, "dataset": trained_on})
+    _ = load(turned.folder, dataset={"poses": "stored"}, device="cpu").scene
+    with pytest.raises(UserError, match=r"10 of 10 photos \(such as a/v0\.png\) have other camera poses"):
+        _ = load(turned.folder, dataset={"poses": "turned"}, device="cpu").scene
+
+
+def test_an_old_run_on_poses_that_are_now_taken_for_others_is_said(turned, caplog):
+    """Half of the photos are turned and all cameras have one upward direction, which earlier versions did not see."""
+    for photo in turned.data.rglob("b/*.png"):
+        Image.open(photo).save(photo, exif=Image.Exif())
+    for is_old in (False, True):
+        if is_old:
+            forget(turned, 'poses = "auto"\n')
+        assert load(turned.folder, device="cpu").scene.views[0].stored.turn_before == 3
+        assert ("took the poses of 5 photos, such as a/v0.png, for those" in caplog.text) == is_old
+    caplog.clear()
+    _ = load(turned.folder, dataset={"poses": "turned"}, device="cpu").scene
+    assert not caplog.messages
 
 
 def test_an_old_run_on_plain_photos_assumes_nothing(tmp_path, generator, caplog):
@@ -88,10 +113,12 @@ def test_the_doors_offer_all_that_may_change():
 
 
 def test_other_options_and_values_are_refused():
-    with pytest.raises(
-        UserError, match=r"`dataset`: expected some of made_from, .*, got downscale; .*fixed by the train"
+    for name, hint in (
+        ("downscale", "that is fixed by the training"),
+        ("pose", r"did you mean poses\? Others are fixed"),
     ):
-        change_dataset(DataConfig(), {"downscale": 2})
+        with pytest.raises(UserError, match=rf"`dataset`: expected some of poses, made_from, .*, got {name}; {hint}"):
+            change_dataset(DataConfig(), {name: 2})
     with pytest.raises(UserError, match=r"`dataset\.made_from`: expected one of 'photos', 'views', got 'maps'"):
         change_dataset(DataConfig(), {"made_from": "maps"})
     with pytest.raises(UserError, match=r"`dataset\.memory`: expected at least 0"):
