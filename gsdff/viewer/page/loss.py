@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
+from jaxtyping import Float
+from torch import Tensor
+
 from gsdff.cameras import Camera
 from gsdff.field.field import Field
 from gsdff.gaussians import Gaussians
@@ -43,6 +46,6 @@ def measure_answers(field: Field, unpacked: Gaussians, dictionary: Dictionary) -
     return facts
 
 
-def _draw(field: Field, gaussians: Gaussians, camera: Camera):
+def _draw(field: Field, gaussians: Gaussians, camera: Camera) -> Float[Tensor, "H W 3"]:
     placed = replace(field, gaussians=gaussians.to_input_frame(field.frame), read=dict(field.read))
     return placed.draw(camera).image.clamp(0, 1)

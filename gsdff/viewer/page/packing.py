@@ -18,8 +18,8 @@ from gsdff.latents import MIN_NORM
 
 SPLAT_BYTES = 16
 BANDS = ((0, 3, 31), (3, 8, 31), (8, 15, 15))
-"""Bands of the harmonics: first coefficient in `shN`, the one after the last, and the largest number stored of one: half
-of what Spark has room for, or less, as the error hardly shows and the file is smaller."""
+"""Bands of the harmonics: first coefficient in `shN`, the one after the last, and the largest number stored of one. That
+is half of what Spark has room for, or less: the error hardly shows, and the file is smaller."""
 OUTLIERS = 1e-3
 """Share of colours, at either end, that may be clamped so that the others get finer steps."""
 LEVELS = 127
@@ -75,9 +75,7 @@ def unpack(packed: PackedScene, like: Gaussians) -> Gaussians:
     low, high = packed.log_scale_range
     log_scales = low + (high - low) * (splats[:, 12:15].astype(np.float64) - 1) / 254
     means = np.ascontiguousarray(splats[:, 4:10]).view("<f2").astype(np.float32)
-    bands = [
-        step * band.astype(np.float64) for band, step in zip(packed.harmonics, packed.band_steps, strict=True)
-    ]
+    bands = [step * band.astype(np.float64) for band, step in zip(packed.harmonics, packed.band_steps, strict=True)]
     shN = np.concatenate([np.zeros((len(splats), 0)), *bands], axis=1).reshape(len(splats), -1, 3)
     features = None if packed.latents is None else unpack_latents(packed)
     return replace(

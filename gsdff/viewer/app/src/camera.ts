@@ -11,6 +11,10 @@ export function fovFor(start: Start, aspect: number, photoAspect = 4 / 3): numbe
   return (2 * Math.atan(wanted) * 180) / Math.PI;
 }
 
+// Share of a narrow window's height by which the picture is moved up, away from the panel at its foot.
+const LIFT = 0.15;
+const NARROW = 600;
+
 export class Orbit {
   readonly controls: OrbitControls;
 
@@ -31,12 +35,14 @@ export class Orbit {
   reset(): void {
     this.camera.position.fromArray(this.start.position);
     this.controls.target.fromArray(this.start.target);
-    this.fit();
     this.controls.update();
   }
 
-  fit(): void {
+  fit(width: number, height: number): void {
+    this.camera.aspect = width / height;
     this.camera.fov = fovFor(this.start, this.camera.aspect);
+    if (width <= NARROW && height > width) this.camera.setViewOffset(width, height, 0, LIFT * height, width, height);
+    else this.camera.clearViewOffset();
     this.camera.updateProjectionMatrix();
   }
 }

@@ -73,8 +73,8 @@ export class Page {
     this.panels.showMode("colours", false);
     this.scorer = this.openScorer();
     const resize = () => {
+      this.orbit.fit(window.innerWidth, window.innerHeight);
       this.picture.resize(window.innerWidth, window.innerHeight);
-      this.orbit.fit();
     };
     window.addEventListener("resize", resize);
     resize();
@@ -144,9 +144,11 @@ export class Page {
 
   private update(): void {
     const { scores, threshold, range, mode } = this.shown;
+    const isAnswer = scores !== null && mode !== "classes";
     this.panels.showMode(mode, scores !== null);
-    this.panels.showThreshold(scores ? threshold : null, range);
-    if (scores) {
+    this.panels.showThreshold(isAnswer ? threshold : null, range);
+    if (mode === "classes") this.panels.say(`the best of ${this.data.header.classes.length} classes`);
+    else if (scores) {
       const count = select(scores, threshold).length;
       const total = this.data.numGaussians;
       const share = ((100 * count) / total).toFixed(1);

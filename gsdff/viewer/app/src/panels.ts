@@ -194,5 +194,6 @@ export class Panels {
   private toggle(id: string, button: string): void {
     byId(id).hidden = !byId(id).hidden;
     byId(button).setAttribute("aria-expanded", String(!byId(id).hidden));
+    byId(id).scrollIntoView({ block: "nearest" });
   }
 }

@@ -49,19 +49,17 @@ export class Picture {
       extra[name] = packBits(band.values as Int8Array, band.rows, band.columns, { ...layout, capacity });
       steps[`${name}Max`] = step * [63, 127, 31][i];
     });
-    this.splats = new PackedSplats({
-      packedArray: new Uint32Array(this.drawn.buffer),
-      numSplats: rows,
-      extra,
-      splatEncoding: {
-        rgbMin: header.colorRange[0],
-        rgbMax: header.colorRange[1],
-        lnScaleMin: header.logScaleRange[0],
-        lnScaleMax: header.logScaleRange[1],
-        ...steps,
-      },
-    });
-    this.mesh = new SplatMesh({ packedSplats: this.splats });
+    const splatEncoding = {
+      rgbMin: header.colorRange[0],
+      rgbMax: header.colorRange[1],
+      lnScaleMin: header.logScaleRange[0],
+      lnScaleMax: header.logScaleRange[1],
+      ...steps,
+    };
+    const packedArray = new Uint32Array(this.drawn.buffer);
+    this.splats = new PackedSplats({ packedArray, numSplats: rows, extra, splatEncoding });
+    // a mesh that is told no encoding gives its splats the default one
+    this.mesh = new SplatMesh({ packedSplats: this.splats, splatEncoding });
     // as gsdff draws: sorted by depth, three standard deviations, blurred by 0.3 of a pixel's square
     this.spark = new SparkRenderer({
       renderer: this.renderer,
@@ -88,7 +86,6 @@ export class Picture {
   resize(width: number, height: number): void {
     this.renderer.setPixelRatio(Math.min(window.devicePixelRatio, LARGEST_RATIO));
     this.renderer.setSize(width, height, false);
-    this.camera.aspect = width / height;
     this.ask();
   }
 
