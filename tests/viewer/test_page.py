@@ -65,6 +65,14 @@ def test_latents_keep_their_direction_and_nothing_stays_nothing(generator):
     assert torch.cat([cosines[:3], cosines[4:]]).min() > 0.9999
 
 
+def test_one_flat_gaussian_and_one_far_away_do_not_make_the_others_coarse(generator):
+    gaussians = make_gaussians(generator)
+    gaussians.log_scales[0, 0], gaussians.means[1, 0] = -40, 1e9
+    before, after = packed_pair(gaussians)
+    assert (after.log_scales - before.log_scales)[1:].abs().max() < 0.05
+    assert after.is_drawable.all() and after.log_scales[0, 0] < -13
+
+
 def test_all_degrees_of_harmonics_are_packed(generator):
     for bands in (0, 3, 8, 15):
         gaussians = replace(make_gaussians(generator), shN=torch.randn(60, bands, 3, generator=generator))
@@ -91,6 +99,37 @@ def test_a_word_outside_a_closed_vocabulary_is_refused(field):
         make_dictionary(field, ["unicorn"], ())
 
 
+class AnyWords:
+    """A teacher that encodes any words: a vector of a word's letters."""
+
+    name = "clip"
+
+    def text(self, names):
+        return torch.stack([torch.tensor([float(letter in name) for letter in "aeiourst"]) + 0.1 for name in names])
+
+
+@pytest.fixture
+def open_words(field):
+    """The field as if its teacher encoded any words."""
+    return replace(field, read=dict(field.read) | {"vocabulary": None, "teacher": AnyWords()})
+
+
+def test_any_words_are_compared_with_the_default_negatives_and_have_no_classes(open_words):
+    found = make_dictionary(open_words, None, ())
+    assert list(found.names) == read_words(NOUNS) and found.classes == {}
+    assert found.negatives is not None and list(found.negatives) == ["object", "things", "stuff", "texture"]
+    expected = open_words.encode_text(["chair", "stuff"]) @ open_words.B
+    rows = [found.names["chair"], found.negatives["stuff"]]
+    torch.testing.assert_close(found.vectors[rows], expected)
+
+
+def test_classes_of_the_legend_are_those_that_are_given(open_words):
+    found = make_dictionary(open_words, ["lamp"], ["Sofa", "rug"])
+    assert list(found.classes) == ["sofa", "rug"] and list(found.names) == ["lamp"]
+    with pytest.raises(UserError, match="`classes`: expected 2 to 254 different names, got 1"):
+        make_dictionary(open_words, ["lamp"], ["sofa", "Sofa"])
+
+
 def test_the_common_nouns_are_different_words():
     words = read_words(NOUNS)
     assert len(words) > 400 and len(set(words)) == len(words) and {"chair", "potted plant"} <= set(words)
@@ -111,9 +150,9 @@ def element(text: str, name: str) -> str:
 
 
 def test_the_file_holds_scene_words_and_licences_and_names_no_place_of_a_network(field, tmp_path):
-    path = export_run(ExportArguments(field.source, format="html"))
-    assert path == field.source / "scene.html"
+    path = export_run(ExportArguments(field.source, format="html", out=tmp_path / "new" / "send.html"))
     text = path.read_text()
+    assert [file.name for file in path.parent.iterdir()] == ["send.html"]
     header = json.loads(element(text, "scene-header"))
     data = zlib.decompress(base64.b64decode(element(text, "scene-columns")))
     columns = header["columns"]

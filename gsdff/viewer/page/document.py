@@ -21,6 +21,7 @@ from gsdff.cameras import Camera
 from gsdff.errors import UserError
 from gsdff.field.field import Field
 from gsdff.field.hit import default_view
+from gsdff.files.places import make_folder
 from gsdff.files.writing import write_text
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import label_palette
@@ -93,6 +94,7 @@ def write_page(
         "facts": facts,
         "columns": columns,
     }
+    make_folder(path.parent)
     write_text(path, fill_shell(title, header, deflated))
     return path
 

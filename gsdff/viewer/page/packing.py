@@ -18,10 +18,15 @@ from gsdff.latents import MIN_NORM
 
 SPLAT_BYTES = 16
 BANDS = ((0, 3, 31), (3, 8, 31), (8, 15, 15))
-"""Bands of the harmonics: first coefficient in `shN`, the one after the last, and the largest number stored of one. That
-is half of what Spark has room for, or less: the error hardly shows, and the file is smaller."""
+"""Bands of the harmonics: first coefficient in `shN`, the one after the last, and the largest number stored of one.
+That is half of what Spark has room for, or less: the error hardly shows, and the file is smaller."""
 OUTLIERS = 1e-3
 """Share of colours, at either end, that may be clamped so that the others get finer steps."""
+FARTHEST = 65504.0
+"""Largest float16; positions beyond are drawn there."""
+LEAST_LOG_SCALE, MOST_LOG_SCALE = -14.0, 6.0
+"""Limits of log scales in the working frame. What is thinner is drawn as thin as this, far below a pixel; without
+limits one flat Gaussian would make the steps of all others coarse."""
 LEVELS = 127
 """Largest number of a latent in 8 bits."""
 LEAST_SPAN = 1e-6
@@ -47,10 +52,10 @@ def pack(gaussians: Gaussians) -> PackedScene:
     colors = gaussians.base_colors.double().numpy()
     low, high = np.quantile(colors, [OUTLIERS, 1 - OUTLIERS]) if colors.size else (0.0, 1.0)
     color_range = _span(min(low, 0.0), max(high, 1.0))
-    log_scales = gaussians.log_scales.double().numpy()
+    log_scales = gaussians.log_scales.double().clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE).numpy()
     scale_range = _span(log_scales.min(initial=0.0), log_scales.max(initial=-20.0))
     rgba = np.concatenate([_share(colors, color_range), gaussians.opacities.double().numpy()[:, None]], axis=1)
-    half = gaussians.means.numpy().astype("<f2").view(np.uint8).reshape(-1, 6)
+    half = gaussians.means.clamp(-FARTHEST, FARTHEST).numpy().astype("<f2").view(np.uint8).reshape(-1, 6)
     quats = _encode_rotations(gaussians.quats.double().numpy())
     # 0 is Spark's mark of a flat Gaussian
     scales = 1 + np.round(254 * _share(log_scales, scale_range))
