@@ -63,9 +63,11 @@ def write_page(
     columns, data = store_columns(packed, dictionary)
     deflated = zlib.compress(data, 9)
     cameras = choose_cameras(field)
+    contents = " with features and words" if has_features else ""
+    likeness = measure_picture(scene, unpacked, cameras, field)
     facts = [
-        ("Gaussians", f"{len(scene):,}, {len(deflated) / len(scene):.1f} bytes each with features and words"),
-        ("picture", f"{measure_picture(scene, unpacked, cameras, field):.1f} dB to the unpacked scene (mean PSNR)"),
+        ("Gaussians", f"{len(scene):,}, {len(deflated) / len(scene):.1f} bytes each{contents}"),
+        ("picture", f"{likeness:.1f} dB from the scene before packing (mean PSNR of {len(cameras)} views)"),
     ]
     if has_features:
         facts += measure_answers(field, unpacked, dictionary)
