@@ -1,18 +1,23 @@
 """The exported page in Chromium, opened from the disk and without a network; its answers are those of Python."""
 
+import io
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from browser import PATIENCE, open_browser
+from PIL import Image
 from tiny_run import make_gaussians, open_field, write_run
 from tiny_words import WORDS, write_words
 
 from gsdff.export import ExportArguments, export_run
 from gsdff.field.field import Field
+from gsdff.field.hit import default_view
 from gsdff.scene import VOID
 from gsdff.viewer.page.packing import pack, unpack
 
@@ -144,6 +149,20 @@ def shot(page: Any) -> bytes:
         pictures.append(page.screenshot())
     page.add_style_tag(content="#panel { visibility: visible }")
     return pictures[-1]
+
+
+def test_the_first_picture_is_gsdffs_own(page, field):
+    page.click("#start")
+    page.click("#modes button[value=colours]")
+    width, height = 480, 360
+    page.set_viewport_size({"width": width, "height": height})
+    with Image.open(io.BytesIO(shot(page))) as png:
+        seen = torch.from_numpy(np.array(png.convert("RGB"))).float() / 255
+    camera = default_view(field).camera
+    focal = height / 2 / math.tan(camera.fov_y / 2)
+    K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    drawn = field.draw(replace(camera, K=K, width=width, height=height)).image.clamp(0, 1)
+    assert (seen - drawn).abs().mean() < 0.02 < drawn.std()
 
 
 def test_each_mode_draws_another_picture_and_the_start_view_comes_back(page):
