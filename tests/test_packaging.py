@@ -267,6 +267,16 @@ def test_the_wheel_holds_the_presets_and_the_licence(tmp_path):
     assert not {name for name in names if not name.startswith(("gsdff/", "gsdff-"))}
 
 
+def test_the_wheel_holds_the_page_built_with_its_licences_and_not_its_source(tmp_path):
+    build = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, tmp_path], cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    page = {"bundle/app.js.gz", "bundle/shell.html", "bundle/LICENSES.txt", "nouns.txt"}
+    assert {f"gsdff/viewer/page/{name}" for name in page} <= names
+    assert not {name for name in names if name.startswith("gsdff/viewer/app") or "node_modules" in name}
+
+
 def test_the_licence_is_apache_2():
     assert PROJECT["project"]["license"] == "Apache-2.0"
     text = (ROOT / "LICENSE").read_text()

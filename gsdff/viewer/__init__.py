@@ -8,5 +8,6 @@ saving        files saved from the page        frustums       cameras of the pho
 tab           actions of the controls          gizmo          handles that move the selection
 panel         controls; their HTML: markup     server         the page, with a tab per browser
 live          the page during training         live_panel     its controls
+page/         a scene as one HTML file         app/         its source, in TypeScript
 training_progress  steps, speed, pause         fair_lock      lock in turn for training and pages
 """

@@ -1,0 +1,81 @@
+"""Words that a page can be searched for, as their vectors Bᵀt: a word needs as many numbers as a latent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from gsdff.errors import UserError
+from gsdff.field.base import FieldBase
+from gsdff.field.query import MAX_CLASSES
+from gsdff.field.relevancy import DEFAULT_NEGATIVES
+from gsdff.files.reading import read_text
+from gsdff.latents import MIN_NORM, encode
+from gsdff.words import as_words, fold
+
+NOUNS = Path(__file__).parent / "nouns.txt"
+BATCH = 64
+"""Words that a teacher encodes at a time."""
+
+
+@dataclass(eq=False)
+class Dictionary:
+    """Names, each with the row of its vector; equal vectors share a row."""
+
+    names: dict[str, int] = field(default_factory=dict)
+    """Words that the page offers."""
+    negatives: dict[str, int] | None = None
+    """Words that every query is compared with; None for all but those that are searched for."""
+    classes: dict[str, int] = field(default_factory=dict)
+    """Classes of the legend."""
+    vectors: Float[Tensor, "V K"] = field(default_factory=lambda: torch.zeros(0, 0))
+
+
+def make_dictionary(field: FieldBase, words: Sequence[str] | None, classes: Sequence[str]) -> Dictionary:
+    """The words of a page: those given, or else all of a closed vocabulary, or else a list of common nouns.
+
+    Without `classes` the legend has those of a closed vocabulary. Raises `UserError` for words that the field does not
+    know, for one class, and for more than `MAX_CLASSES`.
+    """
+    vocabulary = field.vocabulary
+    if vocabulary is not None and not vocabulary.vectors:
+        return Dictionary(vectors=torch.zeros(0, field.B.shape[1]))
+    known = None if vocabulary is None else list(vocabulary.vectors)
+    offered = _unique(words if words is not None else known or read_words(NOUNS))
+    has_defaults = all(map(field.knows, DEFAULT_NEGATIVES))
+    needed = list(DEFAULT_NEGATIVES) if has_defaults else known or []
+    chosen = _unique(classes)
+    names = _unique([*offered, *needed, *chosen])
+    texts = torch.cat([field.encode_text(names[i : i + BATCH]) for i in range(0, len(names), BATCH)]).cpu()
+    rows: dict[bytes, int] = {}
+    row_of = {name: rows.setdefault(text.numpy().tobytes(), len(rows)) for name, text in zip(names, texts, strict=True)}
+    first = {row: name for name, row in reversed(row_of.items())}
+    if not chosen and known is not None:
+        chosen = [first[row] for row in sorted({row_of[name] for name in known})]
+        chosen = chosen if 2 <= len(chosen) <= MAX_CLASSES else []
+    elif chosen and not 2 <= len(chosen) <= MAX_CLASSES:
+        raise UserError(f"`classes`: expected 2 to {MAX_CLASSES} different names, got {len(chosen)}")
+    units = F.normalize(texts[[names.index(first[row]) for row in sorted(first)]], dim=1, eps=MIN_NORM)
+    return Dictionary(
+        names={name: row_of[name] for name in offered},
+        negatives={name: row_of[name] for name in needed} if has_defaults else None,
+        classes={name: row_of[name] for name in chosen},
+        vectors=encode(units, field.B.cpu()),
+    )
+
+
+def read_words(path: Path) -> list[str]:
+    """Words of a text file, one a line; raises `UserError` if there are none."""
+    lines = [line.strip() for line in read_text(path, "a list of words, one a line").splitlines()]
+    words = [line for line in lines if line and not line.startswith("#")]
+    if not words:
+        raise UserError(f"{path}: expected words, one a line, found none")
+    return list(as_words(words, "words"))
+
+
+def _unique(words: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(map(fold, words)))

@@ -1,0 +1,182 @@
+"""The exported page in Chromium, opened from the disk and without a network; its answers are those of Python."""
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from browser import PATIENCE, open_browser
+from PIL import Image
+from tiny_run import make_gaussians, open_field, write_run
+from tiny_words import WORDS, write_words
+
+from gsdff.export import ExportArguments, export_run
+from gsdff.field.field import Field
+from gsdff.field.hit import default_view
+from gsdff.scene import VOID
+from gsdff.viewer.page.packing import pack, unpack
+
+CLOSE = 1e-5
+"""Scores this near the threshold may be on either side of it: sums in another order differ by less."""
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory) -> Field:
+    """A field whose words are known, exported as scene.html."""
+    folder, generator = tmp_path_factory.mktemp("page"), torch.Generator().manual_seed(0)
+    gaussians = make_gaussians(generator, num_features=8)
+    assert gaussians.features is not None
+    gaussians.features[5] = 0
+    run = write_run(folder, gaussians)
+    write_words(folder / "maps", generator)
+    export_run(ExportArguments(run.folder, format="html"))
+    return open_field(run.folder)
+
+
+@pytest.fixture(scope="module")
+def unpacked(field) -> Field:
+    """The field with the latents that the page has."""
+    features = unpack(pack(field.working), field.working).features
+    return replace(field, gaussians=replace(field.gaussians, features=features))
+
+
+@pytest.fixture(scope="module")
+def page(field) -> Iterator[Any]:
+    """The file in a browser that has no network."""
+    with open_browser() as browser:
+        context = browser.new_context(viewport={"width": 480, "height": 400}, offline=True)
+        page = context.new_page()
+        page.set_default_timeout(1000 * PATIENCE)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.goto(Path(field.source / "scene.html").as_uri())
+        page.locator("#loading").wait_for(state="hidden")
+        yield page
+        assert errors == []
+
+
+def search(page: Any, *texts: str) -> None:
+    """Clears the question and enters texts one after another; waits for the answer."""
+    while page.locator(".chip").count():
+        page.locator(".chip").first.click()
+    for text in texts:
+        page.fill("#search", text)
+        page.keyboard.press("Enter")
+    page.get_by_text(f"{texts[-1]}: ").wait_for()
+
+
+def check_selected(page: Any, field: Field, text: str, threshold: float | None = None, **options: Any) -> None:
+    """Compares what the page selects with what Python does, one by one."""
+    hit = field.query(text, threshold=threshold, **options)
+    chosen = page.evaluate("window.gsdff.shown.threshold")
+    assert chosen == pytest.approx(hit.threshold, abs=CLOSE)
+    scores = torch.tensor(page.evaluate("[...window.gsdff.shown.scores]"))
+    torch.testing.assert_close(scores, hit.scores, rtol=0, atol=CLOSE)
+    selected = torch.zeros(len(field), dtype=torch.bool)
+    selected[torch.tensor(page.evaluate("window.gsdff.selected()"), dtype=torch.long)] = True
+    differs = selected != hit.selected
+    assert not (differs & ((hit.scores - hit.threshold).abs() > CLOSE)).any()
+    assert 0 < int(selected.sum()) < len(field)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_selects_the_gaussians_that_python_selects(page, unpacked, word):
+    search(page, word)
+    check_selected(page, unpacked, word)
+
+
+def test_the_threshold_selects_as_pythons_does(page, unpacked):
+    search(page, "chair")
+    page.locator("#threshold").evaluate("(e) => { e.value = 0.3; e.dispatchEvent(new Event('input')); }")
+    value = float(page.locator("#threshold").input_value())
+    check_selected(page, unpacked, "chair", threshold=value)
+    assert page.evaluate("window.gsdff.selected().length") > 0
+
+
+def test_answers_are_nearly_those_of_the_scene_before_packing(page, field):
+    search(page, "lamp")
+    scores = torch.tensor(page.evaluate("[...window.gsdff.shown.scores]"))
+    assert (scores - field.query("lamp").scores).abs().max() < 0.05
+
+
+def test_every_gaussian_has_the_class_that_python_gives_it(page, unpacked):
+    page.click("#mode-classes")
+    page.locator("#legend .class").first.wait_for()
+    labels = page.evaluate("[...window.gsdff.shown.labels]")
+    assert labels == unpacked.segment(WORDS).labels.tolist() and labels[5] == VOID
+    assert page.locator("#legend .class").count() == len(WORDS)
+
+
+def test_a_class_of_the_legend_is_isolated_by_a_click_and_all_are_back_by_another(page):
+    page.click("#mode-classes")
+    row = page.locator("#legend .class").first
+    row.click()
+    isolated = page.evaluate("window.gsdff.shown.isolated")
+    assert WORDS[isolated] in row.inner_text() and row.get_attribute("aria-pressed") == "true"
+    row.click()
+    assert page.evaluate("window.gsdff.shown.isolated") is None
+
+
+def test_completion_offers_known_words_and_a_click_searches(page):
+    page.fill("#search", "cup")
+    option = page.get_by_role("option", name="red cup")
+    option.click()
+    page.get_by_text("red cup: ").wait_for()
+    assert page.locator("#completions").is_hidden()
+
+
+def test_an_unknown_word_leaves_no_old_answer_on_screen(page):
+    search(page, "chair")
+    page.fill("#search", "unicorn")
+    page.keyboard.press("Enter")
+    assert '"unicorn" is none of the words' in page.inner_text("#answer")
+    assert page.evaluate("[window.gsdff.shown.scores, window.gsdff.selected().length]") == [None, 0]
+    assert page.locator(".chip").count() == 0 and page.locator("#threshold-row").is_hidden()
+
+
+def shot(page: Any) -> bytes:
+    """Picture of the canvas alone, when it stands still."""
+    page.add_style_tag(content="#panel { visibility: hidden }")
+    pictures = [b"", page.screenshot()]
+    while pictures[-1] != pictures[-2]:
+        page.wait_for_timeout(400)
+        pictures.append(page.screenshot())
+    page.add_style_tag(content="#panel { visibility: visible }")
+    return pictures[-1]
+
+
+def test_the_first_picture_is_gsdffs_own(page, field):
+    page.click("#start")
+    page.click("#modes button[value=colours]")
+    width, height = 480, 360
+    page.set_viewport_size({"width": width, "height": height})
+    with Image.open(io.BytesIO(shot(page))) as png:
+        seen = torch.from_numpy(np.array(png.convert("RGB"))).float() / 255
+    camera = default_view(field).camera
+    focal = height / 2 / math.tan(camera.fov_y / 2)
+    K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    drawn = field.draw(replace(camera, K=K, width=width, height=height)).image.clamp(0, 1)
+    assert (seen - drawn).abs().mean() < 0.02 < drawn.std()
+
+
+def test_each_mode_draws_another_picture_and_the_start_view_comes_back(page):
+    search(page, "floor")
+    pictures = {}
+    for mode in ("colours", "heat", "isolate", "hide"):
+        page.click(f"#modes button[value={mode}]")
+        pictures[mode] = shot(page)
+    assert len(set(pictures.values())) == 4
+    page.click("#modes button[value=colours]")
+    page.mouse.move(400, 120)
+    page.mouse.down()
+    page.mouse.move(440, 180, steps=4)
+    page.mouse.up()
+    assert shot(page) != pictures["colours"]
+    page.click("#start")
+    assert shot(page) == pictures["colours"]
