@@ -51,6 +51,7 @@ def main() -> None:
     arguments.options.check()
     address = find_page(arguments)
 
+    from gsdff.ranks import joined
     from gsdff.training.run import train_run
 
     watch = None
@@ -58,7 +59,9 @@ def main() -> None:
         from gsdff.viewer.live import Live
 
         watch = partial(Live, address)
-    train_run(arguments.options, resume=arguments.resume, watch=watch)
+    resume = command("train", "--out", arguments.options.run_folder, "--resume")
+    with joined(arguments.options.device, on_loss=f"continue, under torchrun as before, with: {resume}"):
+        train_run(arguments.options, resume=arguments.resume, watch=watch)
 
 
 def find_page(arguments: TrainArguments) -> "Address | None":
