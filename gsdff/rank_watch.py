@@ -86,7 +86,7 @@ class RankWatch:
             for peer in self._connections.values():
                 _send(peer, LOST)
             if word != LOST and self.rank == min({*range(len(self.processes))} - {other}):
-                message = f"error: {self.processes[other]} has ended, and so end all; {self.on_loss}\n"
+                message = f"\nerror: {self.processes[other]} has ended, and so end all; {self.on_loss}\n"
                 os.write(2, message.encode(errors="backslashreplace"))  # not by sys.stderr, which may be held
             os._exit(STATUS)
 

@@ -1,6 +1,7 @@
 """`gsdff train --data PATH`: trains 3D Gaussians on photos with poses, and distils a teacher's features into them."""
 
 import logging
+import shlex
 import sys
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -59,8 +60,8 @@ def main() -> None:
         from gsdff.viewer.live import Live
 
         watch = partial(Live, address)
-    resume = command("train", "--out", arguments.options.run_folder, "--resume")
-    with joined(arguments.options.device, on_loss=f"continue, under torchrun as before, with: {resume}"):
+    resume = shlex.join(["-m", "gsdff.train", "--out", str(arguments.options.run_folder), "--resume"])
+    with joined(arguments.options.device, on_loss=f"continue with: torchrun ... {resume}"):
         train_run(arguments.options, resume=arguments.resume, watch=watch)
 
 
