@@ -3,8 +3,8 @@
 In a round every rank shows one view. With N ranks it counts as N steps, so that all options that count steps keep their
 meaning, views shown, and a job needs a Nth of the rounds. Gradients are means over N views, so Adam's learning rates
 grow by the square root of N; its memory, a number of views, stays (both decay rates to the power N), and so does the
-ratio of its epsilon to the noise of a gradient (divided by the square root). That is the rule of Grendel (Zhao et al.
-2024) and of gsplat's trainer. With `count_views` off a round is one step, with the rates of one rank.
+ratio of its epsilon to the noise of a gradient (divided by the square root). Rates and decay follow Grendel (Zhao et
+al. 2024). With `count_views` off a round is one step, with the rates of one rank.
 """
 
 from dataclasses import dataclass

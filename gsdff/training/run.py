@@ -108,18 +108,21 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
 @contextmanager
 def _alone(folder: RunFolder, *, resume: bool) -> Iterator[None]:
     """Keeps other trainings out of the folder; raises `UserError` if there is one."""
+    if not this_job().is_first:
+        yield
+        return
     lock = FileLock(folder.lock)
-    if this_job().is_first:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UserError(
-                f"{folder.path}: another training writes into it now; wait for its end, or choose another `out`"
-            ) from error
-        folder.check(resume=resume)  # another may have ended since
     try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"{folder.path}: another training writes into it now; wait for its end, or choose another `out`"
+        ) from error
+    try:
+        folder.check(resume=resume)  # another may have ended since
         yield
     finally:
+        folder.lock.unlink(missing_ok=True)
         lock.release()
 
 
