@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from gsdff.errors import UserError, shown
+from gsdff.ranks import this_job
 
 
 def choose_device(name: str | torch.device) -> torch.device:
-    """The device of a name; `auto` is CUDA if there is a card, otherwise the CPU.
+    """The device of a name; `auto` is CUDA if there is a card, otherwise the CPU. Each rank of a job has its own card.
 
     Raises `UserError` for CUDA without a card, and for a name that is no device.
     """
@@ -18,7 +19,9 @@ def choose_device(name: str | torch.device) -> torch.device:
         raise UserError(f"`device`: expected auto, cpu, cuda or one card such as cuda:0, got {shown(name)}")
     has_cuda = torch.cuda.is_available()
     if name == "auto":
-        return torch.device("cuda" if has_cuda else "cpu")
+        name = "cuda" if has_cuda else "cpu"
+    if name == "cuda" and has_cuda and this_job().world_size > 1:
+        name = f"cuda:{this_job().local_rank}"
     try:
         device = torch.device(name)
     except RuntimeError as error:

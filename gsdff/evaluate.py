@@ -57,8 +57,8 @@ def main() -> None:
         check_paths({"levels": run})
     check_classes(arguments.run, arguments.classes, labels=arguments.labels)
 
-    scene = open_source(arguments)
     if arguments.benchmark is not None:
+        scene = open_source(arguments)
         from gsdff.evaluation.ovs.benchmarks import score_ovs
         from gsdff.evaluation.ovs.report import format_ovs
 
@@ -69,10 +69,13 @@ def main() -> None:
         print(f"\nwritten to {path}, each query to {path.stem}_queries.csv, pictures to {path.with_suffix('')}")
         return
     from gsdff.evaluation.run import format_evaluation
+    from gsdff.ranks import joined
 
-    evaluation = scene.evaluate(labels=arguments.labels, classes=arguments.classes, download=arguments.download)
-    print(format_evaluation(evaluation))
-    print(f"\nwritten to {evaluation.folder}")
+    with joined(arguments.device):
+        scene = open_source(arguments)
+        evaluation = scene.evaluate(labels=arguments.labels, classes=arguments.classes, download=arguments.download)
+        print(format_evaluation(evaluation))
+        print(f"\nwritten to {evaluation.folder}")
 
 
 def check_options(arguments: EvaluateArguments) -> None:

@@ -73,6 +73,11 @@ class RunFolder:
         return self.path / "graph.pt"
 
     @property
+    def lock(self) -> Path:
+        """File that a training locks for as long as it writes into the folder."""
+        return self.path / ".lock"
+
+    @property
     def demo_data(self) -> Path:
         """Folder of the photos of a run on the built-in scene."""
         return self.path / "data"

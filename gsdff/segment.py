@@ -62,21 +62,23 @@ def main() -> None:
     check_options(arguments)
 
     from gsdff.field.segmentation import SegmentationFolder, format_segmentation
+    from gsdff.ranks import joined
 
     SegmentationFolder.choose(arguments.run, arguments.out)  # refused before anything is loaded
-    field = open_source(arguments)
-    result = field.save_segmentation(
-        arguments.classes,
-        arguments.out,
-        views=arguments.views,
-        all_held_out=arguments.all_held_out,
-        prompts=arguments.prompt,
-        space=arguments.space,
-        min_area=arguments.min_area,
-        min_opacity=arguments.min_opacity,
-    )
-    print(format_segmentation(result))
-    print(f"segmentation: {result.folder}")
+    with joined(arguments.device):
+        field = open_source(arguments)
+        result = field.save_segmentation(
+            arguments.classes,
+            arguments.out,
+            views=arguments.views,
+            all_held_out=arguments.all_held_out,
+            prompts=arguments.prompt,
+            space=arguments.space,
+            min_area=arguments.min_area,
+            min_opacity=arguments.min_opacity,
+        )
+        print(format_segmentation(result))
+        print(f"segmentation: {result.folder}")
 
 
 def check_options(arguments: SegmentArguments) -> None:

@@ -1,6 +1,7 @@
 """`gsdff train --data PATH`: trains 3D Gaussians on photos with poses, and distils a teacher's features into them."""
 
 import logging
+import shlex
 import sys
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -52,6 +53,7 @@ def main() -> None:
     arguments.options.check()
     address = find_page(arguments)
 
+    from gsdff.ranks import joined
     from gsdff.training.run import train_run
 
     watch = None
@@ -59,7 +61,9 @@ def main() -> None:
         from gsdff.viewer.live import Live
 
         watch = partial(Live, address)
-    train_run(arguments.options, resume=arguments.resume, watch=watch)
+    resume = shlex.join(["-m", "gsdff.train", "--out", str(arguments.options.run_folder), "--resume"])
+    with joined(arguments.options.device, on_loss=f"continue with: torchrun ... {resume}"):
+        train_run(arguments.options, resume=arguments.resume, watch=watch)
 
 
 def find_page(arguments: TrainArguments) -> "Address | None":

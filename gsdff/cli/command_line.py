@@ -49,6 +49,11 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
     """
     logging.basicConfig(handlers=[_LogHandler(flags)], format="%(message)s")
     logging.getLogger("gsdff").setLevel(logging.INFO)
+    rank = int(os.environ.get("RANK", "0")) if "TORCHELASTIC_RUN_ID" in os.environ else 0
+    if rank:  # the first rank of a job prints and shows progress for all
+        logging.getLogger("gsdff").setLevel(logging.ERROR)
+        os.environ["TQDM_DISABLE"] = "1"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors=NAMES)
     if isinstance(sys.stderr, TextIOWrapper):
@@ -57,7 +62,7 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
         with answer_interrupts():
             main()
     except UserError as error:
-        sys.exit(f"error: {name_flags(str(error), flags)}")
+        sys.exit(f"error{f' of rank {rank}' if rank else ''}: {name_flags(str(error), flags)}")
     except BrokenPipeError:  # what reads our output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

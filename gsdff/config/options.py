@@ -233,6 +233,9 @@ class TrainConfig:
     """Steps between pictures and scores of held-out views."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
+    count_views: bool = True
+    """With several ranks (torchrun), which show a view each at a time: count every view as a step, and raise the rates
+    by the square root of their number; otherwise all views together are one step, with the rates of one rank."""
     origin: OriginChoice = "auto"
     """Point of the world that positions in scene.ply are relative to: `auto` is zero, or a point near the scene if its
     coordinates are too large for float32 (a map's), which the file states; `none` is zero; or X Y Z."""

@@ -56,6 +56,11 @@ class CutScores:
             counts = torch.stack([torch.stack([_count(inside, cut, band) for band in bands]) for cut in cuts])
             self.counts[thing] = self.counts.get(thing, 0) + counts
 
+    def merge(self, other: "CutScores") -> None:
+        """Adds the sums over other views."""
+        for thing, counts in other.counts.items():
+            self.counts[thing] = self.counts.get(thing, 0) + counts
+
     def result(self, names: Sequence[str], *, are_instances: bool) -> dict[str, Any]:
         """Returns the mean over the things for each side, and the scores of each thing; a score of nothing is None."""
         scores = {

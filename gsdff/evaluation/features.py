@@ -1,7 +1,7 @@
 """Scores of a field's features on held-out views, beside those of the teacher they are distilled from."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,13 +15,14 @@ from gsdff.errors import UserError
 from gsdff.evaluation.classes import GroundTruth, ScoredClasses, find_classes
 from gsdff.evaluation.cuts import draw_labels, label_gaussians
 from gsdff.evaluation.label_metrics import text_margin, visible_pixels
-from gsdff.evaluation.report import save_label_maps, save_pca
+from gsdff.evaluation.report import draw_label_maps, draw_pca
 from gsdff.evaluation.scores import MIN_OPACITY, FeatureScores, Prediction, enlarge
 from gsdff.field.base import FieldBase
 from gsdff.field.relevancy import classify
 from gsdff.gaussians import Gaussians
-from gsdff.io.pictures import fit_pca
+from gsdff.io.pictures import Picture, fit_pca, save_png, to_bytes
 from gsdff.latents import Basis, encode, teacher_cosine, text_cosine
+from gsdff.ranks import this_job
 from gsdff.render import render_depth, render_features
 from gsdff.scene import VOID, View, picture_name
 from gsdff.teachers import Teacher
@@ -51,17 +52,16 @@ def evaluate_features(
     teacher_predictions = _predict_by_teacher(teacher, views, basis, text, scored)
     pca = fit_pca(torch.cat([prediction.latents[prediction.latents.any(-1)] for prediction in teacher_predictions]))
 
-    cosines = {}
-    scores = None if scored is None else FeatureScores(scored)
     own_labels = None if text is None else label_gaussians(gaussians, text, basis.B)
-    progress = tqdm(views, desc="features", unit="view", leave=False)
-    for view, by_teacher in zip(progress, teacher_predictions, strict=True):
+
+    def compare(view: View, by_teacher: Prediction) -> _ComparedView:
         size = view.image.shape[:2]
         at_map_size = _render(gaussians, view, by_teacher.latents.shape[:2])
-        cosines[view.name] = _mean_cosine(at_map_size, by_teacher.latents)
+        cosine = _mean_cosine(at_map_size, by_teacher.latents)
         latents = _render(gaussians, view, size)
         maps = {"teacher": enlarge(by_teacher.latents, size, "nearest-exact"), "field": latents}
-        save_pca(out_folder / f"{picture_name(view)}_pca.png", view, maps, pca)
+        pictures = {"pca": draw_pca(view, maps, pca)}
+        scores = None if scored is None else FeatureScores(scored)
         if scores is not None and text is not None:
             truth = scores.scored.load(view)
             scored_texts = text_cosine(latents, text, basis.B)
@@ -71,7 +71,18 @@ def evaluate_features(
             scores.add({"teacher": by_teacher, "field": by_field}, truth, _visible_pixels(gaussians, view), drawn)
             maps = {} if truth is None else {"truth": truth.labels}
             maps |= {"teacher": by_teacher.labels, "field": by_field.labels}
-            save_label_maps(out_folder / f"{picture_name(view)}_labels.png", view, scores.scored.classes, maps)
+            pictures["labels"] = draw_label_maps(view, scores.scored.classes, maps)
+        return _ComparedView(cosine, scores, {kind: to_bytes(picture) for kind, picture in pictures.items()})
+
+    ranks, cosines = this_job(), {}
+    scores = None if scored is None else FeatureScores(scored)
+    compared = ranks.collect(map(compare, ranks.share(views), ranks.share(teacher_predictions)), len(views))
+    for view, each in zip(tqdm(views, desc="features", unit="view", leave=False), compared, strict=True):
+        cosines[view.name] = each.cosine
+        if scores is not None and each.scores is not None:
+            scores.merge(each.scores)
+        for kind, picture in each.pictures.items() if ranks.is_first else ():
+            save_png(out_folder / f"{picture_name(view)}_{kind}.png", picture)
     known = [cosine for cosine in cosines.values() if cosine is not None]
     return {
         "teacher": {"name": teacher.name, "channels": basis.B.shape[0]},
@@ -80,6 +91,18 @@ def evaluate_features(
         "cosine_to_teacher": fmean(known) if known else None,
         "views": {name: {"cosine_to_teacher": cosine} for name, cosine in cosines.items()},
     } | ({} if scores is None else scores.result())
+
+
+@dataclass(frozen=True)
+class _ComparedView:
+    """Result of one view."""
+
+    cosine: float | None
+    """Mean cosine to the teacher."""
+    scores: FeatureScores | None
+    """Scores of this view alone; None without classes."""
+    pictures: dict[str, Picture]
+    """Pictures by the ending of their names."""
 
 
 def check_scored_classes(field: FieldBase, labels: Path | None, classes: Sequence[str]) -> None:
@@ -100,9 +123,8 @@ def _predict_by_teacher(
 
     Holds one map of T channels at most, and with ground truth two bytes a pixel for the lead of the right text.
     """
-    predictions = []
-    progress = tqdm(views, desc="maps", unit="view", leave=False)
-    for view, channels_first in zip(progress, teacher.extract(views), strict=True):
+
+    def predict(view: View, channels_first: Float[Tensor, "T h w"]) -> Prediction:
         features = channels_first.cpu().permute(1, 2, 0)
         size = view.image.shape[:2]
         labels, margin = torch.full(size, VOID, dtype=torch.uint8), None
@@ -113,8 +135,11 @@ def _predict_by_teacher(
         latents = encode(features, basis.B)
         if view.mask is not None:
             latents = latents * (enlarge(view.mask[..., None].float(), latents.shape[:2], "area") >= 0.5)
-        predictions.append(Prediction(latents, labels, margin))
-    return predictions
+        return Prediction(latents, labels, margin)
+
+    own = this_job().share(views)
+    made = this_job().collect(map(predict, own, teacher.extract(own)), len(views))
+    return [*tqdm(made, desc="maps", unit="view", total=len(views), leave=False)]
 
 
 def _has_feature(features: Float[Tensor, "h w T"], size: Sequence[int]) -> Bool[Tensor, "H W"]:

@@ -1,7 +1,6 @@
 """Feature scores as a table, and feature and label maps of the held-out views as pictures."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,11 +10,11 @@ from torch import Tensor
 
 from gsdff.io.pictures import (
     PcaBasis,
+    Picture,
     label_colors,
     label_palette,
     legend,
     pca_colors,
-    save_png,
     stacked,
     titled,
 )
@@ -49,19 +48,17 @@ def features_table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def save_pca(path: Path, view: View, maps: Mapping[str, Float[Tensor, "H W K"]], pca: PcaBasis) -> None:
-    """Writes the photo and feature maps with titles; only directions are drawn, as teacher features have unit norm."""
+def draw_pca(view: View, maps: Mapping[str, Float[Tensor, "H W K"]], pca: PcaBasis) -> Picture:
+    """The photo and feature maps with titles; only directions are drawn, as teacher features have unit norm."""
     panels = {title: pca_colors(F.normalize(features, dim=-1), pca)[0] for title, features in maps.items()}
-    save_png(path, titled({"photo": view.image} | panels))
+    return titled({"photo": view.image} | panels)
 
 
-def save_label_maps(
-    path: Path, view: View, classes: Sequence[LabelClass], maps: Mapping[str, UInt8[Tensor, "H W"]]
-) -> None:
-    """Writes the photo and label maps with titles, above a legend."""
+def draw_label_maps(view: View, classes: Sequence[LabelClass], maps: Mapping[str, UInt8[Tensor, "H W"]]) -> Picture:
+    """The photo and label maps with titles, above a legend."""
     palette = _palette(classes)
     row = titled({"photo": view.image} | {title: label_colors(labels, palette) for title, labels in maps.items()})
-    save_png(path, stacked(row, legend([entry.name for entry in classes], palette, width=row.shape[1])))
+    return stacked(row, legend([entry.name for entry in classes], palette, width=row.shape[1]))
 
 
 def _palette(classes: Sequence[LabelClass]) -> UInt8[Tensor, "Q 3"]:

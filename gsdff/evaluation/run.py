@@ -5,6 +5,7 @@ import logging
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from gsdff.evaluation.report import features_table
 from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_path
 from gsdff.files.writing import together, whole_file
-from gsdff.io.pictures import error_map, save_png, side_by_side
+from gsdff.io.pictures import Picture, error_map, save_png, side_by_side
 from gsdff.metrics import ImageDistance, black_outside, open_lpips, psnr, ssim
+from gsdff.ranks import this_job
 from gsdff.render import render_view
-from gsdff.scene import picture_name
+from gsdff.scene import View, picture_name
 from gsdff.words import as_words
 
 log = logging.getLogger("gsdff")
@@ -56,7 +58,8 @@ def score(
 
     `labels` (a folder of label images) and `classes` (texts that compete for the pixels) score the features of a field
     that has some, see `evaluate_features`; `download` fetches the weights of LPIPS if they are missing. Raises
-    `UserError` for a field without photos or held-out views, and for labels or classes that cannot be scored.
+    `UserError` for a field without photos or held-out views, and for labels or classes that cannot be scored. Ranks
+    share the views, and the first one writes.
     """
     check_path("labels", labels)
     labels, classes = None if labels is None else Path(labels), as_words(classes, "classes")
@@ -67,13 +70,15 @@ def score(
     out = evaluation_folder(field.source)
     facts = _describe(field)
     metrics = out / "metrics.json"
-    with together(metrics):
+    is_first = this_job().is_first
+    with together(metrics) if is_first else nullcontext():
         images = score_images(field, out, open_lpips(field.device.type, download=download))
         # written before features are scored, so that a missing teacher does not lose the scores of the images
-        _write_json(metrics, {**facts, "images": images})
-    with together(metrics):
+        if is_first:
+            _write_json(metrics, {**facts, "images": images})
+    with together(metrics) if is_first else nullcontext():
         features = evaluate_features(field, out, labels, classes)
-        if features:
+        if features and is_first:
             _write_json(metrics, {**facts, "images": images, "features": features})
     return Evaluation(out, facts, images, features)
 
@@ -95,12 +100,20 @@ def score_images(field: FieldBase, out: Path, lpips: ImageDistance | None) -> di
     if lpips:
         metrics["lpips"] = lambda image, target, mask: lpips(*(black_outside(each, mask) for each in (image, target)))
     views = [field.scene.views[i] for i in field.scene.test_ids]
-    scores = {}
-    for view in tqdm(views, desc="evaluating", unit="view"):
+    ranks = this_job()
+
+    def measure(view: View) -> tuple[dict[str, float], Picture]:
         image = render_view(gaussians, view, field.background).cpu()
-        scores[view.name] = {name: metric(image, view.target, view.mask) for name, metric in metrics.items()}
         error = error_map(*(black_outside(picture, view.mask) for picture in (image, view.target)))
-        save_png(out / f"{picture_name(view)}.png", side_by_side(view.image, image, error))
+        row = {name: metric(image, view.target, view.mask) for name, metric in metrics.items()}
+        return row, side_by_side(view.image, image, error)
+
+    scores = {}
+    measured = ranks.collect(map(measure, ranks.share(views)), len(views))
+    for view, (row, picture) in zip(tqdm(views, desc="evaluating", unit="view"), measured, strict=True):
+        scores[view.name] = row
+        if ranks.is_first:
+            save_png(out / f"{picture_name(view)}.png", picture)
     # a view that is masked completely has no scores
     counted = {name: [row[name] for row in scores.values() if not math.isnan(row[name])] for name in metrics}
     mean = {name: statistics.fmean(values) if values else math.nan for name, values in counted.items()}

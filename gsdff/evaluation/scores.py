@@ -86,9 +86,17 @@ class _Sums:
         latents = enlarge(prediction.latents, truth.segments.shape)
         self.energy += gradient_energy(latents, truth.segments, none=truth.no_segment)
 
+    def merge(self, other: "_Sums") -> None:
+        """Adds the sums over other views."""
+        self.confusion = self.confusion + other.confusion
+        self.bands = {radius: counts + other.bands[radius] for radius, counts in self.bands.items()}
+        self.speckles += other.speckles
+        self.energy += other.energy
+        self.point_labels += other.point_labels
+
 
 class FeatureScores:
-    """Scores of label maps over several views: `add` each, then read the `result`."""
+    """Scores of label maps over several views: `add` each, or `merge` the scores of some, then read the `result`."""
 
     def __init__(self, scored: ScoredClasses):
         self.scored = scored
@@ -128,6 +136,16 @@ class FeatureScores:
             margins = [predictions[name].margin for name in ("field", "teacher")]
             if margins[0] is not None and margins[1] is not None:
                 self.margin += margin_kept(margins[0], margins[1].float())
+
+    def merge(self, other: "FeatureScores") -> None:
+        """Adds the sums over other views; of one view after the other, to the same bits as `add`."""
+        for name, sums in self.sums.items():
+            sums.merge(other.sums[name])
+        self.agreement += other.agreement
+        self.is_visible += other.is_visible
+        self.num_labelled_views += other.num_labelled_views
+        self.cuts.merge(other.cuts)
+        self.margin += other.margin
 
     def result(self) -> dict[str, Any]:
         """Returns {"label_maps": ...} and, with ground truth, {"labels": ...}; a score of no pixels is None."""

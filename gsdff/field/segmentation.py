@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +21,12 @@ from gsdff.field.search import PreparedQuery, find, prepare
 from gsdff.files.places import check_place, make_folder
 from gsdff.files.writing import discard, together, write_text
 from gsdff.io.coco import LabelledPhoto, find_parts, to_coco
-from gsdff.io.pictures import label_palette, save_png, to_bytes
+from gsdff.io.pictures import Picture, label_palette, save_png, to_bytes
 from gsdff.io.ply import write_ply, write_points
 from gsdff.io.sidecar import sidecar_path, write_sidecar
 from gsdff.labels import CLASSES_FILE, SEGMENT, LabelClass, show_views, write_classes, write_label_image
 from gsdff.origin import ZERO
+from gsdff.ranks import this_job
 from gsdff.scene import VOID, View
 
 log = logging.getLogger("gsdff")
@@ -143,7 +145,7 @@ def export_segmentation(
 
     Pixels are scored in `space`, Gaussians always by their own latents. coco.json has the connected parts of at least
     `min_area` pixels, points.ply the Gaussians of at least `min_opacity`. Raises `UserError` for words the field does
-    not know.
+    not know. Ranks share the views, and the first one writes.
     """
     check_segmentation(min_area, min_opacity)
     prepared = prepare(field, query)
@@ -151,7 +153,9 @@ def export_segmentation(
     assert found.labels is not None, "classes give labels"
     if (factor := field.dataset.downscale) > 1:
         log.info("photos are read at 1/%d of their size; label maps and coco.json have that size", factor)
-    with together(folder.scene, folder.classes, folder.coco):
+    ranks = this_job()
+    ranks.wait()  # until all have looked at the folder
+    with together(folder.scene, folder.classes, folder.coco) if ranks.is_first else nullcontext():
         return _write(folder, field, views, prepared, found, space=space, min_area=min_area, min_opacity=min_opacity)
 
 
@@ -168,19 +172,29 @@ def _write(
 ) -> Segmentation:
     """Writes all files of an export."""
     assert found.labels is not None, "classes give labels"
-    folder.prepare([view.key for view in views])
-    about = {"made_by": SEGMENT, "source": str(field.source), "space": space}
-    write_classes(folder.classes, _list_classes(found.classes), about)
+    ranks = this_job()
+    if ranks.is_first:
+        folder.prepare([view.key for view in views])
+        about = {"made_by": SEGMENT, "source": str(field.source), "space": space}
+        write_classes(folder.classes, _list_classes(found.classes), about)
+
+    def label(view: View) -> _LabelledView:
+        return _label_view(view, found.in_view(view) if space == "3d" else find(field, prepared, view), min_area)
+
+    labelled = ranks.collect(map(label, ranks.share(views)), len(views))
     pixels = torch.zeros(len(found.classes) + 1, dtype=torch.long)
     photos = []
-    for view in tqdm(views, desc="segmenting", unit="view"):
-        seen = found.in_view(view) if space == "3d" else find(field, prepared, view)
-        pixels += _count(seen)
-        photos.append(_save_view(folder, view, seen, min_area))
+    for view, each in zip(tqdm(views, desc="segmenting", unit="view"), labelled, strict=True):
+        pixels += each.counts
+        photos.append(each.photo)
+        if ranks.is_first:
+            write_label_image(folder.labels / f"{view.key}.png", each.labels)
+            save_png(folder.preview / f"{view.key}.png", each.picture)
     is_point = (field.gaussians.opacities >= min_opacity).cpu()
-    _save_scene(folder, field, found.labels.cpu(), is_point)
     coco = to_coco(found.classes, photos, description=f"{field.source}, segmented by gsdff")
-    write_text(folder.coco, json.dumps(coco) + "\n")
+    if ranks.is_first:
+        _save_scene(folder, field, found.labels.cpu(), is_point)
+        write_text(folder.coco, json.dumps(coco) + "\n")
     return Segmentation(
         classes=found.classes,
         num_views=len(views),
@@ -219,13 +233,23 @@ def _count(found: Hit) -> Integer[Tensor, "counts"]:
     return torch.cat([counts[: len(found.classes)], counts[VOID:]])
 
 
-def _save_view(folder: SegmentationFolder, view: View, seen: Hit, min_area: int) -> LabelledPhoto:
+@dataclass(frozen=True)
+class _LabelledView:
+    """What an export has of one view."""
+
+    photo: LabelledPhoto
+    labels: UInt8[Tensor, "H W"]
+    picture: Picture
+    counts: Integer[Tensor, "counts"]
+    """Number of pixels per class, and last of none."""
+
+
+def _label_view(view: View, seen: Hit, min_area: int) -> _LabelledView:
     assert seen.labels is not None, "classes give labels"
     labels = seen.labels.cpu()
-    write_label_image(folder.labels / f"{view.key}.png", labels)
-    save_png(folder.preview / f"{view.key}.png", draw_classes_over(seen))
     height, width = labels.shape
-    return LabelledPhoto(view.name, height, width, find_parts(labels, min_area=min_area))
+    photo = LabelledPhoto(view.name, height, width, find_parts(labels, min_area=min_area))
+    return _LabelledView(photo, labels, to_bytes(draw_classes_over(seen)), _count(seen))
 
 
 def _save_scene(

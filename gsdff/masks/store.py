@@ -22,6 +22,7 @@ from gsdff.files.reading import open_picture
 from gsdff.files.writing import whole_file
 from gsdff.masks import Segmenter
 from gsdff.masks.partition import MAX_SEGMENTS
+from gsdff.ranks import this_job
 from gsdff.scene import View
 
 log = logging.getLogger("gsdff")
@@ -73,8 +74,11 @@ def make_masks(
     `image_of` returns the image to segment, by default the photo. A map is kept if it was made from the same image by
     the same segmenter with the same settings. Such maps of other runs are copied from `cache`, and new ones are added
     to it: a map is never replaced there by another one. Every file is written atomically, so a run that was killed
-    continues where it stopped. Raises `UserError` for any error of the segmenter.
+    continues where it stopped. Ranks share the views, and all maps are there at the end. Raises `UserError` for any
+    error of the segmenter.
     """
+    ranks = this_job()
+    views = ranks.share(views)
     (folder / PREVIEW_FOLDER).mkdir(parents=True, exist_ok=True)
     num_made, num_segments, covered = 0, 0, 0.0
     used: set[Path] = set()
@@ -99,13 +103,17 @@ def make_masks(
                 _save(place, labels.numpy().astype(np.uint16), fingerprint)
         num_segments += len(labels[labels > 0].unique())
         covered += float((labels > 0).float().mean())
+    counts = ranks.gather((num_made, num_segments, covered, len(views)))
+    num_made, num_segments, covered, num_views = (sum(column) for column in zip(*counts, strict=True))
     log.info(
         "masks: %d views segmented by %s and %d reused, %.0f segments per view cover %.0f %% of it; pictures in %s",
-        num_made, segmenter.name, len(views) - num_made, num_segments / max(1, len(views)),
-        100 * covered / max(1, len(views)), folder / PREVIEW_FOLDER,
+        num_made, segmenter.name, num_views - num_made, num_segments / max(1, num_views),
+        100 * covered / max(1, num_views), folder / PREVIEW_FOLDER,
     )  # fmt: skip
     if cache is not None:
-        _mention_others(cache, used)
+        used = {path for paths in ranks.gather(used) for path in paths}
+        if ranks.is_first:
+            _mention_others(cache, used)
     return MaskStore(folder)
 
 

@@ -9,7 +9,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from gsdff.files.checked import REMEDY, checksum, disk_size, load_array, save_ar
 from gsdff.files.reading import read_json
 from gsdff.files.writing import whole_file
 from gsdff.latents import Basis, fit_basis
+from gsdff.ranks import Ranks, this_job
 from gsdff.scene import View
 from gsdff.teachers import Teacher
 
@@ -118,6 +119,9 @@ def open_store(
     The maps are in a folder of the cache that is named by the fingerprint of the teacher, views and settings, so that
     processes with others do not meet. Of processes with the same, one makes the maps and the others wait for it.
 
+    The ranks of a job share the work: among all that see the same cache, each map is made by one. Caches of several
+    machines hold the same maps in the same basis; only moments and basis are exchanged.
+
     The teacher makes every map once. Its maps, float16 in all channels, stay on disk until their second moment has
     given the basis; then each is projected and removed. If the maps of a scene would take more than `FULL_BYTES`, the
     basis comes from every n-th view, and the others are projected at once. Memory: T x T and a few maps.
@@ -131,38 +135,56 @@ def open_store(
     if not own.is_dir() and _is_indexed(folder, fingerprint) and _saved_basis(folder, fingerprint):
         log.info("%s: made by an earlier version, so without checksums", folder)
         own = folder
-    if (store := _finished(own, views, fingerprint)) is None:
+    ranks = this_job()
+    store = _finished(own, views, fingerprint)
+    if not all(ranks.gather(store is not None)):
         own.mkdir(parents=True, exist_ok=True)
-        with _alone(own):
-            store = _finished(own, views, fingerprint) or _make(teacher, views, own, fingerprint, features, device)
+        crew = ranks.who_see(own)
+        with _alone(own) if crew.is_first else nullcontext():
+            ranks.wait()  # until the first of each crew is alone
+            store = _finished(own, views, fingerprint)
+            if not all(ranks.gather(store is not None)):
+                store = _make(teacher, views, _Place(own, fingerprint, crew), features, device)
     else:
         log.info("%s: reused, nothing has changed", own)
+    assert store is not None, "made above"
     _mention_others(folder, own)
     return store
 
 
+@dataclass(frozen=True)
+class _Place:
+    """A folder in which maps are made, and the ranks that make them there."""
+
+    folder: Path
+    fingerprint: str
+    crew: Ranks
+    """This rank among those that see the folder."""
+
+
 def _make(
-    teacher: Teacher,
-    views: Sequence[View],
-    folder: Path,
-    fingerprint: str,
-    features: FeatureConfig,
-    device: torch.device,
+    teacher: Teacher, views: Sequence[View], place: _Place, features: FeatureConfig, device: torch.device
 ) -> FeatureStore:
-    """Makes what is missing."""
-    with tqdm(total=len(views), desc=f"maps of teacher {teacher.name}", unit="view") as bar:
-        basis = _saved_basis(folder, fingerprint)
+    """Makes what is missing; all ranks return when everything is there."""
+    ranks, folder, fingerprint, crew = this_job(), place.folder, place.fingerprint, place.crew
+    with tqdm(total=len(crew.share(views)), desc=f"maps of teacher {teacher.name}", unit="view") as bar:
+        saved = ranks.gather(_saved_basis(folder, fingerprint))
+        basis = next((each for each in saved if each is not None), None)
         if basis is None:
-            if (folder / BASIS_FILE).exists():
+            if crew.is_first and (folder / BASIS_FILE).exists():
                 log.warning("%s: damaged; making all maps again", folder / BASIS_FILE)
             full = FullMaps(folder / FULL_FOLDER, fingerprint)
-            _save_full(teacher, views, full, bar)
+            _save_full(teacher, views, full, crew, bar)
             moment = _second_moment(views, full, device, teacher.name)
             basis = fit_basis(moment, features.dim, features.energy, teacher=teacher.name, fingerprint=fingerprint)
+            basis = ranks.from_first(basis)
+        if crew.is_first and _saved_basis(folder, fingerprint) is None:
             basis.save(folder / BASIS_FILE)
         store = FeatureStore(folder, basis)
-        _project(teacher, views, store, device, bar)
-    _finish(store, views)
+        _project(teacher, views, store, device, crew, bar)
+    if crew.is_first:
+        _finish(store, views)
+    ranks.wait()
     return store
 
 
@@ -252,42 +274,56 @@ class FullMaps:
         return self.folder / f"{view.key}.npy"
 
 
-def _save_full(teacher: Teacher, views: Sequence[View], full: FullMaps, bar: tqdm) -> None:
+def _save_full(teacher: Teacher, views: Sequence[View], full: FullMaps, crew: Ranks, bar: tqdm) -> None:
     """Saves the missing maps that define the basis, with all channels."""
-    first = views[0]
-    if full.load(first) is None:
+    ranks, first = this_job(), views[0]
+    if crew.is_first and full.load(first) is None:
         full.save(first, next(teacher.extract([first])))
         bar.update()
-    every = -(-len(views) * full.path(first).stat().st_size // int(FULL_BYTES))
-    missing = [view for view in views[:: max(1, every)] if full.load(view) is None]
+    num_bytes = ranks.from_first(full.path(first).stat().st_size if ranks.is_first else 0)
+    every = -(-len(views) * num_bytes // int(FULL_BYTES))
+    ranks.wait()
+    missing = [view for view in crew.share(views[:: max(1, every)]) if full.load(view) is None]
     with _write_behind() as write:
         for view, features in zip(missing, teacher.extract(missing), strict=True):
             write(full.save, view, features)
             bar.update()
+    ranks.wait()
 
 
 def _second_moment(views: Sequence[View], full: FullMaps, device: torch.device, name: str) -> Float[Tensor, "T T"]:
-    """Σ f fᵀ over every pixel of every saved map, float64."""
+    """Σ f fᵀ over every pixel of every saved map, float64.
+
+    Of one product per map, in float32, a sum in float64 is exact unless they differ by more than 2^29 in size, so that
+    ranks, which share the maps, get the bits of one rank.
+    """
+    ranks = this_job()
+    saved = [view for view in views if full.path(view).exists()]
     moment: Tensor | None = None
     num_maps = 0
-    for view in tqdm(views, desc="basis", unit="view", leave=False):
+    for view in tqdm(ranks.share(saved), desc="basis", unit="view", leave=False):
         if (features := full.load(view)) is None:
             continue
         pixels = features.to(device).float().flatten(1)
         product = (pixels @ pixels.T).double()
         moment = product if moment is None else moment + product
         num_maps += 1
-    assert moment is not None, "a store needs at least one view"
+    channels = next(size for size in ranks.gather(0 if moment is None else len(moment)) if size)
+    moment = torch.zeros(channels, channels, dtype=torch.float64) if moment is None else moment.cpu()
+    ranks.add_up([moment])
+    num_maps = sum(ranks.gather(num_maps))
     if float(moment.trace()) == 0:
         raise UserError(f"teacher {name}: every pixel of all {num_maps} maps is zero; make the maps again")
-    return moment.cpu()
+    return moment
 
 
-def _project(teacher: Teacher, views: Sequence[View], store: FeatureStore, device: torch.device, bar: tqdm) -> None:
+def _project(
+    teacher: Teacher, views: Sequence[View], store: FeatureStore, device: torch.device, crew: Ranks, bar: tqdm
+) -> None:
     """Saves the missing latent maps, from the maps with all channels if they are saved, and removes those."""
     B = store.basis.B.to(device)
     full = FullMaps(store.folder / FULL_FOLDER, store.basis.fingerprint)
-    missing, unseen = store.missing(views), []
+    missing, unseen = store.missing(crew.share(views)), []
     if damaged := [store.path(view) for view in missing if store.path(view).exists()]:
         log.warning("%d stored maps are damaged, such as %s; making them again", len(damaged), damaged[0])
 
@@ -304,7 +340,9 @@ def _project(teacher: Teacher, views: Sequence[View], store: FeatureStore, devic
         for view, features in zip(unseen, teacher.extract(unseen), strict=True):
             write(store.save, view, encode(features))
             bar.update()
-    shutil.rmtree(full.folder, ignore_errors=True)
+    this_job().wait()
+    if crew.is_first:
+        shutil.rmtree(full.folder, ignore_errors=True)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from gsplat.strategy.ops import reset_opa
 from torch import Tensor
 
 from gsdff.config.options import Stage1Config
+from gsdff.ranks import this_job
+from gsdff.training.pace import is_due
 
 Params = dict[str, torch.nn.Parameter]
 Optimizers = dict[str, torch.optim.Optimizer]
@@ -35,10 +37,10 @@ class _CappedStrategy(DefaultStrategy):
         gradients[..., 1] *= info["height"] / 2.0 * info["n_cameras"]
         is_in_view = (info["radii"] > 0).all(dim=-1)
         lengths = torch.where(is_in_view, gradients.norm(dim=-1), 0)
-        for name, values in (("grad2d", lengths), ("count", is_in_view)):
-            if state[name] is None:
-                state[name] = torch.zeros(values.shape[1], device=values.device)
-            state[name] += values.sum(dim=0)
+        sums = {"grad2d": lengths.sum(dim=0), "count": is_in_view.sum(dim=0).to(lengths)}
+        this_job().add_up([*sums.values()])
+        for name, values in sums.items():
+            state[name] = values if state[name] is None else state[name] + values
 
     @torch.no_grad()
     def _grow_gs(
@@ -82,15 +84,18 @@ class Densifier:
         """Keeps the gradients of the projected means."""
         self.strategy.step_pre_backward({}, {}, self.state, 0, meta)
 
-    def after_step(self, params: Params, optimizers: Optimizers, step: int, meta: dict[str, Any]) -> None:
-        """Accumulates gradients; grows, prunes and resets if that is due after `step` finished steps."""
+    def after_step(self, params: Params, optimizers: Optimizers, before: int, step: int, meta: dict[str, Any]) -> None:
+        """Accumulates gradients; grows, prunes and resets if that became due since `before` steps, at `step` now."""
         if step >= self.strategy.refine_stop_iter:
             return
         renamed = {_STRATEGY_NAMES.get(name, name): param for name, param in params.items()}
         renamed_optimizers = {_STRATEGY_NAMES.get(name, name): optimizer for name, optimizer in optimizers.items()}
-        self.strategy.step_post_backward(renamed, renamed_optimizers, self.state, step, meta)
+        # the strategy refines at multiples only, which a round of several steps may pass over
+        every = self.strategy.refine_every
+        due = step // every * every if is_due(before, step, every) else step
+        self.strategy.step_post_backward(renamed, renamed_optimizers, self.state, due, meta)
         # gsplat 1.5.3 writes `step % reset_every == 0 & step > 0`, which is never true
-        if self.reset_every and step % self.reset_every == 0:
+        if self.reset_every and is_due(before, step, self.reset_every):
             reset_opa(renamed, renamed_optimizers, self.state, value=RESET_OPACITY * self.strategy.prune_opa)
         for name in params:
             params[name] = renamed[_STRATEGY_NAMES.get(name, name)]

@@ -21,12 +21,14 @@ from gsdff.files.writing import whole_file
 from gsdff.gaussians import Gaussians
 from gsdff.io.runs import RunFolder
 from gsdff.latents import Basis
+from gsdff.ranks import this_job
 from gsdff.render import render_features
 from gsdff.scene import Scene
 from gsdff.smoothing import NeighbourGraph, build_graph, diffuse
 from gsdff.teachers import open_teacher
 from gsdff.teachers.store import FeatureStore, open_store
 from gsdff.training.lift import FeatureTarget, lift_features
+from gsdff.training.pace import Pace, is_due
 from gsdff.training.smoothing_losses import (
     THINGS,
     GraphTerm,
@@ -56,6 +58,7 @@ class FeatureTerm:
     targets: ViewCache[FeatureTarget]
     num_views: int
     """Number of training views."""
+    pace: Pace
     weight: float
     parts: int = 1
     """Strips of a view, one per step: a fraction of the cost, and as good after as many steps (docs/features.md)."""
@@ -77,7 +80,7 @@ class FeatureTerm:
         """
         stage2_step = step - self.first_step
         self.refresh(gaussians, stage2_step)
-        epoch = step // self.num_views
+        epoch = self.pace.turn(step) // self.num_views
         strip = take_strip(self.targets[view_id], view_id, (epoch + view_id) % self.parts, self.parts)
         image = render_features(gaussians, strip.camera, rows=strip.rows)
         rendered = RenderedStrip(strip, image.image, image.alpha[..., 0].detach())
@@ -128,13 +131,16 @@ def prepare_features(
     store = open_store(teacher, views, config.features.cache or run_folder / "features", config.features, data.device)
     if not lift:
         _require_same_basis(folder.basis, store.basis)
-    store.basis.save(folder.basis)
+    ranks = this_job()
+    ranks.wait()
+    if ranks.is_first:
+        store.basis.save(folder.basis)
 
     segments = ViewSegments(config, scene, folder, data)
     if needs_segments(config.smoothing) and (lift or not segments.are_complete()):
         segments.make(gaussians)
     targets = TeacherTargets(config, scene, store, segments, folder)
-    lift_targets = tqdm(targets.prepare(), desc="lift", unit="view", total=len(views), leave=False)
+    lift_targets = tqdm(targets.prepare(), desc="lift", unit="view", total=len(ranks.share(views)), leave=False)
     features = None
     if lift:
         features = _lift(gaussians, lift_targets)
@@ -178,10 +184,11 @@ class TeacherTargets:
     def prepare(self) -> Iterator[FeatureTarget]:
         """Writes the filtered maps of each view; yields the target that is lifted, at the size of the photo.
 
+        Those of this rank's share of the views. All ranks have written theirs at the end.
         That is the mean of the filtered maps by their weights, of those used from the first step; without any, the
         plain map.
         """
-        for view_id in self.scene.train_ids:
+        for view_id in this_job().share(self.scene.train_ids):
             target, total = enlarge_target(self.maps[view_id]), 0.0
             for name, maps in self.filtered.items():
                 options, filtered = getattr(self.smoothing, name), self._filter(name, view_id)
@@ -191,6 +198,7 @@ class TeacherTargets:
                     latents = target.latents.lerp(filtered.latents, options.weight / total)  # a running mean
                     target = replace(filtered, latents=latents)
             yield target
+        this_job().wait()
 
     def refresh(self, gaussians: Gaussians) -> None:
         """Renews masks, and the maps that depend on them, for the scene in its present state."""
@@ -217,17 +225,18 @@ class TeacherTargets:
 
 def open_feature_term(config: TrainConfig, scene: Scene, targets: TeacherTargets) -> FeatureTerm:
     """The feature loss with the options of the config."""
-    smoothing, stage2, every = config.smoothing, config.stage2, config.masks.refresh
+    smoothing, stage2, every, pace = config.smoothing, config.stage2, config.masks.refresh, Pace.of(config)
 
     filtered = targets.filtered | ({} if targets.things is None else {THINGS: targets.things})
 
     def refresh(gaussians: Gaussians, step: int) -> None:
-        if every and step and step % every == 0 and needs_segments(smoothing):
+        if every and step and is_due(step - pace.stride, step, every) and needs_segments(smoothing):
             targets.refresh(gaussians)
 
     return FeatureTerm(
         targets.maps,
         len(scene.train_ids),
+        pace,
         stage2.feature_weight,
         stage2.parts,
         stage2.huber,
@@ -283,6 +292,8 @@ def _build_or_load_graph(
         return _load_graph(path, gaussians)
     graph = build_smoothing_graph(gaussians, features, config)
     tensors = {"ids": graph.ids, "weights": graph.weights, "self_weights": graph.self_weights}
+    if not this_job().is_first:
+        return graph
     with whole_file(path) as partial, partial.open("wb") as file:
         torch.save({**tensors, "checksum": _checksum(tensors)}, file)
     return graph

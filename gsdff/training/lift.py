@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gsdff.cameras import Camera
+from gsdff.ranks import this_job
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ def lift_features(
 
     Σ_p w_ip f_p is the gradient of ⟨render(z), f⟩ with respect to z_i, so one backward pass per view suffices; a
     channel of ones appended to f gives Σ_p w_ip. `render` must be linear in its features and is called at zero
-    features; it returns a picture of the size of the target.
+    features; it returns a picture of the size of the target. Several ranks give targets of different views, and get
+    the features of all.
     """
     sums: Tensor | None = None
     for target in targets:
@@ -51,6 +53,7 @@ def lift_features(
         (gradient,) = torch.autograd.grad(render(features, target), features, cotangent)
         sums = gradient if sums is None else sums + gradient
     assert sums is not None, "lifting needs at least one view"
+    this_job().add_up([sums])
     weights = sums[:, -1]
     # Quotients of denormal sums would be noise; a Gaussian that faint counts as invisible.
     seen = weights > 1e-6

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -23,8 +24,10 @@ from gsdff.gaussians import Gaussians, finite_rows
 from gsdff.io.pictures import save_png, side_by_side
 from gsdff.io.runs import RunFolder
 from gsdff.metrics import psnr
+from gsdff.ranks import this_job
 from gsdff.render import render_view
-from gsdff.scene import Scene, picture_name
+from gsdff.scene import Scene, View, picture_name
+from gsdff.training.pace import Pace, is_due
 
 LONGEST_TRAINING = 1 << 53
 """Number of steps from which on a line of metrics is damage."""
@@ -41,7 +44,8 @@ class TrainingLogger:
     """Accumulates the scalars of every step, writes their means every `log_every` steps, and scores held-out views.
 
     A resumed run continues at `step`: later lines of metrics.jsonl are dropped, since those steps are repeated, and
-    TensorBoard purges them. A context manager.
+    TensorBoard purges them. A context manager. Of several ranks, which score the held-out views together, the first
+    writes.
     """
 
     def __init__(self, config: TrainConfig, scene: Scene, folder: RunFolder, step: int, total_steps: int):
@@ -49,13 +53,17 @@ class TrainingLogger:
         self.scene = scene
         self.folder = folder
         self.total_steps = total_steps
+        self.ranks = this_job()
+        self.step = step
+        """Number of steps so far."""
         self.sums: dict[str, Tensor] = {}
         self.num_steps = 0
         self.earlier_seconds = 0.0
         self.start = time.perf_counter()
-        drop_lines_after(folder.metrics, step)
-        self.metrics = folder.metrics.open("a", encoding="utf-8")
-        self.events = TensorBoardWriter(folder.events, step)
+        if self.ranks.is_first:
+            drop_lines_after(folder.metrics, step)
+        self.metrics = (folder.metrics if self.ranks.is_first else Path(os.devnull)).open("a", encoding="utf-8")
+        self.events = TensorBoardWriter(folder.events if self.ranks.is_first else None, step)
         self.writer = Writer()
         """Thread that writes pictures and checkpoints, in the order of the steps."""
         # in a log file every update of the bar is a line of its own
@@ -87,9 +95,10 @@ class TrainingLogger:
         for name, value in scalars.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
         self.num_steps += 1
-        self.bar.update()
-        scores_views = step == self.total_steps or step % self.config.picture_every == 0
-        if scores_views or step % self.config.log_every == 0:
+        before, self.step = self.step, step
+        self.bar.update(step - before)
+        scores_views = step == self.total_steps or is_due(before, step, self.config.picture_every)
+        if scores_views or is_due(before, step, self.config.log_every):
             self.check_finite(step, gaussians)
             held_out = {"heldout_psnr": self.score_held_out(step, gaussians)} if scores_views else {}
             self.write_line(step, gaussians, held_out)
@@ -99,7 +108,7 @@ class TrainingLogger:
 
         Gaussians that are not finite are not drawn, so that scalars alone would not show them.
         """
-        before = step - self.num_steps
+        before = max(0, step - self.num_steps * Pace.of(self.config).stride)
         kept = "what was written before is kept: train again with"
         for name, total in self.sums.items():
             if not math.isfinite(float(total)):
@@ -118,13 +127,20 @@ class TrainingLogger:
         """Returns the mean PSNR of the held-out views in dB; photo | rendering of some of them are written behind."""
         views = [self.scene.views[view_id] for view_id in self.scene.test_ids]
         pictured = views if step == self.total_steps else views[:: -(-len(views) // PICTURED_VIEWS)]
-        scores, pictures = [], []
-        for view in views:
+
+        def score(view: View) -> tuple[float, UInt8[Tensor, "H W 3"] | None]:
             image = render_view(gaussians, view, self.config.dataset.solid_background)
             view_on_device = view.to(image.device)
-            scores.append(psnr(image, view_on_device.target, view_on_device.mask))
-            if any(view is other for other in pictured):
-                pictures.append((picture_name(view), side_by_side(view.image, image)))
+            is_pictured = any(view is other for other in pictured)
+            picture = side_by_side(view.image, image) if is_pictured else None
+            return psnr(image, view_on_device.target, view_on_device.mask), picture
+
+        scores, pictures = [], []
+        results = self.ranks.collect(map(score, self.ranks.share(views)), len(views))
+        for view, (value, picture) in zip(views, results, strict=True):
+            scores.append(value)
+            if picture is not None and self.ranks.is_first:
+                pictures.append((picture_name(view), picture))
             if len(pictures) == PICTURED_VIEWS:
                 self.writer.write(self._save_pictures, step, pictures)
                 pictures = []
@@ -168,16 +184,19 @@ class TensorBoardWriter:
     Several threads may use it.
     """
 
-    def __init__(self, folder: Path, step: int):
+    def __init__(self, folder: Path | None, step: int):
+        """Opens a file in the folder; None writes nothing."""
         # protobuf makes these classes when it is imported, where no type checker looks
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
         from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._Event, self._Summary = Event, Summary
-        folder.mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads a folder's files in name order, and a later session purges steps of an earlier one
-        path = folder / f"events.out.tfevents.{time.time_ns() // 1000:020d}"
+        path = Path(os.devnull)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            # TensorBoard reads a folder's files in name order, and a later session purges steps of an earlier one
+            path = folder / f"events.out.tfevents.{time.time_ns() // 1000:020d}"
         self._file = path.open("wb")
         self._records = RecordWriter(self._file)
         self._lock = Lock()

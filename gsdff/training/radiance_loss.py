@@ -47,9 +47,9 @@ class RadianceTerm:
         self.densifier.before_backward(rendered.meta)
         return image.loss, {"l1": image.l1, "ssim": image.ssim, "mse": image.mse}
 
-    def after_step(self, params: Params, optimizers: Optimizers, step: int) -> None:
-        """Adds and removes Gaussians in place, if a refinement is due after `step` finished steps."""
-        self.densifier.after_step(params, optimizers, step, self._meta)
+    def after_step(self, params: Params, optimizers: Optimizers, before: int, step: int) -> None:
+        """Adds and removes Gaussians in place, if a refinement became due since `before` steps, at `step` now."""
+        self.densifier.after_step(params, optimizers, before, step, self._meta)
 
     def _draw_background(self) -> Float[Tensor, "3"] | None:
         """Background colour of this step; None is black."""

@@ -3,13 +3,14 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from gsdff.config.file import absolute, find_preset, read_config, read_presets, write_config
@@ -28,11 +29,13 @@ from gsdff.io.runs import data_folder, says, warn_of_assumption, warn_of_turned_
 from gsdff.io.sidecar import sidecar_path
 from gsdff.masks import choose_segmenter
 from gsdff.origin import resolve_origin, warn_if_coarse
+from gsdff.ranks import this_job
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
 from gsdff.training.feature_loss import check_features
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger, last_line
+from gsdff.training.rank_checks import check_ranks, check_shared
 from gsdff.training.resume import check_same_data, check_same_options
 from gsdff.training.trainer import Trainer, train
 from gsdff.weights import is_downloaded
@@ -61,6 +64,8 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
     The options are complete (`complete`). `watch` opens a viewer, which also shows the finished scene. Raises
     `UserError` for options that contradict one another, for data that cannot be read, and if a run would overwrite
     another or resume with other options.
+
+    All ranks of a job call it and train together (`gsdff.ranks`); the first one writes.
     """
     config.check()
     if not resume:  # a run of an earlier version may have some
@@ -80,21 +85,47 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
     if state is not None:
         check_same_data(scene, state, folder)
     check_features(config, scene)
+    check_ranks(config, scene)
     make_folder(folder.path)
-    write_config(folder.config, config)
-    try:
-        _run(config, scene, folder, state, watch)
-    except UserError:
-        if not resume and not list_checkpoints(folder.checkpoints):
-            folder.config.unlink()  # refused before the first step: nothing to resume
-        raise
-    except OSError as error:
-        error.filename = error.filename or str(folder.path)  # a write that fails does not know its file's name
-        raise
-    except KeyboardInterrupt:
-        log.info("stopped; continue with: %s", command("train", "--out", folder.path, "--resume"))
-        raise
+    check_shared(folder)
+    with _alone(folder, resume=resume):
+        if this_job().is_first:
+            write_config(folder.config, config)
+        this_job().wait()
+        try:
+            _run(config, scene, folder, state, watch)
+        except UserError:
+            if this_job().is_first and not resume and not list_checkpoints(folder.checkpoints):
+                folder.config.unlink()  # refused before the first step: nothing to resume
+            raise
+        except OSError as error:
+            error.filename = error.filename or str(folder.path)  # a write that fails does not know its file's name
+            raise
+        except KeyboardInterrupt:
+            log.info("stopped; continue with: %s", command("train", "--out", folder.path, "--resume"))
+            raise
     return folder
+
+
+@contextmanager
+def _alone(folder: RunFolder, *, resume: bool) -> Iterator[None]:
+    """Keeps other trainings out of the folder; raises `UserError` if there is one."""
+    if not this_job().is_first:
+        yield
+        return
+    lock = FileLock(folder.lock)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"{folder.path}: another training writes into it now; wait for its end, or choose another `out`"
+        ) from error
+    try:
+        folder.check(resume=resume)  # another may have ended since
+        yield
+    finally:
+        folder.lock.unlink(missing_ok=True)
+        lock.release()
 
 
 def options_below(given: TrainConfig, *, resume: bool, presets: Sequence[str] = ()) -> TrainConfig:
@@ -138,9 +169,10 @@ def _run(
                     trainer.load_state_dict(state["step"], state)
                     logger.load_state_dict(state["report"], device)
                 log.info("continuing after step %d of %d", trainer.step, trainer.total_steps)
-            watcher = None if watch is None else page.enter_context(watch(trainer, folder))
+            watcher = None if watch is None or not this_job().is_first else page.enter_context(watch(trainer, folder))
             train(trainer, logger, folder, Trainer.advance if watcher is None else watcher.advance)
-        _finish(trainer, scene, folder)
+        if this_job().is_first:
+            _finish(trainer, scene, folder)
         if watcher is not None:
             watcher.stay()
 
@@ -199,10 +231,11 @@ def _choose_teacher(config: TrainConfig) -> str:
 
 def _make_demo_scene(config: TrainConfig, folder: RunFolder) -> None:
     """Copies the built-in scene into the run's folder, if it is to be trained and is not there yet."""
-    if config.data == DEMO and not folder.demo_data.exists():
+    if this_job().is_first and config.data == DEMO and not folder.demo_data.exists():
         from gsdff.data.demo import copy_demo_scene
 
         partial = folder.demo_data.with_name("data.partial")
         shutil.rmtree(partial, ignore_errors=True)
         copy_demo_scene(partial)
         os.replace(partial, folder.demo_data)
+    this_job().wait()

@@ -19,10 +19,13 @@ from gsdff.scene import Scene
 from gsdff.training.densify import Optimizers, Params
 from gsdff.training.feature_loss import prepare_features
 from gsdff.training.logger import TrainingLogger
+from gsdff.training.pace import Pace, is_due
 from gsdff.training.radiance_loss import RadianceTerm
 from gsdff.training.random_state import RandomState
 from gsdff.training.view_data import ViewData
 
+COMPARE_EVERY = 200
+"""Steps after which ranks compare their Gaussians."""
 FINAL_MEANS_RATE = 0.01
 """Learning rate of the means at the end of stage 1, as a share of the initial one."""
 
@@ -46,10 +49,14 @@ class Trainer:
     Two trainers of the same config and scene are equal to the bit on a CPU (for one number of threads), also if one of
     them is saved and loaded in between: the order of the views depends on seed and step alone, and the state of the
     random numbers is saved. Torch's global generators stay as they are.
+
+    The trainers of all ranks of a job are equal too: each shows a view of its own, and they share gradients, the sums
+    for the densification and the state of the random numbers (`gsdff.training.pace`).
     """
 
     def __init__(self, config: TrainConfig, scene: Scene, device: torch.device, initial: Gaussians):
         self.config = config
+        self.pace = Pace.of(config)
         self.scene = scene
         self.device = device
         self.step = 0
@@ -74,21 +81,27 @@ class Trainer:
     def advance(self) -> dict[str, Tensor]:
         """Does one step: renders a training view, follows the gradient of the loss, adds and removes Gaussians.
 
-        Returns the scalars of all terms, and the loss (their weighted sum) as `loss`.
+        Of several ranks each renders a view, and all follow the mean gradient. Returns the scalars of all terms, and
+        the loss (their weighted sum) as `loss`.
         """
-        view_id = self._view_at(self.step)
-        self.data.fetch(self._view_at(self.step + 1))
+        before, after = self.step, self._step_after(self.step)
+        view_id = self._view_at(before)
+        self.data.fetch(self._view_at(after))
         self._set_means_rate()
         with self.random.in_use():
             with projections_shared():
                 loss, scalars = self._compute_loss(view_id)
             loss.backward()
+            scalars = {name: value.detach() for name, value in {"loss": loss, **scalars}.items()}
+            self.pace.ranks.average([*self._gradients(), *scalars.values()])
             for optimizer in self.optimizers.values():
                 optimizer.step()
                 optimizer.zero_grad()
-            self.step += 1
-            self._densify()
-        return {"loss": loss, **scalars}
+            self.step = after
+            self._densify(before)
+        if is_due(before, after, COMPARE_EVERY):
+            self.require_same_gaussians()
+        return scalars
 
     def start_stage2(self, folder: RunFolder) -> None:
         """Adds features, lifted from the teacher unless they were loaded, and the terms that train them."""
@@ -102,6 +115,16 @@ class Trainer:
             parameter = torch.nn.Parameter(features)
             self.gaussians = replace(self.gaussians, features=parameter)
             self.optimizers["features"] = self._make_optimizer("features", parameter)
+        self.random.load_state_dict(self.pace.ranks.from_first(self.random.state_dict()))  # some may have drawn more
+
+    def require_same_gaussians(self) -> None:
+        """Raises `UserError`, on all ranks, if some hold other Gaussians or random numbers than the first."""
+        remedy = (
+            f"their numbers differ by step {self.step}, as those of unlike machines or of a faulty one may; continue "
+            "with `resume` on machines of one kind"
+        )
+        tensors = {**dict(self.gaussians.items()), "random numbers": self.random.cpu}
+        self.pace.ranks.require_equal_tensors(tensors, remedy=remedy)
 
     def state_dict(self) -> dict[str, Any]:
         """State from which another process can continue, as plain values and tensors."""
@@ -130,8 +153,17 @@ class Trainer:
         self.radiance.densifier.load_state_dict(state["densifier"], self.device)
         self.random.load_state_dict(state["random"])
 
+    def _step_after(self, step: int) -> int:
+        """Number of steps after the next round of the ranks, which ends with the stage at the latest."""
+        stage1 = self.config.stage1.steps
+        return min(step + self.pace.stride, stage1 if step < stage1 else self.total_steps)
+
     def _view_at(self, step: int) -> int:
-        return view_at(step, self.scene.train_ids, self.config.seed)
+        return view_at(self.pace.turn(step), self.scene.train_ids, self.config.seed)
+
+    def _gradients(self) -> list[Tensor]:
+        """Gradients of the attributes that the terms reach, the same attributes on every rank."""
+        return [tensor.grad for _, tensor in self.gaussians.items() if tensor.grad is not None]
 
     def _compute_loss(self, view_id: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the terms for a view, and the scalars of all of them."""
@@ -142,10 +174,10 @@ class Trainer:
             scalars |= more
         return loss, scalars
 
-    def _densify(self) -> None:
+    def _densify(self, before: int) -> None:
         """Replaces the Gaussians by those that the densification of stage 1 makes of them."""
         params = cast(Params, dict(self.gaussians.items()))  # every attribute is a Parameter, see _set_gaussians
-        self.radiance.after_step(params, self.optimizers, self.step)
+        self.radiance.after_step(params, self.optimizers, before, self.step)
         self.gaussians = replace(self.gaussians, **params)
 
     def _set_gaussians(self, gaussians: Gaussians) -> None:
@@ -156,14 +188,15 @@ class Trainer:
 
     def _make_optimizer(self, name: str, parameter: Tensor) -> torch.optim.Adam:
         eps = self.config.stage2.adam_eps if name == "features" else 1e-15
-        return torch.optim.Adam([parameter], lr=getattr(self.config.rates, name), eps=eps, fused=True)
+        return self.pace.make_adam(parameter, getattr(self.config.rates, name), eps)
 
     def _set_means_rate(self) -> None:
         """Lets the learning rate of the means, in units of the scene's extent, decay exponentially over stage 1."""
         stage1_steps = self.config.stage1.steps
         progress = min(1.0, self.step / stage1_steps) if stage1_steps else 1.0
         (group,) = self.optimizers["means"].param_groups
-        group["lr"] = self.config.rates.means * self.scene.extent * FINAL_MEANS_RATE**progress
+        rate = self.config.rates.means * self.scene.extent * FINAL_MEANS_RATE**progress
+        group["lr"] = rate * self.pace.rate_factor
 
 
 def _are_moments(state: dict[str, Any], shape: torch.Size) -> bool:
@@ -188,14 +221,16 @@ def train(
     config = trainer.config
 
     def run_until(last_step: int) -> None:
-        while trainer.step < last_step:
+        while (before := trainer.step) < last_step:
             scalars = advance(trainer)
             logger.add(trainer.step, trainer.gaussians, scalars)
-            if trainer.step % config.checkpoint_every == 0 or trainer.step == last_step:
+            if is_due(before, trainer.step, config.checkpoint_every) or trainer.step == last_step:
                 save()
 
     def save() -> None:
         logger.check_finite(trainer.step, trainer.gaussians)
+        if not trainer.pace.ranks.is_first:
+            return
         state = snapshot(trainer.state_dict() | {"report": logger.state_dict()})
         logger.writer.write(save_checkpoint, folder.checkpoints, trainer.step, state)
         if config.masks.refresh:  # the next step may make other masks, which belong to this checkpoint

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from tiny_field import make_scene
 
-from gsdff.evaluation.report import features_table, save_label_maps, save_pca
-from gsdff.io.pictures import GAP, TITLE_HEIGHT, fit_pca
+from gsdff.evaluation.report import draw_label_maps, draw_pca, features_table
+from gsdff.io.pictures import GAP, TITLE_HEIGHT, fit_pca, to_bytes
 from gsdff.labels import LabelClass
 
 WIDTH, HEIGHT = 26, 18
@@ -102,8 +101,8 @@ def test_feature_maps_stand_below_their_titles_and_only_their_direction_is_drawn
 ) -> None:
     view = make_scene(tmp_path, width=WIDTH, height=HEIGHT).views[0]
     features = torch.nn.functional.normalize(torch.randn(HEIGHT, WIDTH, 5, generator=generator), dim=-1)
-    save_pca(tmp_path / "a.png", view, {"teacher": features, "field": 3 * features}, fit_pca(features))
-    picture = np.asarray(Image.open(tmp_path / "a.png"))
+    drawn = draw_pca(view, {"teacher": features, "field": 3 * features}, fit_pca(features))
+    picture = to_bytes(drawn).numpy()
     assert picture.shape == (TITLE_HEIGHT + HEIGHT, 3 * WIDTH + 2 * GAP, 3)
     photo, teacher, field = (picture[TITLE_HEIGHT:, i * (WIDTH + GAP) :][:, :WIDTH] for i in range(3))
     assert np.array_equal(photo, view.image.numpy())
@@ -116,9 +115,8 @@ def test_label_maps_take_the_lists_colours_where_every_class_has_one(tmp_path: P
     labels[0] = 1
     place = TITLE_HEIGHT, WIDTH + GAP
     classes = [LabelClass(0, "a", "a", color=(1, 2, 3)), LabelClass(1, "b", "b", color=(250, 9, 8))]
-    save_label_maps(tmp_path / "a.png", view, classes, {"field": labels})
-    picture = np.asarray(Image.open(tmp_path / "a.png"))
+    picture = to_bytes(draw_label_maps(view, classes, {"field": labels})).numpy()
     assert picture[place].tolist() == [250, 9, 8] and picture[place[0] + 1, place[1]].tolist() == [0, 0, 0]
     assert picture.shape[0] > TITLE_HEIGHT + HEIGHT  # the legend is below
-    save_label_maps(tmp_path / "b.png", view, [classes[0], LabelClass(1, "b", "b")], {"field": labels})
-    assert np.asarray(Image.open(tmp_path / "b.png"))[place].tolist() != [250, 9, 8]
+    other = draw_label_maps(view, [classes[0], LabelClass(1, "b", "b")], {"field": labels})
+    assert to_bytes(other)[place].tolist() != [250, 9, 8]

@@ -45,7 +45,7 @@ def refine(gradients, *, step=10, num=None, scale=1e-3, opacities=None, **option
     if opacities is not None:
         params["logit_opacities"].data = torch.tensor(opacities).logit()
     densifier = Densifier(Stage1Config(**DEFAULTS | options), scene_extent=1.0)
-    densifier.after_step(params, optimizers, step, make_meta(gradients))
+    densifier.after_step(params, optimizers, step - 1, step, make_meta(gradients))
     return params, optimizers, densifier
 
 
@@ -128,7 +128,7 @@ def test_optimizers_follow_their_parameters():
 def test_absgrad_grows_by_absolute_gradients():
     params, optimizers = make_params(2)
     densifier = Densifier(Stage1Config(**DEFAULTS, absgrad=True), scene_extent=1.0)
-    densifier.after_step(params, optimizers, 10, make_meta([0.0, 0.0], absgrad=[0.5, 2.0]))
+    densifier.after_step(params, optimizers, 9, 10, make_meta([0.0, 0.0], absgrad=[0.5, 2.0]))
     assert params["means"][:, 0].tolist() == [0, 1, 1]
 
 
@@ -138,12 +138,12 @@ def test_a_restored_densifier_goes_on_as_the_first_one_would():
         params, optimizers = make_params(3)
         config = Stage1Config(**DEFAULTS)
         densifier = Densifier(config, scene_extent=1.0)
-        densifier.after_step(params, optimizers, 8, make_meta([4.0, 0.1, 1.2]))
+        densifier.after_step(params, optimizers, 7, 8, make_meta([4.0, 0.1, 1.2]))
         if restores:
             state = densifier.state_dict()
             densifier = Densifier(config, scene_extent=5.0)
             densifier.load_state_dict(state, torch.device("cpu"))
-        densifier.after_step(params, optimizers, 10, make_meta([0.1, 0.1, 1.2]))
+        densifier.after_step(params, optimizers, 9, 10, make_meta([0.1, 0.1, 1.2]))
         runs.append(params["means"][:, 0].tolist())
     assert runs[0] == runs[1] == [0, 1, 2, 0, 2]
 

@@ -302,7 +302,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoints(tmp_pa
 
 @pytest.mark.parametrize("name", ["log_scales", "means"])
 def test_a_gaussian_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(Trainer, "_densify", lambda trainer: trainer.step == 13 and break_down(trainer))
+    monkeypatch.setattr(Trainer, "_densify", lambda trainer, before: trainer.step == 13 and break_down(trainer))
 
     def break_down(trainer):  # a Gaussian that no loss shows, as it is not drawn
         getattr(trainer.gaussians, name).data[3] = float("inf")

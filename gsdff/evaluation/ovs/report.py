@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gsdff.evaluation.ovs.options import OvsOptions
 from gsdff.evaluation.ovs.scores import CategoryPrediction
-from gsdff.evaluation.report import save_label_maps
+from gsdff.evaluation.report import draw_label_maps
 from gsdff.evaluation.run import picture_name
 from gsdff.field.relevancy import classify
 from gsdff.io.pictures import heat, save_png, spotlight, titled
@@ -112,7 +112,7 @@ def save_classes(folder: Path, view: View, classes: Sequence[str], masks: Mappin
     """Writes the photo and masks with titles, in the colours of the classes (the first on top), above a legend."""
     maps = {title: classify(layers.float().movedim(0, -1), layers.any(0)) for title, layers in masks.items()}
     entries = [LabelClass(i, name, name) for i, name in enumerate(classes)]
-    save_label_maps(folder / f"{picture_name(view)}.png", view, entries, maps)
+    save_png(folder / f"{picture_name(view)}.png", draw_label_maps(view, entries, maps))
 
 
 def format_ovs(result: Mapping[str, Any]) -> str:

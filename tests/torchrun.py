@@ -1,0 +1,31 @@
+"""Starts a script of the tests as a job of several ranks on the CPU, and gives what each rank reports."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def start_job(script: Path | str, *arguments: object, num: int = 2, module: bool = False) -> subprocess.Popen[str]:
+    """A job of `num` ranks, by torchrun, with one thread each; `module` is for `python -m`."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num)]
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+    }  # fmt: skip
+    return subprocess.Popen(
+        [*launcher, *(["-m"] if module else []), str(script), *map(str, arguments)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def run_job(script: Path | str, folder: Path, num: int = 2) -> list[dict[str, Any]]:
+    """Runs a script that writes `folder`/rank_<n>.json; gives their contents by rank."""
+    job = start_job(script, folder, num=num)
+    _, errors = job.communicate(timeout=250)
+    assert job.returncode == 0, errors[-4000:]
+    return [json.loads((folder / f"rank_{rank}.json").read_text()) for rank in range(num)]
