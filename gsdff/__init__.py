@@ -32,7 +32,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __version__ = "0.1.0"
 
 PUBLIC = {
-    "load": "field.field",
+    "load": "field.load",
     "fit": "training.fit",
     "reconstruct": "data.poses",
     "serve": "viewer.serve",

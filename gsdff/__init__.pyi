@@ -15,8 +15,8 @@ from gsdff.editing.selector import Click as Click
 from gsdff.errors import UserError as UserError
 from gsdff.evaluation.run import score as score
 from gsdff.field.field import Field as Field
-from gsdff.field.field import load as load
 from gsdff.field.hit import Hit as Hit
+from gsdff.field.load import load as load
 from gsdff.field.query import Box as Box
 from gsdff.field.query import OneGaussian as OneGaussian
 from gsdff.field.query import PictureFile as PictureFile

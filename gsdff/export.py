@@ -69,7 +69,7 @@ def export_run(arguments: ExportArguments) -> Path:
     if arguments.words is not None or arguments.classes:
         raise UserError("`words` and `classes` are of a page: expected --format html beside them")
 
-    from gsdff.field.field import load
+    from gsdff.field.load import load
 
     options = {"format": arguments.format, "features": arguments.features, "origin": arguments.origin}
     return load(source, offset=arguments.offset, device="cpu").save(path, **options)
@@ -81,7 +81,7 @@ def export_page(arguments: ExportArguments, path: Path) -> Path:
         raise UserError("--features decoded: a page has latent features; expected latent or none")
     check_words(arguments.run, {"`classes`": arguments.classes})
 
-    from gsdff.field.field import load
+    from gsdff.field.load import load
     from gsdff.viewer.page import write_page
     from gsdff.viewer.page.dictionary import read_words
 

@@ -46,7 +46,7 @@ def main() -> None:
     check_words(arguments.run, {"`classes`": arguments.classes}, data=arguments.data)
     check_views(arguments.views, arguments.all_held_out)
 
-    from gsdff.field.field import load
+    from gsdff.field.load import load
     from gsdff.field.object_files import check_objects_folder, format_objects, write_objects
 
     folder = arguments.out or arguments.run / "objects"

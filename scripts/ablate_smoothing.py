@@ -37,7 +37,7 @@ from gsdff.evaluation.classes import find_classes
 from gsdff.evaluation.features import evaluate_features
 from gsdff.evaluation.label_metrics import Mean, speckles
 from gsdff.evaluation.run import score_images
-from gsdff.field.field import field_of_run
+from gsdff.field.load import field_of_run
 from gsdff.files.writing import whole_file
 from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.run_folder import DEMO

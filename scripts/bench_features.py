@@ -34,7 +34,7 @@ from gsdff.data import load_scene
 from gsdff.device import choose_device
 from gsdff.errors import UserError
 from gsdff.evaluation.features import evaluate_features
-from gsdff.field.field import field_of_run
+from gsdff.field.load import field_of_run
 from gsdff.io.runs import LoadedRun, RunFolder, load_run
 from gsdff.render import render_features
 from gsdff.scene import Scene

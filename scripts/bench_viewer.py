@@ -29,7 +29,7 @@ from bench_rasterizer import DeviceName, machine, print_table, spread
 
 from gsdff.cli import run_door
 from gsdff.errors import UserError
-from gsdff.field.field import load
+from gsdff.field.load import load
 from gsdff.gaussians import Gaussians
 from gsdff.viewer.render_loop import RenderLoop
 from gsdff.viewer.server import Server, find_address

@@ -46,7 +46,7 @@ from torch import Tensor
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.cli import run_door
 from gsdff.errors import UserError
-from gsdff.field.field import load
+from gsdff.field.load import load
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import save_png, titled
 from gsdff.io.ply import read_ply

@@ -39,7 +39,7 @@ from gsdff.device import choose_device
 from gsdff.editing.functional import delete, extract
 from gsdff.editing.selector import Selector
 from gsdff.errors import UserError
-from gsdff.field.field import load
+from gsdff.field.load import load
 from gsdff.field.objects import read_things
 from gsdff.gaussians import Gaussians
 from gsdff.labels import find_truth

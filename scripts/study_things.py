@@ -28,7 +28,7 @@ from gsdff.cameras import Camera
 from gsdff.cli import run_door
 from gsdff.config.smoothing import MaskConfig
 from gsdff.errors import UserError
-from gsdff.field.field import load
+from gsdff.field.load import load
 from gsdff.labels import ENDINGS, INSTANCES_FOLDER, LABEL_IMAGE, find_label_images, read_instances
 from gsdff.masks.precomputed import PrecomputedSegmenter
 from gsdff.photo_files import require_file

@@ -12,7 +12,8 @@ from PIL import Image
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.config.file import write_config
 from gsdff.config.options import TeacherConfig, TrainConfig
-from gsdff.field.field import Field, load
+from gsdff.field.field import Field
+from gsdff.field.load import load
 from gsdff.gaussians import Gaussians
 from gsdff.io.checkpoint import save_checkpoint
 from gsdff.latents import Basis

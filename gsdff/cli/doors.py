@@ -68,6 +68,10 @@ DOORS = {
                 "gsdff query runs/demo --classes cup plate table --view 0 --out classes.png",
                 "gsdff query runs/demo --pixel view_000.png 120 90 --selection thing.safetensors",
             ),
+            (
+                "run", "text", "negative", "classes", "pixel", "box", "gaussian", "image", "method", "threshold", "space",
+                "view", "data", "out", "selection", "device",
+            ),
         ),
         Door(
             "edit",

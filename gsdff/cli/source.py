@@ -57,7 +57,7 @@ class SourceOptions(Protocol):
 
 def open_source(arguments: SourceOptions) -> "Field":
     """The field that the options name."""
-    from gsdff.field.field import load
+    from gsdff.field.load import load
 
     changes = to_table(arguments.dataset)
     return load(arguments.run, data=arguments.data, dataset=changes, offset=arguments.offset, device=arguments.device)

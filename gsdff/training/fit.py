@@ -10,7 +10,8 @@ from typing import Any
 from gsdff.config.file import lay_over
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError
-from gsdff.field.field import Field, load
+from gsdff.field.field import Field
+from gsdff.field.load import load
 from gsdff.training.run import complete, options_below, train_run
 from gsdff.words import as_words
 

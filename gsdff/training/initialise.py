@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError
-from gsdff.field.field import load
+from gsdff.field.load import load
 from gsdff.field.placement import find_misplacement
 from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.neighbours import nearest_neighbours

@@ -17,7 +17,8 @@ from weakref import WeakKeyDictionary
 from torch import Tensor
 
 from gsdff.errors import UserError
-from gsdff.field.field import Field, field_of_run
+from gsdff.field.field import Field
+from gsdff.field.load import field_of_run
 from gsdff.gaussians import Gaussians
 from gsdff.interrupts import expect_interrupt
 from gsdff.io.runs import LoadedRun, RunFolder, data_folder

@@ -11,7 +11,7 @@ from gsdff.cli.source import PhotoOptions
 from gsdff.config.options import DataConfig
 from gsdff.config.reading import CHANGEABLE, change_dataset
 from gsdff.errors import UserError
-from gsdff.field.field import load
+from gsdff.field.load import load
 from gsdff.io.checkpoint import load_newest, save_checkpoint
 from gsdff.io.dataset_summary import summarize
 

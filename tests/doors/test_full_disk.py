@@ -13,13 +13,14 @@ import torch
 from tiny_answers import write_asked_run
 from tiny_run import open_field
 
-from gsdff import Delete, Recolor, edit, files, train
+from gsdff import Delete, Recolor, edit, train
 from gsdff.config.file import write_config
 from gsdff.config.options import TrainConfig
 from gsdff.editing.edit import EditList
 from gsdff.editing.toml_file import read_edits, write_edits
 from gsdff.errors import UserError
 from gsdff.evaluation.run import score
+from gsdff.files import writing
 from gsdff.io.ply import read_ply
 from gsdff.io.sidecar import sidecar_path
 from gsdff.latents import Basis
@@ -107,7 +108,7 @@ def contents(folder):
 def counted(monkeypatch: pytest.MonkeyPatch, full_from: int | None = None) -> Iterator[list[Path]]:
     """Lists the files that are written; from one of them on, all are written to a disk that is full."""
     seen: list[Path] = []
-    name = files.partial_path
+    name = writing.partial_path
 
     def counting(path):
         partial = name(path)
@@ -117,7 +118,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, full_from: int | None = None) -> It
         return partial
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "partial_path", counting)
+        patch.setattr(writing, "partial_path", counting)
         yield seen
 
 
@@ -149,20 +150,20 @@ class Killed(BaseException):
 @contextmanager
 def killed_at(number: int) -> Iterator[None]:
     """Ends the block before the replacement of this number, counted from 0."""
-    perform, calls = files._Replacement.perform, count()
+    perform, calls = writing._Replacement.perform, count()
 
     def dying(self):
         if next(calls) == number:
             raise Killed
         perform(self)
 
-    files._Replacement.perform = dying
+    writing._Replacement.perform = dying
     try:
         with pytest.raises(Killed):
             yield
     finally:
-        files._Replacement.perform = perform
-        files._sweep.cache_clear()  # the next process
+        writing._Replacement.perform = perform
+        writing._sweep.cache_clear()  # the next process
 
 
 READERS = {

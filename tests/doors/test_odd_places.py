@@ -46,7 +46,7 @@ def test_an_out_that_will_not_do_is_refused_before_anything_is_loaded(
     for folder in ("a.ply", "a.splat", "a.png"):
         (tmp_path / folder).mkdir()
     (tmp_path / "file").touch()
-    monkeypatch.setattr("gsdff.field.field.load", None)
+    monkeypatch.setattr("gsdff.field.load.load", None)
     monkeypatch.setattr("gsdff.training.run.load_scene", None)
     words = [{"RUN": run.folder, "DATA": run.data}.get(word, word) for word in arguments]
     with pytest.raises(UserError, match=rf"^--out {tmp_path}/{name}: .*{complaint}"):

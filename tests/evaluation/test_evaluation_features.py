@@ -18,7 +18,8 @@ from gsdff.config.options import FeatureConfig, TeacherConfig, TrainConfig
 from gsdff.errors import UserError
 from gsdff.evaluation.features import check_scored_classes, evaluate_features
 from gsdff.evaluation.report import features_table
-from gsdff.field.field import Field, field_of_run
+from gsdff.field.field import Field
+from gsdff.field.load import field_of_run
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import GAP, TITLE_HEIGHT
 from gsdff.io.runs import LoadedRun

@@ -11,7 +11,7 @@ from tiny_run import make_gaussians, open_field, write_run
 
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
-from gsdff.field.field import load
+from gsdff.field.load import load
 from gsdff.field.query import OneGaussian
 from gsdff.io.ply import read_ply, write_ply
 from gsdff.io.sidecar import Sidecar, sidecar_path

@@ -17,7 +17,8 @@ from gsdff.config.options import TrainConfig
 from gsdff.editing.operations.delete import Delete
 from gsdff.editing.operations.recolor import Recolor
 from gsdff.errors import UserError
-from gsdff.field.field import Field, field_of_run
+from gsdff.field.field import Field
+from gsdff.field.load import field_of_run
 from gsdff.field.object_files import write_objects
 from gsdff.field.objects import SceneObject
 from gsdff.io.runs import LoadedRun, RunFolder

@@ -10,7 +10,7 @@ from tiny_run import open_field
 from gsdff import evaluate, export, view
 from gsdff.config.options import TrainConfig
 from gsdff.errors import UserError
-from gsdff.field.field import load
+from gsdff.field.load import load
 from gsdff.field.placement import FAR_AWAY, find_misplacement
 from gsdff.io.ply import read_ply
 from gsdff.metrics import psnr

@@ -12,7 +12,7 @@ from plyfile import PlyData, PlyElement
 from random_gaussians import make_gaussians
 
 from gsdff.errors import UserError
-from gsdff.field.field import load
+from gsdff.field.load import load
 from gsdff.gaussians import MOST_LOGIT, Gaussians
 from gsdff.io.ply import write_compressed_ply, write_ply, write_splat
 from gsdff.io.splats import read_splats

@@ -26,7 +26,8 @@ from gsdff.config.file import write_config
 from gsdff.config.options import DataConfig, FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
 from gsdff.data import load_scene
 from gsdff.errors import UserError
-from gsdff.field.field import Field, field_of_run
+from gsdff.field.field import Field
+from gsdff.field.load import field_of_run
 from gsdff.field.query import Query
 from gsdff.io.runs import RunFolder, load_run
 from gsdff.training.initialise import initial_gaussians
