@@ -182,7 +182,10 @@ MERGES = "a: &a {k: 1}\n" + "".join(
             DELETE + f"keep_largest = 0x{'f' * 6000}",
             "keep_largest: expected 0 to 1000000, got a whole number of about 72",
         ),
-        (DELETE + f"shrink = {'9' * 5000}", "cannot be read as a TOML file of edits (it has a whole number of more than 4,300 digits)"),
+        (
+            DELETE + f"shrink = {'9' * 5000}",
+            "cannot be read as a TOML file of edits (it has a whole number of more than 4,300 digits)",
+        ),
         (DELETE + f"threshold = {NESTED}", "cannot be read as a TOML file of edits (nested too deep)"),
         (DELETE + f"{'a.' * 3000}b = 1", "unknown key a of delete"),
         ("edit." + "a." * 3000 + "b = 1", "edit: expected at least one [[edit]] table, got {'a': {'a': "),
