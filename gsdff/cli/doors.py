@@ -69,8 +69,8 @@ DOORS = {
                 "gsdff query runs/demo --pixel view_000.png 120 90 --selection thing.safetensors",
             ),
             (
-                "run", "text", "negative", "classes", "pixel", "box", "gaussian", "image", "method", "threshold", "space",
-                "view", "data", "out", "selection", "device",
+                "run", "text", "negative", "classes", "pixel", "box", "gaussian", "image", "method", "threshold",
+                "space", "view", "data", "out", "selection", "device",
             ),
         ),
         Door(
