@@ -31,7 +31,7 @@ def check_same_options(config: TrainConfig, saved: Any, folder: RunFolder) -> No
             "leave these away, or start another run with another `out`"
         )
     for key in moved:
-        log.info("continuing with `%s` %s, which was %s", key, *reversed(cut[key]))
+        log.info("continuing with `%s` %s, which was %s", key, *reversed(changed[key]))
 
 
 def check_same_data(scene: Scene, state: dict[str, Any], folder: RunFolder) -> None:

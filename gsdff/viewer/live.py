@@ -87,8 +87,8 @@ class Live:
         """Shows the finished run as `gsdff view` does, until Ctrl-C."""
         self.finish()
         try:
-            print(f"{self.server.url} now shows the finished scene (Ctrl-C stops it)", flush=True)
             expect_interrupt()
+            print(f"{self.server.url} now shows the finished scene (Ctrl-C stops it)", flush=True)
             threading.Event().wait()
         except KeyboardInterrupt:
             print()

@@ -95,7 +95,7 @@ def test_a_ply_in_the_photos_frame_is_taken_into_the_working_frame(tmp_path):
 
 
 def test_a_splat_no_photo_sees_is_refused(tmp_path):
-    gaussians = replace(tiny_gaussians(), means=tiny_gaussians().means + torch.tensor([0.0, 20.0, 0.0]))
+    gaussians = replace(tiny_gaussians(), means=tiny_gaussians().means + torch.tensor([0.0, 10.0, 0.0]))
     write_ply(tmp_path / "scene.ply", gaussians)
     with pytest.raises(UserError, match=r"scene\.ply: no training photo of tiny has any of its Gaussians in view"):
         initial_gaussians(TrainConfig(stage1_from=tmp_path / "scene.ply"), tiny_scene())

@@ -339,7 +339,7 @@ def test_another_web_page_can_neither_order_nor_frame_this_one(browser, server):
 
 def test_pages_have_selections_of_their_own_and_leave_nothing_when_closed(browser, server):
     pages = [Page(browser, server, 500, 300) for _ in range(2)]
-    assert len(server.open_panels) == 2 and render_threads() == 2
+    pages[0].wait_until(lambda: len(server.open_panels) == render_threads() == 2, "each page has a thread")
     for page, text in zip(pages, ("chair", "lamp"), strict=True):
         page.search(text, 30)
     chair, lamp = (page.tab.session.selected for page in pages)

@@ -458,6 +458,7 @@ def tiny_field(open_run):
     """Three Gaussians, one for each of the words, and their latents."""
     trainer, folder, report = open_run(stage2=Stage2Config(steps=0))
     train(trainer, report, folder)
+    report.writer.wait()
     field = field_of_run(load_run(folder.path), "cpu")
     latents = field.encode_text(NAMES) @ field.B
     three = field.gaussians.map(lambda tensor: tensor[:3])
