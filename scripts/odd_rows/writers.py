@@ -95,7 +95,7 @@ def killed(here: Here) -> str:
     "test_a_disk_that_fills_up_at_any_write_leaves_the_old_files",
 )
 def full_disk(here: Here) -> str:
-    from gsdff import files
+    from gsdff.files import writing
 
     run = make_run(here.folder)
     field = gsdff.load(run, device="cpu")
@@ -103,7 +103,7 @@ def full_disk(here: Here) -> str:
     out.mkdir()
     field.edit(gsdff.Opacity("chair", 0.5, threshold=0.0)).save(out / "scene.ply")
     old = {path.name: path.read_bytes() for path in out.iterdir()}
-    partial_path, said = files.partial_path, []
+    partial_path, said = writing.partial_path, []
     for number in range(2):
         seen: list[Path] = []
 
@@ -114,7 +114,7 @@ def full_disk(here: Here) -> str:
             seen.append(path)
             return partial
 
-        with mock.patch.object(files, "partial_path", full):
+        with mock.patch.object(writing, "partial_path", full):
             said.append(here.refused(lambda: field.save(out / "scene.ply"), "disk is full", "free", "scene."))
         now = {path.name: path.read_bytes() for path in out.iterdir()}
         expect(now == old, f"after {said[-1]}: {now.keys()}, or other bytes")
