@@ -93,7 +93,7 @@ class EditArguments(OperationArguments):
     offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
     """Point of the world that positions are relative to, for a file that does not state it: a .splat cannot."""
     dataset: PhotoOptions = field(default_factory=PhotoOptions)
-    """How to read the photos, if not as the run did."""
+    """Options of reading the photos, if not as the run did."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses CUDA if there is a card."""
 

@@ -29,7 +29,7 @@ class RankWatch:
     def __init__(self, rank: int, processes: Sequence[str], on_loss: str):
         self.rank = rank
         self.processes = processes
-        """What each rank is called in messages."""
+        """Names of the ranks in messages."""
         self.on_loss = on_loss
         self._connections: dict[int, socket.socket] = {}
         self._is_over = threading.Event()

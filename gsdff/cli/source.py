@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PhotoOptions:
-    """How to read the photos of a run, or those for a PLY; what is left out is as in the training."""
+    """Options of reading the photos of a run, or those for a PLY; what is left out is as in the training."""
 
     poses: Literal["auto", "stored", "turned"] | None = None
     """Poses of photos with an EXIF orientation are those of the photos as `stored`, or as EXIF `turned` them."""
@@ -46,7 +46,7 @@ class SourceOptions(Protocol):
 
     @property
     def dataset(self) -> PhotoOptions:
-        """How to read the photos."""
+        """Options of reading the photos."""
         ...
 
     @property

@@ -330,7 +330,7 @@ def frame_lenses(frame: Frame, original: Path | None) -> tuple[Lens, Lens | None
 
 
 def size_misfit(frame: Frame, width: int, height: int) -> float:
-    """How badly a size goes with the frame's other numbers: 0 for a principal point in the middle, equal focal lengths
+    """Misfit of a size with the frame's other numbers: 0 for a principal point in the middle, equal focal lengths
     along both axes, and angles of view that give them; about the relative difference of the sides for wrong ones."""
     fx, fy = focal_lengths(frame, width, height)
     misfits = [abs(math.log(fx) - math.log(fy))] if fx > 0 and fy > 0 else []

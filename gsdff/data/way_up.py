@@ -30,11 +30,11 @@ FEWEST_PHOTOS, FEWEST_POINTS = 3, 30
 NEAR_AXIS = 0.6
 """Largest distance from the axis along each side, per depth, at which a lens with distortion counts as a pinhole."""
 LEAST_CORRELATION, LEAST_LEAD, STANDARD_ERRORS = 0.4, 0.2, 3.0
-"""What tells by colours: a mean correlation over the photos, its lead over that of the other way, and the lead in
-standard errors. On three real scenes the right way has 0.52 to 0.90 and leads by 0.46 or more
+"""Evidence of colours that suffices: a mean correlation over the photos, its lead over that of the other way, and the
+lead in standard errors. On three real scenes the right way has 0.52 to 0.90 and leads by 0.46 or more
 (scripts/study_way_up.py); points in false colours reach 0.3."""
 UPWARD, LEAST_UPWARD_LEAD = 0.8, 0.2
-"""What tells by upward directions: the length of their mean over the orientations, and its lead."""
+"""Evidence of upward directions that suffices: the length of their mean over the orientations, and its lead."""
 MIDDLE, OFF_MIDDLE = 0.02, 0.1
 """Distances of a principal point from the middle of a photo, per side, of which it is the middle, and surely not."""
 

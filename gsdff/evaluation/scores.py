@@ -52,7 +52,7 @@ MARGIN_PROTOCOL = (
     "cosines are enlarged to the photo bilinearly"
 )
 CUTS = ("field", "gaussians", "teacher")
-"""What things are cut out of: pixels of the field, its Gaussians, pixels of the teacher."""
+"""Sides that things are cut out of: pixels of the field, its Gaussians, pixels of the teacher."""
 
 
 @dataclass(frozen=True)

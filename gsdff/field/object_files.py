@@ -3,7 +3,7 @@
 import html
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from gsdff.files.reading import read_json
 from gsdff.files.writing import together, whole_file, write_text
 from gsdff.io.pictures import save_png
 from gsdff.io.ply import write_ply
-from gsdff.io.sidecar import sidecar_path, write_sidecar
+from gsdff.io.sidecar import write_sidecar
 from gsdff.scene import View
 
 OBJECTS = "gsdff.objects"
@@ -57,12 +57,18 @@ def write_objects(field: FieldBase, objects: Sequence[SceneObject], folder: Path
     things = read_things(field)
     make_folder(folder / THUMBNAILS)
     classes = sorted({entry.name for entry in objects if entry.name is not None})
-    for entry in tqdm(objects, desc="thumbnails", unit="thing", leave=False):
+    by_view: dict[str, list[int]] = {}
+    for entry in objects:
         if entry.views:
-            view = field.find_view(entry.views[0])
-            picture = _cut_out(view.image, draw_things(field, things, view).cpu() == entry.id)
-            if picture is not None:
-                save_png(folder / THUMBNAILS / f"{entry.id}.png", picture)
+            by_view.setdefault(entry.views[0], []).append(entry.id)
+    pictured = set()
+    for name, ids in tqdm(by_view.items(), desc="thumbnails", unit="view", leave=False):
+        view = field.find_view(name)
+        drawn = draw_things(field, things, view).cpu()
+        for number in ids:
+            if (picture := _cut_out(view.image, drawn == number)) is not None:
+                save_png(folder / THUMBNAILS / f"{number}.png", picture)
+                pictured.add(number)
     for view in tqdm(views, desc="instances", unit="view", leave=False):
         _save_ids(folder / INSTANCES / f"{view.key}.png", draw_things(field, things, view).cpu())
     class_ids = torch.full((len(things) + 1,), -1, dtype=torch.int32)
@@ -77,9 +83,8 @@ def write_objects(field: FieldBase, objects: Sequence[SceneObject], folder: Path
         write_ply(folder / SCENE, gaussians, labels=columns)
         if sidecar is not None:
             write_sidecar(folder / SCENE, sidecar, gaussians.origin)
-        write_text(folder / PAGE, _format_page(field, objects, folder))
+        write_text(folder / PAGE, _format_page(field, objects, pictured))
         write_text(folder / LIST, json.dumps(about | {"objects": rows}, indent=1) + "\n")
-    assert sidecar is None or sidecar_path(folder / SCENE).exists()
 
 
 def format_objects(objects: Sequence[SceneObject]) -> str:
@@ -125,11 +130,11 @@ def _save_ids(path: Path, ids: Int32[Tensor, "H W"]) -> None:
         Image.fromarray(ids.numpy().astype(np.uint16)).save(partial, format="PNG")
 
 
-def _format_page(field: FieldBase, objects: Sequence[SceneObject], folder: Path) -> str:
+def _format_page(field: FieldBase, objects: Sequence[SceneObject], pictured: Collection[int]) -> str:
+    """The page of things; those without a thumbnail of this writing show none, whatever an earlier one has left."""
     cards = []
     for entry in objects:
-        picture = folder / THUMBNAILS / f"{entry.id}.png"
-        image = f'<img src="{THUMBNAILS}/{entry.id}.png" alt="">' if picture.exists() else ""
+        image = f'<img src="{THUMBNAILS}/{entry.id}.png" alt="">' if entry.id in pictured else ""
         _, name, score, other, next_score, count, size, _, view = map(html.escape, _cells(entry))
         texts = [f"{score}, then {other} {next_score}" if name else "", f"{count} Gaussians", size, view]
         lines = "".join(f"<div>{text}</div>" for text in texts if text)

@@ -1,4 +1,4 @@
-"""Where a scene lies: a frame fitted to it, and whether it and photos that are joined with it can belong together."""
+"""Placement of a scene: a frame fitted to it, and whether it and photos that are joined with it can belong together."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -93,7 +93,7 @@ class Rendered:
 
 @dataclass(frozen=True, eq=False)
 class _Projection:
-    """What one camera saw of Gaussians."""
+    """Projection of Gaussians into one camera."""
 
     gaussians: Gaussians
     camera: Camera

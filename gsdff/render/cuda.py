@@ -170,7 +170,7 @@ def blend_features(
 
 
 def take_splats(meta: dict[str, Any], rows: slice | None = None) -> ProjectedSplats:
-    """What our feature pass reads of the only camera's projection.
+    """The only camera's projection as our feature pass reads it.
 
     With `rows`, only of the tiles that reach into these rows: the first row is then that of the first such tile.
     """

@@ -1,4 +1,4 @@
-"""What the steps of the feature pass on CUDA hand on: projected Gaussians with their tile lists, queries, scores."""
+"""Values that the steps of the feature pass on CUDA hand on: projected Gaussians and tile lists, queries, scores."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ from torch import Tensor
 TILE = 16
 PIXELS = TILE * TILE
 Precision = Literal["half", "float32"]
-"""Of the factors of the products; sums and weights are float32 with both."""
+"""Precision of the factors of the products; sums and weights are float32 with both."""
 ScoreMethod = Literal["relevancy", "lerf", "cosine"]
 """Scores of `gsdff.field.relevancy`; `cosine` is that of the best positive."""
 
@@ -22,7 +22,7 @@ class ProjectedSplats:
     conics: Float[Tensor, "N 3"]
     opacities: Float[Tensor, "N"]
     bounds: Int32[Tensor, "tiles_and_one"]
-    """Where each tile's list starts in `pair_ids`, and where the last one ends."""
+    """Places in `pair_ids` at which the tiles' lists start, and that at which the last one ends."""
     pair_ids: Int32[Tensor, "I"]
     width: int
     height: int

@@ -28,7 +28,7 @@ MOST_SCORED: dict[Precision, int] = {"half": 128, "float32": 64}
 
 @dataclass(frozen=True)
 class TileTable:
-    """What blending reads of the Gaussians of each tile, front to back (`triton_kernels.list_ellipses`)."""
+    """Gaussians of each tile as blending reads them, front to back (`triton_kernels.list_ellipses`)."""
 
     ids: Int32[Tensor, "L"]
     table: Float[Tensor, "columns L"]
@@ -45,7 +45,7 @@ class TileTable:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a kernel is launched: what `scripts/compile_kernels.py` compiles is what runs."""
+    """Launch of a kernel: what `scripts/compile_kernels.py` compiles is what runs."""
 
     pixels: int
     """Pixels of a program: a whole tile, or a part of one."""

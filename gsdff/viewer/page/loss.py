@@ -1,4 +1,4 @@
-"""What a page loses by packing: of the picture, and of the answers."""
+"""Loss of a page by packing, in its picture and in its answers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
