@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
+from dying import killed_at
 from tiny_answers import write_asked_run
 from tiny_run import open_field
 
@@ -142,29 +142,6 @@ def test_a_disk_that_fills_up_at_any_write_leaves_the_old_files(field, tmp_path,
         assert contents(folder) == old, f"write {number}: {error.value}"
     write(field, 1, folder)
     assert contents(folder).keys() == contents(trial).keys() or name == "viewer"  # which takes another name each time
-
-
-class Killed(BaseException):
-    """Stands for the end of a process."""
-
-
-@contextmanager
-def killed_at(number: int) -> Iterator[None]:
-    """Ends the block before the replacement of this number, counted from 0."""
-    perform, calls = writing._Replacement.perform, count()
-
-    def dying(self):
-        if next(calls) == number:
-            raise Killed
-        perform(self)
-
-    writing._Replacement.perform = dying
-    try:
-        with pytest.raises(Killed):
-            yield
-    finally:
-        writing._Replacement.perform = perform
-        writing._sweep.cache_clear()  # the next process
 
 
 READERS = {

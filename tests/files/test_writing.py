@@ -8,12 +8,11 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
+from dying import killed_at
 from safetensors import safe_open
 
 from gsdff.errors import UserError
@@ -50,29 +49,6 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-class Killed(BaseException):
-    """Stands for the end of a process: what catches errors does not see it."""
-
-
-@contextmanager
-def killed_at(number):
-    """Ends the block before the replacement of this number."""
-    perform, calls = writing._Replacement.perform, count()
-
-    def dying(self):
-        if next(calls) == number:
-            raise Killed
-        perform(self)
-
-    writing._Replacement.perform = dying
-    try:
-        with pytest.raises(Killed):
-            yield
-    finally:
-        writing._Replacement.perform = perform
-        writing._sweep.cache_clear()  # the next process
 
 
 def write_set(folder, text):

@@ -10,8 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from closeness import BAND, assert_close, assert_gradients_close, boundary_band
-from random_splats import DIFFERENTIABLE, Result, Splats, cotangents, random_splats, render
-from test_unusual_splats import UNUSUAL, points
+from random_splats import Result, Splats, cotangents, random_splats, render
+from test_unusual_splats import UNUSUAL, make_wall, points
 from tile_lists import list_pairs, project_splats, take_projection
 from tiny_field import make_camera, make_gaussians, make_scene
 from torch import Tensor
@@ -137,14 +137,7 @@ def test_lists_longer_than_a_block_and_many_finished_pixels():
 
 
 def test_what_is_behind_closed_tiles_changes_nothing_and_gets_no_gradient():
-    splats = random_splats(seed=16)
-    wall = splats.select(torch.arange(3)).replace(
-        means=torch.tensor([[0.0, 0.0, 1.0], [0, 0, 1.1], [0, 0, 1.2]], dtype=torch.float64),
-        scales=torch.full((3, 3), 100.0, dtype=torch.float64),
-        opacities=torch.full((3,), 0.98, dtype=torch.float64),
-    )
-    behind = splats.replace(means=splats.means * torch.tensor([1.0, 1.0, 0.5]) + torch.tensor([0, 0, 4.0]))
-    both = wall.replace(**{k: torch.cat([getattr(wall, k), getattr(behind, k)]) for k in DIFFERENTIABLE})
+    wall, both = make_wall()
     both, wall = both.map(torch.Tensor.float), wall.map(torch.Tensor.float)
     features = both.colors.clone().requires_grad_()
     image, _ = blend_features(list_tiles(project_splats(rasterization, both)), features, "float32")

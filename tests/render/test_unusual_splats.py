@@ -137,7 +137,8 @@ def test_hidden_gaussians_change_nothing(hide):
     assert torch.equal(with_hidden.renders, render(rasterization, seen.map(torch.Tensor.float)).renders)
 
 
-def test_what_is_behind_a_closed_pixel_changes_nothing_and_gets_no_gradient():
+def make_wall() -> tuple[Splats, Splats]:
+    """Three layers that close every pixel, alone and with Gaussians behind them."""
     splats = random_splats(seed=16)
     wall = splats.select(torch.arange(3)).replace(
         means=torch.tensor([[0.0, 0.0, 1.0], [0, 0, 1.1], [0, 0, 1.2]], dtype=torch.float64),
@@ -146,6 +147,11 @@ def test_what_is_behind_a_closed_pixel_changes_nothing_and_gets_no_gradient():
     )
     behind = splats.replace(means=splats.means * torch.tensor([1.0, 1.0, 0.5]) + torch.tensor([0, 0, 4.0]))
     both = wall.replace(**{k: torch.cat([getattr(wall, k), getattr(behind, k)]) for k in DIFFERENTIABLE})
+    return wall, both
+
+
+def test_what_is_behind_a_closed_pixel_changes_nothing_and_gets_no_gradient():
+    wall, both = make_wall()
     ones = torch.ones(1, 37, 53, 3)
     result = render(rasterization, both.map(torch.Tensor.float), DIFFERENTIABLE, (ones, ones[..., :1]))
     # the third layer would leave 8e-6: two layers are blended and the pixel is closed
