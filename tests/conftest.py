@@ -3,7 +3,9 @@
 import signatures  # noqa: F401  # isort: skip  # before gsdff: it has every call checked against its signature
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
 
+import logging
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +38,28 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the folder ../shared (real scenes and teachers) beside the checkout")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """Puts back what a command that runs in this process changes of logging (`run_door`): it has one of its own."""
+    root, ours = logging.getLogger(), logging.getLogger("gsdff")
+    handlers = root.handlers[:]
+    root_level, level = root.level, ours.level
+    yield
+    root.handlers = handlers
+    root.setLevel(root_level)
+    ours.setLevel(level)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_render_threads_left() -> Iterator[None]:
+    """Fails a file of tests whose viewers go on drawing when it has ended: others count such threads."""
+    yield
+    left = [thread for thread in threading.enumerate() if thread.name == "gsdff-render"]
+    for thread in left:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in left)
 
 
 @pytest.fixture

@@ -75,3 +75,27 @@ def test_a_killed_rank_ends_the_others_with_its_name_and_what_to_do():
     _, errors = job.communicate(timeout=100)  # without a watch the others wait for longer
     assert job.returncode != 0
     assert "error: rank 1, process " in errors and "continue with: gsdff train --resume" in errors
+
+
+ENDING = """
+import ctypes
+from gsdff.cli import run_door
+from gsdff.ranks import joined
+
+def main():
+    libc = ctypes.CDLL(None)
+    with joined("cpu") as ranks:
+        print("results of", len(ranks.gather(None)))
+    # as the end of a C++ thread that nobody has joined does
+    libc.__cxa_atexit(ctypes.cast(libc.abort, ctypes.c_void_p), None, None)
+
+run_door(main)
+"""
+
+
+def test_a_rank_that_has_done_its_work_ends_well_whatever_is_left_in_its_libraries(tmp_path):
+    script = tmp_path / "ending.py"
+    script.write_text(ENDING)
+    job = start_job(script)
+    printed, errors = job.communicate(timeout=250)
+    assert (job.returncode, printed) == (0, "results of 2\n"), errors[-2000:]

@@ -1,5 +1,6 @@
 """Command line of all doors: options, help, and errors in one line instead of a traceback."""
 
+import atexit
 import codecs
 import logging
 import os
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from io import TextIOWrapper
+from threading import Event
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -25,6 +27,7 @@ NAMES = "gsdff.names"
 HELP_OPTIONS = ("-h", "--help", "--help-all")
 
 T = TypeVar("T")
+_END_AT_ONCE = Event()
 
 
 class _LogHandler(logging.Handler):
@@ -49,7 +52,8 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
     """
     logging.basicConfig(handlers=[_LogHandler(flags)], format="%(message)s")
     logging.getLogger("gsdff").setLevel(logging.INFO)
-    rank = int(os.environ.get("RANK", "0")) if "TORCHELASTIC_RUN_ID" in os.environ else 0
+    is_of_job = "TORCHELASTIC_RUN_ID" in os.environ
+    rank = int(os.environ.get("RANK", "0")) if is_of_job else 0
     if rank:  # the first rank of a job prints and shows progress for all
         logging.getLogger("gsdff").setLevel(logging.ERROR)
         os.environ["TQDM_DISABLE"] = "1"
@@ -61,6 +65,8 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
     try:
         with answer_interrupts():
             main()
+        if is_of_job:
+            _END_AT_ONCE.set()
     except UserError as error:
         sys.exit(f"error{f' of rank {rank}' if rank else ''}: {name_flags(str(error), flags)}")
     except BrokenPipeError:  # what reads our output, such as `head`, has ended
@@ -71,6 +77,18 @@ def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyTy
             sys.exit(f"error: {describe_failure(error.filename or os.getcwd(), error)}; nothing written before is lost")
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(f"error: {where}{error.strerror or error}")
+
+
+@atexit.register  # when this is imported, so that it comes after what others have registered later
+def _end_at_once() -> None:
+    """Ends a rank that has done its work before C++ takes apart what torch's exchange has left.
+
+    A thread of it that still runs then would abort the process, and torchrun would count the job as failed.
+    """
+    if _END_AT_ONCE.is_set():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _print_name(error: UnicodeError) -> tuple[str | bytes, int]:

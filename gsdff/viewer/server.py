@@ -53,6 +53,7 @@ class Server:
         self.shared = shared
         self.panels: dict[int, Panel] = {}
         self._lock = threading.RLock()
+        self._is_closed = False
         # messages to a page that has just been closed are lost, and nobody misses them
         warnings.filterwarnings("ignore", "Queued a .* on a closed connection", UserWarning)
         self.gate = Gate(address.host, make_token(address.host))
@@ -86,6 +87,7 @@ class Server:
     def close(self) -> None:
         """Closes all tabs and the server."""
         with self._lock:
+            self._is_closed = True
             panels, self.panels = self.open_panels, {}
         for panel in panels:
             panel.tab.close()
@@ -113,12 +115,22 @@ class Server:
 
     def _open(self, client: Any) -> None:
         with self._lock:
+            if self._is_closed:
+                return
             try:
-                self.panels[client.client_id] = self._make_panel(Tab(self.shared, client))
+                self._open_panel(client)
             except FAILURES as error:
                 client.add_notification("Error", describe_failure(error), color="red")
         if client.client_id not in self.viser.get_clients():  # closed while the panel was built
             self._close(client)
+
+    def _open_panel(self, client: Any) -> None:
+        tab = Tab(self.shared, client)
+        try:
+            self.panels[client.client_id] = self._make_panel(tab)
+        except BaseException:
+            tab.close()  # otherwise its thread would go on drawing for nobody
+            raise
 
     def _close(self, client: Any) -> None:
         with self._lock:  # held until the render thread has ended, so that the server does not end before it

@@ -39,6 +39,11 @@ def pick(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[dict[s
     return [{name: row.get(name) for name in names} for row in rows]
 
 
+def pick_short(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of the whole benchmark, without its rows."""
+    return {name: value for name, value in report.items() if name not in ("machine", "rows")}
+
+
 def list_benchmarks(options: Options) -> dict[str, Benchmark]:
     """All benchmarks; a new one is a row here."""
     quick, scene = options.quick, options.out / "bench" / "scene"
@@ -50,6 +55,11 @@ def list_benchmarks(options: Options) -> dict[str, Benchmark]:
             ["scripts/bench_rasterizer.py", "--device", "cuda", "--no-curve", "--out", OUT,
              *(thin if quick else ["--large"])],
             lambda report: {"Rasteriser, card": pick(report["rows"], RASTERIZER)},
+        ),
+        "feature pass": Benchmark(
+            ["scripts/bench_query.py", "--device", "cuda", "--gaussians", size[0], "--width", size[1],
+             "--height", size[2], *(["--repeats", 2, "--dim", 16] if quick else []), "--out", OUT],
+            lambda report: {"Feature pass": report["rows"], "Feature pass, in short": [pick_short(report)]},
         ),
         "training step": Benchmark(
             ["scripts/bench_memory.py", "--device", "cuda", "--gaussians", size[0], "--width", size[1],

@@ -14,16 +14,6 @@ from gsdff.cli import flags_of, name_flags, run_door
 from gsdff.errors import UserError
 
 
-@pytest.fixture(autouse=True)
-def restored_logging():
-    """`run_door` sets up logging for a process of its own: put back what it changes here."""
-    root, ours = logging.getLogger(), logging.getLogger("gsdff")
-    handlers, level = root.handlers[:], ours.level
-    yield
-    root.handlers = handlers
-    ours.setLevel(level)
-
-
 def fail_with(error):
     def main():
         raise error

@@ -138,6 +138,26 @@ def test_a_page_that_went_while_it_was_built_is_not_kept(server):
     assert server.panels == {} and len(render_threads()) == before
 
 
+def test_a_page_that_cannot_be_built_leaves_no_thread(server, monkeypatch):
+    before = len(render_threads())
+
+    def fail(*_arguments: object) -> None:
+        raise ValueError("no panel")
+
+    monkeypatch.setattr(server_module, "Panel", fail)
+    client = FakeClient(client_id=6)
+    server._open(client)
+    assert client.notes[0][1] == "ValueError: no panel"
+    assert server.panels == {} and len(render_threads()) == before
+
+
+def test_a_page_that_comes_while_the_server_closes_is_not_built(server):
+    before = len(render_threads())
+    server.close()
+    server._open(FakeClient(client_id=7))
+    assert server.panels == {} and len(render_threads()) == before
+
+
 def test_closing_ends_all_pages(server):
     before = len(render_threads())
     server._open(FakeClient(client_id=1))
