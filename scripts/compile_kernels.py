@@ -64,21 +64,11 @@ class Compiled:
     sass: str
 
     @cached_property
-    def instructions(self) -> list[tuple[int, str]]:
-        """Addresses and instructions, predicates left out."""
-        found = re.findall(r"^\s+/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\d+ )?(.*?)\s*;", self.sass, re.MULTILINE)
-        return [(int(address, 16), text) for address, text in found]
-
-    @cached_property
     def loop(self) -> list[str]:
         """Instructions of the first loop: the one over Gaussians."""
-        spans = []
-        for address, text in self.instructions:
-            target = re.match(r"BRA.*?(0x[0-9a-f]+)", text)
-            if target and int(target[1], 16) < address:
-                spans.append((int(target[1], 16), address))
-        first, last = min(spans)
-        return [text for address, text in self.instructions if first <= address <= last]
+        instructions = list_instructions(self.sass)
+        first, last = min(list_loops(instructions))
+        return [text for address, text in instructions if first <= address <= last]
 
     @property
     def pairs(self) -> float:
@@ -97,6 +87,22 @@ class Compiled:
         by_registers = limits.registers // per_warp // self.num_warps
         by_shared = limits.shared_kib * 1024 // (self.shared_bytes + 1024)
         return min(by_registers, by_shared, limits.warps // self.num_warps, limits.blocks)
+
+
+def list_instructions(sass: str) -> list[tuple[int, str]]:
+    """Addresses and instructions of a disassembled kernel, predicates left out."""
+    found = re.findall(r"^\s+/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\d+ )?(.*?)\s*;", sass, re.MULTILINE)
+    return [(int(address, 16), text) for address, text in found]
+
+
+def list_loops(instructions: list[tuple[int, str]]) -> list[tuple[int, int]]:
+    """Addresses of the first and the last instruction of every loop."""
+    spans = []
+    for address, text in instructions:
+        target = re.match(r"BRA.*?(0x[0-9a-f]+)", text)
+        if target and int(target[1], 16) < address:
+            spans.append((int(target[1], 16), address))
+    return spans
 
 
 def compile_kernel(name: str, num_channels: int, precision: tensor_cores.Precision, arch: int) -> Compiled:

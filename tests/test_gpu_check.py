@@ -181,6 +181,8 @@ def machine(tmp_path):
             "--wheels",
             wheels,
             "--quick",
+            "--minutes",
+            30,  # however busy this machine is
             *words,
         ]
         done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
