@@ -179,16 +179,19 @@ def draw_things(field: FieldBase, things: Things, view: View, shrink: int = 1) -
     camera = view.camera
     camera = camera.resized(max(1, camera.width // shrink), max(1, camera.height // shrink))
     members, shares = things.members.long().to(field.device), things.shares.to(field.device)
-    best = field.blend(camera, (1 - shares.sum(1).clamp(0, 1))[:, None])[..., 0]
-    drawn = torch.zeros_like(best, dtype=torch.int32)
-    for start in range(1, len(things) + 1, CHANNELS):
+    best = drawn = None
+    for start in range(0, len(things) + 1, CHANNELS):
         num = min(CHANNELS, len(things) + 1 - start)
         columns = members - start
         is_here = (columns >= 0) & (columns < num)
         values = shares.new_zeros(len(shares), num).scatter_add_(1, columns.clamp(0, num - 1), shares * is_here)
+        if start == 0:
+            values[:, 0] = 1 - shares.sum(1).clamp(0, 1)
         most, index = field.blend(camera, values).max(-1)
-        drawn = torch.where(most > best, start + index.int(), drawn)
-        best = torch.maximum(most, best)
+        index = start + index.int()
+        drawn = index if best is None or drawn is None else torch.where(most > best, index, drawn)
+        best = most if best is None else torch.maximum(most, best)
+    assert drawn is not None, "there is always a column, for none"
     return drawn
 
 
