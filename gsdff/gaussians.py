@@ -51,6 +51,8 @@ class Gaussians:
     """Higher bands of the harmonics, B = (degree + 1)^2 - 1, in gsplat's (and 3DGS's) order."""
     features: Float[Tensor, "N K"] | None = None
     """Latent features z; the T-dimensional feature is B z (`gsdff.latents`)."""
+    reliability: Float[Tensor, "N"] | None = None
+    """How far the views agreed on what each Gaussian shows, in [0, 1] (`gsdff.training.lift`); not trained."""
     rasterize_mode: RasterizeMode = "classic"
     """Mode of rasterisation in training, and so of rendering: the opacities of an antialiased scene (Mip-Splatting) are
     those of Gaussians that are blurred by a pixel without loss of energy."""

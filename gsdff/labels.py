@@ -216,6 +216,13 @@ def write_label_image(path: Path, ids: UInt8[Tensor, "H W"]) -> None:
         Image.fromarray(ids.cpu().numpy()).save(partial, format="PNG")
 
 
+def write_instance_image(path: Path, ids: Int[Tensor, "H W"]) -> None:
+    """Writes an instance image as one 16-bit channel, which `read_instances` reads; makes its folder if missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        Image.fromarray(ids.cpu().numpy().astype(np.uint16)).save(partial, format="PNG")
+
+
 def show_views(folder: Path) -> bool:
     """Whether `gsdff segment` made the label images in a folder, so that they show views; its class list says so."""
     path = folder / CLASSES_FILE

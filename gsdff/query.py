@@ -14,6 +14,7 @@ from gsdff.errors import UserError
 from gsdff.field.query import Box, OneGaussian, PictureFile, Pixel, Query, Space
 from gsdff.files.places import check_place
 from gsdff.files.writing import check_paths
+from gsdff.words import thing_number
 
 log = logging.getLogger("gsdff")
 
@@ -28,7 +29,8 @@ class QueryArguments:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a run, or a PLY written by `gsdff export` with its .basis.safetensors beside it."""
     text: tuple[str, ...] = ()
-    """Words to look for; several are alternatives (`--text mug "red plate"`)."""
+    """Words to look for; several are alternatives (`--text mug "red plate"`). `thing:12` is a thing that
+    `gsdff objects` lists."""
     negative: tuple[str, ...] = ()
     """Words to compare with, besides object, things, stuff and texture, or all other names of a closed vocabulary."""
     only_negatives: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -87,7 +89,8 @@ def main() -> None:
     """Searches as the command line says."""
     arguments = read_options(QueryArguments, "query")
     check_paths({"run": arguments.run, "data": arguments.data, "image": arguments.image})
-    words = {"`text`": arguments.text, "`negative`": arguments.negative, "`classes`": arguments.classes}
+    texts = tuple(text for text in arguments.text if thing_number(text) is None)
+    words = {"`text`": texts, "`negative`": arguments.negative, "`classes`": arguments.classes}
     check_words(arguments.run, words, data=arguments.data)
     query = read_query(arguments)
     check_files(arguments)

@@ -19,7 +19,8 @@ class SegmentArguments:
     """Labels every pixel and every Gaussian of a run, or of an exported PLY, with the best of some classes.
 
     Writes a folder: labels/ (label maps and classes.json, for `evaluate --labels` and the labels teacher), scene.ply
-    and points.ply with a `label` property, coco.json, and pictures in preview/.
+    and points.ply with a `label` property, coco.json, and pictures in preview/. With --things also instances/ and
+    COCO's panoptic format.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -37,6 +38,9 @@ class SegmentArguments:
     """Sentences around a word, such as "a photo of a {}", whose vectors are averaged; by default the teacher's own."""
     space: Space = "2d"
     """Label maps: 2d renders features and labels every pixel, 3d labels Gaussians and renders the labels."""
+    things: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Tell the things of a run apart (`gsdff objects`): writes instances/, panoptic/, panoptic.json, and `instance_id`
+    in scene.ply. Needs a run that was trained with `--config sam`."""
     min_area: int = 50
     """Least number of pixels of a connected part in coco.json; label maps keep all parts."""
     min_opacity: float = 0.5
@@ -76,6 +80,7 @@ def main() -> None:
             space=arguments.space,
             min_area=arguments.min_area,
             min_opacity=arguments.min_opacity,
+            things=arguments.things,
         )
         print(format_segmentation(result))
         print(f"segmentation: {result.folder}")

@@ -1,5 +1,6 @@
 """Words that scenes are searched for, as the user writes them."""
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -12,6 +13,8 @@ MOST = 10_000
 """Most texts in one list."""
 LISTED = 30
 """Most names that a message lists."""
+THING = re.compile(r"thing:\s*(\d{1,9})")
+"""A text that is a thing by its number, not a word."""
 
 
 def fold(name: str) -> str:
@@ -31,6 +34,12 @@ def as_words(words: str | Iterable[str], name: str) -> tuple[str, ...]:
     if complaint := find_complaint(texts):
         raise UserError(f"`{name}`: {complaint}")
     return texts
+
+
+def thing_number(text: str) -> int | None:
+    """Number of the thing that a text such as "thing:12" names; None for words."""
+    match = THING.fullmatch(text.strip())
+    return None if match is None else int(match[1])
 
 
 def is_text(value: object) -> bool:

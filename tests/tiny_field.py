@@ -85,9 +85,10 @@ class Distillation:
     def prepare(self, *, lift: bool = True, **changes: object) -> tuple[torch.Tensor | None, list]:
         """Features and terms with these options changed."""
         config = replace(self.config, **changes)
-        return prepare_features(
+        prepared = prepare_features(
             config, self.scene, self.gaussians, self.run, ViewData(self.scene.views, "cpu"), lift=lift
         )
+        return prepared.features, prepared.terms
 
     def carrying(self, features: torch.Tensor, mode: RasterizeMode | None = None) -> Gaussians:
         """The Gaussians with these features, rasterised in their own mode or in another."""

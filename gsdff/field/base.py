@@ -20,7 +20,7 @@ from gsdff.config.choices import TEACHERS, TeacherKind
 from gsdff.config.options import DataConfig, TeacherConfig
 from gsdff.data import load_scene
 from gsdff.editing.apply import EditReport
-from gsdff.errors import UserError, shown
+from gsdff.errors import UserError, command, shown
 from gsdff.field.checks import check_views
 from gsdff.field.placement import MIN_OPACITY, find_misplacement, fit_frame
 from gsdff.field.query import NAME_PLACE
@@ -87,6 +87,19 @@ class FieldBase:
         self.require_features()
         assert self.gaussians.features is not None
         return self.gaussians.features
+
+    @property
+    def reliability(self) -> Float[Tensor, "N"]:
+        """How far the views agreed on what each Gaussian shows, in [0, 1]: 0 for what fewer than two views show.
+
+        Raises `UserError` if it was not measured: without features, and in runs and files of earlier versions.
+        """
+        if self.gaussians.reliability is None:
+            raise UserError(
+                f"{self.source}: the reliability of its Gaussians was not measured; distil features again with "
+                f"`{command('train', '--stage1-from', self.source)}`"
+            )
+        return self.gaussians.reliability
 
     @property
     def B(self) -> Float[Tensor, "T K"]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from torch import Tensor
 
 import gsdff
 from gsdff.device import choose_device
@@ -19,11 +20,12 @@ from gsdff.errors import UserError, shown
 from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_choice, check_path
 from gsdff.field.hit import Hit, default_view
-from gsdff.field.objects import SceneObject, list_objects, replace_things, select_thing
+from gsdff.field.objects import SceneObject, draw_things, list_objects, read_things, replace_things, select_thing
 from gsdff.field.query import Example, Query, Space
 from gsdff.field.rendering import Kind, Rendering, render_kind
 from gsdff.field.search import RepeatedSearch, find, prepare
 from gsdff.field.segmentation import Segmentation, SegmentationFolder, export_segmentation
+from gsdff.field.thing_search import find_things
 from gsdff.files.places import check_place, make_folder
 from gsdff.files.writing import together
 from gsdff.gaussians import Gaussians
@@ -91,6 +93,7 @@ class Field(FieldBase):
     ) -> Hit:
         """Scores and selection for texts, of which any may fit, for an example, or for a `Query`.
 
+        A thing by its number, "thing:12", has memberships as scores, and is itself the selection.
         Without `view` every Gaussian is scored. With one every pixel is: rendered features in `space` 2d (default), or
         scores of Gaussians drawn in the view in 3d. `options` are the other fields of `gsdff.Query`: threshold, method,
         prompts, temperature, only_negatives, classes. Raises `UserError` for words that the field does not know.
@@ -128,6 +131,14 @@ class Field(FieldBase):
         it has some if it was trained with `--config sam`.
         """
         return list_objects(self, as_words(names, "names"))
+
+    def instance_ids(self, view: int | str | View | None = None) -> Tensor:
+        """The thing of every Gaussian [N] or, with `view`, of every pixel [H, W], int32; 0 for none.
+
+        Numbers are those of `objects`. Raises `UserError` if the run has no things.
+        """
+        things = read_things(self)
+        return things.instance_ids.to(self.device) if view is None else draw_things(self, things, self.find_view(view))
 
     def select_thing(self, number: int, *, rim: bool = False) -> Selection:
         """The Gaussians of a thing by its number in `objects`, with or without its rim; edits take "thing:12"."""
@@ -210,7 +221,7 @@ class Field(FieldBase):
         if gaussians.features is not None and format != "ply" and features != "none":
             log.info("features are left out: format %s has no place for them", format)
         if gaussians.features is None or features == "none" or format != "ply":
-            gaussians = replace(gaussians, features=None)
+            gaussians = replace(gaussians, features=None, reliability=None)
         else:
             if features == "decoded":
                 self.require_features()
@@ -240,22 +251,28 @@ class Field(FieldBase):
         space: Space = "2d",
         min_area: int = 50,
         min_opacity: float = 0.5,
+        things: bool = False,
     ) -> Segmentation:
         """Writes the best class of every pixel and Gaussian to a folder; returns counts and the folder.
 
         The folder (None: `segmentation` in the run's, or `<stem>_segmentation` beside a PLY) gets label maps and
         classes.json, scene.ply and points.ply with a `label` property, coco.json and pictures. `views` are photos by
         name or index, by default all. coco.json has connected parts of at least `min_area` pixels, points.ply Gaussians
-        of at least `min_opacity`. Raises `UserError` for a folder that holds other files.
+        of at least `min_opacity`. `things` adds the things of the run: instances/ and COCO's panoptic format. Raises
+        `UserError` for a folder that holds other files, and for a run without things if they are wanted.
         """
         query = Query(classes=classes, prompts=prompts, method="argmax")
         check_path("folder", folder)
         check_choice("space", space, get_args(Space))
-        limits = {"min_area": min_area, "min_opacity": min_opacity}
+        if not isinstance(things, bool):
+            raise UserError(f"`things`: expected true or false, got {shown(things)}")
+        options: dict[str, Any] = {"min_area": min_area, "min_opacity": min_opacity, "things": things}
         out = SegmentationFolder.choose(self.source, folder)
         self.require_features()
+        if things:
+            read_things(self)  # refused before photos are read
         chosen = self.choose_views(views, all_held_out=all_held_out) or self.scene.views
-        return export_segmentation(self, query, chosen, out, space=space, **limits)
+        return export_segmentation(self, query, chosen, out, space=space, **options)
 
     # --- what belongs to the packages above: by its public name, so that imports point down
 
@@ -272,6 +289,11 @@ class Field(FieldBase):
     def _search(self, query: Query, view: int | str | View | None, space: Space | None) -> Hit:
         if space is not None:
             check_choice("space", space, get_args(Space))
+        if query.things:
+            if view is None and space != "2d":
+                return find_things(self, query)
+            shown = self._view_or_default(view)
+            return find_things(self, query).in_view(shown) if space == "3d" else find_things(self, query, shown)
         prepared = prepare(self, query)
         if view is None and space != "2d":
             return find(self, prepared)

@@ -7,10 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Int32, UInt8
-from PIL import Image
+from jaxtyping import UInt8
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,15 +17,16 @@ from gsdff.field.base import FieldBase
 from gsdff.field.objects import SceneObject, draw_things, read_things
 from gsdff.files.places import check_place, make_folder
 from gsdff.files.reading import read_json
-from gsdff.files.writing import together, whole_file, write_text
+from gsdff.files.writing import together, write_text
 from gsdff.io.pictures import save_png
 from gsdff.io.ply import write_ply
 from gsdff.io.sidecar import write_sidecar
+from gsdff.labels import INSTANCES_FOLDER, write_instance_image
 from gsdff.scene import View
 
 OBJECTS = "gsdff.objects"
 """Mark `made_by` in the list of a folder that may be written again."""
-LIST, PAGE, THUMBNAILS, INSTANCES, SCENE = "objects.json", "index.html", "thumbnails", "instances", "scene.ply"
+LIST, PAGE, THUMBNAILS, SCENE = "objects.json", "index.html", "thumbnails", "scene.ply"
 MARGIN = 0.15
 """Margin of a thumbnail around its thing, as a share of its longer side."""
 DIMMED = 0.35
@@ -70,7 +69,7 @@ def write_objects(field: FieldBase, objects: Sequence[SceneObject], folder: Path
                 save_png(folder / THUMBNAILS / f"{number}.png", picture)
                 pictured.add(number)
     for view in tqdm(views, desc="instances", unit="view", leave=False):
-        _save_ids(folder / INSTANCES / f"{view.key}.png", draw_things(field, things, view).cpu())
+        write_instance_image(folder / INSTANCES_FOLDER / f"{view.key}.png", draw_things(field, things, view))
     class_ids = torch.full((len(things) + 1,), -1, dtype=torch.int32)
     for entry in objects:
         if entry.name is not None:
@@ -122,12 +121,6 @@ def _cut_out(image: UInt8[Tensor, "H W 3"], mask: Tensor) -> UInt8[Tensor, "h w 
     )
     shown = torch.where(mask[..., None], image.cpu().float(), DIMMED * image.cpu().float())
     return shown.round().byte()[window]
-
-
-def _save_ids(path: Path, ids: Int32[Tensor, "H W"]) -> None:
-    make_folder(path.parent)
-    with whole_file(path) as partial:
-        Image.fromarray(ids.numpy().astype(np.uint16)).save(partial, format="PNG")
 
 
 def _format_page(field: FieldBase, objects: Sequence[SceneObject], pictured: Collection[int]) -> str:

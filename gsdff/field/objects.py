@@ -1,6 +1,5 @@
 """Things of a field as a list: names by text, places, sizes, and the views that show each best."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,9 +18,8 @@ from gsdff.scene import View
 from gsdff.selection import Selection
 from gsdff.things import Things
 from gsdff.things.store import load_things
+from gsdff.words import THING
 
-THING = re.compile(r"thing:\s*(\d{1,9})")
-"""A target that is a thing by its number."""
 RIM_SHARE = 0.15
 """Share of a Gaussian in a thing from which it goes with the thing that is taken from its surroundings: of the demo's
 21 things 13 can be deleted to 95 % with 1 % of the others changed, against 8 from a share of 0.3 on."""
@@ -30,6 +28,8 @@ OUTSIDE = 0.02
 BEST_VIEWS = 3
 SHRINK = 4
 """Factor by which views are drawn smaller to find those that show a thing best."""
+CHANNELS = 64
+"""Things that are drawn in one pass, so that memory does not grow with their number."""
 
 
 @dataclass(frozen=True)
@@ -123,17 +123,22 @@ def list_objects(field: FieldBase, names: Sequence[str] = ()) -> list[SceneObjec
     return objects
 
 
+def score_things(field: FieldBase, things: Things, texts: Float[Tensor, "Q T"]) -> Float[Tensor, "things Q"]:
+    """Cosines of the things' mean features with texts; on the CPU."""
+    unit = F.normalize(field.latents, dim=1, eps=MIN_NORM)
+    weights = (things.shares[:, 0].to(unit) ** 4 * field.gaussians.opacities)[:, None]
+    ids = things.instance_ids.long().to(unit.device)
+    means = unit.new_zeros(len(things) + 1, unit.shape[1]).index_add_(0, ids, unit * weights)[1:]
+    return text_cosine(means, texts, field.B).cpu()
+
+
 def _name(field: FieldBase, things: Things, names: Sequence[str]) -> list[tuple[str | None, float, str | None, float]]:
     """Best and second best name of every thing, with their cosines."""
     candidates = list(names) or ([] if field.vocabulary is None else [*field.vocabulary.vectors])
     if not candidates:
         return [(None, float("nan"), None, float("nan"))] * len(things)
     texts = field.encode_text(candidates)
-    unit = F.normalize(field.latents, dim=1, eps=MIN_NORM)
-    weights = (things.shares[:, 0].to(unit) ** 4 * field.gaussians.opacities)[:, None]
-    ids = things.instance_ids.long().to(unit.device)
-    means = unit.new_zeros(len(things) + 1, unit.shape[1]).index_add_(0, ids, unit * weights)[1:]
-    cosines = text_cosine(means, texts, field.B).cpu()
+    cosines = score_things(field, things, texts)
     named = []
     for row in cosines:
         order = row.argsort(descending=True, stable=True).tolist()
@@ -174,10 +179,20 @@ def draw_things(field: FieldBase, things: Things, view: View, shrink: int = 1) -
     camera = view.camera
     camera = camera.resized(max(1, camera.width // shrink), max(1, camera.height // shrink))
     members, shares = things.members.long().to(field.device), things.shares.to(field.device)
-    values = shares.new_zeros(len(shares), len(things) + 1)
-    values[:, 0] = 1 - shares.sum(1).clamp(0, 1)
-    values.scatter_add_(1, members, shares)
-    return field.blend(camera, values).argmax(-1).int()
+    best = drawn = None
+    for start in range(0, len(things) + 1, CHANNELS):
+        num = min(CHANNELS, len(things) + 1 - start)
+        columns = members - start
+        is_here = (columns >= 0) & (columns < num)
+        values = shares.new_zeros(len(shares), num).scatter_add_(1, columns.clamp(0, num - 1), shares * is_here)
+        if start == 0:
+            values[:, 0] = 1 - shares.sum(1).clamp(0, 1)
+        most, index = field.blend(camera, values).max(-1)
+        index = start + index.int()
+        drawn = index if best is None or drawn is None else torch.where(most > best, index, drawn)
+        best = most if best is None else torch.maximum(most, best)
+    assert drawn is not None, "there is always a column, for none"
+    return drawn
 
 
 def _rank_views(field: FieldBase, things: Things) -> list[tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from gsdff.config.checks import COLDEST, HOTTEST
 from gsdff.errors import UserError, shown
-from gsdff.words import as_words, describe_names, fold
+from gsdff.words import as_words, describe_names, fold, thing_number
 
 Method = Literal["relevancy", "lerf", "cosine", "argmax"]
 Space = Literal["2d", "3d"]
@@ -98,7 +98,8 @@ class Query:
     """
 
     positives: str | Sequence[str] = ()
-    """Texts to search for, any of which may fit; with `classes`, the classes to select."""
+    """Texts to search for, any of which may fit; with `classes`, the classes to select. "thing:12" is a thing of the
+    run by its number in `Field.objects`."""
     negatives: str | Sequence[str] = ()
     """Texts that compete with the positives, besides the default negatives of LERF ("object", "things", "stuff",
     "texture") or, if the field's vocabulary lacks these, all of its other names; an example has no others."""
@@ -146,10 +147,17 @@ class Query:
             self.like is None or isinstance(self.like, Example),
             f"`like`: expected an example such as Pixel(view, x, y), got {shown(self.like)}",
         )
-        if self.classes or self.method == "argmax":
+        if any(thing_number(name) is not None for name in (*self.positives, *self.negatives, *self.classes)):
+            self._check_things()
+        elif self.classes or self.method == "argmax":
             self._check_classes()
         else:
             self._check_single()
+
+    @property
+    def things(self) -> tuple[int, ...]:
+        """Numbers of the things that are searched for; () for a search by words or by an example."""
+        return tuple(number for name in self.positives if (number := thing_number(name)) is not None)
 
     @property
     def chosen_method(self) -> Method:
@@ -159,6 +167,22 @@ class Query:
         if self.classes:
             return "argmax"
         return "cosine" if self.like is not None and not self.negatives else "relevancy"
+
+    def _check_things(self) -> None:
+        _require(
+            len(self.things) == len(self.positives) > 0 and not (self.negatives or self.classes or self.like),
+            "expected texts or things by number (thing:12), got both; a thing competes with nothing: leave `negatives` "
+            "and `classes` out",
+        )
+        given = {
+            "prompts": bool(self.prompts),
+            "method": self.method is not None,
+            "threshold": self.threshold is not None,
+            "temperature": self.temperature != TEMPERATURE,
+            "only_negatives": self.only_negatives,
+        }
+        for name, is_given in given.items():
+            _require(not is_given, f"`{name}`: not used for a thing by its number, its Gaussians are known")
 
     def _check_classes(self) -> None:
         folded = [fold(name) for name in self.classes]

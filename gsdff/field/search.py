@@ -74,6 +74,8 @@ def search(field: FieldBase, query: Query, view: View | None = None) -> Hit:
 @torch.no_grad()
 def prepare(field: FieldBase, query: Query) -> PreparedQuery:
     """Looks words and example up once, for any number of views."""
+    if query.things:
+        raise UserError(f"{' or '.join(query.positives)}: expected words, things have numbers and need no search")
     if query.like is not None:
         positives = look_up(field, query.like)[None]
     else:

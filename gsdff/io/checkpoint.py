@@ -25,6 +25,8 @@ SHAPES: dict[str, tuple[int | None, ...]] = {
     "means": (3,), "quats": (4,), "log_scales": (3,), "logit_opacities": (), "sh0": (1, 3), "shN": (None, 3),
 }  # fmt: skip
 """Shapes of one Gaussian's attributes; None is any length."""
+OPTIONAL: dict[str, tuple[int | None, ...]] = {"features": (None,), "reliability": ()}
+"""Those that may be missing: earlier versions wrote no reliability."""
 _NAME = re.compile(r"step_(\d+)\.pt")
 
 
@@ -103,11 +105,11 @@ def _find_problem(state: dict[str, Any]) -> str:
         return "it has no number of steps"
     if not isinstance(frame, dict) or not _is_frame(frame.get("centre"), frame.get("scale")):
         return "it has no frame, with a centre of three numbers and a scale above 0"
-    if not isinstance(gaussians, dict) or not SHAPES.keys() <= gaussians.keys() <= SHAPES.keys() | {"features"}:
+    if not isinstance(gaussians, dict) or not SHAPES.keys() <= gaussians.keys() <= SHAPES.keys() | OPTIONAL.keys():
         names = sorted(map(str, gaussians)) if isinstance(gaussians, dict) else []
         return f"expected the attributes {', '.join(SHAPES)} of Gaussians, got {', '.join(names) or 'none'}"
     for name, tensor in gaussians.items():
-        expected = SHAPES.get(name, (None,))
+        expected = SHAPES[name] if name in SHAPES else OPTIONAL[name]
         if not isinstance(tensor, Tensor) or tensor.dtype != torch.float32 or tensor.ndim != len(expected) + 1:
             return f"its {name} are no float32 tensor of {len(expected) + 1} dimensions"
         sizes = zip(tensor.shape, (len(gaussians["means"]), *expected), strict=True)

@@ -37,6 +37,7 @@ PROPERTIES = {
     "quats": ["rot_0", "rot_1", "rot_2", "rot_3"],
 }
 """PLY properties that every 3DGS file has, by the attribute they hold."""
+RELIABILITY = "reliability"
 
 
 def write_ply(
@@ -50,7 +51,7 @@ def write_ply(
     Property order and channel-major f_rest are INRIA's (`GaussianModel.save_ply`). Values are stored as they are, so
     `read_ply` returns the same bits; only what is not finite is not written (`keep_drawable`). An origin other than
     zero is stated as `comment offset X Y Z` behind the line of the element, which the SIBR viewer expects to be the
-    third; all other files are without a comment.
+    third; all other files are without a comment. Behind the features comes `reliability`, if it is known.
 
     `labels` come last as an int property `label`, or as several by their names, of four bytes so that rows stay
     multiples of four. `read_ply` ignores them, as do other programs that read properties by name (docs/interchange.md
@@ -73,6 +74,8 @@ def write_ply(
         (PROPERTIES["quats"], columns["quats"]),
         (_numbered("semantic", features.shape[1]), features),
     ]
+    if gaussians.reliability is not None:
+        blocks.append(([RELIABILITY], gaussians.reliability[:, None]))
     names = [name for block_names, _ in blocks for name in block_names]
     table = np.empty(num, dtype=[*((name, "<f4") for name in names), *((name, "<i4") for name in labels)])
     flat = table.view("<f4").reshape(num, len(names) + len(labels))
@@ -145,6 +148,9 @@ def read_ply(path: Path) -> Gaussians:
         sh0=arrays["sh0"][:, None, :],
         shN=rest.transpose(1, 2).contiguous(),
         features=_floats(path, data, _numbered("semantic", num_features)) if num_features else None,
+        reliability=_floats(path, data, [RELIABILITY])[:, 0].nan_to_num(0).clamp(0, 1)
+        if RELIABILITY in names
+        else None,
         origin=origin,
     )
     return keep_drawable(gaussians, path)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from gsdff.neighbours import connected_parts, nearest_neighbours
@@ -48,33 +48,51 @@ class Joined:
 
 
 def join_masks(weights: MaskWeights, means: Float[Tensor, "N 3"], options: JoinOptions) -> Joined:
-    """Joins the masks; time and memory are linear in the number of views."""
-    totals = [layer.totals(weights.num_gaussians) for layer in weights.layers]
-    labels = [layer.dominant(total) for layer, total in zip(weights.layers, totals, strict=True)]
-    num_seen = sum(((total > 0).float() for total in totals), torch.zeros(weights.num_gaussians))
-    areas = sum(totals, torch.zeros(weights.num_gaussians)) / num_seen.clamp_min(1)
-    groups = _group(labels, areas, means, options)
-    together, seen = _count_pairs(labels, areas, groups)
+    """Joins the masks; time is linear in the number of views, and memory beyond the weights does not grow with it."""
+    areas, is_alike, ids = _compare(weights, means, options)
+    groups = _group(is_alike, ids, areas, means, options)
+    together, seen = _count_pairs(weights, areas, groups)
     is_grouped = groups >= 0
     sizes = groups[is_grouped].bincount(areas[is_grouped].double()).numpy().astype(np.float32)
     levels = _merge(together, seen, sizes, options)
     return Joined(*(torch.where(is_grouped, torch.from_numpy(level)[groups.clamp_min(0)], -1) for level in levels))
 
 
+def _compare(
+    weights: MaskWeights, means: Float[Tensor, "N 3"], options: JoinOptions
+) -> tuple[Float[Tensor, "N"], Bool[Tensor, "N k"], Int64[Tensor, "N k"]]:
+    """Pixels of every Gaussian in a view on average; whether nearly all views put it and each neighbour into one mask.
+
+    Third, the neighbours.
+    """
+    num = weights.num_gaussians
+    ids = nearest_neighbours(means, options.neighbours)[1].cpu()
+    areas, num_seen = torch.zeros(num), torch.zeros(num)
+    same, both = torch.zeros(ids.shape), torch.zeros(ids.shape)
+    for layer in weights.layers:
+        totals = layer.totals(num)
+        areas += totals
+        num_seen += totals > 0
+        of = layer.dominant(totals)
+        rows = of.nonzero()[:, 0]  # a view sees a part of the scene
+        own, there = of[rows, None], of[ids[rows]]
+        both[rows] += there != 0
+        same[rows] += (own > 0) & (there == own)
+    is_alike = same >= options.alike * (both + 1)  # one more, so that what few views see is no bridge
+    return areas / num_seen.clamp_min(1), is_alike, ids
+
+
 def _group(
-    labels: list[Int64[Tensor, "N"]], areas: Float[Tensor, "N"], means: Float[Tensor, "N 3"], options: JoinOptions
+    is_alike: Bool[Tensor, "N k"],
+    ids: Int64[Tensor, "N k"],
+    areas: Float[Tensor, "N"],
+    means: Float[Tensor, "N 3"],
+    options: JoinOptions,
 ) -> Int64[Tensor, "N"]:
     """Groups of neighbouring Gaussians that nearly all views put into one mask, and that lie in one cell of a grid.
 
     -1 for Gaussians of groups that are too small.
     """
-    ids = nearest_neighbours(means, options.neighbours)[1].cpu()
-    same, both = torch.zeros(ids.shape), torch.zeros(ids.shape)
-    for of in labels:
-        there = of[ids]
-        both += (of != 0)[:, None] & (there != 0)
-        same += (of > 0)[:, None] & (there == of[:, None])
-    is_alike = same >= options.alike * (both + 1)  # one more, so that what few views see is no bridge
     cells = _grid(means.cpu(), options.groups)
     groups = connected_parts(ids, is_alike & (cells[ids] == cells[:, None]))
     sizes = groups.bincount(areas.double())
@@ -104,7 +122,7 @@ def _grid(means: Float[Tensor, "N 3"], count: int) -> Int64[Tensor, "N"]:
 
 
 def _count_pairs(
-    labels: list[Int64[Tensor, "N"]], areas: Float[Tensor, "N"], groups: Int64[Tensor, "N"]
+    weights: MaskWeights, areas: Float[Tensor, "N"], groups: Int64[Tensor, "N"]
 ) -> tuple[Float32[np.ndarray, "G G"], Float32[np.ndarray, "G G"]]:
     """How many pairs of pixels of each two groups are in one mask, and in any two masks, over all views.
 
@@ -112,7 +130,8 @@ def _count_pairs(
     """
     num = int(groups.max()) + 1
     together, seen = np.zeros((num, num), np.float32), np.zeros((num, num), np.float32)
-    for of in labels:
+    for layer in weights.layers:
+        of = layer.dominant(layer.totals(weights.num_gaussians))
         counted = (of > 0) & (groups >= 0)
         masks, columns = of[counted].unique(return_inverse=True)
         rows, row_ids = groups[counted].unique(return_inverse=True)

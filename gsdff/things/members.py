@@ -54,19 +54,19 @@ def assign_things(weights: MaskWeights, joined: Joined, min_views: int = 2) -> T
     num, count = weights.num_gaussians, int(joined.things.max()) + 1 if len(joined.things) else 0
     owners = [_own(layer, joined.things, count) for layer in weights.layers]
     votes, views = torch.zeros(count), torch.zeros(count, dtype=torch.long)
-    entries, totals = [], torch.zeros(num)
+    sums, totals = _Sums(), torch.zeros(num)
     for layer, owner in zip(weights.layers, owners, strict=True):
         rows, of = layer.rows.long(), owner[layer.masks.long()]
         totals.index_add_(0, rows, layer.weights * (layer.masks > 0))
         voted = of >= 0
         votes.index_add_(0, of[voted], layer.weights[voted])
         views[owner[owner >= 0].unique()] += 1
-        entries.append(_sum_entries(rows[voted] * max(count, 1) + of[voted], layer.weights[voted]))
+        sums.add(rows[voted] * max(count, 1) + of[voted], layer.weights[voted])
     kept = (views >= min(min_views, weights.num_views)) & (votes > 0)
     order = votes.masked_fill(~kept, -1).argsort(descending=True, stable=True)[: int(kept.sum())]
     numbers = torch.zeros(count + 1, dtype=torch.long)  # the last is for none
     numbers[order] = torch.arange(1, len(order) + 1)
-    keys, values = _sum_entries(*(torch.cat(column) for column in zip(*entries, strict=True)))
+    keys, values = sums.total()
     rows, things = keys // max(count, 1), numbers[keys % max(count, 1)]
     values = values / totals[rows].clamp_min(1e-12)
     members, shares = _rank(num, rows[things > 0], things[things > 0], values[things > 0])
@@ -91,6 +91,29 @@ def _sum_entries(keys: Int64[Tensor, "E"], values: Float[Tensor, "E"]) -> tuple[
     """The sum of the values of every key."""
     unique, inverse = keys.unique(return_inverse=True)
     return unique, torch.zeros(len(unique), dtype=values.dtype).index_add_(0, inverse, values)
+
+
+class _Sums:
+    """Sums of values by key over many additions, in memory of the size of the sums."""
+
+    def __init__(self) -> None:
+        self.keys, self.values = [torch.zeros(0, dtype=torch.long)], [torch.zeros(0)]
+        self.num_new = 0
+
+    def add(self, keys: Int64[Tensor, "E"], values: Float[Tensor, "E"]) -> None:
+        """Adds values."""
+        self.keys.append(keys)
+        self.values.append(values)
+        self.num_new += len(keys)
+        if self.num_new > 4 * len(self.keys[0]):  # so that sorting costs a few times what is added
+            self.total()
+
+    def total(self) -> tuple[Int64[Tensor, "S"], Float[Tensor, "S"]]:
+        """The keys, rising, and their sums."""
+        if self.num_new:
+            keys, values = _sum_entries(torch.cat(self.keys), torch.cat(self.values))
+            self.keys, self.values, self.num_new = [keys], [values], 0
+        return self.keys[0], self.values[0]
 
 
 def _rank(num: int, rows: Tensor, things: Tensor, values: Tensor) -> tuple[Int32[Tensor, "N m"], Float[Tensor, "N m"]]:

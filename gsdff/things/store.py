@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from gsdff.errors import UserError
+from gsdff.errors import UserError, command
 from gsdff.files.reading import read_safetensors
 from gsdff.files.writing import save_tensors
 from gsdff.things.members import Things
@@ -33,7 +33,7 @@ def load_things(path: Path, num_gaussians: int) -> Things:
 
     Raises `UserError` if the file is missing, damaged, of another kind, or of another number of Gaussians.
     """
-    remedy = "train stage 2 again with `smoothing.things.form`"
+    remedy = f"join masks into some with `{command('train', '--stage1-from', path.parent, '--config', 'sam')}`"
     try:
         tensors, metadata = read_safetensors(path, "the things of a scene", remedy)
     except FileNotFoundError:

@@ -82,15 +82,18 @@ def _weigh(render: Render, camera: Camera, labels: Int32[Tensor, "H W"], view: i
     # the labels that occur, so that gaps between ids cost nothing; 0 always does
     present = torch.cat([labels.new_zeros(1), labels.flatten()]).unique()
     index = torch.searchsorted(present, labels)
-    columns = []
+    totals, entries = torch.zeros(num_gaussians, device=labels.device), []
     for start in range(0, len(present), CHANNELS):
         stop = min(start + CHANNELS, len(present))
         one_hot = F.one_hot((index - start).clamp(-1, stop - start) + 1, stop - start + 2)[..., 1:-1].float()
         values = torch.zeros(num_gaussians, stop - start, device=labels.device, requires_grad=True)
         (gradient,) = torch.autograd.grad(render(values, camera), values, one_hot)
-        columns.append(gradient)
-    weights = torch.cat(columns, dim=1)
-    totals = weights.sum(dim=1)
-    rows, masks = ((weights >= MIN_SHARE * totals[:, None]) & (totals >= MIN_PIXELS)[:, None]).nonzero(as_tuple=True)
-    kept = weights[rows, masks].cpu()
-    return Layer(view, rows.int().cpu(), present[masks].int().cpu(), kept, int(present[-1]) + 1)
+        totals += gradient.sum(dim=1)
+        # few masks show a Gaussian: a table of all of them would grow with both
+        rows, masks = (gradient > 0).nonzero(as_tuple=True)
+        entries.append((rows, start + masks, gradient[rows, masks]))
+    rows, masks, weights = (torch.cat(column) for column in zip(*entries, strict=True))
+    kept = (weights >= MIN_SHARE * totals[rows]) & (totals[rows] >= MIN_PIXELS)
+    order = rows[kept].argsort(stable=True)
+    rows, masks, weights = (column[kept][order] for column in (rows, masks, weights))
+    return Layer(view, rows.int().cpu(), present[masks].int().cpu(), weights.cpu(), int(present[-1]) + 1)

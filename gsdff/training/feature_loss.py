@@ -27,7 +27,7 @@ from gsdff.scene import Scene
 from gsdff.smoothing import NeighbourGraph, build_graph, diffuse
 from gsdff.teachers import open_teacher
 from gsdff.teachers.store import FeatureStore, open_store
-from gsdff.training.lift import FeatureTarget, lift_features
+from gsdff.training.lift import FeatureTarget, Lifted, lift_features
 from gsdff.training.pace import Pace, is_due
 from gsdff.training.smoothing_losses import (
     THINGS,
@@ -41,6 +41,7 @@ from gsdff.training.smoothing_losses import (
     strip_error,
 )
 from gsdff.training.teacher_targets import FilteredMaps, enlarge_target, make_target, take_strip
+from gsdff.training.terms import Term
 from gsdff.training.thing_targets import ThingTargets
 from gsdff.training.view_data import ViewCache, ViewData
 from gsdff.training.view_masks import ViewSegments, check_masks
@@ -53,7 +54,7 @@ GRAPH_TENSORS = ("ids", "weights", "self_weights")
 
 @dataclass(frozen=True)
 class FeatureTerm:
-    """Feature loss of one training view, a term of stage 2 (`gsdff.training.trainer.Term`)."""
+    """Feature loss of one training view, a term of stage 2 (`gsdff.training.terms.Term`)."""
 
     targets: ViewCache[FeatureTarget]
     num_views: int
@@ -97,6 +98,17 @@ class FeatureTerm:
         return loss, scalars
 
 
+@dataclass(frozen=True)
+class PreparedFeatures:
+    """All that stage 2 trains with; nothing without a teacher."""
+
+    features: Float[Tensor, "N K"] | None
+    """Lifted latents of every Gaussian; None if a resumed run has its own."""
+    reliability: Float[Tensor, "N"] | None
+    """Agreement of the views (`Lifted.reliability`); None without a lift."""
+    terms: Sequence[Term]
+
+
 def check_features(config: TrainConfig, scene: Scene) -> None:
     """Raises `UserError` for what would stop stage 2; reads no values of maps, so that it can run before stage 1."""
     teacher = open_teacher(config.teacher, scene)
@@ -114,17 +126,17 @@ def prepare_features(
     run_folder: Path,
     data: ViewData,
     lift: bool = True,
-) -> tuple[Float[Tensor, "N K"] | None, list[FeatureTerm | GraphTerm]]:
-    """Prepares stage 2: returns lifted latents of every Gaussian, and the loss terms; (None, []) without a teacher.
+) -> PreparedFeatures:
+    """Prepares stage 2: lifts the teacher's features, and opens the loss terms.
 
     Writes `run_folder/basis.safetensors`, latent maps of the training views into `run_folder/features/` or
     `features.cache`, and masks and filtered maps if smoothing needs them. With `lift=False` (a resumed run has its
-    latents already) features are None, masks stay as they are, and a basis other than the one on disk raises
+    latents already) nothing is lifted, masks stay as they are, and a basis other than the one on disk raises
     `UserError`, since the latents would mean nothing in it.
     """
     teacher = open_teacher(config.teacher, scene, data.device)
     if teacher is None:
-        return None, []
+        return PreparedFeatures(None, None, [])
     check_features(config, scene)
     folder = RunFolder(run_folder)
     views = [scene.views[view_id] for view_id in scene.train_ids]
@@ -141,9 +153,10 @@ def prepare_features(
         segments.make(gaussians)
     targets = TeacherTargets(config, scene, store, segments, folder)
     lift_targets = tqdm(targets.prepare(), desc="lift", unit="view", total=len(ranks.share(views)), leave=False)
-    features = None
+    features = reliability = None
     if lift:
-        features = _lift(gaussians, lift_targets)
+        lifted = _lift(gaussians, lift_targets)
+        features, reliability = lifted.features, lifted.reliability
     else:
         _exhaust(lift_targets)
     terms: list[FeatureTerm | GraphTerm] = [open_feature_term(config, scene, targets)]
@@ -157,7 +170,7 @@ def prepare_features(
     if options.form == "consistency":
         graph = _build_or_load_graph(folder.graph, options, gaussians, features)
         terms.append(GraphTerm(graph, config.stage2.feature_weight * options.weight))
-    return features, terms
+    return PreparedFeatures(features, reliability, terms)
 
 
 class TeacherTargets:
@@ -258,7 +271,7 @@ def build_smoothing_graph(gaussians: Gaussians, features: Float[Tensor, "N K"], 
     )
 
 
-def _lift(gaussians: Gaussians, targets: Iterable[FeatureTarget]) -> Float[Tensor, "N K"]:
+def _lift(gaussians: Gaussians, targets: Iterable[FeatureTarget]) -> Lifted:
     """Lifts at the size of the photos: in a coarse rendering many Gaussians are too faint to get any feature."""
 
     def render(features: Tensor, target: FeatureTarget) -> Tensor:
@@ -267,7 +280,7 @@ def _lift(gaussians: Gaussians, targets: Iterable[FeatureTarget]) -> Float[Tenso
     lifted = lift_features(render, targets, len(gaussians))
     num_visible = int((lifted.weights > 0).sum())
     log.info("lift: %d of %d Gaussians are visible in a training view", num_visible, len(gaussians))
-    return lifted.features
+    return lifted
 
 
 def _exhaust(targets: Iterable[FeatureTarget]) -> None:

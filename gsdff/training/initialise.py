@@ -51,7 +51,7 @@ def read_splat(source: Path, scene: Scene) -> Gaussians:
         log.info("%s: its features are left out, stage 2 makes new ones", source)
     if complaint := find_misplacement(gaussians, scene, is_run=source.is_dir()):
         raise UserError(f"{source}: {complaint}")
-    gaussians = replace(gaussians, features=None).to_working_frame(scene.frame)
+    gaussians = replace(gaussians, features=None, reliability=None).to_working_frame(scene.frame)
     if not any(_is_in_view(gaussians, scene, view_id) for view_id in scene.train_ids):
         raise UserError(
             f"{source}: no training photo of {scene.root} has any of its Gaussians in view; "

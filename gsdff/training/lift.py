@@ -31,6 +31,19 @@ class Lifted:
     """Mean latent features; zero, which matches no query, for Gaussians that no pixel shows."""
     weights: Float[Tensor, "N"]
     """Σ_v Σ_p w_ip, in pixels: how much each Gaussian is visible."""
+    agreement: Float[Tensor, "N"]
+    """‖Σ w f‖ / Σ w ‖f‖ over all pixels, in [0, 1]: the length of the mean feature against the mean length."""
+    views: Float[Tensor, "N"]
+    """(Σ_v w_v)² / Σ_v w_v², w_v being what view v shows of the Gaussian: the effective number of views."""
+
+    @property
+    def reliability(self) -> Float[Tensor, "N"]:
+        """agreement² - 1 / views, at least 0: the mean cosine of the features in two looks at a Gaussian.
+
+        Looks are drawn by their weights, and two into one view count as 0, since a view always agrees with itself: a
+        Gaussian that one view shows has 0, one on which n views agree 1 - 1/n.
+        """
+        return (self.agreement.square() - 1 / self.views.clamp_min(1)).clamp(0, 1)
 
 
 def lift_features(
@@ -41,21 +54,26 @@ def lift_features(
     """Returns z_i = Σ_v Σ_p w_ip f_p / Σ_v Σ_p w_ip, w_ip being the blending weight of Gaussian i in pixel p of view v.
 
     Σ_p w_ip f_p is the gradient of ⟨render(z), f⟩ with respect to z_i, so one backward pass per view suffices; a
-    channel of ones appended to f gives Σ_p w_ip. `render` must be linear in its features and is called at zero
-    features; it returns a picture of the size of the target. Several ranks give targets of different views, and get
-    the features of all.
+    channel of ones appended to f gives Σ_p w_ip, and one of ‖f‖ the mean length. `render` must be linear in its
+    features and is called at zero features; it returns a picture of the size of the target. Several ranks give targets
+    of different views, and get the features of all.
     """
     sums: Tensor | None = None
+    squares = torch.zeros(())
     for target in targets:
         weights = target.weights[..., None]
-        cotangent = torch.cat([target.latents * weights, weights], dim=-1)
+        lengths = target.latents.norm(dim=-1, keepdim=True)
+        cotangent = torch.cat([target.latents * weights, weights, lengths * weights], dim=-1)
         features = cotangent.new_zeros(num_gaussians, cotangent.shape[-1], requires_grad=True)
         (gradient,) = torch.autograd.grad(render(features, target), features, cotangent)
         sums = gradient if sums is None else sums + gradient
+        squares = squares.to(gradient) + gradient[:, -2].square()
     assert sums is not None, "lifting needs at least one view"
-    this_job().add_up([sums])
-    weights = sums[:, -1]
+    this_job().add_up([sums, squares])
+    weights, lengths = sums[:, -2], sums[:, -1]
     # Quotients of denormal sums would be noise; a Gaussian that faint counts as invisible.
     seen = weights > 1e-6
-    features = torch.where(seen[:, None], sums[:, :-1] / weights.clamp_min(1e-6)[:, None], 0.0)
-    return Lifted(features, torch.where(seen, weights, 0.0))
+    features = torch.where(seen[:, None], sums[:, :-2] / weights.clamp_min(1e-6)[:, None], 0.0)
+    agreement = torch.where(seen, sums[:, :-2].norm(dim=1) / lengths.clamp_min(1e-6), 0.0).clamp_max(1)
+    views = torch.where(seen, weights.square() / squares.clamp_min(1e-12), 0.0)
+    return Lifted(features, torch.where(seen, weights, 0.0), agreement, views)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
@@ -180,7 +179,7 @@ def _run(
 def _finish(trainer: Trainer, scene: Scene, folder: RunFolder) -> None:
     """Writes scene.ply and prints the result."""
     shutil.rmtree(folder.filtered, ignore_errors=True)  # large, and made anew whenever stage 2 starts
-    gaussians = trainer.gaussians.map(torch.detach).to("cpu")
+    gaussians = trainer.result.to("cpu")
     origin = resolve_origin(trainer.config.origin, scene.frame.origin)
     warn_if_coarse(scene.frame.centre, 2 * scene.frame.scale, origin)
     with together(folder.ply):

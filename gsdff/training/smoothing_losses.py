@@ -141,7 +141,7 @@ def purity_weights(segments: Int32[Tensor, "H W"], target: FeatureTarget, power:
 
 @dataclass(frozen=True)
 class GraphTerm:
-    """Consistency of the features of neighbouring Gaussians: a term of stage 2 (`gsdff.training.trainer.Term`)."""
+    """Consistency of the features of neighbouring Gaussians: a term of stage 2 (`gsdff.training.terms.Term`)."""
 
     graph: NeighbourGraph
     weight: float

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,25 +22,13 @@ from gsdff.training.logger import TrainingLogger
 from gsdff.training.pace import Pace, is_due
 from gsdff.training.radiance_loss import RadianceTerm
 from gsdff.training.random_state import RandomState
+from gsdff.training.terms import Term
 from gsdff.training.view_data import ViewData
 
 COMPARE_EVERY = 200
 """Steps after which ranks compare their Gaussians."""
 FINAL_MEANS_RATE = 0.01
 """Learning rate of the means at the end of stage 1, as a share of the initial one."""
-
-
-class Term(Protocol):
-    """One term of the loss."""
-
-    @property
-    def weight(self) -> float:
-        """Weight of the term in the loss."""
-        ...
-
-    def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the term for one training view, unweighted, and scalars to log."""
-        ...
 
 
 class Trainer:
@@ -61,6 +49,8 @@ class Trainer:
         self.device = device
         self.step = 0
         """Number of finished steps."""
+        self.reliability: Tensor | None = None
+        """Agreement of the views on every Gaussian, which the lift measures and no step changes."""
         self.optimizers: Optimizers = {}
         self.random = RandomState(config.seed, device)
         self.data = ViewData(scene.views, device)
@@ -77,6 +67,11 @@ class Trainer:
     def total_steps(self) -> int:
         """Number of steps of both stages."""
         return self.config.stage1.steps + (self.config.stage2.steps if self.config.teacher.name != "none" else 0)
+
+    @property
+    def result(self) -> Gaussians:
+        """The Gaussians as they are kept: detached, with their reliability once they have features."""
+        return replace(self.gaussians.map(torch.detach), reliability=self.reliability)
 
     def advance(self) -> dict[str, Tensor]:
         """Does one step: renders a training view, follows the gradient of the loss, adds and removes Gaussians.
@@ -107,12 +102,11 @@ class Trainer:
         """Adds features, lifted from the teacher unless they were loaded, and the terms that train them."""
         lift = self.gaussians.features is None
         with self.random.in_use():
-            features, terms = prepare_features(
-                self.config, self.scene, self.gaussians, folder.path, self.data, lift=lift
-            )
-        self.terms = [*([] if self.config.stage2.freeze_radiance else [self.radiance]), *terms]
-        if features is not None:
-            parameter = torch.nn.Parameter(features)
+            prepared = prepare_features(self.config, self.scene, self.gaussians, folder.path, self.data, lift=lift)
+        self.terms = [*([] if self.config.stage2.freeze_radiance else [self.radiance]), *prepared.terms]
+        if prepared.features is not None:
+            self.reliability = prepared.reliability
+            parameter = torch.nn.Parameter(prepared.features)
             self.gaussians = replace(self.gaussians, features=parameter)
             self.optimizers["features"] = self._make_optimizer("features", parameter)
         self.random.load_state_dict(self.pace.ranks.from_first(self.random.state_dict()))  # some may have drawn more
@@ -132,7 +126,7 @@ class Trainer:
             "config": to_table(self.config),
             "frame": {"centre": list(self.scene.frame.centre), "scale": self.scene.frame.scale},
             "dataset": self.dataset_summary,
-            "gaussians": dict(self.gaussians.map(torch.detach).items()),
+            "gaussians": dict(self.result.items()),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "densifier": self.radiance.densifier.state_dict(),
             "random": self.random.state_dict(),
@@ -141,7 +135,9 @@ class Trainer:
     def load_state_dict(self, step: int, state: dict[str, Any]) -> None:
         """Continues from the `state_dict` after `step` steps; raises an error if that is of other Gaussians."""
         self.step = step
-        self._set_gaussians(Gaussians(**state["gaussians"]))
+        stored = Gaussians(**state["gaussians"])
+        self.reliability = None if stored.reliability is None else stored.reliability.to(self.device)
+        self._set_gaussians(replace(stored, reliability=None))
         for name, tensor in self.gaussians.items():
             saved = state["optimizers"][name]
             moments = saved["state"].get(0)  # None before the first step of this attribute

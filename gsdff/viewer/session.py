@@ -16,6 +16,7 @@ from gsdff.errors import UserError
 from gsdff.field.base import FieldBase
 from gsdff.field.query import Query
 from gsdff.field.search import PreparedQuery, find, find_with_rim, prepare
+from gsdff.field.thing_search import select_things
 from gsdff.gaussians import Gaussians
 from gsdff.selection import Selection
 
@@ -115,7 +116,10 @@ class Session:
     # --- queries
 
     def search(self, query: Query, selection_mode: SelectionMode = "replace") -> None:
-        """Scores all Gaussians and selects those with at least the suggested threshold."""
+        """Scores all Gaussians and selects those with at least the suggested threshold, or things by number."""
+        if query.things:
+            self.select(select_things(self.field, query.things).mask, selection_mode)
+            return
         prepared = prepare(self._require_features(), query)
         assert prepared.threshold is not None, "only classes have none"
         self.scores = self._score(prepared)

@@ -133,7 +133,9 @@ def test_a_folder_with_other_files_is_left_alone(field: Field, tmp_path: Path) -
 
 def test_a_run_without_things_says_how_to_get_some(field: Field, tmp_path: Path) -> None:
     RunFolder(tmp_path).things.unlink()
-    with pytest.raises(UserError, match=r"no things; train stage 2 again with `smoothing.things.form`"):
+    with pytest.raises(
+        UserError, match=r"no things; join masks into some with `gsdff train --stage1-from .*--config sam`"
+    ):
         field.objects()
     with pytest.raises(UserError, match="a PLY has no things"):
         replace(field, run=None).objects()

@@ -25,6 +25,22 @@ def test_weights_are_the_blending_weights_summed_over_each_mask(generator):
         assert layer.num_labels == int(masks.max()) + 1
 
 
+def test_masks_that_are_weighed_in_several_passes_are_weighed_as_in_one(generator, monkeypatch):
+    gaussians = make_gaussians(12, generator)
+    views = [ViewMasks(make_camera(0.3), [torch.randint(0, 9, (9, 13), generator=generator).int()])]
+
+    def collect():
+        (layer,) = collect_weights(lambda z, c: render_features(gaussians, c, features=z).image, views, 12).layers
+        return layer
+
+    whole = collect()
+    monkeypatch.setattr("gsdff.things.weights.CHANNELS", 2)
+    parts = collect()
+    assert len(whole.rows) > 12 and torch.equal(parts.rows, whole.rows) and torch.equal(parts.masks, whole.masks)
+    assert (parts.rows.diff() >= 0).all()
+    torch.testing.assert_close(parts.weights, whole.weights)
+
+
 def test_the_mask_that_has_most_of_a_gaussian_is_its_own_unless_two_share_it():
     rows, masks = torch.tensor([0, 0, 1, 1, 3]).int(), torch.tensor([1, 2, 1, 2, 0]).int()
     layer = Layer(0, rows, masks, torch.tensor([7.0, 3, 5, 5, 1]), 3)

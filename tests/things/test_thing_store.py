@@ -27,7 +27,7 @@ def test_things_are_read_as_they_were_saved(tmp_path):
 
 def test_a_missing_file_and_things_of_other_gaussians_are_refused(tmp_path):
     path = tmp_path / "things.safetensors"
-    with pytest.raises(UserError, match=r"missing, the run has no things; train stage 2"):
+    with pytest.raises(UserError, match=r"missing, the run has no things; join masks into some with `gsdff train"):
         load_things(path, 3)
     save_things(path, make_things())
     with pytest.raises(UserError, match="expected things of 4 Gaussians, got those of 3"):

@@ -282,10 +282,9 @@ def test_all_channels_are_the_uncompressed_mode(ready: Distillation) -> None:
 
 def test_without_a_teacher_there_is_nothing_to_do(ready: Distillation) -> None:
     config = dataclasses.replace(ready.config, teacher=TeacherConfig(name="none"))
-    assert prepare_features(config, ready.scene, ready.gaussians, ready.run, ViewData(ready.scene.views, "cpu")) == (
-        None,
-        [],
-    )
+    data = ViewData(ready.scene.views, "cpu")
+    prepared = prepare_features(config, ready.scene, ready.gaussians, ready.run, data)
+    assert (prepared.features, prepared.reliability, prepared.terms) == (None, None, [])
     assert list(ready.run.iterdir()) == []
 
 

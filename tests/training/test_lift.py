@@ -49,11 +49,47 @@ def test_lifting_a_constant_gives_the_constant(generator: torch.Generator) -> No
     torch.testing.assert_close(lifted.features[seen], constant.expand(int(seen.sum()), 2), atol=1e-4, rtol=0)
 
 
+def test_the_reliability_is_the_mean_cosine_of_two_looks_into_different_views(generator: torch.Generator) -> None:
+    gaussians, cameras = make_gaussians(12, generator), [make_camera(angle) for angle in (0.0, 0.7, -0.5)]
+    # one feature per view, so that a view agrees with itself
+    shown = torch.nn.functional.normalize(torch.rand(3, 4, generator=generator), dim=1)
+    targets = [FeatureTarget(c, f.expand(9, 13, 4), torch.ones(9, 13)) for c, f in zip(cameras, shown, strict=True)]
+    seen = torch.stack([render_features(gaussians, c, features=torch.eye(12)).image.sum((0, 1)) for c in cameras])
+    shares = seen / seen.sum(0).clamp_min(1e-6)
+    cosines = shown @ shown.T
+    cosines.fill_diagonal_(0)
+    expected = torch.einsum("vn,vw,wn->n", shares, cosines, shares)
+    lifted, clear = lift(gaussians, targets), seen.sum(0) > 0.01
+    assert clear.sum() >= 8 and expected[clear].max() > 0.3
+    torch.testing.assert_close(lifted.reliability[clear], expected[clear], atol=1e-3, rtol=0)
+    torch.testing.assert_close(lifted.views[clear], (1 / shares.square().sum(0))[clear], atol=1e-3, rtol=1e-3)
+    mean = (shares[..., None] * shown[:, None]).sum(0).norm(dim=1)
+    torch.testing.assert_close(lifted.agreement[clear], mean[clear], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("views", "expected"), [(0, 0.0), (1, 0.0), (2, 0.5), (4, 0.75)])
+def test_what_few_views_show_is_not_reliable_however_sure_they_are(views: int, expected: float) -> None:
+    shown = [torch.tensor([[[2.0, 1.0]]])] * views + [torch.zeros(1, 1, 2)]
+    weights = [torch.ones(1, 1)] * views + [torch.zeros(1, 1)]
+    targets = [FeatureTarget(make_camera(0.0, 1, 1), f, w) for f, w in zip(shown, weights, strict=True)]
+    lifted = lift_features(lambda features, _: 0.5 * features[None], targets, 1)
+    assert float(lifted.reliability) == pytest.approx(expected, abs=1e-5) and float(lifted.views) == views
+
+
+def test_views_that_contradict_one_another_make_a_gaussian_unreliable() -> None:
+    shown = [torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 1.0]]])] * 3
+    targets = [FeatureTarget(make_camera(0.0, 1, 1), f, torch.ones(1, 1)) for f in shown]
+    lifted = lift_features(lambda features, _: features[None], targets, 1)
+    assert float(lifted.agreement) == pytest.approx(0.5**0.5) and float(lifted.views) == pytest.approx(6)
+    assert float(lifted.reliability) == pytest.approx(1 / 2 - 1 / 6)
+
+
 def test_a_gaussian_no_view_sees_gets_zero_and_no_weight(generator: torch.Generator) -> None:
     gaussians, targets = make_gaussians(6, generator), make_targets(generator)
     gaussians.means[2] = torch.tensor([0.0, 500.0, 0.0])
     lifted = lift(gaussians, targets)
     assert lifted.weights[2] == 0 and not lifted.features[2].any()
+    assert lifted.reliability[2] == 0 and lifted.views[2] == 0
     assert lifted.features.isfinite().all()
 
 

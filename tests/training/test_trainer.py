@@ -13,6 +13,7 @@ from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
 from gsdff.io.runs import RunFolder, load_run
 from gsdff.training import radiance_loss as radiance
 from gsdff.training import trainer as trainer_module
+from gsdff.training.feature_loss import PreparedFeatures
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger
 from gsdff.training.run import complete, train_run
@@ -47,9 +48,10 @@ def fake_features(monkeypatch):
 
     def prepare_features(config, scene, gaussians, run_folder, data, lift=True):
         if config.teacher.name == "none":
-            return None, []
+            return PreparedFeatures(None, None, [])
         calls.append(lift)
-        return (torch.zeros(len(gaussians), config.features.dim) if lift else None), [PullTowardsOne()]
+        features = torch.zeros(len(gaussians), config.features.dim) if lift else None
+        return PreparedFeatures(features, torch.full((len(gaussians),), 0.5) if lift else None, [PullTowardsOne()])
 
     monkeypatch.setattr(trainer_module, "prepare_features", prepare_features)
     return calls
@@ -193,6 +195,15 @@ def test_stage_2_of_no_steps_keeps_the_lifted_features(tmp_path, fake_features):
     run(tmp_path, config)
     features = load_run(tmp_path).gaussians.features
     assert features is not None and features.shape[1] == 3 and not features.any()
+
+
+def test_the_reliability_of_the_lift_is_kept_with_the_run_and_through_a_resume(tmp_path, fake_features):
+    trainer = run(tmp_path, WITH_TEACHER)
+    expected = torch.full((len(trainer.gaussians),), 0.5)
+    assert "reliability" not in trainer.optimizers and torch.equal(trainer.result.reliability, expected)
+    assert torch.equal(load_run(tmp_path).gaussians.reliability, expected)
+    resumed = run(tmp_path, WITH_TEACHER, load_checkpoint(list_checkpoints(tmp_path / "checkpoints")[0]))
+    assert torch.equal(resumed.result.reliability, expected)
 
 
 def test_features_of_a_resumed_run_are_not_lifted_again(tmp_path, fake_features):

@@ -9,6 +9,7 @@ from gsdff.viewer.modes.masks import MASKS
 from gsdff.viewer.modes.opacity import OPACITY
 from gsdff.viewer.modes.photo import PHOTO
 from gsdff.viewer.modes.relevancy import RELEVANCY
+from gsdff.viewer.modes.reliability import RELIABILITY
 from gsdff.viewer.modes.teacher import TEACHER
 
 __all__ = ["MODES", "Mode", "ModeInput"]
@@ -20,6 +21,7 @@ MODES: dict[str, Mode] = {
         DEPTH,
         OPACITY,
         FEATURES,
+        RELIABILITY,
         RELEVANCY,
         CLASSES,
         PHOTO,
