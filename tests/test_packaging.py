@@ -272,7 +272,14 @@ def test_the_wheel_holds_the_page_built_with_its_licences_and_not_its_source(tmp
     subprocess.run([sys.executable, "-c", build, tmp_path], cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    page = {"bundle/app.js.gz", "bundle/shell.html", "bundle/LICENSES.txt", "nouns.txt"}
+    page = {
+        "bundle/app.js.gz",
+        "bundle/shell.html",
+        "bundle/LICENSES.txt",
+        "nouns.txt",
+        "wordnet_nouns.txt",
+        "wordnet_licence.txt",
+    }
     assert {f"gsdff/viewer/page/{name}" for name in page} <= names
     assert not {name for name in names if name.startswith("gsdff/viewer/app") or "node_modules" in name}
 

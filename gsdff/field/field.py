@@ -19,6 +19,7 @@ from gsdff.editing.stylize import open_judge
 from gsdff.errors import UserError, shown
 from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_choice, check_path
+from gsdff.field.columns import WITH_COLUMNS, ColumnChoice, make_columns, write_gaussians
 from gsdff.field.hit import Hit, default_view
 from gsdff.field.objects import SceneObject, draw_things, list_objects, read_things, replace_things, select_thing
 from gsdff.field.query import Example, Query, Space
@@ -26,11 +27,9 @@ from gsdff.field.rendering import Kind, Rendering, render_kind
 from gsdff.field.search import RepeatedSearch, find, prepare
 from gsdff.field.segmentation import Segmentation, SegmentationFolder, export_segmentation
 from gsdff.field.thing_search import find_things
-from gsdff.files.places import check_place, make_folder
-from gsdff.files.writing import together
+from gsdff.files.places import check_place
 from gsdff.gaussians import Gaussians
-from gsdff.io.ply import write_compressed_ply, write_ply, write_splat
-from gsdff.io.sidecar import write_sidecar
+from gsdff.io.splat_transform import ENDINGS, find_splat_transform
 from gsdff.latents import decode
 from gsdff.origin import OriginChoice
 from gsdff.run_folder import refuse_source
@@ -40,8 +39,10 @@ from gsdff.words import as_words
 
 log = logging.getLogger("gsdff")
 
-Format = Literal["ply", "splat", "compressed"]
+Format = Literal["ply", "splat", "compressed", "spz", "sog", "glb"]
 Features = Literal["latent", "decoded", "none"]
+BY_ENDING: dict[str, Format] = {".splat": "splat", ".spz": "spz", ".sog": "sog", ".glb": "glb"}
+NO_COLUMNS = ColumnChoice()
 
 
 @dataclass(eq=False, repr=False)
@@ -191,14 +192,17 @@ class Field(FieldBase):
         format: Format | None = None,
         features: Features = "latent",
         origin: OriginChoice = "auto",
+        columns: ColumnChoice = NO_COLUMNS,
     ) -> Path:
         """Writes the Gaussians in the input's world frame; returns the path.
 
-        `format` None follows the ending: `.ply` (3DGS's, exact), `.splat` (32 bytes a Gaussian, SH degree 0) or
-        `.compressed.ply` (SuperSplat's). A PLY has K latent features, and beside it `<stem>.basis.safetensors`, which
-        text queries need; `features="decoded"` writes all T channels as Feature 3DGS does, "none" leaves them out.
-        Positions are relative to `origin`, a point of the world that the PLY's header states: "auto" is zero, or a
-        point near the scene if its coordinates are too large for float32; "none" is zero in any case.
+        `format` None follows the ending: `.ply` (3DGS's, exact), `.splat` (32 bytes a Gaussian, SH degree 0),
+        `.compressed.ply` (SuperSplat's), or `.spz`, `.sog` and `.glb` (by PlayCanvas' splat-transform, which must be
+        installed). `columns` are classes, things and scores for a PLY or a GLB, with `<stem>.columns.json`. A PLY has K
+        latent features, and beside it `<stem>.basis.safetensors`, which text queries need; `features="decoded"` writes
+        all T channels as Feature 3DGS does, "none" leaves them out. Positions are relative to `origin`, a point of the
+        world that the PLY's header states: "auto" is zero, or a point near the scene if its coordinates are too large
+        for float32; "none" is zero in any case.
         """
         check_path("path", path)
         check_choice("features", features, get_args(Features))
@@ -206,11 +210,15 @@ class Field(FieldBase):
         check_place(path, parameter="path")
         is_named_compressed = path.name.endswith(".compressed.ply")
         if format is None:
-            format = "splat" if path.suffix == ".splat" else "compressed" if is_named_compressed else "ply"
+            format = "compressed" if is_named_compressed else BY_ENDING.get(path.suffix, "ply")
         check_choice("format", format, get_args(Format))
-        ending = ".splat" if format == "splat" else ".ply"
+        ending = ".ply" if format in ("ply", "compressed") else f".{format}"
         if path.suffix != ending:
             raise UserError(f"`path` {path}: expected a name ending in {ending} for `format` {format}")
+        if columns and format not in WITH_COLUMNS:
+            raise UserError(f"`columns`: expected `format` {' or '.join(WITH_COLUMNS)}, got {format}")
+        if ending in ENDINGS:
+            find_splat_transform()
         if format == "ply" and is_named_compressed:
             raise UserError(
                 f"`path` {path}: is named as a compressed PLY; expected `format` compressed, or another name"
@@ -233,11 +241,8 @@ class Field(FieldBase):
             assert gaussians.features is not None
             gaussians = replace(gaussians, features=decode(gaussians.features, B))
             sidecar = replace(sidecar, basis=replace(sidecar.basis, B=torch.eye(len(B))))
-        make_folder(path.parent)
-        with together(path):
-            {"ply": write_ply, "splat": write_splat, "compressed": write_compressed_ply}[format](path, gaussians)
-            if sidecar is not None:
-                write_sidecar(path, sidecar, gaussians.origin)
+        extra = make_columns(self, columns) if columns else None
+        write_gaussians(path, gaussians, format, extra, sidecar)
         return path
 
     def save_segmentation(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Float, Integer, Shaped, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
@@ -44,7 +44,7 @@ def write_ply(
     path: Path,
     gaussians: Gaussians,
     *,
-    labels: Integer[Tensor, "N"] | Mapping[str, Integer[Tensor, "N"]] | None = None,
+    labels: Integer[Tensor, "N"] | Mapping[str, Shaped[Tensor, "N"]] | None = None,
 ) -> None:
     """Writes 3DGS's PLY, binary little-endian float32, with features appended as `semantic_0` ...; atomically.
 
@@ -53,9 +53,10 @@ def write_ply(
     zero is stated as `comment offset X Y Z` behind the line of the element, which the SIBR viewer expects to be the
     third; all other files are without a comment. Behind the features comes `reliability`, if it is known.
 
-    `labels` come last as an int property `label`, or as several by their names, of four bytes so that rows stay
-    multiples of four. `read_ply` ignores them, as do other programs that read properties by name (docs/interchange.md
-    lists those tried). Programs that expect rows of exactly 3DGS's 62 floats can read neither them nor `semantic_*`.
+    `labels` come last as an int property `label`, or as several by their names, int or float: of four bytes, so that
+    rows stay multiples of four. `read_ply` ignores them, as do other programs that read properties by name
+    (docs/interchange.md lists those tried). Programs that expect rows of exactly 3DGS's 62 floats can read neither them
+    nor `semantic_*`.
     """
     labels = {} if labels is None else {"label": labels} if isinstance(labels, Tensor) else labels
     labels = {name: values.cpu()[gaussians.is_drawable.cpu()] for name, values in labels.items()}
@@ -77,7 +78,8 @@ def write_ply(
     if gaussians.reliability is not None:
         blocks.append(([RELIABILITY], gaussians.reliability[:, None]))
     names = [name for block_names, _ in blocks for name in block_names]
-    table = np.empty(num, dtype=[*((name, "<f4") for name in names), *((name, "<i4") for name in labels)])
+    kinds = [(name, "<f4" if values.is_floating_point() else "<i4") for name, values in labels.items()]
+    table = np.empty(num, dtype=[*((name, "<f4") for name in names), *kinds])
     flat = table.view("<f4").reshape(num, len(names) + len(labels))
     start = 0
     for block_names, values in blocks:

@@ -3,8 +3,10 @@
 import base64
 import json
 import re
+import runpy
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +19,8 @@ from gsdff.gaussians import Gaussians
 from gsdff.rotation import quats_to_matrices
 from gsdff.viewer.page.dictionary import NOUNS, make_dictionary, read_words
 from gsdff.viewer.page.packing import pack, unpack
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -116,7 +120,8 @@ def open_words(field):
 
 def test_any_words_are_compared_with_the_default_negatives_and_have_no_classes(open_words):
     found = make_dictionary(open_words, None, ())
-    assert list(found.names) == read_words(NOUNS) and found.classes == {}
+    by_hand, wordnet = map(read_words, NOUNS)
+    assert list(found.names) == list(dict.fromkeys([*by_hand, *wordnet])) and found.classes == {}
     assert found.negatives is not None and list(found.negatives) == ["object", "things", "stuff", "texture"]
     expected = open_words.encode_text(["chair", "stuff"]) @ open_words.B
     rows = [found.names["chair"], found.negatives["stuff"]]
@@ -130,9 +135,18 @@ def test_classes_of_the_legend_are_those_that_are_given(open_words):
         make_dictionary(open_words, ["lamp"], ["sofa", "Sofa"])
 
 
-def test_the_common_nouns_are_different_words():
-    words = read_words(NOUNS)
-    assert len(words) > 400 and len(set(words)) == len(words) and {"chair", "potted plant"} <= set(words)
+def test_more_than_two_thousand_common_nouns_are_offered():
+    by_hand, wordnet = map(read_words, NOUNS)
+    assert len({*by_hand, *wordnet}) >= 2000
+    assert len(by_hand) == len(set(by_hand)) and len(wordnet) == len(set(wordnet))
+    assert {"chair", "potted plant"} <= set(by_hand) and {"sofa", "teapot", "giraffe", "park bench"} <= set(wordnet)
+
+
+def test_the_list_from_wordnet_is_what_its_script_makes_and_its_licence_is_in_the_page(field, tmp_path):
+    script = runpy.run_path(str(ROOT / "scripts" / "make_nouns.py"))
+    assert read_words(NOUNS[1]) == script["choose"]()
+    text = export_run(ExportArguments(field.source, format="html", out=tmp_path / "page.html")).read_text()
+    assert "Copyright 2006 by Princeton University" in text
 
 
 def test_a_list_without_words_is_refused(tmp_path):

@@ -17,7 +17,8 @@ from gsdff.files.reading import read_text
 from gsdff.latents import MIN_NORM, encode
 from gsdff.words import as_words, fold
 
-NOUNS = Path(__file__).parent / "nouns.txt"
+NOUNS = tuple(Path(__file__).parent / name for name in ("nouns.txt", "wordnet_nouns.txt"))
+"""Words for teachers that encode any: a list by hand, and one from WordNet (scripts/make_nouns.py)."""
 BATCH = 64
 """Words that a teacher encodes at a time."""
 
@@ -36,7 +37,7 @@ class Dictionary:
 
 
 def make_dictionary(field: FieldBase, words: Sequence[str] | None, classes: Sequence[str]) -> Dictionary:
-    """The words of a page: those given, or else all of a closed vocabulary, or else a list of common nouns.
+    """The words of a page: those given, or else all of a closed vocabulary, or else common nouns.
 
     Without `classes` the legend has those of a closed vocabulary. Raises `UserError` for words that the field does not
     know, for one class, and for more than `MAX_CLASSES`.
@@ -45,7 +46,7 @@ def make_dictionary(field: FieldBase, words: Sequence[str] | None, classes: Sequ
     if vocabulary is not None and not vocabulary.vectors:
         return Dictionary(vectors=torch.zeros(0, field.B.shape[1]))
     known = None if vocabulary is None else list(vocabulary.vectors)
-    offered = _unique(words if words is not None else known or read_words(NOUNS))
+    offered = _unique(words if words is not None else known or [word for path in NOUNS for word in read_words(path)])
     has_defaults = all(map(field.knows, DEFAULT_NEGATIVES))
     needed = list(DEFAULT_NEGATIVES) if has_defaults else known or []
     chosen = _unique(classes)

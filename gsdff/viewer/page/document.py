@@ -6,7 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 
 import gsdff
 from gsdff.cameras import Camera
+from gsdff.editing.edit import EditList
 from gsdff.errors import UserError
 from gsdff.field.field import Field
 from gsdff.field.hit import default_view
@@ -25,9 +26,12 @@ from gsdff.files.places import make_folder
 from gsdff.files.writing import write_text
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import label_palette
+from gsdff.viewer.page.comparison import Comparison, compare
 from gsdff.viewer.page.dictionary import Dictionary, make_dictionary
 from gsdff.viewer.page.loss import measure_answers, measure_picture
 from gsdff.viewer.page.packing import PackedScene, pack, unpack
+from gsdff.viewer.page.things import describe_things, has_things, number_gaussians
+from gsdff.viewer.page.tour import make_tour
 
 MOST_CAMERAS = 3
 """Views whose pictures are compared."""
@@ -35,40 +39,48 @@ DISTANCE, SIDE, FOV = 2.5, 400, 0.9
 """Distance from the middle, image side and field of view of the start view of a scene without photos."""
 
 
-def write_page(
-    field: Field,
-    path: Path,
-    *,
-    words: Sequence[str] | None = None,
-    classes: Sequence[str] = (),
-    has_features: bool = True,
-) -> Path:
-    """Writes a field as one HTML file; returns the path.
+@dataclass(frozen=True)
+class PageOptions:
+    """Contents of a page besides the scene."""
 
-    `words` and `classes` as in `make_dictionary`; without features the page only shows the scene.
-    """
+    words: Sequence[str] | None = None
+    """Words to search for, and `classes` of the legend, as in `make_dictionary`."""
+    classes: Sequence[str] = ()
+    has_features: bool = True
+    """Without features the page only shows the scene, and its things."""
+    edits: EditList | None = None
+    """Edits to show the scene before and after."""
+    tour: str | Path | None = None
+    """Camera path, as in `make_tour`, and its length in seconds."""
+    tour_seconds: float = 12.0
+
+
+def write_page(field: Field, path: Path, options: PageOptions = PageOptions()) -> Path:  # frozen
+    """Writes a field as one HTML file; returns the path."""
     field = field.to("cpu")
-    if has_features and not field.has_features:
-        if words is not None or classes:
-            raise UserError(field.why_no_features)
-        has_features = False
-    scene = field.working
-    if not has_features:
-        scene = replace(scene, features=None)
+    has_features = options.has_features and field.has_features
+    if options.has_features and not has_features and (options.words is not None or options.classes):
+        raise UserError(field.why_no_features)
+    scene = field.working if has_features else replace(field.working, features=None)
     if not len(scene):
         raise UserError(f"{field.source}: expected Gaussians to show, it holds none")
-    packed = pack(scene)
-    unpacked = unpack(packed, scene)
-    dictionary = make_dictionary(field, words, classes) if has_features else Dictionary()
-    columns, data = store_columns(packed, dictionary)
+    comparison = None if options.edits is None else compare(field, options.edits, scene)
+    shown = scene if comparison is None else comparison.gaussians
+    packed = pack(shown)
+    unpacked = unpack(packed, shown).map(lambda tensor: tensor[: len(scene)])
+    dictionary = make_dictionary(field, options.words, options.classes) if has_features else Dictionary()
+    things = list_things(field, dictionary, options) if has_things(field) else []
+    extra = {} if comparison is None else {"sides": comparison.sides[:, None]}
+    if things:
+        extra["things"] = number_gaussians(field, comparison)
+    columns, data = store_columns(packed, dictionary, extra)
     deflated = zlib.compress(data, 9)
     cameras = choose_cameras(field)
-    contents = " with features and words" if has_features else ""
+    facts = state_size(deflated, len(shown), has_features, extra)
+    if comparison is not None:
+        facts.append(("edits", f"{len(scene):,} Gaussians before, {comparison.num_after:,} after"))
     likeness = measure_picture(scene, unpacked, cameras, field)
-    facts = [
-        ("Gaussians", f"{len(scene):,}, {len(deflated) / len(scene):.1f} bytes each{contents}"),
-        ("picture", f"{likeness:.1f} dB from the scene before packing (mean PSNR of {len(cameras)} views)"),
-    ]
+    facts.append(("picture", f"{likeness:.1f} dB from the scene before packing (mean PSNR of {len(cameras)} views)"))
     if has_features:
         facts += measure_answers(field, unpacked, dictionary)
         basis = field.require_features()
@@ -77,22 +89,13 @@ def write_page(
     title = field.source.stem if field.source.is_file() else field.source.resolve().name
     header = {
         "title": title,
-        "numGaussians": len(scene),
-        "colorRange": packed.color_range,
-        "logScaleRange": packed.log_scale_range,
-        "bandSteps": packed.band_steps,
-        "latentStep": packed.latent_step,
-        "antialiased": scene.rasterize_mode == "antialiased",
+        **describe_packing(packed, scene),
         "background": field.background,
         "start": describe_start(cameras[0], find_up(field), scene),
-        "words": _word_list(dictionary.names),
-        "defaultNegatives": None if dictionary.negatives is None else _word_list(dictionary.negatives),
-        "classes": [
-            {"name": name, "vector": row, "color": color}
-            for (name, row), color in zip(
-                dictionary.classes.items(), (label_palette(len(dictionary.classes)) / 255).tolist(), strict=True
-            )
-        ],
+        **describe_words(dictionary),
+        "things": things,
+        "comparison": None if comparison is None else describe_comparison(comparison, len(scene)),
+        "tour": options.tour and make_tour(field, options.tour, options.tour_seconds, cameras[0]),
         "facts": facts,
         "columns": columns,
     }
@@ -101,12 +104,67 @@ def write_page(
     return path
 
 
-def store_columns(packed: PackedScene, dictionary: Dictionary) -> tuple[dict[str, Any], bytes]:
+def list_things(field: Field, dictionary: Dictionary, options: PageOptions) -> list[dict[str, Any]]:
+    """Things of a run, named by the classes, or else by the words that can be searched for."""
+    is_closed = dictionary.negatives is None and options.words is None
+    names = list(dictionary.classes) or ([] if is_closed else list(dictionary.names))
+    return describe_things(field, names)
+
+
+def state_size(deflated: bytes, num: int, has_features: bool, extra: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+    """Facts about the size of the file, per Gaussian and of what is added to it."""
+    contents = " with features and words" if has_features else ""
+    facts = [("Gaussians", f"{num:,}, {len(deflated) / num:.1f} bytes each{contents}")]
+    if "things" in extra:
+        share = len(zlib.compress(extra["things"].tobytes(), 9)) / num
+        facts.append(("things", f"{share:.2f} bytes of these"))
+    return facts
+
+
+def describe_packing(packed: PackedScene, scene: Gaussians) -> dict[str, Any]:
+    """Numbers that unpack the columns."""
+    return {
+        "numGaussians": len(packed.splats),
+        "colorRange": packed.color_range,
+        "logScaleRange": packed.log_scale_range,
+        "bandSteps": packed.band_steps,
+        "latentStep": packed.latent_step,
+        "antialiased": scene.rasterize_mode == "antialiased",
+    }
+
+
+def describe_words(dictionary: Dictionary) -> dict[str, Any]:
+    """Words and classes with the rows of their vectors."""
+    colors = (label_palette(len(dictionary.classes)) / 255).tolist()
+    return {
+        "words": _word_list(dictionary.names),
+        "defaultNegatives": None if dictionary.negatives is None else _word_list(dictionary.negatives),
+        "classes": [
+            {"name": name, "vector": row, "color": color}
+            for (name, row), color in zip(dictionary.classes.items(), colors, strict=True)
+        ],
+    }
+
+
+def describe_comparison(comparison: Comparison, num_before: int) -> dict[str, Any]:
+    """What the page says of the edits."""
+    return {
+        "edits": comparison.titles,
+        "numBefore": num_before,
+        "numAfter": comparison.num_after,
+        "background": comparison.background,
+    }
+
+
+def store_columns(
+    packed: PackedScene, dictionary: Dictionary, extra: dict[str, np.ndarray]
+) -> tuple[dict[str, Any], bytes]:
     """Columns one after another, and where each begins; column-wise they deflate better."""
     arrays: dict[str, np.ndarray] = {"splats": packed.splats}
     arrays |= {f"sh{band}": values for band, values in enumerate(packed.harmonics, 1)}
     if packed.latents is not None:
         arrays |= {"latents": packed.latents, "vectors": dictionary.vectors.float().numpy().astype("<f4")}
+    arrays |= extra
     columns, parts, start = {}, [], 0
     for name, values in arrays.items():
         parts.append(np.ascontiguousarray(values.T).tobytes())
@@ -153,10 +211,12 @@ def describe_start(camera: Camera, up: Float[Tensor, "3"], scene: Gaussians) -> 
 
 def fill_shell(title: str, header: dict[str, Any], deflated: bytes) -> str:
     """The text of the file."""
-    bundle = files("gsdff.viewer.page") / "bundle"
+    home = files("gsdff.viewer.page")
+    bundle = home / "bundle"
+    licences = [place.read_text(encoding="utf-8") for place in (bundle / "LICENSES.txt", home / "wordnet_licence.txt")]
     texts = {
         "title": html.escape(title),
-        "licences": html.escape((bundle / "LICENSES.txt").read_text(encoding="utf-8")),
+        "licences": html.escape("\n----\n\n".join(licences)),
         # nothing in a name may end the element that holds it
         "header": json.dumps(header).replace("<", "\\u003c"),
         "columns": base64.b64encode(deflated).decode(),

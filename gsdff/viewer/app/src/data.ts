@@ -1,10 +1,26 @@
 // The scene that the file carries: a header in JSON and columns of numbers, deflated and in base64.
 
-export type Column = { start: number; type: "uint8" | "int8" | "float32"; rows: number; columns: number };
+export type Column = { start: number; type: "uint8" | "uint16" | "int8" | "float32"; rows: number; columns: number };
 
 export type Word = { name: string; vector: number };
 
 export type Start = { position: number[]; target: number[]; up: number[]; fovY: number };
+
+// A thing of the scene; `size` are the sides of its box, longest first.
+export type Thing = {
+  id: number;
+  name: string | null;
+  score: number | null;
+  count: number;
+  size: number[];
+  color: number[];
+};
+
+// What a file of edits does. Gaussians before it come first, then those that only the edited scene has.
+export type Comparison = { edits: string[]; numBefore: number; numAfter: number };
+
+// A camera's flight: rows of position, looking direction, up direction and vertical field of view, evenly in time.
+export type Tour = { seconds: number; frames: number[][] };
 
 export type Header = {
   title: string;
@@ -20,6 +36,9 @@ export type Header = {
   // Vectors of the negatives of a query that names none: null are all but the positives'.
   defaultNegatives: Word[] | null;
   classes: { name: string; vector: number; color: number[] }[];
+  things: Thing[];
+  comparison: Comparison | null;
+  tour: Tour | null;
   facts: [string, string][];
   columns: Record<string, Column>;
 };
@@ -34,8 +53,13 @@ export class SceneData {
     return this.header.numGaussians;
   }
 
+  // Gaussians of the scene as it was trained, which come first; the others are those that an edit has made.
+  get numBefore(): number {
+    return this.header.comparison?.numBefore ?? this.header.numGaussians;
+  }
+
   // Columns are stored one after another, which packs better; `at(row)` of column c is values[c * rows + row].
-  column(name: string): { values: Uint8Array | Int8Array | Float32Array; rows: number; columns: number } | null {
+  column(name: string): { values: Uint8Array | Uint16Array | Int8Array | Float32Array; rows: number; columns: number } | null {
     const column = this.header.columns[name];
     if (!column) return null;
     const { start, rows, columns } = column;
@@ -44,6 +68,9 @@ export class SceneData {
     const first = this.bytes.byteOffset + start;
     if (column.type === "float32") {
       return { values: new Float32Array(buffer.slice(first, first + 4 * length)), rows, columns };
+    }
+    if (column.type === "uint16") {
+      return { values: new Uint16Array(buffer.slice(first, first + 2 * length)), rows, columns };
     }
     const Kind = column.type === "int8" ? Int8Array : Uint8Array;
     return { values: new Kind(buffer, first, length), rows, columns };

@@ -39,9 +39,11 @@ export class Panels {
     this.words = new Words(header);
     byId("title").textContent = header.title;
     byId("words").hidden = header.words.length === 0;
-    byId("modes").hidden = header.words.length === 0 && header.classes.length === 0;
+    byId("modes").hidden = header.words.length === 0 && header.classes.length === 0 && header.things.length === 0;
     byId("mode-classes").hidden = header.classes.length === 0;
-    this.search.placeholder = `search ${header.words.length} words, -word excludes`;
+    byId("mode-things").hidden = header.things.length === 0;
+    for (const mode of ["heat", "isolate", "hide"]) byId(`mode-${mode}`).hidden = header.words.length === 0;
+    this.search.placeholder = `search ${header.words.length.toLocaleString("en")} words, -word excludes`;
     this.search.addEventListener("input", () => this.showCompletions());
     this.search.addEventListener("keydown", (event) => this.onKey(event));
     this.search.addEventListener("blur", () => this.hideCompletions());
@@ -54,8 +56,9 @@ export class Panels {
       button.addEventListener("click", () => handlers.mode(button.value as Mode));
     }
     byId("start").addEventListener("click", () => handlers.reset());
-    byId("info-button").addEventListener("click", () => this.toggle("info", "info-button"));
-    byId("fold").addEventListener("click", () => this.toggle("body", "fold"));
+    // the information takes the place of the controls: both do not fit
+    byId("info-button").addEventListener("click", () => this.open(byId("info").hidden ? "info" : "body"));
+    byId("fold").addEventListener("click", () => this.open(byId("body").hidden ? "body" : null));
     for (const [name, value] of header.facts) {
       byId("facts").append(element("dt", "", name), element("dd", "", value));
     }
@@ -156,6 +159,12 @@ export class Panels {
     byId("answer").textContent = text;
   }
 
+  // What is under the pointer that was pressed; nothing for an empty text.
+  showPicked(text: string): void {
+    byId("picked").textContent = text;
+    byId("picked").hidden = !text;
+  }
+
   showThreshold(value: number | null, range: [number, number] = [0, 1]): void {
     byId("threshold-row").hidden = value === null;
     if (value === null) return;
@@ -168,7 +177,7 @@ export class Panels {
   showMode(mode: Mode, hasAnswer: boolean): void {
     for (const button of document.querySelectorAll<HTMLButtonElement>("#modes button")) {
       button.setAttribute("aria-pressed", String(button.value === mode));
-      button.disabled = !hasAnswer && !["colours", "classes"].includes(button.value);
+      button.disabled = !hasAnswer && !["colours", "classes", "things"].includes(button.value);
     }
     byId("legend").hidden = mode !== "classes";
   }
@@ -191,9 +200,11 @@ export class Panels {
     byId("legend").replaceChildren(...rows);
   }
 
-  private toggle(id: string, button: string): void {
-    byId(id).hidden = !byId(id).hidden;
-    byId(button).setAttribute("aria-expanded", String(!byId(id).hidden));
-    byId(id).scrollIntoView({ block: "nearest" });
+  private open(id: "body" | "info" | null): void {
+    for (const [other, button] of [["body", "fold"], ["info", "info-button"]]) {
+      byId(other).hidden = other !== id;
+      byId(button).setAttribute("aria-expanded", String(other === id));
+    }
+    byId("panel").scrollTop = 0;
   }
 }

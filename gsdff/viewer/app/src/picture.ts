@@ -3,7 +3,8 @@
 import { PackedSplats, SparkRenderer, SplatMesh } from "@sparkjsdev/spark";
 import * as THREE from "three";
 import { type SceneData, packBits, rowsOf } from "./data";
-import { type Shown, isFlat, paint } from "./selection";
+import { positionsOf, pick } from "./pick";
+import { AFTER, BEFORE, type Shown, type Side, isFlat, paint } from "./selection";
 
 const STRIDE = 16;
 // Spark's textures: whole rows, and whole layers if there is more than one.
@@ -17,59 +18,112 @@ const BANDS = [
   { name: "sh3", bits: 6, words: 4 },
 ];
 
-export class Picture {
-  readonly camera = new THREE.PerspectiveCamera(50, 1, 0.01, 1000);
-  readonly renderer: THREE.WebGLRenderer;
-  onFrame: () => void = () => {};
+// The splats in Spark's layout, as they are stored.
+type Stored = {
+  original: Uint8Array;
+  numGaussians: number;
+  extra: Record<string, Uint32Array>;
+  splatEncoding: Record<string, number>;
+};
+
+function unpackScene(data: SceneData): Stored {
+  const { header } = data;
+  const { values, rows, columns } = data.column("splats")!;
+  const layer = TEXTURE_WIDTH * Math.min(MOST_ROWS, Math.max(1, Math.ceil(rows / TEXTURE_WIDTH)));
+  const capacity = layer * Math.max(1, Math.ceil(rows / layer));
+  const extra: Record<string, Uint32Array> = {};
+  const steps: Record<string, number> = {};
+  header.bandSteps.forEach((step, i) => {
+    const { name, ...layout } = BANDS[i];
+    const band = data.column(name)!;
+    extra[name] = packBits(band.values as Int8Array, band.rows, band.columns, { ...layout, capacity });
+    steps[`${name}Max`] = step * [63, 127, 31][i];
+  });
+  const splatEncoding = {
+    rgbMin: header.colorRange[0],
+    rgbMax: header.colorRange[1],
+    lnScaleMin: header.logScaleRange[0],
+    lnScaleMax: header.logScaleRange[1],
+    ...steps,
+  };
+  return { original: rowsOf(values as Uint8Array, rows, columns, capacity), numGaussians: rows, extra, splatEncoding };
+}
+
+// One picture of the scene, in colours of its own: all there is without an edit, before it or after it.
+class Scene {
+  readonly drawn: Uint8Array;
   private readonly scene = new THREE.Scene();
   private readonly splats: PackedSplats;
   private readonly mesh: SplatMesh;
-  private readonly spark: SparkRenderer;
-  private readonly original: Uint8Array;
-  private readonly drawn: Uint8Array;
+
+  constructor(
+    private readonly renderer: THREE.WebGLRenderer,
+    private readonly stored: Stored,
+    readonly side: Side,
+    isAntialiased: boolean,
+    ask: () => void,
+  ) {
+    const { original, numGaussians, extra, splatEncoding } = stored;
+    this.drawn = original.slice();
+    const packedArray = new Uint32Array(this.drawn.buffer);
+    this.splats = new PackedSplats({ packedArray, numSplats: numGaussians, extra, splatEncoding });
+    // a mesh that is told no encoding gives its splats the default one
+    this.mesh = new SplatMesh({ packedSplats: this.splats, splatEncoding });
+    // as gsdff draws: sorted by depth, three standard deviations, blurred by 0.3 of a pixel's square
+    const spark = new SparkRenderer({
+      renderer,
+      onDirty: ask,
+      sortRadial: false,
+      maxStdDev: 3,
+      preBlurAmount: isAntialiased ? 0 : 0.3,
+      blurAmount: isAntialiased ? 0.3 : 0,
+    });
+    this.scene.add(spark, this.mesh);
+  }
+
+  show(shown: Shown, colorRange: [number, number]): void {
+    const { original, numGaussians } = this.stored;
+    paint(original, this.drawn, STRIDE, numGaussians, shown, { colorRange, side: this.side });
+    this.mesh.maxSh = isFlat(shown.mode) ? 0 : 3;
+    this.splats.setMaxSh(this.mesh.maxSh);
+    this.splats.needsUpdate = true;
+    this.mesh.updateVersion();
+  }
+
+  draw(camera: THREE.Camera): void {
+    this.renderer.render(this.scene, camera);
+  }
+}
+
+export class Picture {
+  readonly camera = new THREE.PerspectiveCamera(50, 1, 0.01, 1000);
+  readonly renderer: THREE.WebGLRenderer;
+  // Share of the width, from the left, that shows the scene before its edit.
+  divider = 1;
+  private readonly stored: Stored;
+  private readonly scenes: Partial<Record<Side, Scene>> = {};
+  private shown: Shown | null = null;
+  private positions: Float32Array | null = null;
   private isAsked = false;
 
   constructor(
     canvas: HTMLCanvasElement,
     readonly data: SceneData,
   ) {
-    const { header } = data;
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: false });
-    this.renderer.setClearColor(new THREE.Color().setRGB(...(header.background as [number, number, number])), 1);
-    const { values, rows, columns } = data.column("splats")!;
-    const layer = TEXTURE_WIDTH * Math.min(MOST_ROWS, Math.max(1, Math.ceil(rows / TEXTURE_WIDTH)));
-    const capacity = layer * Math.max(1, Math.ceil(rows / layer));
-    this.original = rowsOf(values as Uint8Array, rows, columns, capacity);
-    this.drawn = this.original.slice();
-    const extra: Record<string, Uint32Array> = {};
-    const steps: Record<string, number> = {};
-    header.bandSteps.forEach((step, i) => {
-      const { name, ...layout } = BANDS[i];
-      const band = data.column(name)!;
-      extra[name] = packBits(band.values as Int8Array, band.rows, band.columns, { ...layout, capacity });
-      steps[`${name}Max`] = step * [63, 127, 31][i];
-    });
-    const splatEncoding = {
-      rgbMin: header.colorRange[0],
-      rgbMax: header.colorRange[1],
-      lnScaleMin: header.logScaleRange[0],
-      lnScaleMax: header.logScaleRange[1],
-      ...steps,
-    };
-    const packedArray = new Uint32Array(this.drawn.buffer);
-    this.splats = new PackedSplats({ packedArray, numSplats: rows, extra, splatEncoding });
-    // a mesh that is told no encoding gives its splats the default one
-    this.mesh = new SplatMesh({ packedSplats: this.splats, splatEncoding });
-    // as gsdff draws: sorted by depth, three standard deviations, blurred by 0.3 of a pixel's square
-    this.spark = new SparkRenderer({
-      renderer: this.renderer,
-      onDirty: () => this.ask(),
-      sortRadial: false,
-      maxStdDev: 3,
-      preBlurAmount: header.antialiased ? 0 : 0.3,
-      blurAmount: header.antialiased ? 0.3 : 0,
-    });
-    this.scene.add(this.spark, this.mesh);
+    const background = data.header.background as [number, number, number];
+    this.renderer.setClearColor(new THREE.Color().setRGB(...background), 1);
+    this.stored = unpackScene(data);
+  }
+
+  // Side of an edit that is at a place of the window, from 0 at the left to 1.
+  sideAt(x: number): Side {
+    return x <= this.divider && this.divider > 0 ? BEFORE : AFTER;
+  }
+
+  divide(share: number): void {
+    this.divider = share;
+    this.ask();
   }
 
   // Draws soon, once for all that asked.
@@ -78,8 +132,7 @@ export class Picture {
     this.isAsked = true;
     requestAnimationFrame(() => {
       this.isAsked = false;
-      this.onFrame();
-      this.renderer.render(this.scene, this.camera);
+      this.draw();
     });
   }
 
@@ -90,11 +143,46 @@ export class Picture {
   }
 
   show(shown: Shown): void {
-    paint(this.original, this.drawn, STRIDE, this.data.numGaussians, shown, this.data.header.colorRange);
-    this.mesh.maxSh = isFlat(shown.mode) ? 0 : 3;
-    this.splats.setMaxSh(this.mesh.maxSh);
-    this.splats.needsUpdate = true;
-    this.mesh.updateVersion();
+    this.shown = shown;
+    for (const scene of Object.values(this.scenes)) scene.show(shown, this.data.header.colorRange);
     this.ask();
+  }
+
+  // Index of the Gaussian under a place of the window, of those that are drawn; null where nothing is.
+  pick(x: number, y: number): number | null {
+    this.positions ??= positionsOf(this.stored.original, this.stored.numGaussians);
+    const ray = new THREE.Raycaster();
+    ray.setFromCamera(new THREE.Vector2(2 * x - 1, 1 - 2 * y), this.camera);
+    const { origin, direction } = ray.ray;
+    const { logScaleRange } = this.data.header;
+    return pick(this.scene(this.sideAt(x)).drawn, this.positions, logScaleRange, {
+      origin: origin.toArray(),
+      direction: direction.toArray(),
+    });
+  }
+
+  private draw(): void {
+    const { width, height } = this.renderer.getSize(new THREE.Vector2());
+    const parts = [
+      { side: BEFORE as Side, from: 0, to: this.divider },
+      { side: AFTER as Side, from: this.divider, to: 1 },
+    ].filter(({ from, to }) => to > from);
+    this.renderer.setScissorTest(parts.length > 1);
+    for (const { side, from, to } of parts) {
+      const left = Math.round(from * width);
+      this.renderer.setScissor(left, 0, Math.round(to * width) - left, height);
+      this.scene(side).draw(this.camera);
+    }
+  }
+
+  // A side is made when it is looked at first.
+  private scene(side: Side): Scene {
+    let scene = this.scenes[side];
+    if (!scene) {
+      scene = new Scene(this.renderer, this.stored, side, this.data.header.antialiased, () => this.ask());
+      this.scenes[side] = scene;
+      if (this.shown) scene.show(this.shown, this.data.header.colorRange);
+    }
+    return scene;
   }
 }

@@ -1,9 +1,10 @@
 // Scores away from the page, so that it never stands still.
 
-import { type Latents, classify, lengthsOf, relevancy, scoreRange, suggestThreshold } from "./scores";
+import { type Latents, Similarities, classify, relevancy, scoreRange, suggestThreshold } from "./scores";
 
 export type Question =
-  | { id: number; kind: "open"; latents: Latents; vectors: Float32Array }
+  // thresholds and ranges are those of the first `numBefore` Gaussians; `warm` are vectors that will be asked for
+  | { id: number; kind: "open"; latents: Latents; vectors: Float32Array; numBefore: number; warm: number[] }
   | { id: number; kind: "relevancy"; positives: number[]; negatives: number[] }
   | { id: number; kind: "classify"; classes: number[] };
 
@@ -13,24 +14,33 @@ export type Answer = {
   threshold?: number;
   range?: [number, number];
   labels?: Uint8Array;
+  // Time that the answer took.
+  milliseconds: number;
 };
 
-let latents: Latents;
-let lengths: Float64Array;
-let vectors: Float32Array;
+let similarities: Similarities;
+let numBefore: number;
 
-const pick = (ids: number[]) => ids.map((id) => vectors.subarray(id * latents.columns, (id + 1) * latents.columns));
-
-function answer(question: Question): Answer {
+function answer(question: Question): Omit<Answer, "milliseconds"> {
   const { id } = question;
   if (question.kind === "open") {
-    ({ latents, vectors } = question);
-    lengths = lengthsOf(latents);
+    const { latents, vectors } = question;
+    const { columns } = latents;
+    const rows = Array.from({ length: vectors.length / columns }, (_, i) => vectors.subarray(i * columns, (i + 1) * columns));
+    similarities = new Similarities(latents, rows);
+    numBefore = question.numBefore;
+    similarities.sum(question.warm);
     return { id };
   }
-  if (question.kind === "classify") return { id, labels: classify(latents, lengths, pick(question.classes)) };
-  const scores = relevancy(latents, lengths, pick(question.positives), pick(question.negatives));
-  return { id, scores, threshold: suggestThreshold(scores, lengths), range: scoreRange(scores) };
+  if (question.kind === "classify") return { id, labels: classify(similarities, question.classes) };
+  const scores = relevancy(similarities, question.positives, question.negatives);
+  const own = scores.subarray(0, numBefore);
+  return { id, scores, threshold: suggestThreshold(own, similarities.lengths), range: scoreRange(own) };
 }
 
-self.onmessage = (event: MessageEvent<Question>) => self.postMessage(answer(event.data));
+self.onmessage = (event: MessageEvent<Question>) => {
+  const start = performance.now();
+  const found = answer(event.data);
+  const sent = [found.scores, found.labels].filter((values) => values !== undefined).map((values) => values.buffer);
+  self.postMessage({ ...found, milliseconds: performance.now() - start }, { transfer: sent });
+};

@@ -10,14 +10,16 @@ test("columns come back from deflated base64", async () => {
 
 test("a column has its own type, wherever it begins", () => {
   const numbers = new Uint8Array(Float32Array.from([0.5, -2]).buffer);
-  const bytes = Uint8Array.from([255, ...numbers]);
+  const bytes = Uint8Array.from([255, ...numbers, 1, 2]);
   const columns = {
     a: { start: 0, type: "int8", rows: 1, columns: 1 },
     b: { start: 1, type: "float32", rows: 2, columns: 1 },
+    d: { start: 9, type: "uint16", rows: 1, columns: 1 },
   };
   const data = new SceneData({ columns } as never, bytes);
   expect([...data.column("a")!.values]).toEqual([-1]);
   expect([...data.column("b")!.values]).toEqual([0.5, -2]);
+  expect([...data.column("d")!.values]).toEqual([513]);
   expect(data.column("c")).toBeNull();
 });
 
@@ -32,7 +34,6 @@ test("harmonics are packed into words, the low bits first, across their borders"
 });
 
 test("a narrow window sees as much of the width as the photo", () => {
-  const start = { position: [], target: [], up: [], fovY: 1 };
-  expect(fovFor(start, 2)).toBeCloseTo((180 / Math.PI) * 1);
-  expect(fovFor(start, 1)).toBeGreaterThan(fovFor(start, 2));
+  expect(fovFor(1, 2)).toBeCloseTo((180 / Math.PI) * 1);
+  expect(fovFor(1, 1)).toBeGreaterThan(fovFor(1, 2));
 });

@@ -1,28 +1,52 @@
 import { describe, expect, test } from "vitest";
-import { VOID, classify, lengthsOf, relevancy, scoreRange, suggestThreshold } from "../src/scores";
+import { Similarities, VOID, classify, relevancy, scoreRange, suggestThreshold } from "../src/scores";
 
 // Gaussians (1, 0), (0, 1), (1, 1) and nothing, stored by columns.
 const latents = { values: Int8Array.from([100, 0, 100, 0, 0, 100, 100, 0]), rows: 4, columns: 2, step: 0.01 };
-const lengths = lengthsOf(latents);
-const x = Float32Array.from([1, 0]);
-const y = Float32Array.from([0, 1]);
+const vectors = [[1, 0], [0, 1], [0.6, 0.8]].map((values) => Float32Array.from(values));
+const similarities = new Similarities(latents, vectors);
 
 describe("relevancy", () => {
   test("is the positives' share of the softmax at temperature 0.1", () => {
-    const scores = relevancy(latents, lengths, [x], [y]);
+    const scores = relevancy(similarities, [0], [1]);
     expect(scores[0]).toBeCloseTo(1 / (1 + Math.exp(-10)), 6);
     expect(scores[1]).toBeCloseTo(1 / (1 + Math.exp(10)), 6);
     expect(scores[2]).toBeCloseTo(0.5, 6);
   });
-  test("is 0 where there is no feature", () => expect(relevancy(latents, lengths, [x], [y])[3]).toBe(0));
+  test("is 0 where there is no feature", () => expect(relevancy(similarities, [0], [1])[3]).toBe(0));
   test("does not depend on a latent's length", () => {
-    const longer = { ...latents, step: 0.5 };
-    expect(relevancy(longer, lengthsOf(longer), [x], [y])[2]).toBeCloseTo(0.5, 6);
+    const longer = new Similarities({ ...latents, step: 0.5 }, vectors);
+    expect(relevancy(longer, [0], [1])[2]).toBeCloseTo(0.5, 6);
+  });
+  test("with most vectors on one side is the same as one vector after another", () => {
+    const cosine = (row: number[], i: number) => (row[0] * vectors[i][0] + row[1] * vectors[i][1]) / Math.hypot(...row);
+    const weight = (row: number[], i: number) => Math.exp(10 * cosine(row, i));
+    const scores = relevancy(similarities, [2], [0, 1]);
+    [[1, 0], [0, 1], [1, 1]].forEach((row, i) => {
+      const all = [0, 1, 2].reduce((sum, id) => sum + weight(row, id), 0);
+      expect(scores[i]).toBeCloseTo(weight(row, 2) / all, 6);
+    });
   });
 });
 
+test("more Gaussians than are computed at a time, and more words than are remembered, change nothing", () => {
+  const rows = 5000;
+  const values = Int8Array.from({ length: 2 * rows }, (_, i) => (i < rows ? i % 100 : 50));
+  const many = Array.from({ length: 30 }, (_, i) => Float32Array.from([Math.cos(i), Math.sin(i)]));
+  const large = new Similarities({ values, rows, columns: 2, step: 0.01 }, many);
+  const ids = many.map((_, i) => i);
+  const scores = relevancy(large, [3], ids.filter((id) => id !== 3));
+  const again = relevancy(large, [3], ids.filter((id) => id !== 3));
+  expect(again).toEqual(scores);
+  const row = 4999;
+  const unit = [values[row], 50].map((value) => value / Math.hypot(values[row], 50));
+  const weights = many.map(([a, b]) => Math.exp(10 * (a * unit[0] + b * unit[1])));
+  expect(scores[row]).toBeCloseTo(weights[3] / weights.reduce((sum, value) => sum + value), 6);
+  expect(classify(large, ids)[row]).toBe(weights.indexOf(Math.max(...weights)));
+});
+
 test("the best class wins, the first among equals, and nothing is void", () => {
-  expect([...classify(latents, lengths, [x, y])]).toEqual([0, 1, 0, VOID]);
+  expect([...classify(similarities, [0, 1])]).toEqual([0, 1, 0, VOID]);
 });
 
 describe("the suggested threshold", () => {
@@ -38,7 +62,12 @@ describe("the suggested threshold", () => {
   });
 });
 
-test("the range leaves the outermost thousandth out", () => {
+test("the range leaves the outermost thousandth out, to a step of its own", () => {
   const scores = Float32Array.from({ length: 2000 }, (_, i) => i);
-  expect(scoreRange(scores)).toEqual([2, 1997]);
+  const [low, high] = scoreRange(scores);
+  expect(low).toBeGreaterThan(1);
+  expect(low).toBeLessThanOrEqual(2);
+  expect(high).toBeGreaterThanOrEqual(1997);
+  expect(high).toBeLessThan(1998);
+  expect(scoreRange(new Float32Array(3).fill(0.5))).toEqual([0.5, 0.5]);
 });

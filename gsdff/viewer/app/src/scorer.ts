@@ -1,0 +1,49 @@
+// Questions to the worker that computes scores, by number.
+
+import type { SceneData } from "./data";
+import type { Answer, Question } from "./worker";
+import ScoreWorker from "./worker?worker&inline";
+
+type WithoutId<T> = T extends unknown ? Omit<T, "id"> : never;
+
+export class Scorer {
+  private readonly worker = new ScoreWorker();
+  private readonly waiting = new Map<number, (answer: Answer) => void>();
+  private last = 0;
+
+  private constructor() {
+    this.worker.onmessage = (event: MessageEvent<Answer>) => {
+      this.waiting.get(event.data.id)?.(event.data);
+      this.waiting.delete(event.data.id);
+    };
+  }
+
+  // A worker that has the scene's latents and words; null for a scene without features.
+  static open(data: SceneData, warm: number[]): Scorer | null {
+    const latents = data.column("latents");
+    const vectors = data.column("vectors");
+    if (!latents || !vectors) return null;
+    const scorer = new Scorer();
+    const step = data.header.latentStep;
+    void scorer.ask({
+      kind: "open",
+      latents: { values: latents.values as Int8Array, rows: latents.rows, columns: latents.columns, step },
+      vectors: transpose(vectors.values as Float32Array, vectors.rows, vectors.columns),
+      numBefore: data.numBefore,
+      warm,
+    });
+    return scorer;
+  }
+
+  ask(question: WithoutId<Question>): Promise<Answer> {
+    const id = ++this.last;
+    return new Promise((resolve) => {
+      this.waiting.set(id, resolve);
+      this.worker.postMessage({ ...question, id });
+    });
+  }
+}
+
+function transpose(values: Float32Array, rows: number, columns: number): Float32Array {
+  return Float32Array.from({ length: values.length }, (_, i) => values[(i % columns) * rows + Math.floor(i / columns)]);
+}

@@ -1,0 +1,138 @@
+"""Benchmark of the page of `gsdff export --format html`: its size, and the time of what a person does in it.
+
+    python scripts/bench_page.py runs/demo [--copies 19]
+
+Writes the page of a run, or with copies of it side by side a larger one, opens it in Chromium (WebGL in software), and
+measures in the page, median of `--repeats`: a query from Enter to the numbers on screen (of which the worker's part), a
+threshold, a mode, the Gaussian under a click. The first query of a word counts, words that were searched for before do
+not. Drawing is not measured: it is asynchronous, and in software it tells nothing of a graphics card. Prints a table.
+Needs Python's playwright and Chromium or Chrome.
+"""
+
+import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import torch
+import tyro
+from study_tools import markdown_table
+
+from gsdff.cli import run_door
+from gsdff.editing.operations.transform import Duplicate
+from gsdff.errors import UserError
+from gsdff.field.load import load
+from gsdff.selection import Selection
+from gsdff.viewer.page import write_page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SOFTWARE_GL = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+MEMORY = ("--enable-precise-memory-info",)
+PATIENCE = 600_000
+"""Milliseconds that a page of a million Gaussians may take to open on a machine that is busy."""
+SPACING = 4.0
+"""Distance between copies, in radii of the scene's cameras."""
+ANSWER = "#answer"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measures the exported page."""
+
+    run: Annotated[Path, tyro.conf.Positional] = Path("runs/demo")
+    """Run with features."""
+    copies: int = 0
+    """Copies of the scene beside itself: 19 make a million Gaussians of the demo's 50,000."""
+    repeats: int = 5
+    width: int = 640
+    height: int = 360
+
+
+def main() -> None:
+    """Prints a table."""
+    options = tyro.cli(Options, description=Options.__doc__)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        raise UserError("needs playwright: pip install playwright") from None
+    found = [path for path in map(shutil.which, BROWSERS) if path]
+    if not found:
+        raise UserError(f"needs a browser: one of {', '.join(BROWSERS)}")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        page_file = Path(folder) / "page.html"
+        rows = [*export(options, page_file)]
+        browser = playwright.chromium.launch(executable_path=found[0], args=[*SOFTWARE_GL, *MEMORY])
+        rows += measure(browser, page_file, options)
+        browser.close()
+    print(markdown_table(["what", "figure"], [list(row) for row in rows]))
+
+
+def export(options: Options, path: Path) -> list[tuple[str, str]]:
+    """Writes the page; rows of its size."""
+    field = load(options.run, device="cpu")
+    if options.copies:
+        everything = Selection(torch.ones(len(field), dtype=torch.bool))
+        away = (SPACING * field.frame.scale, 0.0, 0.0)
+        field = field.edit(Duplicate(everything, translation=away, copies=options.copies))
+    start, start_cpu = time.perf_counter(), time.process_time()
+    write_page(field, path)
+    wall, cpu = time.perf_counter() - start, time.process_time() - start_cpu
+    size = path.stat().st_size
+    return [
+        ("Gaussians", f"{len(field):,}"),
+        ("file", f"{size / 2**20:.1f} MiB, {size / len(field):.1f} bytes a Gaussian"),
+        ("export", f"{wall:.0f} s, {cpu:.0f} CPU seconds"),
+    ]
+
+
+def measure(browser: Any, path: Path, options: Options) -> list[tuple[str, str]]:
+    """Rows of times and memory."""
+    page = browser.new_page(viewport={"width": options.width, "height": options.height})
+    page.set_default_timeout(PATIENCE)
+    start = time.perf_counter()
+    page.goto(path.as_uri())
+    page.locator("#loading").wait_for(state="hidden")
+    rows = [("open, until the page can be used", f"{time.perf_counter() - start:.1f} s")]
+    words = page.evaluate("window.gsdff.data.header.words.map((word) => word.name)")
+    ask(page, words[0])  # the worker has computed the negatives by then
+    times = [ask(page, word) for word in words[1 : 1 + options.repeats]]
+    query, worker = (median(time[key] for time in times) for key in ("query", "worker"))
+    rows.append(("query of a new word", f"{query:.0f} ms, {worker:.0f} of them in the worker"))
+    slide = """(value) => { const e = document.querySelector("#threshold"); e.value = value;
+        const start = performance.now(); e.dispatchEvent(new Event("input")); return performance.now() - start; }"""
+    rows.append(("threshold", time_of(page, slide, [0.2 + 0.05 * i for i in range(options.repeats)])))
+    press = """(mode) => { const button = document.querySelector(`#modes button[value=${mode}]`);
+        const start = performance.now(); button.click(); return performance.now() - start; }"""
+    rows.append(("mode", time_of(page, press, [("isolate", "heat")[i % 2] for i in range(options.repeats)])))
+    pick = (
+        """(x) => { const start = performance.now(); window.gsdff.pick(x, 0.5); return performance.now() - start; }"""
+    )
+    page.evaluate(pick, 0.5)  # decodes positions
+    rows.append(("Gaussian under a click", time_of(page, pick, [0.3 + 0.1 * i for i in range(options.repeats)])))
+    heap = page.evaluate("performance.memory.usedJSHeapSize")
+    rows.append(("memory of the page's script, without the worker and textures", f"{heap / 2**20:.0f} MiB"))
+    return rows
+
+
+def ask(page: Any, word: str) -> dict[str, float]:
+    """Searches for a word; times in milliseconds, in the page."""
+    while page.locator(".chip").count():
+        page.locator(".chip").first.click()
+    page.fill("#search", word)
+    page.keyboard.press("Enter")
+    page.locator(ANSWER, has_text=f"{word}: ").wait_for()
+    return page.evaluate("window.gsdff.times")
+
+
+def time_of(page: Any, script: str, arguments: list[Any]) -> str:
+    """Median time of a script that returns its own."""
+    return f"{median(page.evaluate(script, argument) for argument in arguments):.0f} ms"
+
+
+if __name__ == "__main__":
+    run_door(main)
