@@ -195,5 +195,7 @@ def test_two_words_of_one_property_are_refused(field):
 def test_columns_are_refused_where_there_is_no_place_for_them(field, tmp_path):
     with pytest.raises(UserError, match="ply or glb"):
         export(field, "splat", tmp_path, classes=("wall", "lamp"))
+    with pytest.raises(UserError, match="`scores`: expected `format` ply, got glb"):
+        export(field, "glb", tmp_path, scores=("wall",))
     with pytest.raises(UserError, match="`scores` and `instances`"):
         export(field, "html", tmp_path, scores=("wall",))
