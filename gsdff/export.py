@@ -13,8 +13,15 @@ from gsdff.files.places import check_place
 from gsdff.files.writing import check_paths
 from gsdff.origin import OriginChoice
 
-ENDINGS = {"ply": ".ply", "splat": ".splat", "compressed": ".compressed.ply", "html": ".html"}
-ENDINGS |= {"spz": ".spz", "sog": ".sog", "glb": ".glb"}
+ENDINGS = {
+    "ply": ".ply",
+    "splat": ".splat",
+    "compressed": ".compressed.ply",
+    "spz": ".spz",
+    "sog": ".sog",
+    "glb": ".glb",
+    "html": ".html",
+}
 LONGEST_TOUR = 3600
 """Largest length of a tour in seconds."""
 
@@ -85,12 +92,11 @@ def export_run(arguments: ExportArguments) -> Path:
         raise UserError("`words`, `edits` and `tour` are of a page: expected --format html beside them")
     check_words(arguments.run, {"`classes`": arguments.classes, "`scores`": arguments.scores})
 
-    from gsdff.field.columns import ColumnChoice
     from gsdff.field.load import load
 
-    columns = ColumnChoice(arguments.classes, arguments.scores, arguments.instances)
     options = {"format": arguments.format, "features": arguments.features, "origin": arguments.origin}
-    return load(source, offset=arguments.offset, device="cpu").save(path, columns=columns, **options)
+    options |= {"classes": arguments.classes, "scores": arguments.scores, "instances": arguments.instances}
+    return load(source, offset=arguments.offset, device="cpu").save(path, **options)
 
 
 def export_page(arguments: ExportArguments, path: Path) -> Path:

@@ -28,8 +28,8 @@ from gsdff.scene import VOID
 from gsdff.words import fold
 
 CLASS, INSTANCE, SCORE = "class_id", "instance_id", "score_"
-WITH_COLUMNS = ("ply", "glb")
-"""Formats that have a place for columns."""
+WITH_IDS, WITH_SCORES = ("ply", "glb"), "ply"
+"""Formats that have a place for numbers of things and classes, and the one for scores."""
 NONE = -1
 """Class of a Gaussian without a feature."""
 
@@ -47,6 +47,13 @@ class ColumnChoice:
 
     def __bool__(self) -> bool:
         return bool(self.classes or self.scores or self.instances)
+
+    def check(self, format: str) -> None:
+        """Raises `UserError` if a format has no place for a column that is chosen."""
+        if (self.classes or self.instances) and format not in WITH_IDS:
+            raise UserError(f"`classes`, `instances`: expected `format` {' or '.join(WITH_IDS)}, got {format}")
+        if self.scores and format != WITH_SCORES:
+            raise UserError(f"`scores`: expected `format` {WITH_SCORES}, got {format}")
 
 
 @dataclass(frozen=True, eq=False)

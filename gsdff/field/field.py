@@ -19,7 +19,7 @@ from gsdff.editing.stylize import open_judge
 from gsdff.errors import UserError, shown
 from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_choice, check_path
-from gsdff.field.columns import WITH_COLUMNS, ColumnChoice, make_columns, write_gaussians
+from gsdff.field.columns import ColumnChoice, make_columns, write_gaussians
 from gsdff.field.hit import Hit, default_view
 from gsdff.field.objects import SceneObject, draw_things, list_objects, read_things, replace_things, select_thing
 from gsdff.field.query import Example, Query, Space
@@ -42,7 +42,6 @@ log = logging.getLogger("gsdff")
 Format = Literal["ply", "splat", "compressed", "spz", "sog", "glb"]
 Features = Literal["latent", "decoded", "none"]
 BY_ENDING: dict[str, Format] = {".splat": "splat", ".spz": "spz", ".sog": "sog", ".glb": "glb"}
-NO_COLUMNS = ColumnChoice()
 
 
 @dataclass(eq=False, repr=False)
@@ -192,17 +191,20 @@ class Field(FieldBase):
         format: Format | None = None,
         features: Features = "latent",
         origin: OriginChoice = "auto",
-        columns: ColumnChoice = NO_COLUMNS,
+        classes: Sequence[str] = (),
+        scores: Sequence[str] = (),
+        instances: bool = False,
     ) -> Path:
         """Writes the Gaussians in the input's world frame; returns the path.
 
         `format` None follows the ending: `.ply` (3DGS's, exact), `.splat` (32 bytes a Gaussian, SH degree 0),
         `.compressed.ply` (SuperSplat's), or `.spz`, `.sog` and `.glb` (by PlayCanvas' splat-transform, which must be
-        installed). `columns` are classes, things and scores for a PLY or a GLB, with `<stem>.columns.json`. A PLY has K
-        latent features, and beside it `<stem>.basis.safetensors`, which text queries need; `features="decoded"` writes
-        all T channels as Feature 3DGS does, "none" leaves them out. Positions are relative to `origin`, a point of the
-        world that the PLY's header states: "auto" is zero, or a point near the scene if its coordinates are too large
-        for float32; "none" is zero in any case.
+        installed). A PLY or a GLB may have the best of `classes` for every Gaussian and its thing (`instances`), a PLY
+        its relevancy to words (`scores`) too; `<stem>.columns.json` has the names. A PLY has K latent features, and
+        beside it `<stem>.basis.safetensors`, which text queries need; `features="decoded"` writes all T channels as
+        Feature 3DGS does, "none" leaves them out. Positions are relative to `origin`, a point of the world that the
+        PLY's header states: "auto" is zero, or a point near the scene if its coordinates are too large for float32;
+        "none" is zero in any case.
         """
         check_path("path", path)
         check_choice("features", features, get_args(Features))
@@ -215,8 +217,8 @@ class Field(FieldBase):
         ending = ".ply" if format in ("ply", "compressed") else f".{format}"
         if path.suffix != ending:
             raise UserError(f"`path` {path}: expected a name ending in {ending} for `format` {format}")
-        if columns and format not in WITH_COLUMNS:
-            raise UserError(f"`columns`: expected `format` {' or '.join(WITH_COLUMNS)}, got {format}")
+        choice = ColumnChoice(as_words(classes, "classes"), as_words(scores, "scores"), instances)
+        choice.check(format)
         if ending in ENDINGS:
             find_splat_transform()
         if format == "ply" and is_named_compressed:
@@ -241,8 +243,8 @@ class Field(FieldBase):
             assert gaussians.features is not None
             gaussians = replace(gaussians, features=decode(gaussians.features, B))
             sidecar = replace(sidecar, basis=replace(sidecar.basis, B=torch.eye(len(B))))
-        extra = make_columns(self, columns) if columns else None
-        write_gaussians(path, gaussians, format, extra, sidecar)
+        columns = make_columns(self, choice) if choice else None
+        write_gaussians(path, gaussians, format, columns, sidecar)
         return path
 
     def save_segmentation(

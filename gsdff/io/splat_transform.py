@@ -13,6 +13,8 @@ from gsdff.io.ply import write_ply
 PROGRAM = "splat-transform"
 PACKAGE = "@playcanvas/splat-transform"
 ENDINGS = (".spz", ".sog", ".glb")
+SPZ_VERSION = ("--spz-version", "3")
+"""Few readers know the fourth version yet."""
 
 
 def find_splat_transform() -> str:
@@ -39,7 +41,7 @@ def convert(gaussians: Gaussians, ending: str, finish: Callable[[Path], None] = 
         devices = ([], ["--gpu", "cpu"]) if ending == ".sog" else (["--gpu", "cpu"],)
         said = ""
         for device in devices:
-            command = [program, "--quiet", "--overwrite", *device, str(source), str(made)]
+            command = [program, "--quiet", "--overwrite", *SPZ_VERSION, *device, str(source), str(made)]
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
             if done.returncode == 0 and made.is_file():
                 break

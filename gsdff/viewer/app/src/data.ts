@@ -17,7 +17,13 @@ export type Thing = {
 };
 
 // What a file of edits does. Gaussians before it come first, then those that only the edited scene has.
-export type Comparison = { edits: string[]; numBefore: number; numAfter: number };
+export type Comparison = {
+  edits: string[];
+  numBefore: number;
+  numAfter: number;
+  // Of the edited scene; null is that of the scene before.
+  background: number[] | null;
+};
 
 // A camera's flight: rows of position, looking direction, up direction and vertical field of view, evenly in time.
 export type Tour = { seconds: number; frames: number[][] };

@@ -111,8 +111,6 @@ export class Picture {
     readonly data: SceneData,
   ) {
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: false });
-    const background = data.header.background as [number, number, number];
-    this.renderer.setClearColor(new THREE.Color().setRGB(...background), 1);
     this.stored = unpackScene(data);
   }
 
@@ -168,7 +166,10 @@ export class Picture {
       { side: AFTER as Side, from: this.divider, to: 1 },
     ].filter(({ from, to }) => to > from);
     this.renderer.setScissorTest(parts.length > 1);
+    const { background, comparison } = this.data.header;
     for (const { side, from, to } of parts) {
+      const [r, g, b] = (side === AFTER && comparison?.background) || background;
+      this.renderer.setClearColor(new THREE.Color().setRGB(r, g, b), 1);
       const left = Math.round(from * width);
       this.renderer.setScissor(left, 0, Math.round(to * width) - left, height);
       this.scene(side).draw(this.camera);
