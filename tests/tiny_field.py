@@ -11,7 +11,7 @@ from gsdff.config.options import FeatureConfig, Stage1Config, Stage2Config, Teac
 from gsdff.config.smoothing import GraphConfig, SmoothingConfig
 from gsdff.gaussians import Gaussians, RasterizeMode
 from gsdff.scene import Scene, View
-from gsdff.training.feature_loss import prepare_features
+from gsdff.training.feature_loss import PreparedFeatures, prepare_features
 from gsdff.training.view_data import ViewData
 
 
@@ -84,11 +84,16 @@ class Distillation:
 
     def prepare(self, *, lift: bool = True, **changes: object) -> tuple[torch.Tensor | None, list]:
         """Features and terms with these options changed."""
+        prepared = self.prepare_all(lift=lift, **changes)
+        return prepared.features, list(prepared.terms)
+
+    def prepare_all(
+        self, *, lift: bool = True, reliability: torch.Tensor | None = None, **changes: object
+    ) -> PreparedFeatures:
+        """All that stage 2 starts with; `reliability` is that of a resumed run."""
         config = replace(self.config, **changes)
-        prepared = prepare_features(
-            config, self.scene, self.gaussians, self.run, ViewData(self.scene.views, "cpu"), lift=lift
-        )
-        return prepared.features, prepared.terms
+        data = ViewData(self.scene.views, "cpu")
+        return prepare_features(config, self.scene, self.gaussians, self.run, data, lift, reliability)
 
     def carrying(self, features: torch.Tensor, mode: RasterizeMode | None = None) -> Gaussians:
         """The Gaussians with these features, rasterised in their own mode or in another."""

@@ -243,13 +243,15 @@ class ThingsConfig:
     spread: float = 0.1
     """Distance of features below which views agree; beyond it a view that differs pulls no stronger (median instead
     of mean)."""
+    reliability: float = 1.0
+    """Exponent of a pixel's weight by the agreement of the views on the Gaussians that it shows; 0 leaves it out."""
     sharpness: float = 4.0
     """Exponent of a Gaussian's memberships in things; larger values let only the first of them count."""
     own_share: float = 0.1
     """Share of the features that stays the Gaussian's own, or the pixel's, so that parts of a thing can be told."""
 
     def __post_init__(self) -> None:
-        check_at_least(0, self, "weight", "start", "ramp", "purity", "sharpness")
+        check_at_least(0, self, "weight", "start", "ramp", "purity", "reliability", "sharpness")
         check_share(self, "whole", "part", "own_share")
         check(self, "spread", self.spread > 0, "more than 0")  # infinity takes the mean
 

@@ -105,7 +105,7 @@ class PreparedFeatures:
     features: Float[Tensor, "N K"] | None
     """Lifted latents of every Gaussian; None if a resumed run has its own."""
     reliability: Float[Tensor, "N"] | None
-    """Agreement of the views (`Lifted.reliability`); None without a lift."""
+    """Agreement of the views: that of the lift (`Lifted.reliability`) or, without one, what the resumed run has."""
     terms: Sequence[Term]
 
 
@@ -126,13 +126,14 @@ def prepare_features(
     run_folder: Path,
     data: ViewData,
     lift: bool = True,
+    reliability: Float[Tensor, "N"] | None = None,
 ) -> PreparedFeatures:
     """Prepares stage 2: lifts the teacher's features, and opens the loss terms.
 
     Writes `run_folder/basis.safetensors`, latent maps of the training views into `run_folder/features/` or
     `features.cache`, and masks and filtered maps if smoothing needs them. With `lift=False` (a resumed run has its
-    latents already) nothing is lifted, masks stay as they are, and a basis other than the one on disk raises
-    `UserError`, since the latents would mean nothing in it.
+    latents and their reliability already) nothing is lifted, masks stay as they are, and a basis other than the one on
+    disk raises `UserError`, since the latents would mean nothing in it.
     """
     teacher = open_teacher(config.teacher, scene, data.device)
     if teacher is None:
@@ -153,7 +154,7 @@ def prepare_features(
         segments.make(gaussians)
     targets = TeacherTargets(config, scene, store, segments, folder)
     lift_targets = tqdm(targets.prepare(), desc="lift", unit="view", total=len(ranks.share(views)), leave=False)
-    features = reliability = None
+    features = None
     if lift:
         lifted = _lift(gaussians, lift_targets)
         features, reliability = lifted.features, lifted.reliability
@@ -165,7 +166,7 @@ def prepare_features(
         features = diffuse(features, build_smoothing_graph(gaussians, features, options), options.steps)
     if config.smoothing.things.form != "off":
         features = ThingTargets(config.smoothing.things, scene, segments, targets.maps, folder).prepare(
-            gaussians, features, targets.things
+            gaussians, features, reliability, targets.things
         )
     if options.form == "consistency":
         graph = _build_or_load_graph(folder.graph, options, gaussians, features)

@@ -13,6 +13,7 @@ from gsdff.cameras import Camera
 from gsdff.config.smoothing import ThingsConfig
 from gsdff.gaussians import Gaussians
 from gsdff.io.runs import RunFolder
+from gsdff.latents import MIN_NORM
 from gsdff.render import render_features
 from gsdff.scene import Scene
 from gsdff.smoothing.view_filters import Segments
@@ -35,6 +36,9 @@ from gsdff.training.view_data import ViewCache
 
 log = logging.getLogger("gsdff")
 
+LEAST = 0.01
+"""Least reliability that pixels count by, so that a thing on which no two views agree has a feature too."""
+
 
 def find_things(gaussians: Gaussians, scene: Scene, segments: Segments, options: ThingsConfig) -> Things:
     """Joins the masks of the training views into things."""
@@ -55,6 +59,14 @@ def find_things(gaussians: Gaussians, scene: Scene, segments: Segments, options:
     return things
 
 
+@torch.no_grad()
+def blend_reliability(gaussians: Gaussians, reliability: Float[Tensor, "N"], camera: Camera) -> Float[Tensor, "H W"]:
+    """Mean reliability of what every pixel shows; 0 where nothing is."""
+    columns = torch.stack([reliability, torch.ones_like(reliability)], dim=1)
+    blended, alpha = render_features(gaussians, camera, features=columns).image.unbind(-1)
+    return blended / alpha.clamp_min(MIN_NORM)
+
+
 class ThingTargets:
     """Features of the things of a run: for its Gaussians, and as maps of its training views."""
 
@@ -68,18 +80,23 @@ class ThingTargets:
         self.folder = folder
 
     def prepare(
-        self, gaussians: Gaussians, lifted: Float[Tensor, "N K"] | None, filtered: FilteredMaps | None
+        self,
+        gaussians: Gaussians,
+        lifted: Float[Tensor, "N K"] | None,
+        reliability: Float[Tensor, "N"] | None,
+        filtered: FilteredMaps | None,
     ) -> Float[Tensor, "N K"] | None:
         """Returns the Gaussians' features with those of their things, and writes the maps if they are wanted.
 
         Things are joined and saved if there are lifted features; a resumed run, which lifts nothing, loads its own.
+        Without a reliability, as in a resumed run of an earlier version, all Gaussians count alike.
         """
         if lifted is None:
             things = load_things(self.folder.things, len(gaussians))
         else:
             things = find_things(gaussians, self.scene, self.segments, self.options)
             save_things(self.folder.things, things)
-        pooled, is_known = self._pool(things)
+        pooled, is_known = self._pool(things, gaussians, reliability)
         if filtered is not None:
             for number, view_id in enumerate(self.scene.train_ids):
                 filtered.save(self.scene.views[view_id], self._target(things, number, view_id, pooled, is_known))
@@ -88,11 +105,16 @@ class ThingTargets:
         options = self.options
         return spread_features(things, pooled, is_known, lifted, sharpness=options.sharpness, share=options.own_share)
 
-    def _pool(self, things: Things) -> tuple[Float[Tensor, "T K"], Bool[Tensor, "T"]]:
+    def _pool(
+        self, things: Things, gaussians: Gaussians, reliability: Float[Tensor, "N"] | None
+    ) -> tuple[Float[Tensor, "T K"], Bool[Tensor, "T"]]:
         pool = ThingPool(len(things))
         for number, view_id in enumerate(self.scene.train_ids):
             drawn, target = self._draw(things, number, view_id), self.maps[view_id]
             weights = purity_weights(drawn, target, self.options.purity)
+            if reliability is not None and self.options.reliability > 0:
+                blended = blend_reliability(gaussians, reliability, target.camera).clamp_min(LEAST)
+                weights = weights * blended**self.options.reliability
             target = enlarge_target(target, "bilinear")
             pool.add(drawn, target.latents, target.weights * weights)
         return pool.features(self.options.spread)

@@ -102,7 +102,9 @@ class Trainer:
         """Adds features, lifted from the teacher unless they were loaded, and the terms that train them."""
         lift = self.gaussians.features is None
         with self.random.in_use():
-            prepared = prepare_features(self.config, self.scene, self.gaussians, folder.path, self.data, lift=lift)
+            prepared = prepare_features(
+                self.config, self.scene, self.gaussians, folder.path, self.data, lift, self.reliability
+            )
         self.terms = [*([] if self.config.stage2.freeze_radiance else [self.radiance]), *prepared.terms]
         if prepared.features is not None:
             self.reliability = prepared.reliability

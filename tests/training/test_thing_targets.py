@@ -14,7 +14,9 @@ from gsdff.config.options import TrainConfig
 from gsdff.config.smoothing import MaskConfig, ThingsConfig
 from gsdff.errors import UserError
 from gsdff.io.runs import RunFolder
+from gsdff.render import render_features
 from gsdff.things.store import load_things
+from gsdff.training.thing_targets import blend_reliability
 
 
 @pytest.fixture
@@ -57,14 +59,36 @@ def test_gaussians_of_one_thing_get_one_feature(setting: Distillation) -> None:
 
 def test_targets_replace_the_plain_comparison_and_are_the_same_after_a_resume(setting: Distillation) -> None:
     changes = things_of(setting, form="target")
-    features, terms = setting.prepare(**changes)
-    assert features is not None
-    gaussians = setting.carrying(features)
-    loss, scalars = terms[0](gaussians, 1, 100)
+    prepared = setting.prepare_all(**changes)
+    assert prepared.features is not None
+    gaussians = setting.carrying(prepared.features)
+    loss, scalars = prepared.terms[0](gaussians, 1, 100)
     assert torch.equal(loss, scalars["smooth_things"]) and not torch.equal(loss, scalars["feature"])
-    again, resumed = setting.prepare(lift=False, **changes)
-    assert again is None
-    torch.testing.assert_close(resumed[0](gaussians, 1, 100)[0], loss)
+    resumed = setting.prepare_all(lift=False, reliability=prepared.reliability, **changes)
+    assert resumed.features is None
+    torch.testing.assert_close(resumed.terms[0](gaussians, 1, 100)[0], loss)
+
+
+def test_pixels_count_by_the_reliability_of_what_they_show(setting: Distillation) -> None:
+    def pooled(reliability: torch.Tensor | None, exponent: float) -> torch.Tensor:
+        options = things_of(setting, form="target", own_share=0.0, reliability=exponent)
+        setting.prepare_all(lift=False, reliability=reliability, **options)
+        left, right = np.load(next(RunFolder(setting.run).filtered.glob("things/v1.npy")))[2, [0, 12], :-1]
+        return torch.from_numpy(np.stack([left, right]))
+
+    setting.prepare_all(**things_of(setting, form="target"))  # joins the things
+    unequal = torch.linspace(0.05, 1, 20)
+    plain, weighed = pooled(None, 1.0), pooled(unequal, 1.0)
+    assert (plain - weighed).abs().max() > 0.005
+    torch.testing.assert_close(pooled(torch.ones(20), 1.0), plain)  # as in a run of an earlier version
+    torch.testing.assert_close(pooled(unequal, 0.0), plain)
+
+
+def test_the_blended_reliability_is_the_mean_of_what_a_pixel_shows(setting: Distillation) -> None:
+    camera, values = setting.scene.views[1].camera, torch.linspace(0, 1, 20)
+    shares = render_features(setting.gaussians, camera, features=torch.eye(20)).image
+    expected = (shares * values).sum(-1) / shares.sum(-1).clamp_min(1e-6)
+    torch.testing.assert_close(blend_reliability(setting.gaussians, values, camera), expected, atol=1e-4, rtol=1e-3)
 
 
 def test_a_pixel_of_a_thing_aims_at_the_things_feature_and_the_others_at_the_teachers(setting: Distillation) -> None:

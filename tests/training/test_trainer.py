@@ -46,7 +46,7 @@ def fake_features(monkeypatch):
     """Replaces the teacher's features; the fixture is the list of the values of `lift` in the calls."""
     calls = []
 
-    def prepare_features(config, scene, gaussians, run_folder, data, lift=True):
+    def prepare_features(config, scene, gaussians, run_folder, data, lift=True, reliability=None):
         if config.teacher.name == "none":
             return PreparedFeatures(None, None, [])
         calls.append(lift)
