@@ -103,6 +103,8 @@ def export_page(arguments: ExportArguments, path: Path) -> Path:
     """Writes the scene as one HTML file."""
     if arguments.features == "decoded":
         raise UserError("--features decoded: a page has latent features; expected latent or none")
+    if arguments.scores or arguments.instances:
+        raise UserError("`scores` and `instances` are columns of a file: expected --format ply beside them")
     check_words(arguments.run, {"`classes`": arguments.classes})
 
     if not 0 < arguments.tour_seconds <= LONGEST_TOUR:

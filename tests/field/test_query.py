@@ -325,7 +325,10 @@ def test_many_edits_score_the_same_features_for_the_same_words_once(field, monke
         (lambda field: field.query(torch.tensor(3.0)), "`positives`: expected a text or a list of texts, got tensor"),
         (lambda field: field.query(itertools.repeat("chair")), "`positives`: expected at most 10,000 texts, got more"),
         (lambda field: field.render(0, np.zeros(3)), r"`kind` array.*: expected rgb, features, depth or alpha"),
-        (lambda field: field.save("a.ply", format="PLY"), "`format` 'PLY': expected ply, splat or compressed"),
+        (
+            lambda field: field.save("a.ply", format="PLY"),
+            "`format` 'PLY': expected ply, splat, compressed, spz",
+        ),
         (lambda field: field.save("a.ply", features="all"), "`features` 'all': expected latent, decoded or none"),
         (lambda field: field.save(3), "`path`: expected a path, got 3"),
         (lambda field: field.choose_views(1.5), "`views`: expected names of photos or indices, got 1.5"),

@@ -190,5 +190,5 @@ def test_a_scene_without_features_is_a_page_without_words(tmp_path, generator):
     path = export_run(ExportArguments(ply, format="html"))
     header = json.loads(element(path.read_text(), "scene-header"))
     assert path == tmp_path / "plain.html" and (header["words"], header["classes"]) == ([], [])
-    with pytest.raises(UserError, match="--format html"):
+    with pytest.raises(UserError, match="`format` ply or glb, got splat"):
         export_run(ExportArguments(ply, format="splat", classes=("a", "b")))
