@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -30,7 +30,7 @@ from gsdff.cameras import Camera
 from gsdff.cli import run_door
 from gsdff.gaussians import Gaussians
 from gsdff.render import render_features
-from gsdff.things import JoinOptions, ViewMasks, assign_things, collect_weights, join_masks
+from gsdff.things import JoinOptions, MaskWeights, ViewMasks, assign_things, collect_weights, join_masks
 
 BOXES = 47
 """Things of a scene, besides the room around them."""
@@ -45,6 +45,9 @@ class Options:
 
     sizes: tuple[str, ...] = ("63,100000", "150,300000", "300,1000000")
     """Views and Gaussians of each row, with a comma between."""
+    rendered: int | None = None
+    """Views that are rendered, by default all. The others repeat their weights, and the seconds of the weights are
+    scaled up to all views: for machines that have no hour for the largest size."""
     alone: bool = False
     """Measure the first size in this process, and print it as JSON."""
 
@@ -110,11 +113,21 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(num_views: int, num_gaussians: int) -> dict[str, object]:
+def repeat(weights: MaskWeights, num_views: int) -> MaskWeights:
+    """The weights of as many views, by going over them again; copies, so that memory is that of as many."""
+    layers = [weights.layers[index % weights.num_views] for index in range(num_views)]
+    copies = [
+        replace(layer, view=view, rows=layer.rows.clone(), masks=layer.masks.clone(), weights=layer.weights.clone())
+        for view, layer in enumerate(layers)
+    ]
+    return MaskWeights(weights.num_gaussians, num_views, copies)
+
+
+def measure(num_views: int, num_gaussians: int, num_rendered: int) -> dict[str, object]:
     """One row."""
     generator = torch.Generator().manual_seed(0)
     gaussians, ids = make_scene(num_gaussians, generator)
-    cameras = [make_camera(index, num_views) for index in range(num_views)]
+    cameras = [make_camera(index, num_rendered) for index in range(num_rendered)]
     drawn = [draw_masks(gaussians, ids, camera, generator) for camera in cameras]
     before = peak_mib()
 
@@ -125,6 +138,9 @@ def measure(num_views: int, num_gaussians: int) -> dict[str, object]:
         yield from drawn
 
     weights, collecting = clock(lambda: collect_weights(render, views(), num_gaussians))
+    if num_rendered < num_views:
+        weights = repeat(weights, num_views)
+        collecting = [seconds * num_views / num_rendered for seconds in collecting]
     joined, joining = clock(lambda: join_masks(weights, gaussians.means, JoinOptions()))
     things, assigning = clock(lambda: assign_things(weights, joined))
     seen = things.instance_ids > 0
@@ -135,6 +151,7 @@ def measure(num_views: int, num_gaussians: int) -> dict[str, object]:
     found = ((table / union.clamp_min(1)).amax(1) >= 0.5)[shown]
     return {
         "views": num_views,
+        "rendered": num_rendered,
         "gaussians": num_gaussians,
         "weights": collecting,
         "join": joining,
@@ -151,27 +168,21 @@ def main() -> None:
     options = tyro.cli(Options, description=Options.__doc__)
     if options.alone:
         views, gaussians = map(int, options.sizes[0].split(","))
-        print(json.dumps(measure(views, gaussians)))
+        print(json.dumps(measure(views, gaussians, min(views, options.rendered or views))))
         return
     rows = []
     for size in options.sizes:
         command = [sys.executable, __file__, "--alone", "--sizes", size]
+        command += [] if options.rendered is None else ["--rendered", str(options.rendered)]
         result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         print(result, file=sys.stderr, flush=True)
         steps = [f"{result[step][0]:.0f} / {result[step][1]:.0f}" for step in ("weights", "join", "members")]
         memory = f"{result['peak']:,.0f} ({result['before']:,.0f})"
         entries = f"{result['entries'] / 1e6:.1f}"
-        rows.append([result["views"], f"{result['gaussians']:,}", entries, *steps, memory, result["found"]])
-    header = [
-        "views",
-        "Gaussians",
-        "entries, millions",
-        "weights",
-        "joining",
-        "memberships",
-        "peak, MiB (before)",
-        "found",
-    ]
+        views, gaussians = f"{result['views']} ({result['rendered']})", f"{result['gaussians']:,}"
+        rows.append([views, gaussians, entries, *steps, memory, result["found"]])
+    header = ["views (rendered)", "Gaussians", "entries, millions", "weights", "joining", "memberships"]
+    header += ["peak, MiB (before)", "found"]
     print(f"Seconds of the processor / of the clock, {torch.get_num_threads()} threads\n")
     print(markdown_table(header, rows))
 

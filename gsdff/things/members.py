@@ -54,7 +54,7 @@ def assign_things(weights: MaskWeights, joined: Joined, min_views: int = 2) -> T
     num, count = weights.num_gaussians, int(joined.things.max()) + 1 if len(joined.things) else 0
     owners = [_own(layer, joined.things, count) for layer in weights.layers]
     votes, views = torch.zeros(count), torch.zeros(count, dtype=torch.long)
-    sums, totals = _WeightSums(), torch.zeros(num)
+    sums, totals = _RunningSums(), torch.zeros(num)
     for layer, owner in zip(weights.layers, owners, strict=True):
         rows, of = layer.rows.long(), owner[layer.masks.long()]
         totals.index_add_(0, rows, layer.weights * (layer.masks > 0))
@@ -93,7 +93,7 @@ def _sum_entries(keys: Int64[Tensor, "E"], values: Float[Tensor, "E"]) -> tuple[
     return unique, torch.zeros(len(unique), dtype=values.dtype).index_add_(0, inverse, values)
 
 
-class _WeightSums:
+class _RunningSums:
     """Sums of values by key over many additions, in memory of the size of the sums."""
 
     def __init__(self) -> None:
