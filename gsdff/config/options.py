@@ -130,7 +130,7 @@ class Stage2Config:
     parts: int = 4
     """Number of strips that each photo is divided into; a step renders one strip, in turn."""
     freeze_radiance: bool = False
-    """Train the features alone; colours, geometry and opacities stay as they are."""
+    """Train the features alone; colours, geometry and opacities stay as they are, but for cuts at borders of things."""
 
     def __post_init__(self) -> None:
         check_at_least(0, self, "steps", "feature_weight", "adam_eps", "huber")

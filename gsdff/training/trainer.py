@@ -6,7 +6,9 @@ from functools import cached_property
 from typing import Any, cast
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
+from tqdm import tqdm
 
 from gsdff.config.file import to_table
 from gsdff.config.options import TrainConfig
@@ -16,6 +18,8 @@ from gsdff.io.dataset_summary import summarize
 from gsdff.io.runs import RunFolder
 from gsdff.render import projections_shared
 from gsdff.scene import Scene
+from gsdff.things import MaskWeights, Things, recount_members
+from gsdff.training.borders import BorderTerm, cut_borders
 from gsdff.training.densify import Optimizers, Params
 from gsdff.training.feature_loss import prepare_features
 from gsdff.training.logger import TrainingLogger
@@ -23,7 +27,9 @@ from gsdff.training.pace import Pace, is_due
 from gsdff.training.radiance_loss import RadianceTerm
 from gsdff.training.random_state import RandomState
 from gsdff.training.terms import Term
+from gsdff.training.thing_targets import weigh_masks
 from gsdff.training.view_data import ViewData
+from gsdff.training.view_masks import ViewSegments
 
 COMPARE_EVERY = 200
 """Steps after which ranks compare their Gaussians."""
@@ -84,14 +90,7 @@ class Trainer:
         self.data.fetch(self._view_at(after))
         self._set_means_rate()
         with self.random.in_use():
-            with projections_shared():
-                loss, scalars = self._compute_loss(view_id)
-            loss.backward()
-            scalars = {name: value.detach() for name, value in {"loss": loss, **scalars}.items()}
-            self.pace.ranks.average([*self._gradients(), *scalars.values()])
-            for optimizer in self.optimizers.values():
-                optimizer.step()
-                optimizer.zero_grad()
+            scalars = self._follow_gradient(view_id)
             self.step = after
             self._densify(before)
         if is_due(before, after, COMPARE_EVERY):
@@ -102,8 +101,9 @@ class Trainer:
         """Adds features, lifted from the teacher unless they were loaded, and the terms that train them."""
         lift = self.gaussians.features is None
         with self.random.in_use():
+            things = self._cut_borders(folder) if lift and cuts_borders(self.config) else {}
             prepared = prepare_features(
-                self.config, self.scene, self.gaussians, folder.path, self.data, lift, self.reliability
+                self.config, self.scene, self.gaussians, folder.path, self.data, lift, self.reliability, **things
             )
         self.terms = [*([] if self.config.stage2.freeze_radiance else [self.radiance]), *prepared.terms]
         if prepared.features is not None:
@@ -112,6 +112,25 @@ class Trainer:
             self.gaussians = replace(self.gaussians, features=parameter)
             self.optimizers["features"] = self._make_optimizer("features", parameter)
         self.random.load_state_dict(self.pace.ranks.from_first(self.random.state_dict()))  # some may have drawn more
+
+    def _cut_borders(self, folder: RunFolder) -> dict[str, Things]:
+        """Cuts Gaussians at the borders of things, and trains them for some steps that do not count."""
+        options, segments = self.config.smoothing.things, ViewSegments(self.config, self.scene, folder, self.data)
+        segments.make(self.gaussians)
+
+        def weigh(gaussians: Gaussians) -> MaskWeights:
+            return weigh_masks(gaussians, self.scene, segments)
+
+        gaussians, things, parents = cut_borders(self.gaussians, weigh, options)
+        self._replace_gaussians(gaussians, parents.to(self.device))
+        self._set_means_rate()
+        term = BorderTerm(things.instance_ids, self.scene, segments, things.owners, options.borders.weight)
+        self.terms = [self.radiance, term]
+        seed = self.config.seed + 1  # views in an order of their own
+        for step in tqdm(range(0, options.borders.steps, self.pace.stride), desc="borders", unit="step", leave=False):
+            self._follow_gradient(view_at(self.pace.turn(step), self.scene.train_ids, seed))
+        every = torch.arange(len(self.gaussians))
+        return {"things": recount_members(weigh(self.gaussians), things, every)}
 
     def require_same_gaussians(self) -> None:
         """Raises `UserError`, on all ranks, if some hold other Gaussians or random numbers than the first."""
@@ -159,6 +178,18 @@ class Trainer:
     def _view_at(self, step: int) -> int:
         return view_at(self.pace.turn(step), self.scene.train_ids, self.config.seed)
 
+    def _follow_gradient(self, view_id: int) -> dict[str, Tensor]:
+        """Changes the Gaussians along the gradient of the loss for a view; returns the scalars, with the loss."""
+        with projections_shared():
+            loss, scalars = self._compute_loss(view_id)
+        loss.backward()
+        scalars = {name: value.detach() for name, value in {"loss": loss, **scalars}.items()}
+        self.pace.ranks.average([*self._gradients(), *scalars.values()])
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+        return scalars
+
     def _gradients(self) -> list[Tensor]:
         """Gradients of the attributes that the terms reach, the same attributes on every rank."""
         return [tensor.grad for _, tensor in self.gaussians.items() if tensor.grad is not None]
@@ -183,6 +214,16 @@ class Trainer:
         gaussians = replace(gaussians, rasterize_mode=self.config.stage1.rasterize_mode)
         self.gaussians = gaussians.to(self.device).map(torch.nn.Parameter)
         self.optimizers = {name: self._make_optimizer(name, tensor) for name, tensor in self.gaussians.items()}
+
+    def _replace_gaussians(self, gaussians: Gaussians, parents: Int64[Tensor, "M"]) -> None:
+        """Trains parts of the present Gaussians in their place, with the moments of their parents."""
+        before = self.optimizers
+        self._set_gaussians(gaussians)
+        for name, optimizer in self.optimizers.items():
+            moments = before[name].state_dict()["state"].get(0)
+            if moments is not None:
+                rows = {key: value if key == "step" else value[parents] for key, value in moments.items()}
+                optimizer.load_state_dict(optimizer.state_dict() | {"state": {0: rows}})
 
     def _make_optimizer(self, name: str, parameter: Tensor) -> torch.optim.Adam:
         eps = self.config.stage2.adam_eps if name == "features" else 1e-15
@@ -244,6 +285,12 @@ def train(
         save()  # stage 2 has no steps, so that no step has saved the lifted features
     if trainer.total_steps == 0:
         logger.write_line(0, trainer.gaussians, {"heldout_psnr": logger.score_held_out(0, trainer.gaussians)})
+
+
+def cuts_borders(config: TrainConfig) -> bool:
+    """Whether stage 2 begins with cuts at the borders of things."""
+    things = config.smoothing.things
+    return config.teacher.name != "none" and things.form != "off" and things.borders.rounds > 0
 
 
 def view_at(step: int, train_ids: list[int], seed: int) -> int:
