@@ -48,6 +48,11 @@ class RunFolder:
         return self.path / "scene.ply"
 
     @property
+    def exposure(self) -> Path:
+        """Maps of the photos' colours, if photos were found to differ in exposure."""
+        return self.path / "exposure.json"
+
+    @property
     def basis(self) -> Path:
         """Basis of the scene's latent features."""
         return self.path / "basis.safetensors"

@@ -161,6 +161,8 @@ def _run(
         device.type, folder.path,
     )  # fmt: skip
     trainer = Trainer(config, scene, device, initial_gaussians(config, scene))
+    if config.stage1_from is not None and (begun := RunFolder(config.stage1_from).exposure).is_file():
+        trainer.radiance.exposure.read(begun)
     with ExitStack() as page:
         with TrainingLogger(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as logger:
             if state is not None:
@@ -182,6 +184,7 @@ def _finish(trainer: Trainer, scene: Scene, folder: RunFolder) -> None:
     gaussians = trainer.result.to("cpu")
     origin = resolve_origin(trainer.config.origin, scene.frame.origin)
     warn_if_coarse(scene.frame.centre, 2 * scene.frame.scale, origin)
+    trainer.radiance.exposure.write(folder.exposure)
     with together(folder.ply):
         write_ply(folder.ply, gaussians.to_input_frame(scene.frame, origin))
         discard(sidecar_path(folder.ply))  # of an export before this training

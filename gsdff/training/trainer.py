@@ -54,7 +54,7 @@ class Trainer:
         self.optimizers: Optimizers = {}
         self.random = RandomState(config.seed, device)
         self.data = ViewData(scene.views, device)
-        self.radiance = RadianceTerm(config, scene, self.data)
+        self.radiance = RadianceTerm(config, scene, self.data, self.pace)
         self.terms: list[Term] = [self.radiance]
         self._set_gaussians(initial)
 
@@ -131,6 +131,7 @@ class Trainer:
             "gaussians": dict(self.result.items()),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "densifier": self.radiance.densifier.state_dict(),
+            "exposure": self.radiance.exposure.state_dict(),
             "random": self.random.state_dict(),
         }
 
@@ -149,6 +150,8 @@ class Trainer:
             own = self.optimizers[name].state_dict()  # rates and the like are those of the options
             self.optimizers[name].load_state_dict(own | {"state": {} if moments is None else {0: moments}})
         self.radiance.densifier.load_state_dict(state["densifier"], self.device)
+        if "exposure" in state:  # an earlier version had none
+            self.radiance.exposure.load_state_dict(state["exposure"])
         self.random.load_state_dict(state["random"])
 
     def _step_after(self, step: int) -> int:
@@ -161,7 +164,8 @@ class Trainer:
 
     def _gradients(self) -> list[Tensor]:
         """Gradients of the attributes that the terms reach, the same attributes on every rank."""
-        return [tensor.grad for _, tensor in self.gaussians.items() if tensor.grad is not None]
+        own = [tensor.grad for _, tensor in self.gaussians.items() if tensor.grad is not None]
+        return own + self.radiance.exposure.gradients()
 
     def _compute_loss(self, view_id: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the terms for a view, and the scalars of all of them."""
