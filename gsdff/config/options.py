@@ -86,6 +86,8 @@ class Stage1Config:
     exposure: ExposureChoice = "auto"
     """Exposure and white balance that change from photo to photo: `affine` gives every photo a map of its colours,
     `auto` does so if photos differ in brightness from what the others show there, `off` never."""
+    refine_poses: bool = False
+    """Move the training photos' cameras along with the Gaussians, for poses that are a little off."""
 
     def __post_init__(self) -> None:
         check_at_least(0, self, "steps", "reset_every", "grow_grad2d")

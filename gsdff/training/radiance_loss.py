@@ -15,6 +15,7 @@ from gsdff.scene import Scene
 from gsdff.training.densify import Densifier, Optimizers, Params
 from gsdff.training.exposure import Exposure
 from gsdff.training.pace import Pace
+from gsdff.training.poses import PoseRefinement
 from gsdff.training.view_data import ViewData
 
 
@@ -29,6 +30,9 @@ class RadianceTerm:
         self.views = data.views
         self.densifier = Densifier(config.stage1, scene.extent)
         self.exposure = Exposure(config.stage1.exposure, scene, config.stage1.steps, pace, data.device)
+        self.poses = PoseRefinement(
+            scene, config.stage1.steps, pace, data.device, is_on=config.stage1.refine_poses and config.stage1.steps > 0
+        )
         self._meta: dict[str, Any] = {}
 
     def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -39,7 +43,7 @@ class RadianceTerm:
         bands = stage1.sh_degree if step >= stage1.steps else min(step // stage1.sh_interval, stage1.sh_degree)
         rendered = render_rgb(
             gaussians,
-            view.camera,
+            self.poses.move(view.camera, view_id) if step < stage1.steps else view.camera,
             sh_degree=min(bands, gaussians.sh_degree),
             background=background,
             absgrad=stage1.absgrad,
@@ -52,10 +56,17 @@ class RadianceTerm:
         return image.loss, {"l1": image.l1, "ssim": image.ssim, "mse": image.mse}
 
     def after_step(self, params: Params, optimizers: Optimizers, before: int, step: int) -> None:
-        """Moves the photos' maps of colours. Adds and removes Gaussians in place, if a refinement became due since
-        `before` steps, at `step` now."""
+        """Follows the gradients of photos' colours and poses, and adds and removes Gaussians in place.
+
+        That is so if a refinement became due since `before` steps, at `step` now.
+        """
         self.exposure.after_step(step)
+        self.poses.after_step(step)
         self.densifier.after_step(params, optimizers, before, step, self._meta)
+
+    def gradients(self) -> list[Tensor]:
+        """Gradients of what is trained besides the Gaussians; of the same things on every rank."""
+        return self.exposure.gradients() + self.poses.gradients()
 
     def _draw_background(self) -> Float[Tensor, "3"] | None:
         """Background colour of this step; None is black."""
