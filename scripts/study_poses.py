@@ -12,12 +12,12 @@ import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's t
 import argparse
 import json
 import math
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from gsdff.cli import run_door
 from gsdff.config.options import DataConfig
@@ -25,6 +25,7 @@ from gsdff.data import load_scene
 from gsdff.data.demo import copy_demo_scene
 from gsdff.evaluation.run import score_images
 from gsdff.field.load import load
+from gsdff.rotation import matrices_to_quats, quats_to_matrices
 from gsdff.scene import Scene
 from gsdff.training.poses import rigid_motion
 
@@ -32,20 +33,26 @@ ARMS = {"exact": ("exact", False), "off": ("off", False), "refined": ("off", Tru
 
 
 def disturb(folder: Path, angle: float, shift: float, seed: int) -> None:
-    """Moves the training photos' cameras in a folder's transforms.json."""
+    """Moves the training photos' cameras in the COLMAP model of a folder, in whose images.bin no photo has points."""
     scene = load_scene(folder, DataConfig())
     names = {scene.views[view_id].name for view_id in scene.train_ids}
-    path = folder / "transforms.json"
-    content = json.loads(path.read_text())
+    path = folder / "sparse" / "0" / "images.bin"
+    content = bytearray(path.read_bytes())
     generator = torch.Generator().manual_seed(seed)
-    for frame in tqdm(sorted(content["frames"], key=lambda frame: frame["file_path"]), desc="cameras"):
+    place = 8
+    for _ in range(struct.unpack_from("<Q", content)[0]):  # id, quaternion wxyz, shift, camera, name, no points
+        pose = torch.tensor(struct.unpack_from("<7d", content, place + 4), dtype=torch.float64)
+        end = content.index(b"\0", place + 64)
+        name = content[place + 64 : end].decode()
+        assert struct.unpack_from("<Q", content, end + 1)[0] == 0, "the built-in scene lists no points by photo"
         turn, way = (torch.nn.functional.normalize(torch.randn(3, generator=generator), dim=0) for _ in range(2))
-        if not any(frame["file_path"].endswith(name) for name in names):
-            continue
-        motion = rigid_motion(torch.cat([math.radians(angle) * turn, shift * scene.frame.scale * way]).double())
-        pose = torch.tensor(frame["transform_matrix"], dtype=torch.float64)
-        frame["transform_matrix"] = (pose @ motion).tolist()
-    path.write_text(json.dumps(content))
+        if name in names:
+            motion = rigid_motion(torch.cat([math.radians(angle) * turn, shift * scene.frame.scale * way]).double())
+            quat = matrices_to_quats((motion[:3, :3] @ quats_to_matrices(pose[:4].float()).double()).float())
+            moved = [*quat.tolist(), *(motion[:3, :3] @ pose[4:] + motion[:3, 3]).tolist()]
+            struct.pack_into("<7d", content, place + 4, *moved)
+        place = end + 9
+    path.write_bytes(content)
 
 
 def compare(scene: Scene, truth: Scene) -> tuple[float, float]:
