@@ -12,11 +12,11 @@ from gsdff.cameras import Camera
 from gsdff.scene import Scene
 from gsdff.training.pace import Pace
 
-RATE = 1.5e-3
+RATE = 2e-4
 """Learning rate of Adam, in radians and in units of the working frame, in which cameras are within 1."""
 FINAL_RATE = 0.02
 """Learning rate at the end of stage 1, as a share of that."""
-START = 0.05
+START = 0.1
 """Share of stage 1 before poses move: until then photos say little about them."""
 
 
