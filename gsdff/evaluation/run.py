@@ -148,7 +148,8 @@ def score_fitted(image: Float[Tensor, "H W 3"], view: View) -> float:
 
 def images_table(images: Mapping[str, Any]) -> str:
     """Formats the result of `score_images` as aligned text: one line per view and one for the means."""
-    rows = {"view": {name: TITLES.get(name, name.upper()) for name in images["mean"]}}
+    names: list[str] = list(images["mean"])
+    rows = {"view": {name: TITLES.get(name, name.upper()) for name in names}}
     for view, scores in {**images["views"], "mean": images["mean"]}.items():
         rows[view] = {name: f"{score:.{DIGITS[name]}f}" for name, score in scores.items()}
     width = max(map(len, rows))
