@@ -19,6 +19,7 @@ from gsdff.origin import FARTHEST_ORIGIN, OriginChoice, as_point
 from gsdff.run_folder import DEMO
 
 PosesChoice = Literal["auto", "stored", "turned"]
+ExposureChoice = Literal["auto", "affine", "off"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ class Stage1Config:
     """Upper limit on the number of Gaussians; those with the largest gradients are cloned or split first."""
     rasterize_mode: Literal["classic", "antialiased"] = "classic"
     """Way of rasterising; `antialiased` keeps the energy of Gaussians smaller than a pixel (Mip-Splatting)."""
+    exposure: ExposureChoice = "auto"
+    """Exposure and white balance that change from photo to photo: `affine` gives every photo a map of its colours,
+    `auto` does so if photos differ in brightness from what the others show there, `off` never."""
+    refine_poses: bool = False
+    """Move the training photos' cameras along with the Gaussians, for poses that are a little off."""
 
     def __post_init__(self) -> None:
         check_at_least(0, self, "steps", "reset_every", "grow_grad2d")

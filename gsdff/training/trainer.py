@@ -58,9 +58,11 @@ class Trainer:
         self.reliability: Tensor | None = None
         """Agreement of the views on every Gaussian, which the lift measures and no step changes."""
         self.optimizers: Optimizers = {}
+        self.has_moved_photos = False
+        """Whether photos are seen from other poses than the dataset's."""
         self.random = RandomState(config.seed, device)
         self.data = ViewData(scene.views, device)
-        self.radiance = RadianceTerm(config, scene, self.data)
+        self.radiance = RadianceTerm(config, scene, self.data, self.pace)
         self.terms: list[Term] = [self.radiance]
         self._set_gaussians(initial)
 
@@ -99,6 +101,7 @@ class Trainer:
 
     def start_stage2(self, folder: RunFolder) -> None:
         """Adds features, lifted from the teacher unless they were loaded, and the terms that train them."""
+        self._leave_photos_moved()
         lift = self.gaussians.features is None
         with self.random.in_use():
             things = self._cut_borders(folder) if lift and cuts_borders(self.config) else {}
@@ -132,6 +135,14 @@ class Trainer:
         every = torch.arange(len(self.gaussians))
         return {"things": recount_members(weigh(self.gaussians), things, every)}
 
+    def see_from(self, scene: Scene) -> None:
+        """Takes photos to be where they are in `scene`; the dataset's own poses stay those that it is known by."""
+        _ = self.dataset_summary
+        self.scene = scene
+        self.data = ViewData(scene.views, self.device)
+        self.radiance.views = self.data.views
+        self.has_moved_photos = True
+
     def require_same_gaussians(self) -> None:
         """Raises `UserError`, on all ranks, if some hold other Gaussians or random numbers than the first."""
         remedy = (
@@ -150,6 +161,8 @@ class Trainer:
             "gaussians": dict(self.result.items()),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "densifier": self.radiance.densifier.state_dict(),
+            "exposure": self.radiance.exposure.state_dict(),
+            "poses": self.radiance.poses.state_dict(),
             "random": self.random.state_dict(),
         }
 
@@ -168,7 +181,18 @@ class Trainer:
             own = self.optimizers[name].state_dict()  # rates and the like are those of the options
             self.optimizers[name].load_state_dict(own | {"state": {} if moments is None else {0: moments}})
         self.radiance.densifier.load_state_dict(state["densifier"], self.device)
+        if "exposure" in state:  # an earlier version had none
+            self.radiance.exposure.load_state_dict(state["exposure"])
+            self.radiance.poses.load_state_dict(state["poses"])
+        if step > self.config.stage1.steps:
+            self._leave_photos_moved()
         self.random.load_state_dict(state["random"])
+
+    def _leave_photos_moved(self) -> None:
+        """Leaves photos where stage 1 has moved them, if it has, for all that follows."""
+        if self.radiance.poses.is_on:
+            self.see_from(self.radiance.poses.moved(self.scene))
+            self.radiance.poses.is_on = False
 
     def _step_after(self, step: int) -> int:
         """Number of steps after the next round of the ranks, which ends with the stage at the latest."""
@@ -192,7 +216,8 @@ class Trainer:
 
     def _gradients(self) -> list[Tensor]:
         """Gradients of the attributes that the terms reach, the same attributes on every rank."""
-        return [tensor.grad for _, tensor in self.gaussians.items() if tensor.grad is not None]
+        own = [tensor.grad for _, tensor in self.gaussians.items() if tensor.grad is not None]
+        return own + self.radiance.gradients()
 
     def _compute_loss(self, view_id: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the terms for a view, and the scalars of all of them."""
