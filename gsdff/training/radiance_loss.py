@@ -27,6 +27,8 @@ class RadianceTerm:
         self.views = data.views
         self.densifier = Densifier(config.stage1, scene.extent)
         self._meta: dict[str, Any] = {}
+        self.num_bands = 0
+        """Number of higher bands of the harmonics that the last picture had."""
 
     def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss, and the scalars to log: `l1`, `ssim` and `mse` of the image."""
@@ -40,7 +42,9 @@ class RadianceTerm:
             sh_degree=min(bands, gaussians.sh_degree),
             background=background,
             absgrad=stage1.absgrad,
+            adds_gradients=True,
         )
+        self.num_bands = (min(bands, gaussians.sh_degree) + 1) ** 2 - 1
         target = view.target if background is None else view.over(background)
         image = image_loss(rendered.image, target, stage1.ssim_weight, view.mask)
         self._meta = rendered.meta

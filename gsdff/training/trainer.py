@@ -16,6 +16,7 @@ from gsdff.io.dataset_summary import summarize
 from gsdff.io.runs import RunFolder
 from gsdff.render import projections_shared
 from gsdff.scene import Scene
+from gsdff.training.adam import follow
 from gsdff.training.densify import Optimizers, Params
 from gsdff.training.feature_loss import prepare_features
 from gsdff.training.logger import TrainingLogger
@@ -29,6 +30,8 @@ COMPARE_EVERY = 200
 """Steps after which ranks compare their Gaussians."""
 FINAL_MEANS_RATE = 0.01
 """Learning rate of the means at the end of stage 1, as a share of the initial one."""
+SETTLING = 0.5
+"""Share of stage 1 after which the other learning rates decay."""
 
 
 class Trainer:
@@ -82,16 +85,14 @@ class Trainer:
         before, after = self.step, self._step_after(self.step)
         view_id = self._view_at(before)
         self.data.fetch(self._view_at(after))
-        self._set_means_rate()
+        self._set_rates()
         with self.random.in_use():
             with projections_shared():
                 loss, scalars = self._compute_loss(view_id)
             loss.backward()
             scalars = {name: value.detach() for name, value in {"loss": loss, **scalars}.items()}
             self.pace.ranks.average([*self._gradients(), *scalars.values()])
-            for optimizer in self.optimizers.values():
-                optimizer.step()
-                optimizer.zero_grad()
+            self._follow_gradients()
             self.step = after
             self._densify(before)
         if is_due(before, after, COMPARE_EVERY):
@@ -106,6 +107,8 @@ class Trainer:
                 self.config, self.scene, self.gaussians, folder.path, self.data, lift, self.reliability
             )
         self.terms = [*([] if self.config.stage2.freeze_radiance else [self.radiance]), *prepared.terms]
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()  # what is frozen has no gradient, rather than one of zero
         if prepared.features is not None:
             self.reliability = prepared.reliability
             parameter = torch.nn.Parameter(prepared.features)
@@ -172,6 +175,15 @@ class Trainer:
             scalars |= more
         return loss, scalars
 
+    def _follow_gradients(self) -> None:
+        """Lets every optimizer do a step, and clears the gradients."""
+        for name, optimizer in self.optimizers.items():
+            if self.device.type == "cpu" and name != "features":
+                follow(optimizer, 3 * self.radiance.num_bands if name == "shN" else None)
+            else:
+                optimizer.step()
+                optimizer.zero_grad()
+
     def _densify(self, before: int) -> None:
         """Replaces the Gaussians by those that the densification of stage 1 makes of them."""
         params = cast(Params, dict(self.gaussians.items()))  # every attribute is a Parameter, see _set_gaussians
@@ -188,13 +200,17 @@ class Trainer:
         eps = self.config.stage2.adam_eps if name == "features" else 1e-15
         return self.pace.make_adam(parameter, getattr(self.config.rates, name), eps)
 
-    def _set_means_rate(self) -> None:
-        """Lets the learning rate of the means, in units of the scene's extent, decay exponentially over stage 1."""
-        stage1_steps = self.config.stage1.steps
-        progress = min(1.0, self.step / stage1_steps) if stage1_steps else 1.0
-        (group,) = self.optimizers["means"].param_groups
-        rate = self.config.rates.means * self.scene.extent * FINAL_MEANS_RATE**progress
-        group["lr"] = rate * self.pace.rate_factor
+    def _set_rates(self) -> None:
+        """Lets the learning rates decay exponentially: of the means, which is in units of the scene's extent, over all
+        of stage 1, and of all other attributes but the features over the end of it."""
+        stage1 = self.config.stage1
+        progress = min(1.0, self.step / stage1.steps) if stage1.steps else 1.0
+        settling = stage1.final_rates ** max(0.0, (progress - SETTLING) / (1 - SETTLING))
+        for name, optimizer in self.optimizers.items():
+            (group,) = optimizer.param_groups
+            factor = self.scene.extent * FINAL_MEANS_RATE**progress if name == "means" else settling
+            if name != "features":
+                group["lr"] = getattr(self.config.rates, name) * factor * self.pace.rate_factor
 
 
 def _are_moments(state: dict[str, Any], shape: torch.Size) -> bool:
