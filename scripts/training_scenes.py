@@ -125,9 +125,7 @@ SCENES: dict[str, Callable[[Places], Scene]] = {
     "fox_small_few": lambda places: with_few(
         scene := load_scene(places.real("fox"), DataConfig(downscale=4)), scene.train_ids[::5]
     ),
-    "fox_tiny_few": lambda places: with_few(
-        scene := load_scene(places.real("fox"), DataConfig(downscale=8)), scene.train_ids[::5]
-    ),
+    "room_small": lambda places: load_scene(places.real("room_a"), DataConfig(downscale=2)),
     "fox_few": lambda places: with_few(scene := _fox(places), scene.train_ids[::5]),
     "room_few": lambda places: with_few(scene := _room(places), spread(scene.train_ids, 12)),
     "fox_poses": lambda places: load_scene(
