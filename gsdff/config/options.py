@@ -76,11 +76,14 @@ class Stage1Config:
     reset_every: int = 3000
     """Steps between two resets of all opacities to nearly zero; 0 turns resets off."""
     grow_grad2d: float = 0.0002
-    """Mean screen-space gradient above which a Gaussian is cloned or split."""
+    """Mean screen-space gradient above which a Gaussian is halved."""
     absgrad: bool = False
     """Sum absolute gradients, which do not cancel (AbsGS); needs a `grow_grad2d` about 4 times as large."""
+    final_rates: float = 1.0
+    """Learning rates at the end of the stage, as a share of `rates`; they decay over its second half.
+    That of the means always decays to 1 %."""
     max_gaussians: int = 5_000_000
-    """Upper limit on the number of Gaussians; those with the largest gradients are cloned or split first."""
+    """Upper limit on the number of Gaussians; those with the largest gradients are halved first."""
     rasterize_mode: Literal["classic", "antialiased"] = "classic"
     """Way of rasterising; `antialiased` keeps the energy of Gaussians smaller than a pixel (Mip-Splatting)."""
     exposure: ExposureChoice = "auto"
@@ -93,7 +96,7 @@ class Stage1Config:
         check_at_least(0, self, "steps", "reset_every", "grow_grad2d")
         check_at_least(1, self, "sh_interval", "refine_every", "max_gaussians")
         check(self, "sh_degree", 0 <= self.sh_degree <= 3, "0 to 3")
-        check_share(self, "ssim_weight")
+        check_share(self, "ssim_weight", "final_rates")
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,20 @@ def render_rgb(
     sh_degree: int | None = None,
     background: Float[Tensor, "3"] | None = None,
     absgrad: bool = False,
+    adds_gradients: bool = False,
 ) -> Rendered:
-    """Renders colours (not clamped to 1) from one camera; `sh_degree` None uses all stored bands."""
+    """Renders colours (not clamped to 1) from one camera; `sh_degree` None uses all stored bands.
+
+    `adds_gradients` lets the backward pass add to `.grad` of the attributes itself, if they are parameters on the CPU:
+    faster, but `torch.autograd.grad` does not see them. A pose that needs a gradient goes the ordinary way.
+    """
+    degree = gaussians.sh_degree if sh_degree is None else sh_degree
+    if adds_gradients and gaussians.are_parameters_on_cpu and not camera.viewmat.requires_grad:
+        from gsdff.render.cpu import render_stored
+
+        options = {"sh_degree": degree, "background": background, "absgrad": absgrad}
+        renders, alphas, meta = render_stored(gaussians, camera, **options)
+        return Rendered(renders[0], alphas[0], meta)
     renders, alphas, meta = rasterization(
         gaussians.means,
         gaussians.quats,
@@ -136,7 +148,7 @@ def render_rgb(
         camera.K[None],
         camera.width,
         camera.height,
-        sh_degree=gaussians.sh_degree if sh_degree is None else sh_degree,
+        sh_degree=degree,
         backgrounds=None if background is None else background[None],
         rasterize_mode=gaussians.rasterize_mode,
         absgrad=absgrad,

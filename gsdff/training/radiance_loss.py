@@ -34,6 +34,8 @@ class RadianceTerm:
             scene, config.stage1.steps, pace, data.device, is_on=config.stage1.refine_poses and config.stage1.steps > 0
         )
         self._meta: dict[str, Any] = {}
+        self.num_bands = 0
+        """Number of higher bands of the harmonics that the last picture had."""
 
     def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss, and the scalars to log: `l1`, `ssim` and `mse` of the image."""
@@ -47,7 +49,9 @@ class RadianceTerm:
             sh_degree=min(bands, gaussians.sh_degree),
             background=background,
             absgrad=stage1.absgrad,
+            adds_gradients=True,
         )
+        self.num_bands = (min(bands, gaussians.sh_degree) + 1) ** 2 - 1
         target = view.target if background is None else view.over(background)
         self.exposure.observe(rendered.image, target, view.mask, view_id, step)
         image = image_loss(self.exposure.apply(rendered.image, view_id), target, stage1.ssim_weight, view.mask)

@@ -19,6 +19,7 @@ from gsdff.io.runs import RunFolder
 from gsdff.render import projections_shared
 from gsdff.scene import Scene
 from gsdff.things import MaskWeights, Things, recount_members
+from gsdff.training.adam import follow
 from gsdff.training.borders import BorderTerm, cut_borders
 from gsdff.training.densify import Optimizers, Params
 from gsdff.training.feature_loss import prepare_features
@@ -35,6 +36,8 @@ COMPARE_EVERY = 200
 """Steps after which ranks compare their Gaussians."""
 FINAL_MEANS_RATE = 0.01
 """Learning rate of the means at the end of stage 1, as a share of the initial one."""
+SETTLING = 0.5
+"""Share of stage 1 after which the other learning rates decay."""
 
 
 class Trainer:
@@ -90,7 +93,7 @@ class Trainer:
         before, after = self.step, self._step_after(self.step)
         view_id = self._view_at(before)
         self.data.fetch(self._view_at(after))
-        self._set_means_rate()
+        self._set_rates()
         with self.random.in_use():
             scalars = self._follow_gradient(view_id)
             self.step = after
@@ -109,6 +112,8 @@ class Trainer:
                 self.config, self.scene, self.gaussians, folder.path, self.data, lift, self.reliability, **things
             )
         self.terms = [*([] if self.config.stage2.freeze_radiance else [self.radiance]), *prepared.terms]
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()  # what is frozen has no gradient, rather than one of zero
         if prepared.features is not None:
             self.reliability = prepared.reliability
             parameter = torch.nn.Parameter(prepared.features)
@@ -126,7 +131,7 @@ class Trainer:
 
         gaussians, things, parents = cut_borders(self.gaussians, weigh, options)
         self._replace_gaussians(gaussians, parents.to(self.device))
-        self._set_means_rate()
+        self._set_rates()
         term = BorderTerm(things.instance_ids, self.scene, segments, things.owners, options.borders.weight)
         self.terms = [self.radiance, term]
         seed = self.config.seed + 1  # views in an order of their own
@@ -209,9 +214,7 @@ class Trainer:
         loss.backward()
         scalars = {name: value.detach() for name, value in {"loss": loss, **scalars}.items()}
         self.pace.ranks.average([*self._gradients(), *scalars.values()])
-        for optimizer in self.optimizers.values():
-            optimizer.step()
-            optimizer.zero_grad()
+        self._step_optimizers()
         return scalars
 
     def _gradients(self) -> list[Tensor]:
@@ -227,6 +230,15 @@ class Trainer:
             loss = loss + term.weight * value
             scalars |= more
         return loss, scalars
+
+    def _step_optimizers(self) -> None:
+        """Lets every optimizer do a step, and clears the gradients."""
+        for name, optimizer in self.optimizers.items():
+            if self.device.type == "cpu" and name != "features":
+                follow(optimizer, 3 * self.radiance.num_bands if name == "shN" else None)
+            else:
+                optimizer.step()
+                optimizer.zero_grad()
 
     def _densify(self, before: int) -> None:
         """Replaces the Gaussians by those that the densification of stage 1 makes of them."""
@@ -254,13 +266,17 @@ class Trainer:
         eps = self.config.stage2.adam_eps if name == "features" else 1e-15
         return self.pace.make_adam(parameter, getattr(self.config.rates, name), eps)
 
-    def _set_means_rate(self) -> None:
-        """Lets the learning rate of the means, in units of the scene's extent, decay exponentially over stage 1."""
-        stage1_steps = self.config.stage1.steps
-        progress = min(1.0, self.step / stage1_steps) if stage1_steps else 1.0
-        (group,) = self.optimizers["means"].param_groups
-        rate = self.config.rates.means * self.scene.extent * FINAL_MEANS_RATE**progress
-        group["lr"] = rate * self.pace.rate_factor
+    def _set_rates(self) -> None:
+        """Lets the learning rates decay exponentially: of the means, which is in units of the scene's extent, over all
+        of stage 1, and of all other attributes but the features over the end of it."""
+        stage1 = self.config.stage1
+        progress = min(1.0, self.step / stage1.steps) if stage1.steps else 1.0
+        settling = stage1.final_rates ** max(0.0, (progress - SETTLING) / (1 - SETTLING))
+        for name, optimizer in self.optimizers.items():
+            (group,) = optimizer.param_groups
+            factor = self.scene.extent * FINAL_MEANS_RATE**progress if name == "means" else settling
+            if name != "features":
+                group["lr"] = getattr(self.config.rates, name) * factor * self.pace.rate_factor
 
 
 def _are_moments(state: dict[str, Any], shape: torch.Size) -> bool:

@@ -87,7 +87,7 @@ def test_cameras_that_are_off_come_back(generator):
     trainer = Trainer(config, off, CPU, tiny_gaussians())
     for name in ("means", "quats", "log_scales", "logit_opacities", "sh0", "shN"):
         trainer.optimizers[name].param_groups[0]["lr"] = 0.0  # the scene is known
-    trainer._set_means_rate = lambda: None
+    trainer._set_rates = lambda: None
     for _ in range(400):
         trainer.advance()
     found = trainer.radiance.poses.moved(off)
