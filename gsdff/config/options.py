@@ -82,6 +82,9 @@ class Stage1Config:
     final_rates: float = 1.0
     """Learning rates at the end of the stage, as a share of `rates`; they decay over its second half.
     That of the means always decays to 1 %."""
+    growth: Literal["clones", "halves"] = "clones"
+    """Way of growing: `clones` small Gaussians and splits large ones at random, as 3DGS does; `halves` puts two in the
+    place of one so that the picture stays, and as many as fade."""
     max_gaussians: int = 5_000_000
     """Upper limit on the number of Gaussians; those with the largest gradients are halved first."""
     rasterize_mode: Literal["classic", "antialiased"] = "classic"

@@ -1,4 +1,4 @@
-"""Densification in stage 1: gsplat's DefaultStrategy, but growing by halves, up to a maximal number of Gaussians.
+"""Densification in stage 1: gsplat's DefaultStrategy, or growth by halves, up to a maximal number of Gaussians.
 
 Opacity resets work, too, which gsplat 1.5.3 never does.
 """
@@ -27,7 +27,7 @@ RESET_OPACITY = 2.0
 
 @dataclass
 class _CappedStrategy(DefaultStrategy):
-    """DefaultStrategy that halves Gaussians (`gsdff.training.growth`) and stops at `max_gaussians`."""
+    """DefaultStrategy that stops at `max_gaussians`; Gaussians with the largest gradients grow first."""
 
     max_gaussians: int = 0
 
@@ -45,6 +45,27 @@ class _CappedStrategy(DefaultStrategy):
         this_job().add_up([*sums.values()])
         for name, values in sums.items():
             state[name] = values if state[name] is None else state[name] + values
+
+    @torch.no_grad()
+    def _grow_gs(
+        self, params: Params | torch.nn.ParameterDict, optimizers: Optimizers, state: dict[str, Any], step: int
+    ) -> tuple[int, int]:
+        threshold = self.grow_grad2d
+        # a clone adds one Gaussian, and a split replaces one by two
+        room = max(0, self.max_gaussians - len(params["means"]))
+        gradients = state["grad2d"] / state["count"].clamp_min(1)
+        if int((gradients > threshold).sum()) > room:
+            # gradients above the threshold grow: raise it to the largest gradient that must not
+            self.grow_grad2d = float(gradients.topk(room + 1).values[-1])
+        try:
+            return super()._grow_gs(params, optimizers, state, step)
+        finally:
+            self.grow_grad2d = threshold
+
+
+@dataclass
+class _HalvingStrategy(_CappedStrategy):
+    """The same, but Gaussians are halved (`gsdff.training.growth`)."""
 
     @torch.no_grad()
     def _grow_gs(
@@ -79,7 +100,8 @@ class Densifier:
     def __init__(self, config: Stage1Config, scene_extent: float):
         self.reset_every = config.reset_every
         never = max(config.steps, config.refine_stop) + 1
-        self.strategy = _CappedStrategy(
+        kind = _HalvingStrategy if config.growth == "halves" else _CappedStrategy
+        self.strategy = kind(
             grow_grad2d=config.grow_grad2d,
             refine_start_iter=config.refine_start,
             refine_stop_iter=min(config.refine_stop, config.steps),

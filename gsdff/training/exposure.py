@@ -28,6 +28,8 @@ LEAST_SPREAD = 0.06
 """Spread of the photos' brightness, as a root mean square of logarithms, from which `auto` corrects it. Photos of one
 exposure have 0.014 to 0.015 (room_a, camvid, the demo), those of fox, a video, 0.041: less is better left, as held-out
 photos have the exposure of their neighbours, and a scene that was not corrected shows them in it."""
+LEAST_WATCHED = 50
+"""Fewest steps of that part with which `auto` decides: renderings of a shorter training are no picture yet."""
 DARKEST = 1e-3
 REMEDY = "copy the run again, or train it again"
 
@@ -141,17 +143,17 @@ class Exposure:
     def _decide(self) -> None:
         """Turns the correction on if photos differ, from the brightness that they were seen with."""
         self._is_decided = True
-        self.pace.ranks.add_up([self._sums])
-        seen = self._sums[:, 3] > 0
-        if int(seen.sum()) < 2:
+        if self._last - self._first < LEAST_WATCHED:
             return
-        gains = self._sums[seen, :3] / self._sums[seen, 3:]
-        gains = gains - gains.mean(0)
-        spread = float(gains.square().mean().sqrt())
+        self.pace.ranks.add_up([self._sums])
+        seen = (self._sums[:, 3:] > 0).float()
+        gains = self._sums[:, :3] / self._sums[:, 3:].clamp_min(1)
+        gains = seen * (gains - (seen * gains).sum(0) / seen.sum().clamp_min(1))
+        spread = float((gains.square().sum() / (3 * seen.sum()).clamp_min(1)).sqrt())  # the only wait for a card
         log.debug("photos differ in brightness by %.4f", spread)
         if spread >= LEAST_SPREAD:
             self.is_on = True
-            self.deviations[seen.nonzero()[:, 0], :, :3] = torch.diag_embed(gains.exp() - 1)
+            self.deviations[:, :, :3] = torch.diag_embed(gains.exp() - 1)
             log.info(
                 "the photos differ in brightness by %.0f %%: each gets a map of its colours (`stage1.exposure`)",
                 100 * spread,

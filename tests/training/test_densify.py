@@ -6,7 +6,9 @@ from gsdff.gaussians import Gaussians
 from gsdff.training.densify import Densifier
 
 WIDTH, HEIGHT = 64, 32
-DEFAULTS = {"steps": 1000, "refine_start": 0, "refine_every": 10, "refine_stop": 1000, "grow_grad2d": 1.0}
+DEFAULTS = {
+    "steps": 1000, "refine_start": 0, "refine_every": 10, "refine_stop": 1000, "grow_grad2d": 1.0, "growth": "halves",
+}  # fmt: skip
 
 
 def make_params(num, *, scale=1e-3):
@@ -57,6 +59,31 @@ def test_a_gaussian_with_a_large_gradient_is_halved_whatever_its_size(scale):
     torch.testing.assert_close(params["means"][[1, 3]].mean(0), torch.ones(3))
     small = params["log_scales"].exp().min(dim=1).values < 0.9 * scale
     assert small.tolist() == [False, True, False, True]
+
+
+def test_a_small_gaussian_with_a_large_gradient_is_cloned():
+    params, _, _ = refine([0.5, 2.0, 0.5], growth="clones")
+    assert params["means"][:, 0].tolist() == [0, 1, 2, 1]
+    torch.testing.assert_close(params["log_scales"].exp(), torch.full((4, 3), 1e-3))
+
+
+def test_a_large_gaussian_with_a_large_gradient_is_split_into_two_smaller_ones():
+    torch.manual_seed(0)
+    params, _, _ = refine([0.5, 2.0, 0.5], scale=0.05, growth="clones")
+    assert params["means"][:2, 0].tolist() == [0, 2]
+    assert (params["means"][2:, 0] - 1).abs().max() < 0.3 and not torch.equal(params["means"][2], params["means"][3])
+    torch.testing.assert_close(params["log_scales"][2:].exp(), torch.full((2, 3), 0.05 / 1.6))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.05])
+def test_clones_and_splits_stop_at_the_cap_too(scale):
+    gradients = [1.1, 5.0, 3.0, 0.2, 4.0, 2.0]
+    params, _, densifier = refine(gradients, scale=scale, max_gaussians=8, growth="clones")
+    assert len(params["means"]) == 8
+    small = params["log_scales"].max(1).values < torch.tensor(scale).log() - 0.1
+    grown = params["means"][small] if scale > 0.01 else params["means"][6:]
+    assert set(grown[:, 0].round().int().tolist()) == {1, 4}
+    assert densifier.strategy.grow_grad2d == 1.0
 
 
 def test_nothing_grows_between_refinements_nor_outside_their_time():

@@ -19,7 +19,7 @@ from gsdff.training.initialise import initial_gaussians
 from gsdff.training.pace import Pace
 from gsdff.training.trainer import Trainer
 
-STEPS = 100
+STEPS = 400
 ALONE = Pace(Ranks(), True)
 CONFIG = TrainConfig(stage1=Stage1Config(steps=STEPS, exposure="affine"), teacher=TeacherConfig(name="none"))
 

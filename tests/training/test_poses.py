@@ -83,12 +83,12 @@ def test_what_moves_all_cameras_like_the_world_is_taken_out(mode):
 def test_cameras_that_are_off_come_back(generator):
     exact = tiny_scene()
     off = disturbed(exact, math.radians(1), 0.02, generator)
-    config = config_of(400, refine_poses=True)
+    config = config_of(1000, refine_poses=True)
     trainer = Trainer(config, off, CPU, tiny_gaussians())
     for name in ("means", "quats", "log_scales", "logit_opacities", "sh0", "shN"):
         trainer.optimizers[name].param_groups[0]["lr"] = 0.0  # the scene is known
     trainer._set_rates = lambda: None
-    for _ in range(400):
+    for _ in range(1000):
         trainer.advance()
     found = trainer.radiance.poses.moved(off)
 
