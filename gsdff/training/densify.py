@@ -1,5 +1,6 @@
 """Densification in stage 1: gsplat's DefaultStrategy, with a maximal number of Gaussians and working opacity resets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ RESET_OPACITY = 2.0
 
 
 @dataclass
-class _CappedStrategy(DefaultStrategy):
+class CappedStrategy(DefaultStrategy):
     """DefaultStrategy that stops at `max_gaussians`; Gaussians with the largest gradients grow first."""
 
     max_gaussians: int = 0
@@ -66,10 +67,10 @@ class Densifier:
     moments of the optimizers. Splits draw from torch's global generator.
     """
 
-    def __init__(self, config: Stage1Config, scene_extent: float):
+    def __init__(self, config: Stage1Config, scene_extent: float, kind: Callable[..., CappedStrategy] = CappedStrategy):
         self.reset_every = config.reset_every
         never = max(config.steps, config.refine_stop) + 1
-        self.strategy = _CappedStrategy(
+        self.strategy = kind(
             grow_grad2d=config.grow_grad2d,
             refine_start_iter=config.refine_start,
             refine_stop_iter=min(config.refine_stop, config.steps),

@@ -13,6 +13,7 @@ from gsdff.losses import image_loss
 from gsdff.render import render_rgb
 from gsdff.scene import Scene
 from gsdff.training.densify import Densifier, Optimizers, Params
+from gsdff.training.parts import choose_strategy
 from gsdff.training.view_data import ViewData
 
 
@@ -25,7 +26,7 @@ class RadianceTerm:
         self.config = config
         self.device = data.device
         self.views = data.views
-        self.densifier = Densifier(config.stage1, scene.extent)
+        self.densifier = Densifier(config.stage1, scene.extent, choose_strategy(config))
         self._meta: dict[str, Any] = {}
 
     def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:

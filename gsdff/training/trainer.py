@@ -1,5 +1,6 @@
 """The training loop: stage 1 fits Gaussians to photos, stage 2 trains features with them."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -11,7 +12,8 @@ from torch import Tensor
 from gsdff.config.file import to_table
 from gsdff.config.options import TrainConfig
 from gsdff.gaussians import Gaussians
-from gsdff.io.checkpoint import save_checkpoint, snapshot
+from gsdff.io.checkpoint import PART, load_newest, save_checkpoint, snapshot
+from gsdff.io.checkpoint_parts import cut_state
 from gsdff.io.dataset_summary import summarize
 from gsdff.io.runs import RunFolder
 from gsdff.render import projections_shared
@@ -20,10 +22,13 @@ from gsdff.training.densify import Optimizers, Params
 from gsdff.training.feature_loss import prepare_features
 from gsdff.training.logger import TrainingLogger
 from gsdff.training.pace import Pace, is_due
+from gsdff.training.parts import own_rows, save_own_part, shares_features, shares_gaussians
 from gsdff.training.radiance_loss import RadianceTerm
 from gsdff.training.random_state import RandomState
 from gsdff.training.terms import Term
 from gsdff.training.view_data import ViewData
+
+log = logging.getLogger("gsdff")
 
 COMPARE_EVERY = 200
 """Steps after which ranks compare their Gaussians."""
@@ -39,7 +44,8 @@ class Trainer:
     random numbers is saved. Torch's global generators stay as they are.
 
     The trainers of all ranks of a job are equal too: each shows a view of its own, and they share gradients, the sums
-    for the densification and the state of the random numbers (`gsdff.training.pace`).
+    for the densification and the state of the random numbers (`gsdff.training.pace`). With the option `shard` each
+    holds a part of the Gaussians (`gsdff.training.parts`), and what a trainer has and saves is of its part.
     """
 
     def __init__(self, config: TrainConfig, scene: Scene, device: torch.device, initial: Gaussians):
@@ -56,7 +62,9 @@ class Trainer:
         self.data = ViewData(scene.views, device)
         self.radiance = RadianceTerm(config, scene, self.data)
         self.terms: list[Term] = [self.radiance]
-        self._set_gaussians(initial)
+        self.is_part = shares_gaussians(config)
+        """Whether `gaussians` are this rank's part of the scene."""
+        self._set_gaussians(initial.map(lambda tensor: tensor[own_rows(len(initial))]) if self.is_part else initial)
 
     @cached_property
     def dataset_summary(self) -> dict[str, Any]:
@@ -88,7 +96,7 @@ class Trainer:
                 loss, scalars = self._compute_loss(view_id)
             loss.backward()
             scalars = {name: value.detach() for name, value in {"loss": loss, **scalars}.items()}
-            self.pace.ranks.average([*self._gradients(), *scalars.values()])
+            self._share(scalars)
             for optimizer in self.optimizers.values():
                 optimizer.step()
                 optimizer.zero_grad()
@@ -100,6 +108,8 @@ class Trainer:
 
     def start_stage2(self, folder: RunFolder) -> None:
         """Adds features, lifted from the teacher unless they were loaded, and the terms that train them."""
+        if self.is_part and self.config.teacher.name != "none" and not shares_features(self.config):
+            self._join_parts(folder)
         lift = self.gaussians.features is None
         with self.random.in_use():
             prepared = prepare_features(
@@ -119,7 +129,8 @@ class Trainer:
             f"their numbers differ by step {self.step}, as those of unlike machines or of a faulty one may; continue "
             "with `resume` on machines of one kind"
         )
-        tensors = {**dict(self.gaussians.items()), "random numbers": self.random.cpu}
+        tensors = {} if self.is_part else dict(self.gaussians.items())
+        tensors["random numbers"] = self.random.cpu
         self.pace.ranks.require_equal_tensors(tensors, remedy=remedy)
 
     def state_dict(self) -> dict[str, Any]:
@@ -135,15 +146,25 @@ class Trainer:
         }
 
     def load_state_dict(self, step: int, state: dict[str, Any]) -> None:
-        """Continues from the `state_dict` after `step` steps; raises an error if that is of other Gaussians."""
+        """Continues from the `state_dict` after `step` steps; raises an error if that is of other Gaussians.
+
+        A whole state is divided among ranks that hold a part each.
+        """
         self.step = step
+        is_in_stage2 = step > self.config.stage1.steps or "features" in state["gaussians"]
+        self.is_part = shares_gaussians(self.config) and not (is_in_stage2 and not shares_features(self.config))
+        if self.is_part and PART not in state:
+            state = cut_state(state, own_rows(len(state["gaussians"]["means"])))
+        self._load(state)
+
+    def _load(self, state: dict[str, Any]) -> None:
         stored = Gaussians(**state["gaussians"])
         self.reliability = None if stored.reliability is None else stored.reliability.to(self.device)
         self._set_gaussians(replace(stored, reliability=None))
         for name, tensor in self.gaussians.items():
             saved = state["optimizers"][name]
             moments = saved["state"].get(0)  # None before the first step of this attribute
-            may_lack = step == 0 or self.config.stage1.steps == 0 or name == "features" or tensor.numel() == 0
+            may_lack = self.step == 0 or self.config.stage1.steps == 0 or name == "features" or tensor.numel() == 0
             if not (may_lack if moments is None else _are_moments(moments, tensor.shape)):
                 raise ValueError(f"the moments of {name} are no float32 numbers of the shape {list(tensor.shape)}")
             own = self.optimizers[name].state_dict()  # rates and the like are those of the options
@@ -158,6 +179,26 @@ class Trainer:
 
     def _view_at(self, step: int) -> int:
         return view_at(self.pace.turn(step), self.scene.train_ids, self.config.seed)
+
+    def _share(self, scalars: dict[str, Tensor]) -> None:
+        """Replaces gradients and scalars by their means over the views of all ranks."""
+        ranks = self.pace.ranks
+        if not self.is_part:
+            return ranks.average([*self._gradients(), *scalars.values()])
+        for gradient in self._gradients():  # already the sum over the views
+            gradient.div_(ranks.world_size)
+        return ranks.average([*scalars.values()])
+
+    def _join_parts(self, folder: RunFolder) -> None:
+        """Gives every rank the whole scene, which the run's newest checkpoint has."""
+        state = load_newest(folder.checkpoints)
+        assert state is not None and state["step"] == self.step, "stage 1 ends with a checkpoint"
+        log.info(
+            "every rank holds all Gaussians from now on, as stage 2 looks at neighbours (`smoothing.graph.form`, "
+            "`smoothing.things.form`) or makes masks of renderings"
+        )
+        self.is_part = False
+        self._load(state)
 
     def _gradients(self) -> list[Tensor]:
         """Gradients of the attributes that the terms reach, the same attributes on every rank."""
@@ -180,7 +221,7 @@ class Trainer:
 
     def _set_gaussians(self, gaussians: Gaussians) -> None:
         """Trains these Gaussians from now on, each attribute with an optimizer of its own."""
-        gaussians = replace(gaussians, rasterize_mode=self.config.stage1.rasterize_mode)
+        gaussians = replace(gaussians, rasterize_mode=self.config.stage1.rasterize_mode, is_part=self.is_part)
         self.gaussians = gaussians.to(self.device).map(torch.nn.Parameter)
         self.optimizers = {name: self._make_optimizer(name, tensor) for name, tensor in self.gaussians.items()}
 
@@ -227,6 +268,9 @@ def train(
 
     def save() -> None:
         logger.check_finite(trainer.step, trainer.gaussians)
+        if trainer.is_part:
+            save_own_part(trainer.state_dict() | {"report": logger.state_dict()}, trainer.step, folder.checkpoints)
+            return
         if not trainer.pace.ranks.is_first:
             return
         state = snapshot(trainer.state_dict() | {"report": logger.state_dict()})
