@@ -118,7 +118,7 @@ def compare_lifts(ranks, device):
         yield from ranks.share(targets)
         ended.append(ranks.gather(ranks.rank))  # as all ranks wait for each other there
 
-    features = [_lift(scene, own_targets(), len(targets)).cpu() for scene in (whole, part)]
+    features = [_lift(scene, own_targets(), len(targets)).features.cpu() for scene in (whole, part)]
     return {"error": error_of(features[1], features[0][own_rows(40)]), "ended": ended}
 
 
