@@ -108,6 +108,8 @@ def load_checkpoint(path: Path, part: tuple[int, int] | None = None) -> dict[str
     own = part is not None and part[1] == num
     wanted = [part[0]] if part is not None and own else range(num)
     paths = [_part_path(path.parent, index["step"], rank, num) for rank in wanted]
+    if missing := [each.name for each in paths if not each.exists()]:
+        raise UserError(f"{path}: names files that are not there, {', '.join(missing)}; {REMEDY}")
     parts = [_checked(each, read_torch(each, "a checkpoint", REMEDY)) for each in paths]
     if any(state.pop(TOKEN, None) != index[TOKEN] for state in parts):
         raise UserError(f"{path}: its parts do not belong together; {REMEDY}")
