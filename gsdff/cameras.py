@@ -111,3 +111,10 @@ class WorldFrame:
         centre = torch.tensor(self.centre, dtype=torch.float64, device=viewmats.device)
         viewmats[..., :3, 3] = (viewmats[..., :3, :3] @ centre + viewmats[..., :3, 3]) / self.scale
         return viewmats.float()
+
+    def viewmats_to_input(self, viewmats: Float[Tensor, "*C 4 4"]) -> Float64[Tensor, "*C 4 4"]:
+        """Converts world-to-camera matrices of the working frame to take points of the input's world; float64."""
+        viewmats = viewmats.double().clone()
+        centre = torch.tensor(self.centre, dtype=torch.float64, device=viewmats.device)
+        viewmats[..., :3, 3] = self.scale * viewmats[..., :3, 3] - viewmats[..., :3, :3] @ centre
+        return viewmats

@@ -90,6 +90,15 @@ class Gaussians:
         return isqrt(self.shN.shape[1] + 1) - 1
 
     @property
+    def are_parameters_on_cpu(self) -> bool:
+        """Whether all attributes but the features are parameters on the CPU, whose `.grad` can be added to in place."""
+        tensors = [tensor for name, tensor in self.items() if name != "features"]
+        return all(
+            tensor.is_leaf and tensor.requires_grad and not tensor.is_cuda and tensor.is_contiguous()
+            for tensor in tensors
+        )
+
+    @property
     def is_drawable(self) -> Bool[Tensor, "N"]:
         """Whether a Gaussian can be drawn, and so be written to a file, once opacities and scales are `limited`.
 

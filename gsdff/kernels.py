@@ -36,7 +36,8 @@ def _source_stamp() -> str:
     """Hash of all source files that contain kernels."""
     here = Path(__file__).parent
     folders = ("render", "losses", "smoothing")
-    sources = [Path(__file__), *(path for folder in folders for path in sorted(here.glob(f"{folder}/*.py")))]
+    alone = [Path(__file__), here / "training" / "adam.py"]
+    sources = [*alone, *(path for folder in folders for path in sorted(here.glob(f"{folder}/*.py")))]
     return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 

@@ -57,6 +57,16 @@ def ssim(
     return float(likeness.mean() if mask is None else likeness[..., mask[margin:-margin, margin:-margin]].mean())
 
 
+def fit_colors(
+    image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"], mask: Bool[Tensor, "H W"] | None = None
+) -> Float[Tensor, "3 4"]:
+    """The affine map of colours that brings an image nearest to another, by least squares over the mask's pixels."""
+    chosen = torch.ones(image.shape[:2], dtype=torch.bool) if mask is None else mask
+    colors = image[chosen].double()
+    rows = torch.cat([colors, torch.ones(len(colors), 1, dtype=torch.float64)], dim=1)
+    return torch.linalg.lstsq(rows, target[chosen].double(), driver="gelsd").solution.T.float()
+
+
 def black_outside(image: Float[Tensor, "H W 3"], mask: Bool[Tensor, "H W"] | None) -> Float[Tensor, "H W 3"]:
     """The image with black pixels outside the mask."""
     return image if mask is None else torch.where(mask[..., None], image, 0)

@@ -28,8 +28,9 @@ class PrepareArguments:
     camera_model: Literal[
         "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV",
         "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE", "THIN_PRISM_FISHEYE",
-    ] = "OPENCV"  # fmt: skip
-    """COLMAP's name of the camera model that all photos of one size share."""
+    ] = "RADIAL"  # fmt: skip
+    """COLMAP's name of the camera model that all photos of one size share; `RADIAL` has one focal length and two
+    numbers of radial distortion, `OPENCV` two of each and two of tangential distortion."""
 
 
 FLAGS = flags_of(PrepareArguments)

@@ -48,6 +48,16 @@ class RunFolder:
         return self.path / "scene.ply"
 
     @property
+    def exposure(self) -> Path:
+        """Maps of the photos' colours, if photos were found to differ in exposure."""
+        return self.path / "exposure.json"
+
+    @property
+    def poses(self) -> Path:
+        """Poses of the training photos, if stage 1 has moved them."""
+        return self.path / "poses.json"
+
+    @property
     def basis(self) -> Path:
         """Basis of the scene's latent features."""
         return self.path / "basis.safetensors"

@@ -19,6 +19,7 @@ from gsdff.origin import FARTHEST_ORIGIN, OriginChoice, as_point
 from gsdff.run_folder import DEMO
 
 PosesChoice = Literal["auto", "stored", "turned"]
+ExposureChoice = Literal["auto", "affine", "off"]
 
 
 @dataclass(frozen=True)
@@ -75,19 +76,30 @@ class Stage1Config:
     reset_every: int = 3000
     """Steps between two resets of all opacities to nearly zero; 0 turns resets off."""
     grow_grad2d: float = 0.0002
-    """Mean screen-space gradient above which a Gaussian is cloned or split."""
+    """Mean screen-space gradient above which a Gaussian is halved."""
     absgrad: bool = False
     """Sum absolute gradients, which do not cancel (AbsGS); needs a `grow_grad2d` about 4 times as large."""
+    final_rates: float = 1.0
+    """Learning rates at the end of the stage, as a share of `rates`; they decay over its second half.
+    That of the means always decays to 1 %."""
+    growth: Literal["clones", "halves"] = "clones"
+    """Way of growing: `clones` small Gaussians and splits large ones at random, as 3DGS does; `halves` puts two in the
+    place of one so that the picture stays, and as many as fade."""
     max_gaussians: int = 5_000_000
-    """Upper limit on the number of Gaussians; those with the largest gradients are cloned or split first."""
+    """Upper limit on the number of Gaussians; those with the largest gradients are halved first."""
     rasterize_mode: Literal["classic", "antialiased"] = "classic"
     """Way of rasterising; `antialiased` keeps the energy of Gaussians smaller than a pixel (Mip-Splatting)."""
+    exposure: ExposureChoice = "auto"
+    """Exposure and white balance that change from photo to photo: `affine` gives every photo a map of its colours,
+    `auto` does so if photos differ in brightness from what the others show there, `off` never."""
+    refine_poses: bool = False
+    """Move the training photos' cameras along with the Gaussians, for poses that are a little off."""
 
     def __post_init__(self) -> None:
         check_at_least(0, self, "steps", "reset_every", "grow_grad2d")
         check_at_least(1, self, "sh_interval", "refine_every", "max_gaussians")
         check(self, "sh_degree", 0 <= self.sh_degree <= 3, "0 to 3")
-        check_share(self, "ssim_weight")
+        check_share(self, "ssim_weight", "final_rates")
 
 
 @dataclass(frozen=True)
@@ -130,7 +142,7 @@ class Stage2Config:
     parts: int = 4
     """Number of strips that each photo is divided into; a step renders one strip, in turn."""
     freeze_radiance: bool = False
-    """Train the features alone; colours, geometry and opacities stay as they are."""
+    """Train the features alone; colours, geometry and opacities stay as they are, but for cuts at borders of things."""
 
     def __post_init__(self) -> None:
         check_at_least(0, self, "steps", "feature_weight", "adam_eps", "huber")
@@ -279,3 +291,8 @@ class TrainConfig:
             raise UserError("`stage1_from`: expected a teacher too, as only stage 2 is left; set `teacher.name`")
         if self.teacher.name == "precomputed" and self.teacher.maps is None:
             raise UserError("`teacher.name` precomputed: expected the folder of its maps too; set `teacher.maps`")
+        if self.shard != "none" and self.stage1.refine_poses:
+            raise UserError(
+                "`stage1.refine_poses`: cannot move cameras with `shard`, as parts of a scene give poses no gradients; "
+                "turn one of them off"
+            )

@@ -222,6 +222,22 @@ class GraphConfig:
 
 
 @dataclass(frozen=True)
+class BordersConfig:
+    """Gaussians that straddle a border between things, cut before stage 2 so that things can be cut out cleanly."""
+
+    rounds: int = 0
+    """Rounds in which Gaussians across a border are cut into three along their longest axis; 0 leaves them whole."""
+    steps: int = 200
+    """Steps of training after the cuts, in which colours follow the photos and Gaussians retreat into their things."""
+    weight: float = 0.5
+    """Weight in these steps of what Gaussians show outside their things, relative to the image loss."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, self, "rounds", most=10)
+        check_at_least(0, self, "steps", "weight")
+
+
+@dataclass(frozen=True)
 class ThingsConfig:
     """Features pooled per thing: the masks of all views are joined into things, which get one feature each."""
 
@@ -249,6 +265,7 @@ class ThingsConfig:
     """Exponent of a Gaussian's memberships in things; larger values let only the first of them count."""
     own_share: float = 0.1
     """Share of the features that stays the Gaussian's own, or the pixel's, so that parts of a thing can be told."""
+    borders: BordersConfig = field(default_factory=BordersConfig)
 
     def __post_init__(self) -> None:
         check_at_least(0, self, "weight", "start", "ramp", "purity", "reliability", "sharpness")

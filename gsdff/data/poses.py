@@ -16,7 +16,7 @@ def reconstruct(
     *,
     matcher: str = "auto",
     max_size: int = 1600,
-    camera_model: str = "OPENCV",
+    camera_model: str = "RADIAL",
     frames: int = 150,
 ) -> Reconstruction:
     """Finds the camera poses of photos of one still scene by structure from motion (COLMAP, on the CPU).

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
 from tqdm import tqdm
 
 import gsdff
@@ -20,9 +22,10 @@ from gsdff.field.base import FieldBase
 from gsdff.field.checks import check_path
 from gsdff.files.writing import together, whole_file
 from gsdff.io.pictures import Picture, error_map, save_png, side_by_side
-from gsdff.metrics import ImageDistance, black_outside, open_lpips, psnr, ssim
+from gsdff.metrics import ImageDistance, black_outside, fit_colors, open_lpips, psnr, ssim
 from gsdff.ranks import this_job
 from gsdff.render import render_view
+from gsdff.run_folder import RunFolder
 from gsdff.scene import View, picture_name
 from gsdff.words import as_words
 
@@ -30,8 +33,10 @@ log = logging.getLogger("gsdff")
 
 FOLDER = "evaluation"
 """Folder of results, inside the run's."""
-DIGITS = {"psnr": 2, "ssim": 4, "lpips": 4}
+DIGITS = {"psnr": 2, "ssim": 4, "lpips": 4, "psnr_fitted": 2}
 """Number of decimals that are printed."""
+TITLES = {"psnr_fitted": "FITTED"}
+"""Titles of columns that are not the scores' names."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +98,11 @@ def score_images(field: FieldBase, out: Path, lpips: ImageDistance | None) -> di
 
     Returns {"mean": {score}, "views": {name: {score}}}, and writes photo | rendering | error of each view into `out`.
     Renderings are clamped to [0, 1] and scored as floats, as 3DGS and gsplat do during training; rounding them to 8
-    bits first would change a PSNR of 30 dB by a hundredth at most. Pixels outside a photo's mask do not count.
+    bits first would change a PSNR of 30 dB by a hundredth at most. Pixels outside a photo's mask do not count. Of a
+    run whose photos differ in exposure there is `psnr_fitted` too (`score_fitted`).
     """
     gaussians = field.trained
+    fits_colors = field.run is not None and RunFolder(field.run.folder).exposure.is_file()
     metrics: dict[str, Callable[..., float]] = {"psnr": psnr, "ssim": ssim}
     if lpips:
         metrics["lpips"] = lambda image, target, mask: lpips(*(black_outside(each, mask) for each in (image, target)))
@@ -106,6 +113,8 @@ def score_images(field: FieldBase, out: Path, lpips: ImageDistance | None) -> di
         image = render_view(gaussians, view, field.background).cpu()
         error = error_map(*(black_outside(picture, view.mask) for picture in (image, view.target)))
         row = {name: metric(image, view.target, view.mask) for name, metric in metrics.items()}
+        if fits_colors:
+            row["psnr_fitted"] = score_fitted(image, view)
         return row, side_by_side(view.image, image, error)
 
     scores = {}
@@ -115,14 +124,32 @@ def score_images(field: FieldBase, out: Path, lpips: ImageDistance | None) -> di
         if ranks.is_first:
             save_png(out / f"{picture_name(view)}.png", picture)
     # a view that is masked completely has no scores
-    counted = {name: [row[name] for row in scores.values() if not math.isnan(row[name])] for name in metrics}
+    names = [*metrics, *(["psnr_fitted"] if fits_colors else [])]
+    counted = {name: [row[name] for row in scores.values() if not math.isnan(row[name])] for name in names}
     mean = {name: statistics.fmean(values) if values else math.nan for name, values in counted.items()}
     return {"mean": mean, "views": scores}
 
 
+def score_fitted(image: Float[Tensor, "H W 3"], view: View) -> float:
+    """PSNR of the right half of a rendering whose colours were fitted to the photo in the left half.
+
+    So photos whose exposure is unknown are scored (NeRF in the Wild, Martin-Brualla et al. 2021). NaN if the mask
+    leaves nothing of a half.
+    """
+    half = image.shape[1] // 2
+    target, mask = view.target, view.mask
+    left, right = (None, None) if mask is None else (mask[:, :half], mask[:, half:])
+    if left is not None and not left.any():
+        return math.nan
+    colors = fit_colors(image[:, :half], target[:, :half], left)
+    fitted = (image[:, half:] @ colors[:, :3].T + colors[:, 3]).clamp(0, 1)
+    return psnr(fitted, target[:, half:], right)
+
+
 def images_table(images: Mapping[str, Any]) -> str:
     """Formats the result of `score_images` as aligned text: one line per view and one for the means."""
-    rows = {"view": {name: name.upper() for name in images["mean"]}}
+    names: list[str] = list(images["mean"])
+    rows = {"view": {name: TITLES.get(name, name.upper()) for name in names}}
     for view, scores in {**images["views"], "mean": images["mean"]}.items():
         rows[view] = {name: f"{score:.{DIGITS[name]}f}" for name, score in scores.items()}
     width = max(map(len, rows))

@@ -26,11 +26,13 @@ from gsdff.field.placement import MIN_OPACITY, find_misplacement, fit_frame
 from gsdff.field.query import NAME_PLACE
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import PcaBasis, fit_pca
+from gsdff.io.refined_poses import at_poses
 from gsdff.io.runs import LoadedRun, check_poses, warn_of_assumption, warn_of_turned_poses
 from gsdff.io.sidecar import SETTINGS, Sidecar, sidecar_path
 from gsdff.latents import MIN_NORM, Basis
 from gsdff.origin import OriginChoice, resolve_origin, warn_if_coarse
 from gsdff.render import Rendered, render_features, render_rgb
+from gsdff.run_folder import RunFolder
 from gsdff.scene import Scene, View, find_view
 from gsdff.teachers import Teacher, open_teacher
 from gsdff.teachers.texts import TextVectors
@@ -302,6 +304,8 @@ class FieldBase:
                 warn_of_assumption(self.source, scene)
             if not self.run.says_poses and self.dataset.poses == "auto":
                 warn_of_turned_poses(self.source, scene)
+            if (moved := RunFolder(self.run.folder).poses).is_file():
+                scene = at_poses(scene, moved)
         elif complaint := find_misplacement(self.gaussians, scene):
             log.warning("%s: %s", self.source, complaint)
         return scene

@@ -65,8 +65,9 @@ class Columns:
 
     @property
     def feature_ids(self) -> dict[str, Shaped[Tensor, "N"]]:
-        """Those that are numbers of something: things before classes."""
-        return {name: self.values[name] for name in (INSTANCE, CLASS) if name in self.values}
+        """Those that are numbers of something, from 1, and 0 for nothing: things before classes."""
+        first = {INSTANCE: 0, CLASS: NONE}
+        return {name: self.values[name] - nothing for name, nothing in first.items() if name in self.values}
 
 
 def make_columns(field: FieldBase, choice: ColumnChoice) -> Columns:

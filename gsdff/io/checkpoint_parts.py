@@ -29,9 +29,9 @@ def _map_rows(function: Callable[..., Tensor], *states: Mapping[str, Any]) -> di
     gaussians = {name: function(*(state["gaussians"][name] for state in states)) for name in first["gaussians"]}
     optimizers = {}
     for name, optimizer in first["optimizers"].items():
-        moments = [state["optimizers"][name]["state"].get(0) for state in states]
-        joined = None if moments[0] is None else _map_tensors(function, *moments)
-        optimizers[name] = optimizer | {"state": {} if joined is None else {0: joined}}
+        found = [state["optimizers"][name]["state"].get(0) for state in states]
+        moments = [each for each in found if each is not None]  # an empty part may lack them
+        optimizers[name] = optimizer | {"state": {0: _map_tensors(function, *moments)} if moments else {}}
     densifier = _map_tensors(function, *(state["densifier"] for state in states))
     return {"gaussians": gaussians, "optimizers": optimizers, "densifier": densifier}
 

@@ -48,14 +48,14 @@ def write_glb(path: Path, content: Mapping[str, Any], binary: bytes) -> None:
 def add_feature_ids(path: Path, ids: Mapping[str, Integer[np.ndarray, "N"]], dictionary: Mapping[str, Any]) -> None:
     """Adds numbers to the splats of a GLB, by their labels, and the dictionary as `extras` of its mesh.
 
-    Numbers are floats in the file, as EXT_mesh_features allows and glTF's alignment asks for: whole up to 2^24. The
-    number that stands for nothing, -1 or 0, becomes `nullFeatureId` 0, so that those of labels with a -1 go up by one.
+    Numbers are from 1, and 0 for nothing (`nullFeatureId`); floats in the file, as EXT_mesh_features allows and glTF's
+    alignment asks for: whole up to 2^24.
     """
     content, binary = read_glb(path)
     (primitive,) = content["meshes"][0]["primitives"]
     declared = []
     for index, (label, values) in enumerate(ids.items()):
-        values = values + 1 if values.min(initial=0) < 0 else values
+        assert values.min(initial=0) == 0, "0 is nothing"
         start = len(binary)
         assert start % ALIGNMENT == 0, "attributes have numbers of four bytes"
         data = values.astype("<f4").tobytes()

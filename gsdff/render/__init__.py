@@ -124,18 +124,27 @@ def render_rgb(
     sh_degree: int | None = None,
     background: Float[Tensor, "3"] | None = None,
     absgrad: bool = False,
+    adds_gradients: bool = False,
 ) -> Rendered:
     """Renders colours (not clamped to 1) from one camera; `sh_degree` None uses all stored bands.
 
+    `adds_gradients` lets the backward pass add to `.grad` of the attributes itself, if they are parameters on the CPU:
+    faster, but `torch.autograd.grad` does not see them. A pose that needs a gradient goes the ordinary way.
+
     Of Gaussians that are a part of a scene (`is_part`) all ranks of the job render at the same time, each a camera of
-    its own, and get pictures of all parts; that holds for features and depths, too.
+    its own, and get pictures of all parts; that holds for features and depths, too. Poses get no gradients there.
     """
+    degree = gaussians.sh_degree if sh_degree is None else sh_degree
+    options = {"sh_degree": degree, "background": background, "absgrad": absgrad}
     if gaussians.is_part:
         from gsdff.render.parts import render_part
 
-        degree = gaussians.sh_degree if sh_degree is None else sh_degree
-        options = {"sh_degree": degree, "background": background, "absgrad": absgrad}
         return Rendered(*render_part(gaussians, camera, gaussians.sh, **options))
+    if adds_gradients and gaussians.are_parameters_on_cpu and not camera.viewmat.requires_grad:
+        from gsdff.render.cpu import render_stored
+
+        renders, alphas, meta = render_stored(gaussians, camera, **options)
+        return Rendered(renders[0], alphas[0], meta)
     renders, alphas, meta = rasterization(
         gaussians.means,
         gaussians.quats,
@@ -146,7 +155,7 @@ def render_rgb(
         camera.K[None],
         camera.width,
         camera.height,
-        sh_degree=gaussians.sh_degree if sh_degree is None else sh_degree,
+        sh_degree=degree,
         backgrounds=None if background is None else background[None],
         rasterize_mode=gaussians.rasterize_mode,
         absgrad=absgrad,

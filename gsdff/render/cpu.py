@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gsdff.cameras import Camera
+from gsdff.gaussians import Gaussians
 from gsdff.kernels import run_parts, split_range
 from gsdff.render import harmonics
 from gsdff.render.blend import blend_tiles
 from gsdff.render.blend_backward import MOMENTS, backward_colors, backward_tiles, gather_pairs, pair_columns
 from gsdff.render.project import project, project_backward
+from gsdff.render.stored import ProjectStored
 from gsdff.render.tiles import TILE, TileLists, list_tiles, make_splats
 
 
@@ -21,11 +24,11 @@ class ProjectionSettings:
 
     width: int
     height: int
-    near_plane: float
-    far_plane: float
-    eps2d: float
-    radius_clip: float
-    antialiased: bool
+    near_plane: float = 0.01
+    far_plane: float = 1e10
+    eps2d: float = 0.3
+    radius_clip: float = 0.0
+    antialiased: bool = False
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -206,16 +209,53 @@ def rasterization_cpu(
     if depth_mode != "none":
         planes = depths[..., None]
         colors = planes if depth_mode == "only" else torch.cat([colors, planes], dim=-1)
+    projected = Projected(means2d, depths, conics, seen_opacities, colors, radii)
+    return _blend(projected, settings, backgrounds, absgrad)
+
+
+def render_stored(
+    gaussians: Gaussians,
+    camera: Camera,
+    *,
+    sh_degree: int,
+    background: Tensor | None,
+    absgrad: bool,
+) -> tuple[Tensor, Tensor, dict]:
+    """`rasterization_cpu` of one camera for parameters as they are stored; adds their gradients to `.grad` in place."""
+    antialiased = gaussians.rasterize_mode == "antialiased"
+    settings = ProjectionSettings(camera.width, camera.height, antialiased=antialiased)
+    projected = Projected(*ProjectStored.apply(gaussians.means, gaussians, camera, sh_degree, settings))
+    return _blend(projected, settings, None if background is None else background[None], absgrad)
+
+
+@dataclass(frozen=True)
+class Projected:
+    """Gaussians as C cameras see them, with their colours."""
+
+    means2d: Tensor
+    depths: Tensor
+    conics: Tensor
+    opacities: Tensor
+    colors: Tensor
+    radii: Tensor
+
+
+def _blend(
+    projected: Projected, settings: ProjectionSettings, backgrounds: Tensor | None, absgrad: bool
+) -> tuple[Tensor, Tensor, dict]:
+    """Lists tiles and blends them; returns renders, alphas and meta."""
+    means2d, conics, opacities, radii = projected.means2d, projected.conics, projected.opacities, projected.radii
+    num_cameras, num_gaussians = radii.shape[:2]
     splats = [
-        make_splats(*(_array(tensor[camera]) for tensor in (means2d, conics, seen_opacities, radii)))
-        for camera in range(len(viewmats))
+        make_splats(*(_array(tensor[camera]) for tensor in (means2d, conics, opacities, radii)))
+        for camera in range(num_cameras)
     ]
+    depths, size = projected.depths, (settings.width, settings.height)
     lists = [
-        list_tiles(splats[camera], _array(depths[camera]), _array(radii[camera]), settings.width, settings.height)
-        for camera in range(len(viewmats))
+        list_tiles(splats[camera], _array(depths[camera]), _array(radii[camera]), *size)
+        for camera in range(num_cameras)
     ]
-    size = (settings.width, settings.height)
-    renders, alphas = _Blend.apply(means2d, conics, colors, seen_opacities, lists, splats, size, absgrad)
+    renders, alphas = _Blend.apply(means2d, conics, projected.colors, opacities, lists, splats, size, absgrad)
     if backgrounds is not None:
         renders = renders + (1 - alphas) * backgrounds[:, None, None, :]
     meta = {
@@ -223,9 +263,9 @@ def rasterization_cpu(
         "radii": radii,
         "depths": depths,
         "conics": conics,
-        "opacities": seen_opacities,
+        "opacities": opacities,
         "gaussian_ids": None,
-        **_tile_meta(lists, len(means), settings),
+        **_tile_meta(lists, num_gaussians, settings),
     }
     return renders, alphas, meta
 

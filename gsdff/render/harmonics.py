@@ -16,7 +16,7 @@ _C3A, _C3B, _C3C, _C3D, _C3E = (
 
 
 @kernel
-def _basis(x, y, z, degree, Y):
+def basis(x, y, z, degree, Y):
     """Values of the bands 0..degree in the unit direction (x, y, z)."""
     Y[0] = _C0
     if degree > 0:
@@ -32,8 +32,8 @@ def _basis(x, y, z, degree, Y):
 
 
 @kernel
-def _slopes(x, y, z, degree, dY):
-    """Derivatives [16, 3] of the polynomials in `_basis`; rows of higher bands than `degree` are left as they are."""
+def slopes(x, y, z, degree, dY):
+    """Derivatives [16, 3] of the polynomials in `basis`; rows of higher bands than `degree` are left as they are."""
     if degree > 0:
         dY[1, 1], dY[2, 2], dY[3, 0] = -_C1, _C1, -_C1
     if degree > 1:
@@ -53,7 +53,7 @@ def _slopes(x, y, z, degree, dY):
 
 
 @kernel
-def _direction(mean, position):
+def direction(mean, position):
     """Unit vector from the camera's centre to the Gaussian's, and the distance."""
     x, y, z = float(mean[0]) - position[0], float(mean[1]) - position[1], float(mean[2]) - position[2]
     length = max(np.sqrt(x * x + y * y + z * z), 1e-12)
@@ -67,8 +67,8 @@ def evaluate(begin, end, means, position, sh, degree, radii, colors):
     for n in range(begin, end):
         if radii[n, 0] == 0 or radii[n, 1] == 0:
             continue
-        x, y, z, _ = _direction(means[n], position)
-        _basis(x, y, z, degree, Y)
+        x, y, z, _ = direction(means[n], position)
+        basis(x, y, z, degree, Y)
         red = green = blue = 0.5
         for band in range((degree + 1) ** 2):
             red += Y[band] * sh[n, band, 0]
@@ -84,9 +84,9 @@ def evaluate_backward(begin, end, means, position, sh, degree, radii, colors, gr
     for n in range(begin, end):
         if radii[n, 0] == 0 or radii[n, 1] == 0:
             continue
-        x, y, z, length = _direction(means[n], position)
-        _basis(x, y, z, degree, Y)
-        _slopes(x, y, z, degree, dY)
+        x, y, z, length = direction(means[n], position)
+        basis(x, y, z, degree, Y)
+        slopes(x, y, z, degree, dY)
         red = float(grad_colors[n, 0]) if colors[n, 0] > 0 else 0.0
         green = float(grad_colors[n, 1]) if colors[n, 1] > 0 else 0.0
         blue = float(grad_colors[n, 2]) if colors[n, 2] > 0 else 0.0

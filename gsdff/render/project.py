@@ -114,44 +114,65 @@ def project_backward(begin, end, means, quats, scales, viewmat, K, size, eps2d, 
     grads: of means2d [N, 2], depths [N], conics [N, 3], compensations [N]. outputs: of means [N, 3], quats [N, 4],
     scales [N, 3], and of the camera's viewmat [4, 4] (float64, added to; [0, 4] if it is not needed).
     """
-    width, height = size
-    grad_means2d, grad_depths, grad_conics, grad_compensations = grads
     grad_means, grad_quats, grad_scales, grad_viewmat = outputs
-    R, W, U = np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3))
-    dU, dW, dR = np.empty((2, 3)), np.empty((3, 3)), np.empty((3, 3))
+    space = make_space()
     for n in range(begin, end):
         if radii[n, 0] == 0 or radii[n, 1] == 0:
             continue
-        x, y, z = _to_camera(viewmat, means[n])
-        norm, across, down = _project_covariance(viewmat, K, width, height, (x, y, z), quats[n], scales[n], R, W, U)
-        _grad_factor(U, eps2d, grad_conics[n], grad_compensations[n] if antialiased else 0.0, dU)
-        fx, fy = K[0, 0] / z, K[1, 1] / z
-        # U[0] = fx/z (W[0] - across W[2]) and the like for U[1]
-        d_across = d_down = along_x = along_y = 0.0
-        for j in range(3):
-            dW[0, j], dW[1, j] = fx * dU[0, j], fy * dU[1, j]
-            dW[2, j] = -across * dW[0, j] - down * dW[1, j]
-            d_across -= dW[0, j] * W[2, j]
-            d_down -= dW[1, j] * W[2, j]
-            along_x += dU[0, j] * U[0, j]
-            along_y += dU[1, j] * U[1, j]
-        d_across = d_across if across == x / z else 0.0
-        d_down = d_down if down == y / z else 0.0
-        d_across += K[0, 0] * grad_means2d[n, 0]
-        d_down += K[1, 1] * grad_means2d[n, 1]
-        dx, dy = d_across / z, d_down / z
-        dz = grad_depths[n] - (d_across * x + d_down * y) / z**2 - (along_x + along_y) / z
-        for j in range(3):
-            grad_means[n, j] = viewmat[0, j] * dx + viewmat[1, j] * dy + viewmat[2, j] * dz
-        if len(grad_viewmat):
-            _grad_pose(means[n], R, scales[n], dW, (dx, dy, dz), grad_viewmat)
-        for j in range(3):
-            for i in range(3):
-                dR[i, j] = viewmat[0, i] * dW[0, j] + viewmat[1, i] * dW[1, j] + viewmat[2, i] * dW[2, j]
-            grad_scales[n, j] = dR[0, j] * R[0, j] + dR[1, j] * R[1, j] + dR[2, j] * R[2, j]
-            for i in range(3):
-                dR[i, j] *= scales[n, j]
-        _grad_quat(quats[n], norm, dR, grad_quats[n])
+        shape = means[n], quats[n], scales[n]
+        here = grad_means[n], grad_quats[n], grad_scales[n], grad_viewmat
+        differentiate_projection(n, shape, viewmat, K, size, eps2d, antialiased, grads, space, here)
+
+
+@kernel(forceinline=True)
+def make_space():
+    """Matrices that `differentiate_projection` works in: R, W, U, dU, dW, dR."""
+    return (
+        np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3)), np.empty((2, 3)), np.empty((3, 3)), np.empty((3, 3)),
+    )  # fmt: skip
+
+
+@kernel
+def differentiate_projection(n, shape, viewmat, K, size, eps2d, antialiased, grads, space, outputs):
+    """Writes the gradients of Gaussian n, given its (mean, quat, scale), to rows of 3, 4 and 3 numbers.
+
+    `grads` and the last of `outputs` as for `project_backward`.
+    """
+    width, height = size
+    grad_means2d, grad_depths, grad_conics, grad_compensations = grads
+    grad_mean, grad_quat, grad_scale, grad_viewmat = outputs
+    mean, quat, scale = shape
+    R, W, U, dU, dW, dR = space
+    x, y, z = _to_camera(viewmat, mean)
+    norm, across, down = _project_covariance(viewmat, K, width, height, (x, y, z), quat, scale, R, W, U)
+    _grad_factor(U, eps2d, grad_conics[n], grad_compensations[n] if antialiased else 0.0, dU)
+    fx, fy = K[0, 0] / z, K[1, 1] / z
+    # U[0] = fx/z (W[0] - across W[2]) and the like for U[1]
+    d_across = d_down = along_x = along_y = 0.0
+    for j in range(3):
+        dW[0, j], dW[1, j] = fx * dU[0, j], fy * dU[1, j]
+        dW[2, j] = -across * dW[0, j] - down * dW[1, j]
+        d_across -= dW[0, j] * W[2, j]
+        d_down -= dW[1, j] * W[2, j]
+        along_x += dU[0, j] * U[0, j]
+        along_y += dU[1, j] * U[1, j]
+    d_across = d_across if across == x / z else 0.0
+    d_down = d_down if down == y / z else 0.0
+    d_across += K[0, 0] * grad_means2d[n, 0]
+    d_down += K[1, 1] * grad_means2d[n, 1]
+    dx, dy = d_across / z, d_down / z
+    dz = grad_depths[n] - (d_across * x + d_down * y) / z**2 - (along_x + along_y) / z
+    for j in range(3):
+        grad_mean[j] = viewmat[0, j] * dx + viewmat[1, j] * dy + viewmat[2, j] * dz
+    if len(grad_viewmat):
+        _grad_pose(mean, R, scale, dW, (dx, dy, dz), grad_viewmat)
+    for j in range(3):
+        for i in range(3):
+            dR[i, j] = viewmat[0, i] * dW[0, j] + viewmat[1, i] * dW[1, j] + viewmat[2, i] * dW[2, j]
+        grad_scale[j] = dR[0, j] * R[0, j] + dR[1, j] * R[1, j] + dR[2, j] * R[2, j]
+        for i in range(3):
+            dR[i, j] *= scale[j]
+    _grad_quat(quat, norm, dR, grad_quat)
 
 
 @kernel

@@ -1,7 +1,7 @@
 """Things of a scene: memberships of the Gaussians, and the masks that show each thing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int32, Int64
@@ -53,25 +53,53 @@ def assign_things(weights: MaskWeights, joined: Joined, min_views: int = 2) -> T
     """
     num, count = weights.num_gaussians, int(joined.things.max()) + 1 if len(joined.things) else 0
     owners = [_own(layer, joined.things, count) for layer in weights.layers]
-    votes, views = torch.zeros(count), torch.zeros(count, dtype=torch.long)
-    sums, totals = _RunningSums(), torch.zeros(num)
-    for layer, owner in zip(weights.layers, owners, strict=True):
-        rows, of = layer.rows.long(), owner[layer.masks.long()]
-        totals.index_add_(0, rows, layer.weights * (layer.masks > 0))
-        voted = of >= 0
-        votes.index_add_(0, of[voted], layer.weights[voted])
+    views = torch.zeros(count, dtype=torch.long)
+    for owner in owners:
         views[owner[owner >= 0].unique()] += 1
-        sums.add(rows[voted] * max(count, 1) + of[voted], layer.weights[voted])
+    rows, things, values = _count_votes(weights, owners, count)
+    votes = torch.zeros(count).index_add_(0, things, values)
     kept = (views >= min(min_views, weights.num_views)) & (votes > 0)
     order = votes.masked_fill(~kept, -1).argsort(descending=True, stable=True)[: int(kept.sum())]
     numbers = torch.zeros(count + 1, dtype=torch.long)  # the last is for none
     numbers[order] = torch.arange(1, len(order) + 1)
-    keys, values = sums.total()
-    rows, things = keys // max(count, 1), numbers[keys % max(count, 1)]
-    values = values / totals[rows].clamp_min(1e-12)
-    members, shares = _rank(num, rows[things > 0], things[things > 0], values[things > 0])
+    things = numbers[things]
+    members, shares = _rank(num, rows[things > 0], things[things > 0], _in_masks(weights, rows, values)[things > 0])
     parts = _number_parts(joined, numbers, members[:, 0])
     return Things(members, shares, parts, votes[order], [numbers[owner].int() for owner in owners])
+
+
+def recount_members(weights: MaskWeights, before: Things, parents: Int64[Tensor, "M"]) -> Things:
+    """Memberships of changed Gaussians in the same things, by their weights in the same masks.
+
+    `parents` are the Gaussians of `before` that they come from, whose part they keep while they are in its thing.
+    """
+    owners = [owner.long() - 1 for owner in before.owners]
+    rows, things, values = _count_votes(weights, owners, len(before))
+    members, shares = _rank(weights.num_gaussians, rows, things + 1, _in_masks(weights, rows, values))
+    first = members[:, 0]
+    parts = torch.where(first == before.instance_ids[parents], before.parts[parents], (first > 0).int())
+    return replace(before, members=members, shares=shares, parts=parts)
+
+
+def _count_votes(
+    weights: MaskWeights, owners: Sequence[Int64[Tensor, "_"]], count: int
+) -> tuple[Int64[Tensor, "E"], Int64[Tensor, "E"], Float[Tensor, "E"]]:
+    """Gaussians, things and weights in the masks of each; `owners` are the things of the masks, -1 for none."""
+    count, sums = max(count, 1), _RunningSums()
+    for layer, owner in zip(weights.layers, owners, strict=True):
+        of = owner[layer.masks.long()]
+        voted = of >= 0
+        sums.add(layer.rows[voted].long() * count + of[voted], layer.weights[voted])
+    keys, values = sums.total()
+    return keys // count, keys % count, values
+
+
+def _in_masks(weights: MaskWeights, rows: Int64[Tensor, "E"], values: Float[Tensor, "E"]) -> Float[Tensor, "E"]:
+    """The weights as shares of what all masks show of the Gaussian."""
+    totals = torch.zeros(weights.num_gaussians)
+    for layer in weights.layers:
+        totals.index_add_(0, layer.rows.long(), layer.weights * (layer.masks > 0))
+    return values / totals[rows].clamp_min(1e-12)
 
 
 def _own(layer: Layer, things: Int64[Tensor, "N"], count: int) -> Int64[Tensor, "labels"]:

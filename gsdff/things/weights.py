@@ -68,6 +68,11 @@ class MaskWeights:
     num_views: int
     layers: Sequence[Layer]
 
+    @property
+    def visible(self) -> Float[Tensor, "N"]:
+        """Weight of each Gaussian in all views, in pixels."""
+        return sum((layer.totals(self.num_gaussians) for layer in self.layers), torch.zeros(self.num_gaussians))
+
 
 def collect_weights(render: Render, views: Iterable[ViewMasks], num_gaussians: int) -> MaskWeights:
     """Computes the weights: Σ_p w_ip over a mask's pixels is the gradient of ⟨render(z), mask⟩ (`training.lift`)."""

@@ -1,4 +1,7 @@
-"""Densification in stage 1: gsplat's DefaultStrategy, with a maximal number of Gaussians and working opacity resets."""
+"""Densification in stage 1: gsplat's DefaultStrategy, or growth by halves, up to a maximal number of Gaussians.
+
+Opacity resets work, too, which gsplat 1.5.3 never does.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from torch import Tensor
 
 from gsdff.config.options import Stage1Config
 from gsdff.ranks import this_job
+from gsdff.training.growth import replace_by_halves
 from gsdff.training.pace import is_due
 
 Params = dict[str, torch.nn.Parameter]
@@ -60,6 +64,41 @@ class CappedStrategy(DefaultStrategy):
             self.grow_grad2d = threshold
 
 
+@dataclass
+class HalvingStrategy(CappedStrategy):
+    """The same, but Gaussians are halved (`gsdff.training.growth`)."""
+
+    @torch.no_grad()
+    def _grow_gs(
+        self, params: Params | torch.nn.ParameterDict, optimizers: Optimizers, state: dict[str, Any], step: int
+    ) -> tuple[int, int]:
+        """Halves the Gaussians with large mean gradients, the largest first; returns (0, their number).
+
+        At least as many as will be pruned: random initial points, of which most fade, then move to where they are
+        needed, instead of leaving a scene that has to grow from little.
+        """
+        is_fading = params["opacities"].sigmoid() < self.prune_opa
+        gradients = torch.where(is_fading, 0, state["grad2d"] / state["count"].clamp_min(1))
+        num_fading = self._sum(int(is_fading.sum()))
+        num_wanted = max(num_fading, self._sum(int((gradients > self.grow_grad2d).sum())))
+        room = max(0, self.max_gaussians - self._sum(len(gradients)) + num_fading)
+        num = min(num_wanted, room, self._sum(int((gradients > 0).sum())))
+        rows = self._find_largest_rows(gradients, num)
+        replace_by_halves(params, optimizers, rows)
+        for name, values in state.items():
+            if isinstance(values, Tensor):
+                state[name] = torch.cat([values, values[rows]])
+        return 0, len(rows)
+
+    def _sum(self, number: int) -> int:
+        """A number of these Gaussians, for the scene."""
+        return number
+
+    def _find_largest_rows(self, values: Tensor, num: int) -> Tensor:
+        """Rows of the `num` largest values, in order."""
+        return values.topk(num).indices.sort().values
+
+
 class Densifier:
     """Applies the strategy around a training step, to parameters and optimizers keyed by the names of our attributes.
 
@@ -67,9 +106,12 @@ class Densifier:
     moments of the optimizers. Splits draw from torch's global generator.
     """
 
-    def __init__(self, config: Stage1Config, scene_extent: float, kind: Callable[..., CappedStrategy] = CappedStrategy):
+    def __init__(self, config: Stage1Config, scene_extent: float, kind: Callable[..., CappedStrategy] | None = None):
+        """`kind` makes the strategy; by default it is that of a whole scene, by the option `growth`."""
         self.reset_every = config.reset_every
         never = max(config.steps, config.refine_stop) + 1
+        if kind is None:
+            kind = HalvingStrategy if config.growth == "halves" else CappedStrategy
         self.strategy = kind(
             grow_grad2d=config.grow_grad2d,
             refine_start_iter=config.refine_start,

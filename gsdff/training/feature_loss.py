@@ -27,6 +27,7 @@ from gsdff.scene import Scene
 from gsdff.smoothing import NeighbourGraph, build_graph, diffuse
 from gsdff.teachers import open_teacher
 from gsdff.teachers.store import FeatureStore, open_store
+from gsdff.things import Things
 from gsdff.training.lift import FeatureTarget, Lifted, keep_in_step, lift_features
 from gsdff.training.pace import Pace, is_due
 from gsdff.training.parts import add_parts, count_all
@@ -128,13 +129,15 @@ def prepare_features(
     data: ViewData,
     lift: bool = True,
     reliability: Float[Tensor, "N"] | None = None,
+    things: Things | None = None,
 ) -> PreparedFeatures:
     """Prepares stage 2: lifts the teacher's features, and opens the loss terms.
 
     Writes `run_folder/basis.safetensors`, latent maps of the training views into `run_folder/features/` or
     `features.cache`, and masks and filtered maps if smoothing needs them. With `lift=False` (a resumed run has its
     latents and their reliability already) nothing is lifted, masks stay as they are, and a basis other than the one on
-    disk raises `UserError`, since the latents would mean nothing in it.
+    disk raises `UserError`, since the latents would mean nothing in it. With `things`, which have been joined from the
+    masks, these stay as they are too.
     """
     teacher = open_teacher(config.teacher, scene, data.device)
     if teacher is None:
@@ -151,7 +154,7 @@ def prepare_features(
         store.basis.save(folder.basis)
 
     segments = ViewSegments(config, scene, folder, data)
-    if needs_segments(config.smoothing) and (lift or not segments.are_complete()):
+    if needs_segments(config.smoothing) and things is None and (lift or not segments.are_complete()):
         segments.make(gaussians)
     targets = TeacherTargets(config, scene, store, segments, folder)
     lift_targets = tqdm(targets.prepare(), desc="lift", unit="view", total=len(ranks.share(views)), leave=False)
@@ -167,7 +170,7 @@ def prepare_features(
         features = diffuse(features, build_smoothing_graph(gaussians, features, options), options.steps)
     if config.smoothing.things.form != "off":
         features = ThingTargets(config.smoothing.things, scene, segments, targets.maps, folder).prepare(
-            gaussians, features, reliability, targets.things
+            gaussians, features, reliability, targets.things, things
         )
     if options.form == "consistency":
         graph = _build_or_load_graph(folder.graph, options, gaussians, features)

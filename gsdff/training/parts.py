@@ -19,7 +19,7 @@ from gsdff.config.smoothing import needs_segments
 from gsdff.gaussians import Gaussians
 from gsdff.io.checkpoint import save_part, save_parts, snapshot
 from gsdff.ranks import this_job
-from gsdff.training.densify import CappedStrategy, Optimizers, Params
+from gsdff.training.densify import CappedStrategy, HalvingStrategy, Optimizers, Params
 
 MOST_UNEVEN = 1.1
 """Largest part, as a multiple of the mean, before Gaussians move to other ranks."""
@@ -38,9 +38,11 @@ def shares_features(config: TrainConfig) -> bool:
     return smoothing.graph.form == "off" and smoothing.things.form == "off" and not makes_pictures
 
 
-def choose_strategy(config: TrainConfig) -> Callable[..., CappedStrategy]:
-    """Densification of whole scenes or of parts."""
-    return partial(PartStrategy, seed=config.seed) if shares_gaussians(config) else CappedStrategy
+def choose_strategy(config: TrainConfig) -> Callable[..., CappedStrategy] | None:
+    """Densification of parts, by the option `stage1.growth`; None if this rank holds the whole scene."""
+    if not shares_gaussians(config):
+        return None
+    return HalvingPartStrategy if config.stage1.growth == "halves" else partial(PartStrategy, seed=config.seed)
 
 
 def own_rows(total: int) -> slice:
@@ -71,14 +73,8 @@ def save_own_part(state: dict[str, Any], step: int, folder: Path) -> None:
 
 
 @dataclass
-class PartStrategy(CappedStrategy):
-    """Densification of a part; `max_gaussians` is that of the scene, and so are the gradients that grow first.
-
-    Splits draw from a generator seeded by seed, step and rank, as ranks split different numbers of Gaussians and share
-    all other random numbers.
-    """
-
-    seed: int = 0
+class _StrategyOfParts(CappedStrategy):
+    """Densification of a part; `max_gaussians` is that of the scene, and so are the gradients that grow first."""
 
     def step_post_backward(
         self,
@@ -104,6 +100,17 @@ class PartStrategy(CappedStrategy):
             total = lengths.new_zeros(len(params["means"])).index_add_(0, info["gaussian_ids"], values)
             state[name] = total if state[name] is None else state[name] + total
 
+
+@dataclass
+class PartStrategy(_StrategyOfParts):
+    """Growth of a part by clones and splits, as 3DGS does.
+
+    Splits draw from a generator seeded by seed, step and rank, as ranks split different numbers of Gaussians and share
+    all other random numbers.
+    """
+
+    seed: int = 0
+
     @torch.no_grad()
     def _grow_gs(
         self, params: Params | torch.nn.ParameterDict, optimizers: Optimizers, state: dict[str, Any], step: int
@@ -120,6 +127,23 @@ class PartStrategy(CappedStrategy):
                 return super(CappedStrategy, self)._grow_gs(params, optimizers, state, step)  # gsplat's own
         finally:
             self.grow_grad2d = threshold
+
+
+@dataclass
+class HalvingPartStrategy(_StrategyOfParts, HalvingStrategy):
+    """Growth of a part by halves: as many as the whole scene would halve, and the same ones."""
+
+    def _sum(self, number: int) -> int:
+        return this_job().sum(number)
+
+    def _find_largest_rows(self, values: Tensor, num: int) -> Tensor:
+        """This rank's rows among the `num` largest values of all ranks; of equal values, those of the first ranks."""
+        ranks, least = this_job(), find_largest(values, num)
+        is_above, is_equal = values > least, values == least
+        room = num - ranks.sum(int(is_above.sum()))
+        taken = sum(ranks.gather(int(is_equal.sum()))[: ranks.rank])
+        is_equal &= is_equal.cumsum(0) <= room - taken
+        return (is_above | is_equal).nonzero()[:, 0]
 
 
 def find_largest(values: Tensor, place: int) -> float:
@@ -151,13 +175,22 @@ def make_even(params: Params | torch.nn.ParameterDict, optimizers: Optimizers, s
 
     for name, parameter in params.items():
         optimizer = optimizers[name]
-        moments = optimizer.state.pop(parameter)
+        moments = _complete(optimizer.state.pop(parameter, {}), parameter)
         params[name] = torch.nn.Parameter(move(parameter))
         optimizer.param_groups[0]["params"] = [params[name]]
         optimizer.state[params[name]] = {
             key: moment if key == "step" else move(moment) for key, moment in moments.items()
         }
     state |= {key: move(value) for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _complete(moments: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
+    """A state of Adam that has all its tensors if that of any rank has: an empty part has made no step."""
+    step = max(this_job().gather(float(moments["step"]) if moments else 0.0))
+    if moments or step == 0:
+        return moments
+    zeros = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+    return {"step": torch.tensor(step, device=parameter.device), **zeros}
 
 
 def divide(sizes: Sequence[int], rank: int) -> list[int]:

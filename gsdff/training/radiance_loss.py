@@ -13,7 +13,10 @@ from gsdff.losses import image_loss
 from gsdff.render import render_rgb
 from gsdff.scene import Scene
 from gsdff.training.densify import Densifier, Optimizers, Params
+from gsdff.training.exposure import Exposure
+from gsdff.training.pace import Pace
 from gsdff.training.parts import choose_strategy
+from gsdff.training.poses import PoseRefinement
 from gsdff.training.view_data import ViewData
 
 
@@ -22,12 +25,18 @@ class RadianceTerm:
 
     weight = 1.0
 
-    def __init__(self, config: TrainConfig, scene: Scene, data: ViewData):
+    def __init__(self, config: TrainConfig, scene: Scene, data: ViewData, pace: Pace):
         self.config = config
         self.device = data.device
         self.views = data.views
         self.densifier = Densifier(config.stage1, scene.extent, choose_strategy(config))
+        self.exposure = Exposure(config.stage1.exposure, scene, config.stage1.steps, pace, data.device)
+        self.poses = PoseRefinement(
+            scene, config.stage1.steps, pace, data.device, is_on=config.stage1.refine_poses and config.stage1.steps > 0
+        )
         self._meta: dict[str, Any] = {}
+        self.num_bands = 0
+        """Number of higher bands of the harmonics that the last picture had."""
 
     def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss, and the scalars to log: `l1`, `ssim` and `mse` of the image."""
@@ -37,20 +46,32 @@ class RadianceTerm:
         bands = stage1.sh_degree if step >= stage1.steps else min(step // stage1.sh_interval, stage1.sh_degree)
         rendered = render_rgb(
             gaussians,
-            view.camera,
+            self.poses.move(view.camera, view_id) if step < stage1.steps else view.camera,
             sh_degree=min(bands, gaussians.sh_degree),
             background=background,
             absgrad=stage1.absgrad,
+            adds_gradients=True,
         )
+        self.num_bands = (min(bands, gaussians.sh_degree) + 1) ** 2 - 1
         target = view.target if background is None else view.over(background)
-        image = image_loss(rendered.image, target, stage1.ssim_weight, view.mask)
+        self.exposure.observe(rendered.image, target, view.mask, view_id, step)
+        image = image_loss(self.exposure.apply(rendered.image, view_id), target, stage1.ssim_weight, view.mask)
         self._meta = rendered.meta
         self.densifier.before_backward(rendered.meta)
         return image.loss, {"l1": image.l1, "ssim": image.ssim, "mse": image.mse}
 
     def after_step(self, params: Params, optimizers: Optimizers, before: int, step: int) -> None:
-        """Adds and removes Gaussians in place, if a refinement became due since `before` steps, at `step` now."""
+        """Follows the gradients of photos' colours and poses, and adds and removes Gaussians in place.
+
+        That is so if a refinement became due since `before` steps, at `step` now.
+        """
+        self.exposure.after_step(step)
+        self.poses.after_step(step)
         self.densifier.after_step(params, optimizers, before, step, self._meta)
+
+    def gradients(self) -> list[Tensor]:
+        """Gradients of what is trained besides the Gaussians; of the same things on every rank."""
+        return self.exposure.gradients() + self.poses.gradients()
 
     def _draw_background(self) -> Float[Tensor, "3"] | None:
         """Background colour of this step; None is black."""

@@ -24,6 +24,7 @@ from gsdff.files.reading import reading
 from gsdff.files.writing import discard, together
 from gsdff.io.checkpoint import REMEDY, join_parts, list_checkpoints, load_newest
 from gsdff.io.ply import write_ply
+from gsdff.io.refined_poses import at_poses, write_poses
 from gsdff.io.runs import data_folder, says, warn_of_assumption, warn_of_turned_poses
 from gsdff.io.sidecar import sidecar_path
 from gsdff.masks import choose_segmenter
@@ -164,6 +165,8 @@ def _run(
         device.type, folder.path,
     )  # fmt: skip
     trainer = Trainer(config, scene, device, initial_gaussians(config, scene))
+    if config.stage1_from is not None:
+        _take_over_photos(trainer, RunFolder(config.stage1_from))
     with ExitStack() as page:
         with TrainingLogger(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as logger:
             if state is not None:
@@ -181,6 +184,14 @@ def _run(
             watcher.stay()
 
 
+def _take_over_photos(trainer: Trainer, begun: RunFolder) -> None:
+    """Takes what stage 1 has found out about the photos, for a stage 2 that continues it."""
+    if begun.exposure.is_file():
+        trainer.radiance.exposure.read(begun.exposure)
+    if begun.poses.is_file():
+        trainer.see_from(at_poses(trainer.scene, begun.poses))
+
+
 def _finish(trainer: Trainer, scene: Scene, folder: RunFolder) -> None:
     """Writes scene.ply and prints the result."""
     shutil.rmtree(folder.filtered, ignore_errors=True)  # large, and made anew whenever stage 2 starts
@@ -189,6 +200,9 @@ def _finish(trainer: Trainer, scene: Scene, folder: RunFolder) -> None:
         gaussians = replace(gaussians, **join_parts(folder.checkpoints)["gaussians"], is_part=False)
     origin = resolve_origin(trainer.config.origin, scene.frame.origin)
     warn_if_coarse(scene.frame.centre, 2 * scene.frame.scale, origin)
+    trainer.radiance.exposure.write(folder.exposure)
+    if trainer.has_moved_photos:
+        write_poses(folder.poses, trainer.scene)
     with together(folder.ply):
         write_ply(folder.ply, gaussians.to_input_frame(scene.frame, origin))
         discard(sidecar_path(folder.ply))  # of an export before this training

@@ -19,6 +19,7 @@ from gsdff.scene import Scene
 from gsdff.smoothing.view_filters import Segments
 from gsdff.things import (
     JoinOptions,
+    MaskWeights,
     ThingPool,
     Things,
     ViewMasks,
@@ -40,8 +41,8 @@ LEAST = 0.01
 """Least reliability that pixels count by, so that a thing on which no two views agree has a feature too."""
 
 
-def find_things(gaussians: Gaussians, scene: Scene, segments: Segments, options: ThingsConfig) -> Things:
-    """Joins the masks of the training views into things."""
+def weigh_masks(gaussians: Gaussians, scene: Scene, segments: Segments) -> MaskWeights:
+    """Weights of the Gaussians in the masks of the training views."""
 
     def render(values: Float[Tensor, "N D"], camera: Camera) -> Float[Tensor, "H W D"]:
         return render_features(gaussians, camera.to(values.device), features=values).image
@@ -51,7 +52,11 @@ def find_things(gaussians: Gaussians, scene: Scene, segments: Segments, options:
             camera = scene.views[view_id].camera.to(gaussians.means.device)
             yield ViewMasks(camera, [segments[view_id]])
 
-    weights = collect_weights(render, masks(), len(gaussians))
+    return collect_weights(render, masks(), len(gaussians))
+
+
+def find_things(gaussians: Gaussians, weights: MaskWeights, options: ThingsConfig) -> Things:
+    """Joins the masks of the training views into things."""
     joined = join_masks(weights, gaussians.means.detach(), JoinOptions(whole=options.whole, part=options.part))
     things = assign_things(weights, joined)
     in_things = float((things.instance_ids > 0).float().mean())
@@ -85,16 +90,20 @@ class ThingTargets:
         lifted: Float[Tensor, "N K"] | None,
         reliability: Float[Tensor, "N"] | None,
         filtered: FilteredMaps | None,
+        things: Things | None = None,
     ) -> Float[Tensor, "N K"] | None:
         """Returns the Gaussians' features with those of their things, and writes the maps if they are wanted.
 
-        Things are joined and saved if there are lifted features; a resumed run, which lifts nothing, loads its own.
-        Without a reliability, as in a resumed run of an earlier version, all Gaussians count alike.
+        Things are joined, unless they are given, and saved if there are lifted features; a resumed run, which lifts
+        nothing, loads its own. Without a reliability, as in a resumed run of an earlier version, all Gaussians count
+        alike.
         """
         if lifted is None:
             things = load_things(self.folder.things, len(gaussians))
         else:
-            things = find_things(gaussians, self.scene, self.segments, self.options)
+            if things is None:
+                weights = weigh_masks(gaussians, self.scene, self.segments)
+                things = find_things(gaussians, weights, self.options)
             save_things(self.folder.things, things)
         pooled, is_known = self._pool(things, gaussians, reliability)
         if filtered is not None:

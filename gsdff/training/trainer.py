@@ -7,7 +7,9 @@ from functools import cached_property
 from typing import Any, cast
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
+from tqdm import tqdm
 
 from gsdff.config.file import to_table
 from gsdff.config.options import TrainConfig
@@ -18,6 +20,9 @@ from gsdff.io.dataset_summary import summarize
 from gsdff.io.runs import RunFolder
 from gsdff.render import projections_shared
 from gsdff.scene import Scene
+from gsdff.things import MaskWeights, Things, recount_members
+from gsdff.training.adam import follow
+from gsdff.training.borders import BorderTerm, cut_borders
 from gsdff.training.densify import Optimizers, Params
 from gsdff.training.feature_loss import prepare_features
 from gsdff.training.logger import TrainingLogger
@@ -26,7 +31,9 @@ from gsdff.training.parts import own_rows, save_own_part, shares_features, share
 from gsdff.training.radiance_loss import RadianceTerm
 from gsdff.training.random_state import RandomState
 from gsdff.training.terms import Term
+from gsdff.training.thing_targets import weigh_masks
 from gsdff.training.view_data import ViewData
+from gsdff.training.view_masks import ViewSegments
 
 log = logging.getLogger("gsdff")
 
@@ -34,6 +41,8 @@ COMPARE_EVERY = 200
 """Steps after which ranks compare their Gaussians."""
 FINAL_MEANS_RATE = 0.01
 """Learning rate of the means at the end of stage 1, as a share of the initial one."""
+SETTLING = 0.5
+"""Share of stage 1 after which the other learning rates decay."""
 
 
 class Trainer:
@@ -58,9 +67,11 @@ class Trainer:
         self.reliability: Tensor | None = None
         """Agreement of the views on every Gaussian, which the lift measures and no step changes."""
         self.optimizers: Optimizers = {}
+        self.has_moved_photos = False
+        """Whether photos are seen from other poses than the dataset's."""
         self.random = RandomState(config.seed, device)
         self.data = ViewData(scene.views, device)
-        self.radiance = RadianceTerm(config, scene, self.data)
+        self.radiance = RadianceTerm(config, scene, self.data, self.pace)
         self.terms: list[Term] = [self.radiance]
         self.is_part = shares_gaussians(config)
         """Whether `gaussians` are this rank's part of the scene."""
@@ -90,16 +101,9 @@ class Trainer:
         before, after = self.step, self._step_after(self.step)
         view_id = self._view_at(before)
         self.data.fetch(self._view_at(after))
-        self._set_means_rate()
+        self._set_rates()
         with self.random.in_use():
-            with projections_shared():
-                loss, scalars = self._compute_loss(view_id)
-            loss.backward()
-            scalars = {name: value.detach() for name, value in {"loss": loss, **scalars}.items()}
-            self._share(scalars)
-            for optimizer in self.optimizers.values():
-                optimizer.step()
-                optimizer.zero_grad()
+            scalars = self._follow_gradient(view_id)
             self.step = after
             self._densify(before)
         if is_due(before, after, COMPARE_EVERY):
@@ -110,18 +114,49 @@ class Trainer:
         """Adds features, lifted from the teacher unless they were loaded, and the terms that train them."""
         if self.is_part and self.config.teacher.name != "none" and not shares_features(self.config):
             self._join_parts(folder)
+        self._leave_photos_moved()
         lift = self.gaussians.features is None
         with self.random.in_use():
+            things = self._cut_borders(folder) if lift and cuts_borders(self.config) else {}
             prepared = prepare_features(
-                self.config, self.scene, self.gaussians, folder.path, self.data, lift, self.reliability
+                self.config, self.scene, self.gaussians, folder.path, self.data, lift, self.reliability, **things
             )
         self.terms = [*([] if self.config.stage2.freeze_radiance else [self.radiance]), *prepared.terms]
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()  # what is frozen has no gradient, rather than one of zero
         if prepared.features is not None:
             self.reliability = prepared.reliability
             parameter = torch.nn.Parameter(prepared.features)
             self.gaussians = replace(self.gaussians, features=parameter)
             self.optimizers["features"] = self._make_optimizer("features", parameter)
         self.random.load_state_dict(self.pace.ranks.from_first(self.random.state_dict()))  # some may have drawn more
+
+    def _cut_borders(self, folder: RunFolder) -> dict[str, Things]:
+        """Cuts Gaussians at the borders of things, and trains them for some steps that do not count."""
+        options, segments = self.config.smoothing.things, ViewSegments(self.config, self.scene, folder, self.data)
+        segments.make(self.gaussians)
+
+        def weigh(gaussians: Gaussians) -> MaskWeights:
+            return weigh_masks(gaussians, self.scene, segments)
+
+        gaussians, things, parents = cut_borders(self.gaussians, weigh, options)
+        self._replace_gaussians(gaussians, parents.to(self.device))
+        self._set_rates()
+        term = BorderTerm(things.instance_ids, self.scene, segments, things.owners, options.borders.weight)
+        self.terms = [self.radiance, term]
+        seed = self.config.seed + 1  # views in an order of their own
+        for step in tqdm(range(0, options.borders.steps, self.pace.stride), desc="borders", unit="step", leave=False):
+            self._follow_gradient(view_at(self.pace.turn(step), self.scene.train_ids, seed))
+        every = torch.arange(len(self.gaussians))
+        return {"things": recount_members(weigh(self.gaussians), things, every)}
+
+    def see_from(self, scene: Scene) -> None:
+        """Takes photos to be where they are in `scene`; the dataset's own poses stay those that it is known by."""
+        _ = self.dataset_summary
+        self.scene = scene
+        self.data = ViewData(scene.views, self.device)
+        self.radiance.views = self.data.views
+        self.has_moved_photos = True
 
     def require_same_gaussians(self) -> None:
         """Raises `UserError`, on all ranks, if some hold other Gaussians or random numbers than the first."""
@@ -142,6 +177,8 @@ class Trainer:
             "gaussians": dict(self.result.items()),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "densifier": self.radiance.densifier.state_dict(),
+            "exposure": self.radiance.exposure.state_dict(),
+            "poses": self.radiance.poses.state_dict(),
             "random": self.random.state_dict(),
         }
 
@@ -170,7 +207,18 @@ class Trainer:
             own = self.optimizers[name].state_dict()  # rates and the like are those of the options
             self.optimizers[name].load_state_dict(own | {"state": {} if moments is None else {0: moments}})
         self.radiance.densifier.load_state_dict(state["densifier"], self.device)
+        if "exposure" in state:  # an earlier version had none
+            self.radiance.exposure.load_state_dict(state["exposure"])
+            self.radiance.poses.load_state_dict(state["poses"])
+        if self.step > self.config.stage1.steps:
+            self._leave_photos_moved()
         self.random.load_state_dict(state["random"])
+
+    def _leave_photos_moved(self) -> None:
+        """Leaves photos where stage 1 has moved them, if it has, for all that follows."""
+        if self.radiance.poses.is_on:
+            self.see_from(self.radiance.poses.moved(self.scene))
+            self.radiance.poses.is_on = False
 
     def _step_after(self, step: int) -> int:
         """Number of steps after the next round of the ranks, which ends with the stage at the latest."""
@@ -179,15 +227,6 @@ class Trainer:
 
     def _view_at(self, step: int) -> int:
         return view_at(self.pace.turn(step), self.scene.train_ids, self.config.seed)
-
-    def _share(self, scalars: dict[str, Tensor]) -> None:
-        """Replaces gradients and scalars by their means over the views of all ranks."""
-        ranks = self.pace.ranks
-        if not self.is_part:
-            return ranks.average([*self._gradients(), *scalars.values()])
-        for gradient in self._gradients():  # already the sum over the views
-            gradient.div_(ranks.world_size)
-        return ranks.average([*scalars.values()])
 
     def _join_parts(self, folder: RunFolder) -> None:
         """Gives every rank the whole scene, which the run's newest checkpoint has."""
@@ -199,6 +238,25 @@ class Trainer:
         )
         self.is_part = False
         self._load(state)
+
+    def _follow_gradient(self, view_id: int) -> dict[str, Tensor]:
+        """Changes the Gaussians along the gradient of the loss for a view; returns the scalars, with the loss."""
+        with projections_shared():
+            loss, scalars = self._compute_loss(view_id)
+        loss.backward()
+        scalars = {name: value.detach() for name, value in {"loss": loss, **scalars}.items()}
+        self._share(scalars)
+        self._step_optimizers()
+        return scalars
+
+    def _share(self, scalars: dict[str, Tensor]) -> None:
+        """Replaces gradients and scalars by their means over the views of all ranks."""
+        ranks, own = self.pace.ranks, self._gradients()
+        if self.is_part:
+            for gradient in own:  # already the sum over the views
+                gradient.div_(ranks.world_size)
+            own = []
+        ranks.average([*own, *self.radiance.gradients(), *scalars.values()])
 
     def _gradients(self) -> list[Tensor]:
         """Gradients of the attributes that the terms reach, the same attributes on every rank."""
@@ -213,6 +271,15 @@ class Trainer:
             scalars |= more
         return loss, scalars
 
+    def _step_optimizers(self) -> None:
+        """Lets every optimizer do a step, and clears the gradients."""
+        for name, optimizer in self.optimizers.items():
+            if self.device.type == "cpu" and name != "features":
+                follow(optimizer, 3 * self.radiance.num_bands if name == "shN" else None)
+            else:
+                optimizer.step()
+                optimizer.zero_grad()
+
     def _densify(self, before: int) -> None:
         """Replaces the Gaussians by those that the densification of stage 1 makes of them."""
         params = cast(Params, dict(self.gaussians.items()))  # every attribute is a Parameter, see _set_gaussians
@@ -225,17 +292,31 @@ class Trainer:
         self.gaussians = gaussians.to(self.device).map(torch.nn.Parameter)
         self.optimizers = {name: self._make_optimizer(name, tensor) for name, tensor in self.gaussians.items()}
 
+    def _replace_gaussians(self, gaussians: Gaussians, parents: Int64[Tensor, "M"]) -> None:
+        """Trains parts of the present Gaussians in their place, with the moments of their parents."""
+        before = self.optimizers
+        self._set_gaussians(gaussians)
+        for name, optimizer in self.optimizers.items():
+            moments = before[name].state_dict()["state"].get(0)
+            if moments is not None:
+                rows = {key: value if key == "step" else value[parents] for key, value in moments.items()}
+                optimizer.load_state_dict(optimizer.state_dict() | {"state": {0: rows}})
+
     def _make_optimizer(self, name: str, parameter: Tensor) -> torch.optim.Adam:
         eps = self.config.stage2.adam_eps if name == "features" else 1e-15
         return self.pace.make_adam(parameter, getattr(self.config.rates, name), eps)
 
-    def _set_means_rate(self) -> None:
-        """Lets the learning rate of the means, in units of the scene's extent, decay exponentially over stage 1."""
-        stage1_steps = self.config.stage1.steps
-        progress = min(1.0, self.step / stage1_steps) if stage1_steps else 1.0
-        (group,) = self.optimizers["means"].param_groups
-        rate = self.config.rates.means * self.scene.extent * FINAL_MEANS_RATE**progress
-        group["lr"] = rate * self.pace.rate_factor
+    def _set_rates(self) -> None:
+        """Lets the learning rates decay exponentially: of the means, which is in units of the scene's extent, over all
+        of stage 1, and of all other attributes but the features over the end of it."""
+        stage1 = self.config.stage1
+        progress = min(1.0, self.step / stage1.steps) if stage1.steps else 1.0
+        settling = stage1.final_rates ** max(0.0, (progress - SETTLING) / (1 - SETTLING))
+        for name, optimizer in self.optimizers.items():
+            (group,) = optimizer.param_groups
+            factor = self.scene.extent * FINAL_MEANS_RATE**progress if name == "means" else settling
+            if name != "features":
+                group["lr"] = getattr(self.config.rates, name) * factor * self.pace.rate_factor
 
 
 def _are_moments(state: dict[str, Any], shape: torch.Size) -> bool:
@@ -288,6 +369,12 @@ def train(
         save()  # stage 2 has no steps, so that no step has saved the lifted features
     if trainer.total_steps == 0:
         logger.write_line(0, trainer.gaussians, {"heldout_psnr": logger.score_held_out(0, trainer.gaussians)})
+
+
+def cuts_borders(config: TrainConfig) -> bool:
+    """Whether stage 2 begins with cuts at the borders of things."""
+    things = config.smoothing.things
+    return config.teacher.name != "none" and things.form != "off" and things.borders.rounds > 0
 
 
 def view_at(step: int, train_ids: list[int], seed: int) -> int:

@@ -227,6 +227,7 @@ def test_values_at_the_edge_of_their_range_are_accepted(key, value):
 
 def test_every_attribute_of_the_gaussians_has_a_learning_rate():
     assert {entry.name for entry in fields(LearningRates)} == {entry.name for entry in fields(Gaussians)} - {
+        "reliability",
         "rasterize_mode",
         "origin",
     }

@@ -14,6 +14,7 @@ from tiny_field import make_gaussians, make_scene
 
 from gsdff.cameras import WorldFrame
 from gsdff.config.options import TrainConfig
+from gsdff.config.smoothing import BordersConfig, SmoothingConfig, ThingsConfig
 from gsdff.editing.operations.delete import Delete
 from gsdff.editing.operations.recolor import Recolor
 from gsdff.errors import UserError
@@ -148,3 +149,18 @@ def test_a_score_that_there_is_not_is_no_number_in_json(field: Field, tmp_path: 
     write_objects(field, objects, tmp_path / "things", [])
     row = json.loads((tmp_path / "things" / "objects.json").read_text())["objects"][0]
     assert row["score"] is None and row["name"] is None
+
+
+@pytest.mark.parametrize(("rounds", "num_taken"), [(0, 20), (2, 21)])
+def test_a_rim_reaches_farther_into_other_things_if_gaussians_across_borders_are_cut(
+    field: Field, rounds: int, num_taken: int
+) -> None:
+    assert field.run is not None
+    things = load_things(RunFolder(field.run.folder).things, 40)
+    things.members[25, 1], things.shares[25, 1] = 1, 0.1
+    save_things(RunFolder(field.run.folder).things, things)
+    options = TrainConfig(smoothing=SmoothingConfig(things=ThingsConfig("lift", borders=BordersConfig(rounds))))
+    run = replace(field.run, config=options)
+    again = field_of_run(run, "cpu", scene=field.scene)
+    assert len(again.select_thing(1, rim=True)) == num_taken
+    assert len(again.select_thing(1)) == 20

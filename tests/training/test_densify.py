@@ -6,7 +6,9 @@ from gsdff.gaussians import Gaussians
 from gsdff.training.densify import Densifier
 
 WIDTH, HEIGHT = 64, 32
-DEFAULTS = {"steps": 1000, "refine_start": 0, "refine_every": 10, "refine_stop": 1000, "grow_grad2d": 1.0}
+DEFAULTS = {
+    "steps": 1000, "refine_start": 0, "refine_every": 10, "refine_stop": 1000, "grow_grad2d": 1.0, "growth": "halves",
+}  # fmt: skip
 
 
 def make_params(num, *, scale=1e-3):
@@ -49,18 +51,39 @@ def refine(gradients, *, step=10, num=None, scale=1e-3, opacities=None, **option
     return params, optimizers, densifier
 
 
+@pytest.mark.parametrize("scale", [1e-3, 0.05])
+def test_a_gaussian_with_a_large_gradient_is_halved_whatever_its_size(scale):
+    params, _, _ = refine([0.5, 2.0, 0.5], scale=scale)
+    assert params["means"][[0, 2], 0].tolist() == [0, 2]
+    assert (params["means"][[1, 3], 0] - 1).abs().max() < scale
+    torch.testing.assert_close(params["means"][[1, 3]].mean(0), torch.ones(3))
+    small = params["log_scales"].exp().min(dim=1).values < 0.9 * scale
+    assert small.tolist() == [False, True, False, True]
+
+
 def test_a_small_gaussian_with_a_large_gradient_is_cloned():
-    params, _, _ = refine([0.5, 2.0, 0.5])
+    params, _, _ = refine([0.5, 2.0, 0.5], growth="clones")
     assert params["means"][:, 0].tolist() == [0, 1, 2, 1]
     torch.testing.assert_close(params["log_scales"].exp(), torch.full((4, 3), 1e-3))
 
 
 def test_a_large_gaussian_with_a_large_gradient_is_split_into_two_smaller_ones():
     torch.manual_seed(0)
-    params, _, _ = refine([0.5, 2.0, 0.5], scale=0.05)
+    params, _, _ = refine([0.5, 2.0, 0.5], scale=0.05, growth="clones")
     assert params["means"][:2, 0].tolist() == [0, 2]
     assert (params["means"][2:, 0] - 1).abs().max() < 0.3 and not torch.equal(params["means"][2], params["means"][3])
     torch.testing.assert_close(params["log_scales"][2:].exp(), torch.full((2, 3), 0.05 / 1.6))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.05])
+def test_clones_and_splits_stop_at_the_cap_too(scale):
+    gradients = [1.1, 5.0, 3.0, 0.2, 4.0, 2.0]
+    params, _, densifier = refine(gradients, scale=scale, max_gaussians=8, growth="clones")
+    assert len(params["means"]) == 8
+    small = params["log_scales"].max(1).values < torch.tensor(scale).log() - 0.1
+    grown = params["means"][small] if scale > 0.01 else params["means"][6:]
+    assert set(grown[:, 0].round().int().tolist()) == {1, 4}
+    assert densifier.strategy.grow_grad2d == 1.0
 
 
 def test_nothing_grows_between_refinements_nor_outside_their_time():
@@ -71,24 +94,33 @@ def test_nothing_grows_between_refinements_nor_outside_their_time():
     assert len(refine([2.0, 2.0], step=20)[0]["means"]) == 4
 
 
-def test_faint_gaussians_are_pruned():
-    params, _, _ = refine([0.1, 0.1, 0.1], opacities=[0.5, 0.004, 0.006])
+def test_faint_gaussians_are_pruned_and_others_halved_in_their_stead():
+    params, _, _ = refine([0.1, 0.5, 0.2], opacities=[0.5, 0.004, 0.006])
+    assert params["means"][:, 0].round().tolist() == [0, 2, 2]
+    assert (params["logit_opacities"].sigmoid() > 0.003).all()
+
+
+def test_faint_gaussians_are_pruned_without_others_that_could_grow():
+    params, _, _ = refine([0.0, 0.5, 0.0], opacities=[0.5, 0.004, 0.5])
     assert params["means"][:, 0].tolist() == [0, 2]
 
 
-@pytest.mark.parametrize("scale", [1e-3, 0.05])
-def test_the_cap_holds_and_the_largest_gradients_grow_first(scale):
-    gradients = [1.1, 5.0, 3.0, 0.2, 4.0, 2.0]
-    params, _, densifier = refine(gradients, scale=scale, max_gaussians=8)
+def test_the_cap_holds_and_the_largest_gradients_grow_first():
+    params, _, densifier = refine([1.1, 5.0, 3.0, 0.2, 4.0, 2.0], max_gaussians=8)
     assert len(params["means"]) == 8
-    small = params["log_scales"].max(1).values < torch.tensor(scale).log() - 0.1
-    grown = params["means"][small] if scale > 0.01 else params["means"][6:]
-    assert set(grown[:, 0].round().int().tolist()) == {1, 4}
+    assert params["means"][6:, 0].round().tolist() == [1, 4]
     assert densifier.strategy.grow_grad2d == 1.0
 
 
-def test_at_the_cap_nothing_grows_and_pruning_goes_on():
-    params, _, _ = refine([5.0, 5.0, 5.0], opacities=[0.5, 0.5, 0.001], max_gaussians=3)
+def test_at_the_cap_only_what_fades_is_replaced():
+    params, _, _ = refine([5.0, 6.0, 5.0], opacities=[0.5, 0.5, 0.001], max_gaussians=3)
+    assert params["means"][:, 0].round().tolist() == [0, 1, 1]
+    params, _, _ = refine([5.0, 6.0, 5.0], max_gaussians=3)
+    assert params["means"][:, 0].tolist() == [0, 1, 2]
+
+
+def test_above_the_cap_pruning_goes_on():
+    params, _, _ = refine([5.0, 5.0, 5.0], opacities=[0.5, 0.5, 0.001], max_gaussians=2)
     assert params["means"][:, 0].tolist() == [0, 1]
 
 
@@ -122,14 +154,14 @@ def test_optimizers_follow_their_parameters():
         assert group["params"][0] is param and param.requires_grad
         moment = optimizers[name].state[param]["exp_avg"]
         assert moment.shape == param.shape
-        assert moment[:3].all() and not moment[3:].any(), "old moments stay, a clone starts from none"
+        assert moment[1].all() and not moment[[0, 2, 3, 4]].any(), "old moments stay, halves start from none"
 
 
 def test_absgrad_grows_by_absolute_gradients():
     params, optimizers = make_params(2)
     densifier = Densifier(Stage1Config(**DEFAULTS, absgrad=True), scene_extent=1.0)
     densifier.after_step(params, optimizers, 9, 10, make_meta([0.0, 0.0], absgrad=[0.5, 2.0]))
-    assert params["means"][:, 0].tolist() == [0, 1, 1]
+    assert params["means"][:, 0].round().tolist() == [0, 1, 1]
 
 
 def test_a_restored_densifier_goes_on_as_the_first_one_would():
@@ -144,7 +176,7 @@ def test_a_restored_densifier_goes_on_as_the_first_one_would():
             densifier = Densifier(config, scene_extent=5.0)
             densifier.load_state_dict(state, torch.device("cpu"))
         densifier.after_step(params, optimizers, 9, 10, make_meta([0.1, 0.1, 1.2]))
-        runs.append(params["means"][:, 0].tolist())
+        runs.append(params["means"][:, 0].round().tolist())
     assert runs[0] == runs[1] == [0, 1, 2, 0, 2]
 
 

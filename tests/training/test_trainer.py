@@ -239,10 +239,23 @@ def test_the_rate_of_the_means_falls_to_a_hundredth_in_units_of_the_extent():
     trainer = make_trainer(CONFIG)
     rates = []
     for trainer.step in (0, 12, 24, 30):
-        trainer._set_means_rate()
+        trainer._set_rates()
         rates.append(trainer.optimizers["means"].param_groups[0]["lr"])
     first = CONFIG.rates.means * trainer.scene.extent
     assert rates == pytest.approx([first, first / 10, first / 100, first / 100])
+
+
+def test_the_other_rates_fall_to_their_final_share_at_the_end_of_stage_1():
+    config = replace(CONFIG, stage1=replace(CONFIG.stage1, steps=100, final_rates=0.25))
+    trainer = make_trainer(config)
+    rates = {"sh0": [], "logit_opacities": []}
+    for trainer.step in (0, 50, 75, 100, 130):
+        trainer._set_rates()
+        for name, values in rates.items():
+            values.append(trainer.optimizers[name].param_groups[0]["lr"])
+    for name, values in rates.items():
+        first = getattr(config.rates, name)
+        assert values == pytest.approx([first, first, first / 2, first / 4, first / 4])
 
 
 def test_bands_of_harmonics_come_one_by_one(monkeypatch):

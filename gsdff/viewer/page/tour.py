@@ -42,16 +42,16 @@ def make_tour(field: Field, path: str | Path, seconds: float, start: Camera) -> 
 def read_cameras(path: Path, field: Field, start: Camera) -> list[Camera]:
     """Cameras of a JSON file, in the working frame.
 
-    Either `frames` with `transform_matrix`, as in the transforms.json of nerfstudio and instant-ngp, or `camera_path`
+    Either `frames` with `transform_matrix`, as in the transforms.json of nerfstudio and instant-ngp, or "camera_path"
     with `camera_to_world` (16 numbers) and `fov` (vertical, in degrees), as the viewer of nerfstudio exports it. Both
     are camera to world with OpenGL axes, in the world of the photos' poses. Raises `UserError` for anything else.
     """
     content = read_json(path, "a camera path", "expected the JSON of a camera path")
     if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object with `frames` or `camera_path`, got {shown(content)}")
+        raise UserError(f"{path}: expected a JSON object with 'frames' or 'camera_path', got {shown(content)}")
     entries = content.get("camera_path", content.get("frames"))
     if not isinstance(entries, list) or len(entries) < 2 or not all(isinstance(entry, dict) for entry in entries):
-        raise UserError(f"{path}: expected `frames` or `camera_path` with two cameras or more, got {shown(entries)}")
+        raise UserError(f"{path}: expected 'frames' or 'camera_path' with two cameras or more, got {shown(entries)}")
     return [_read_camera(path, number, entry, content, field, start) for number, entry in enumerate(entries, 1)]
 
 
