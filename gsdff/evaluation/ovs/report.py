@@ -94,7 +94,7 @@ def draw_category(
     masks: Mapping[str, Bool[Tensor, "H W"]],
     predicted: CategoryPrediction,
     row: Mapping[str, Any],
-) -> tuple[str, UInt8[Tensor, "H W 3"]]:
+) -> tuple[str, Picture]:
     """File name and picture: photo | truth | relevancy | 2D | 3D of a category (number and name).
 
     A green cross marks the peak.
