@@ -291,7 +291,7 @@ class TrainConfig:
             raise UserError("`stage1_from`: expected a teacher too, as only stage 2 is left; set `teacher.name`")
         if self.teacher.name == "precomputed" and self.teacher.maps is None:
             raise UserError("`teacher.name` precomputed: expected the folder of its maps too; set `teacher.maps`")
-        if self.shard != "none" and self.stage1.refine_poses:
+        if self.shard != "none" and self.stage1.refine_poses and self.stage1.steps:
             raise UserError(
                 "`stage1.refine_poses`: cannot move cameras with `shard`, as parts of a scene give poses no gradients; "
                 "turn one of them off"

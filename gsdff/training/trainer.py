@@ -75,7 +75,9 @@ class Trainer:
         self.terms: list[Term] = [self.radiance]
         self.is_part = shares_gaussians(config)
         """Whether `gaussians` are this rank's part of the scene."""
-        self._set_gaussians(initial.map(lambda tensor: tensor[own_rows(len(initial))]) if self.is_part else initial)
+        if self.is_part:  # a copy, as a view would keep all of the scene in memory
+            initial = initial.map(lambda tensor: tensor[own_rows(len(tensor))].clone())
+        self._set_gaussians(initial)
 
     @cached_property
     def dataset_summary(self) -> dict[str, Any]:

@@ -82,10 +82,15 @@ def compare_pictures(ranks, device, split):
     return report
 
 
-def compare_trainings(ranks, device):
+def unit_quats(gaussians):
+    """Gaussians whose quaternions have length 1: along it the gradient is rounding, which Adam turns into steps."""
+    return replace(gaussians.map(torch.detach), quats=torch.nn.functional.normalize(gaussians.quats.detach(), dim=-1))
+
+
+def compare_trainings(ranks, device, growth):
     """Gaussians of a stage 1 whose ranks hold parts, and of one whose ranks hold all, split by the same draws."""
     scene = tiny_scene()
-    config = replace(CONFIG, stage1=replace(CONFIG.stage1, reset_every=15))
+    config = replace(CONFIG, stage1=replace(CONFIG.stage1, reset_every=15, growth=growth, exposure="affine"))
     initial = initial_gaussians(config, scene)
     initial = initial.map(lambda tensor: tensor[:30])
     whole, parts = (Trainer(replace(config, shard=shard), scene, device, initial) for shard in ("none", "gaussians"))
@@ -95,12 +100,16 @@ def compare_trainings(ranks, device):
             losses = [float(trainer.advance()["loss"].cpu()) for trainer in (whole, parts)]
         sizes.append(ranks.gather(len(parts.gaussians)))
         counts.append([len(whole.gaussians), sum(sizes[-1])])
-    rows = [torch.cat([tensor.detach().cpu().flatten(1) if tensor.ndim > 1 else tensor.detach().cpu()[:, None]
-                       for _, tensor in trainer.gaussians.items()], dim=1) for trainer in (whole, parts)]  # fmt: skip
+    rows = [torch.cat([tensor.cpu().reshape(len(tensor), -1) for _, tensor in unit_quats(trainer.gaussians).items()], 1)
+            for trainer in (whole, parts)]  # fmt: skip
     everything = torch.tensor([row for rank in ranks.gather(rows[1].tolist()) for row in rank])
     distances = torch.cdist(rows[0].double(), everything.double())
     farthest = float(torch.maximum(distances.min(0).values.max(), distances.min(1).values.max()))  # in either direction
-    return {"counts": counts, "sizes": sizes, "losses": losses, "gaussians": farthest, "spread": float(distances.max())}
+    maps = [trainer.radiance.exposure.deviations.detach().cpu() for trainer in (whole, parts)]
+    whole_maps, maps_of_parts = (deviations - deviations.mean(0) for deviations in maps)
+    photos = {"error": error_of(maps_of_parts, whole_maps), "size": float(whole_maps.abs().max())}
+    return {"counts": counts, "sizes": sizes, "losses": losses, "gaussians": farthest, "spread": float(distances.max()),
+            "photos": photos}  # fmt: skip
 
 
 def compare_lifts(ranks, device):
@@ -152,7 +161,7 @@ with contextlib.ExitStack() as stack:
     device = torch.device(sys.argv[2])
     report = {
         "pictures": {split: compare_pictures(ranks, device, split) for split in (17, 40)},
-        "training": compare_trainings(ranks, device),
+        "training": {growth: compare_trainings(ranks, device, growth) for growth in ("clones", "halves")},
         "lift": compare_lifts(ranks, device),
         "small": try_small_things(ranks),
     }

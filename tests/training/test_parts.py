@@ -29,20 +29,28 @@ def test_pictures_and_gradients_of_parts_are_those_of_the_whole(reports):
     assert "features" in compared["features, classic"] and "means" not in compared["features, classic"]
 
 
-def test_parts_are_densified_like_the_whole(reports):
-    counts = reports[0]["training"]["counts"]
+@pytest.mark.parametrize("growth", ["clones", "halves"])
+def test_parts_are_densified_like_the_whole(reports, growth):
+    counts = reports[0]["training"][growth]["counts"]
     assert all(whole == parts for whole, parts in counts)
     assert counts[-1][0] == 70  # `max_gaussians`, by Gaussians of all ranks
     assert sorted({whole for whole, _ in counts})[0] < 40
     for report in reports:
-        assert report["training"]["losses"][0] == pytest.approx(report["training"]["losses"][1], rel=1e-5)
+        whole, parts = report["training"][growth]["losses"]
+        assert whole == pytest.approx(parts, rel=1e-5)
 
 
-def test_densified_parts_have_the_attributes_of_the_whole(reports, request):
-    if "[cpu]" in request.node.name:
-        request.applymarker(pytest.mark.xfail(reason="open: a Gaussian of the CPU is 0.9 away after 24 steps"))
+@pytest.mark.parametrize("growth", ["clones", "halves"])
+def test_densified_parts_have_the_attributes_of_the_whole(reports, growth):
+    """Sums in another order differ by rounding, which Adam enlarges; one step of Adam moves a scale by 7e-3."""
     for report in reports:
-        assert report["training"]["gaussians"] < 1e-4 < 1 < report["training"]["spread"]
+        assert report["training"][growth]["gaussians"] < 1e-3 < 1 < report["training"][growth]["spread"]
+
+
+def test_photos_get_the_exposure_that_they_get_beside_the_whole(reports):
+    for report in reports:
+        for training in report["training"].values():
+            assert training["photos"]["size"] > 1e-3 and training["photos"]["error"] < 1e-3, training["photos"]
 
 
 def test_parts_get_the_features_that_the_whole_gets_from_views_that_ranks_share_unevenly(reports):
@@ -51,8 +59,8 @@ def test_parts_get_the_features_that_the_whole_gets_from_views_that_ranks_share_
 
 
 def test_parts_are_made_even_after_a_refinement(reports):
-    sizes = reports[0]["training"]["sizes"]
-    assert all(2 * max(pair) <= 1.1 * sum(pair) for pair in sizes)
+    for training in reports[0]["training"].values():
+        assert all(2 * max(pair) <= 1.1 * sum(pair) for pair in training["sizes"])
 
 
 def test_moved_gaussians_keep_their_order_their_moments_and_their_sums(reports):
