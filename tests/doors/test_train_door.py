@@ -108,6 +108,13 @@ def test_of_several_files_the_later_ones_win_and_presets_go_by_name(tmp_path):
     assert options("--config", "cuda", one).stage1 == replace(preset.stage1, steps=11, refine_stop=9)
 
 
+def test_one_device_s_preset_leaves_nothing_of_the_other_s():
+    for one, other in (("cpu", "cuda"), ("cuda", "cpu")):
+        alone = read_config(Path(f"configs/{one}.toml"))
+        over = read_config(Path(f"configs/{one}.toml"), read_config(Path(f"configs/{other}.toml")))
+        assert (over.stage1, over.stage2, over.rates) == (alone.stage1, alone.stage2, alone.rates)
+
+
 def test_files_lie_over_the_options_of_the_run_that_is_begun_with(tmp_path):
     begun = tmp_path / "begun"
     begun.mkdir()
