@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -12,6 +12,9 @@ from gsdff.cli.vocabulary import check_classes
 from gsdff.errors import UserError
 from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
 from gsdff.files.writing import check_paths
+
+if TYPE_CHECKING:
+    from gsdff.field.field import Field
 
 
 @dataclass(frozen=True)
@@ -57,25 +60,30 @@ def main() -> None:
         check_paths({"levels": run})
     check_classes(arguments.run, arguments.classes, labels=arguments.labels)
 
-    if arguments.benchmark is not None:
-        scene = open_source(arguments)
-        from gsdff.evaluation.ovs.benchmarks import score_ovs
-        from gsdff.evaluation.ovs.report import format_ovs
-
-        assert arguments.labels is not None, "checked with the options"
-        levels = [open_source(replace(arguments, run=run)) for run in arguments.levels]
-        result, path = score_ovs(scene, arguments.benchmark, arguments.labels, options=arguments.ovs, levels=levels)
-        print(format_ovs(result))
-        print(f"\nwritten to {path}, each query to {path.stem}_queries.csv, pictures to {path.with_suffix('')}")
-        return
-    from gsdff.evaluation.run import format_evaluation
     from gsdff.ranks import joined
 
     with joined(arguments.device):
         scene = open_source(arguments)
+        if arguments.benchmark is not None:
+            score_benchmark(arguments, arguments.benchmark, scene)
+            return
+        from gsdff.evaluation.run import format_evaluation
+
         evaluation = scene.evaluate(labels=arguments.labels, classes=arguments.classes, download=arguments.download)
         print(format_evaluation(evaluation))
         print(f"\nwritten to {evaluation.folder}")
+
+
+def score_benchmark(arguments: EvaluateArguments, benchmark: OvsBenchmark, scene: "Field") -> None:
+    """Scores the scene by the protocol of a benchmark, and prints the result."""
+    from gsdff.evaluation.ovs.benchmarks import score_ovs
+    from gsdff.evaluation.ovs.report import format_ovs
+
+    assert arguments.labels is not None, "checked with the options"
+    levels = [open_source(replace(arguments, run=run)) for run in arguments.levels]
+    result, path = score_ovs(scene, benchmark, arguments.labels, options=arguments.ovs, levels=levels)
+    print(format_ovs(result))
+    print(f"\nwritten to {path}, each query to {path.stem}_queries.csv, pictures to {path.with_suffix('')}")
 
 
 def check_options(arguments: EvaluateArguments) -> None:

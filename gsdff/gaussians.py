@@ -36,7 +36,7 @@ FARTHEST = 1e18
 class Gaussians:
     """Attributes of N Gaussians; `log_` and `logit_` mark values before the activation.
 
-    All fields but `rasterize_mode` and `origin` are tensors of N rows. To add an attribute, add a field here.
+    All fields but `rasterize_mode`, `origin` and `is_part` are tensors of N rows. To add an attribute, add a field.
     """
 
     means: Float[Tensor, "N 3"]
@@ -58,6 +58,8 @@ class Gaussians:
     those of Gaussians that are blurred by a pixel without loss of energy."""
     origin: Point = ZERO
     """Position of the means' zero in the world, float64; not (0, 0, 0) for coordinates too large for float32."""
+    is_part: bool = False
+    """Whether these are this rank's part of a scene in training, which all ranks of the job render together."""
 
     def __len__(self) -> int:
         return len(self.means)

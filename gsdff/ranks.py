@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -62,16 +63,25 @@ class Ranks:
     def collect(self, own: Iterable[T], total: int) -> Iterator[T]:
         """Yields the results of all ranks, in the order of the items; `own` are those of this rank's share.
 
-        Ranks advance together, each by one result, so that no more than `world_size` results are held.
+        Ranks advance together, each by one result, so that no more than `world_size` results are held. Of an even share
+        the result that belongs to no item is left out.
         """
         if self.world_size == 1:
             yield from own
             return
         results = iter(own)
         for start in range(0, total, self.world_size):
-            own_result = [next(results)] if start + self.rank < total else []
-            for result in self.gather(own_result):
+            own_result = [*islice(results, 1)]
+            for result in self.gather(own_result if start + self.rank < total else []):
                 yield from result
+
+    def share_evenly(self, items: Sequence[T]) -> list[T]:
+        """This rank's share, as long as that of any other: one that has none in the last round gets the last item.
+
+        For work that all ranks do together, such as rendering Gaussians of which each holds a part.
+        """
+        rounds = range(0, len(items), self.world_size)
+        return [items[min(start + self.rank, len(items) - 1)] for start in rounds]
 
     def gather(self, value: T) -> list[T]:
         """The values of all ranks, on all of them."""
@@ -104,6 +114,31 @@ class Ranks:
             _dist().all_reduce(flat)
         for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.detach().copy_(total.view_as(tensor))
+
+    def sum(self, value: int) -> int:
+        """The sum of a number over the ranks."""
+        return sum(self.gather(value))
+
+    def trade(
+        self, rows: "Tensor", counts: Sequence[int], expected: Sequence[int] | None = None
+    ) -> tuple["Tensor", list[int]]:
+        """Gives every rank some rows: the first `counts[0]` to rank 0, the next `counts[1]` to rank 1, and so on.
+
+        Returns the rows that came, by the rank that they come from, and how many came from each. Ranks that know these
+        numbers (all, or none) give them as `expected`.
+        """
+        if self.world_size == 1:
+            return rows, [len(rows)]
+        import torch
+
+        with _named_losses():
+            if expected is None:
+                announced = torch.empty(self.world_size, dtype=torch.int64)
+                _dist().all_to_all_single(announced, torch.tensor([*counts], dtype=torch.int64))
+                expected = announced.tolist()
+            came = rows.new_empty(sum(expected), *rows.shape[1:])
+            _dist().all_to_all_single(came, rows.detach().contiguous(), [*expected], [*counts])
+        return came, [*expected]
 
     def average(self, tensors: Sequence["Tensor"]) -> None:
         """Replaces tensors of one type by their means over the ranks."""

@@ -26,6 +26,10 @@ with joined("cpu") as ranks:
     ranks.add_up([numbers, ones])
     means = torch.tensor([0.0, float(ranks.rank)], requires_grad=True)
     ranks.average([means])
+    rows = torch.arange(3.0)[:, None] + 10 * ranks.rank
+    counts = [[1, 2], [3, 0]][ranks.rank]
+    came, num_came = ranks.trade(rows, counts)
+    back, _ = ranks.trade(came, num_came, counts)
     shared, local = ranks.who_see(folder), ranks.who_see(own)
     same, other = torch.arange(5.0), torch.arange(5.0) + ranks.rank
     report = {
@@ -36,6 +40,10 @@ with joined("cpu") as ranks:
         "gathered": ranks.gather(f"of {ranks.rank}"),
         "from_first": ranks.from_first(ranks.rank + 7),
         "share": list(ranks.share(range(5))),
+        "even": ranks.share_evenly("abcde"),
+        "even results": "".join(ranks.collect(iter(ranks.share_evenly("abcde")), 5)),
+        "sum": ranks.sum(3 + ranks.rank),
+        "traded": [came.flatten().tolist(), num_came, back.equal(rows)],
         "collected": list(ranks.collect((i * i for i in ranks.share(range(5))), 5)),
         "shared": [shared.rank, shared.world_size],
         "local": [local.rank, local.world_size],

@@ -23,6 +23,7 @@ def test_a_process_on_its_own_is_a_job_of_one_rank(tmp_path):
     tensor = torch.ones(2)
     ranks.average([tensor])
     ranks.wait()
+    assert ranks.trade(tensor, [2]) == (tensor, [2]) and ranks.sum(4) == 4 and ranks.share_evenly("ab") == ["a", "b"]
     assert tensor.tolist() == [1, 1] and ranks.gather("a") == ["a"] and ranks.from_first(3) == 3
     assert list(ranks.collect(iter("abc"), 3)) == list(ranks.share("abc")) == list("abc")
     assert ranks.who_see(tmp_path) == ranks and not list(tmp_path.iterdir())
@@ -42,6 +43,19 @@ def test_sums_means_and_objects_are_those_of_all_ranks(reports):
 def test_each_item_is_one_ranks_and_results_come_in_the_order_of_the_items(reports):
     assert [report["share"] for report in reports] == [[0, 2, 4], [1, 3]]
     assert all(report["collected"] == [0, 1, 4, 9, 16] for report in reports)
+
+
+def test_an_even_share_repeats_the_last_item_whose_result_is_left_out(reports):
+    assert [report["even"] for report in reports] == [["a", "c", "e"], ["b", "d", "e"]]
+    assert all(report["even results"] == "abcde" for report in reports)
+
+
+def test_rows_are_given_to_ranks_and_come_back(reports):
+    assert [report["traded"] for report in reports] == [
+        [[0, 10, 11, 12], [1, 3], True],
+        [[1, 2], [2, 0], True],
+    ]
+    assert all(report["sum"] == 7 for report in reports)
 
 
 def test_ranks_find_out_who_sees_a_folder(reports):

@@ -248,6 +248,10 @@ class TrainConfig:
     count_views: bool = True
     """With several ranks (torchrun), which show a view each at a time: count every view as a step, and raise the rates
     by the square root of their number; otherwise all views together are one step, with the rates of one rank."""
+    shard: Literal["none", "gaussians"] = "none"
+    """With several ranks (torchrun), what each holds: the whole scene, or with `gaussians` a part of it, for scenes
+    larger than a card; ranks then exchange projected splats. In stage 2 every rank holds the whole scene after all,
+    unless `smoothing.graph.form` and `smoothing.things.form` are off and no masks are made of renderings."""
     origin: OriginChoice = "auto"
     """Point of the world that positions in scene.ply are relative to: `auto` is zero, or a point near the scene if its
     coordinates are too large for float32 (a map's), which the file states; `none` is zero; or X Y Z."""
@@ -287,3 +291,8 @@ class TrainConfig:
             raise UserError("`stage1_from`: expected a teacher too, as only stage 2 is left; set `teacher.name`")
         if self.teacher.name == "precomputed" and self.teacher.maps is None:
             raise UserError("`teacher.name` precomputed: expected the folder of its maps too; set `teacher.maps`")
+        if self.shard != "none" and self.stage1.refine_poses and self.stage1.steps:
+            raise UserError(
+                "`stage1.refine_poses`: cannot move cameras with `shard`, as parts of a scene give poses no gradients; "
+                "turn one of them off"
+            )

@@ -1,4 +1,8 @@
-"""Checkpoints of a run: written atomically, and read without executing code from the file."""
+"""Checkpoints of a run: written atomically, and read without executing code from the file.
+
+Ranks that hold a part of the Gaussians each write a file each, `step_000500.part_0_of_4.pt` and so on; `step_000500.pt`
+then names them, and is read as the whole. It is written last.
+"""
 
 import logging
 import re
@@ -12,12 +16,15 @@ from gsdff.errors import UserError
 from gsdff.files.places import make_folder
 from gsdff.files.reading import read_torch
 from gsdff.files.writing import whole_file
+from gsdff.io.checkpoint_parts import join_states
 from gsdff.origin import FARTHEST_ORIGIN
 
 log = logging.getLogger("gsdff")
 
 FORMAT = 1
 """Version; changed whenever older checkpoints can no longer be read."""
+NUM_PARTS, PART, TOKEN = "num_parts", "part", "token"
+"""Keys of a state: the number of files it lies in; of a part, the rank and that number; what is common to all files."""
 KEPT = 2
 """Number of newest checkpoints that are kept."""
 REMEDY = "copy the run again, or train again"
@@ -36,16 +43,47 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     The file appears under its name once it is complete and on the disk, so a process killed at any moment, or a full
     disk, leaves the older ones as they were.
     """
-    make_folder(folder)
     path = folder / f"step_{step:06d}.pt"
+    _write(path, step, state)
+    for old in list_checkpoints(folder)[:-KEPT]:
+        old.unlink()
+    kept, is_whole = {path.stem for path in list_checkpoints(folder)}, NUM_PARTS not in state
+    for part in folder.glob("step_*.part_*.pt"):
+        stem = part.name.partition(".")[0]
+        if stem not in kept or (stem == path.stem and is_whole):
+            part.unlink()
+    return path
+
+
+def save_part(folder: Path, step: int, state: dict[str, Any], rank: int, num_parts: int, token: str) -> None:
+    """Writes the state of one rank, which holds a part; `save_parts` then completes the checkpoint."""
+    _write(_part_path(folder, step, rank, num_parts), step, {**state, TOKEN: token})
+
+
+def save_parts(folder: Path, step: int, num_parts: int, token: str) -> Path:
+    """Writes the file that names the parts, which all ranks have written with the same token."""
+    return save_checkpoint(folder, step, {NUM_PARTS: num_parts, TOKEN: token})
+
+
+def join_parts(folder: Path) -> dict[str, Any]:
+    """Replaces the newest checkpoint by a whole one, if it is of parts; returns its state."""
+    (*_, path) = list_checkpoints(folder)
+    state = load_checkpoint(path)
+    save_checkpoint(folder, state["step"], {key: value for key, value in state.items() if key != "step"})
+    return state
+
+
+def _part_path(folder: Path, step: int, rank: int, num_parts: int) -> Path:
+    return folder / f"step_{step:06d}.part_{rank}_of_{num_parts}.pt"
+
+
+def _write(path: Path, step: int, state: dict[str, Any]) -> None:
+    make_folder(path.parent)
     try:
         with whole_file(path) as partial, partial.open("wb") as file:
             torch.save({"format": FORMAT, "step": step, **state}, file)
     except UserError as error:
         raise UserError(f"{error}; older checkpoints are kept: continue with `resume`") from error
-    for old in list_checkpoints(folder)[:-KEPT]:
-        old.unlink()
-    return path
 
 
 def snapshot(state: Any) -> Any:
@@ -57,12 +95,35 @@ def snapshot(state: Any) -> Any:
     return state.detach().to("cpu", copy=True) if isinstance(state, Tensor) else state
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path, part: tuple[int, int] | None = None) -> dict[str, Any]:
     """Loads a checkpoint's state onto the CPU; raises `UserError` if it is damaged or of another version.
 
-    Its Gaussians, its frame and its step are what they should be.
+    Its Gaussians, its frame and its step are what they should be. Parts are joined, unless `part` (a rank and the
+    number of ranks) is one of them: then that one is loaded, and the state has a key `PART`.
     """
-    state = read_torch(path, "a checkpoint", REMEDY)
+    index = read_torch(path, "a checkpoint", REMEDY)
+    if not _names_parts(index):
+        return _checked(path, index)
+    num = index[NUM_PARTS]
+    own = part is not None and part[1] == num
+    wanted = [part[0]] if part is not None and own else range(num)
+    paths = [_part_path(path.parent, index["step"], rank, num) for rank in wanted]
+    if missing := [each.name for each in paths if not each.exists()]:
+        raise UserError(f"{path}: names files that are not there, {', '.join(missing)}; {REMEDY}")
+    parts = [_checked(each, read_torch(each, "a checkpoint", REMEDY)) for each in paths]
+    if any(state.pop(TOKEN, None) != index[TOKEN] for state in parts):
+        raise UserError(f"{path}: its parts do not belong together; {REMEDY}")
+    return parts[0] | {PART: part} if own else join_states(parts)
+
+
+def _names_parts(index: Any) -> bool:
+    """Whether this is the content of a file that names parts."""
+    kinds = {"format": int, "step": int, NUM_PARTS: int, TOKEN: str}
+    return isinstance(index, dict) and all(isinstance(index.get(key), kind) for key, kind in kinds.items())
+
+
+def _checked(path: Path, state: Any) -> dict[str, Any]:
+    """The content of one file; raises `UserError` if it is of another version or lacks something."""
     version = state.get("format") if isinstance(state, dict) else None
     if version != FORMAT:
         raise UserError(
@@ -75,16 +136,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_newest(folder: Path) -> dict[str, Any] | None:
+def load_newest(folder: Path, part: tuple[int, int] | None = None) -> dict[str, Any] | None:
     """Loads the newest checkpoint in a folder that can be read, with a warning for each newer one; None without any.
 
-    Raises `UserError` if there are some and none can be read.
+    Raises `UserError` if there are some and none can be read. `part` is that of `load_checkpoint`.
     """
     paths = list_checkpoints(folder)
     errors = []
     for path in reversed(paths):
         try:
-            state = load_checkpoint(path)
+            state = load_checkpoint(path, part)
         except UserError as error:
             errors.append(error)
             continue

@@ -19,7 +19,7 @@ from gsdff.stored_photo import UPRIGHT, is_transposed
 log = logging.getLogger("gsdff")
 
 FREE_KEYS = {
-    "origin", "device", "log_every", "picture_every", "checkpoint_every", "dataset.memory",
+    "origin", "device", "log_every", "picture_every", "checkpoint_every", "shard", "dataset.memory",
     "dataset.allow_outside", "dataset.poses",
 }  # fmt: skip
 """Options that a resumed run may change; poses that become others by `dataset.poses` are noticed as such."""

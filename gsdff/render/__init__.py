@@ -130,12 +130,19 @@ def render_rgb(
 
     `adds_gradients` lets the backward pass add to `.grad` of the attributes itself, if they are parameters on the CPU:
     faster, but `torch.autograd.grad` does not see them. A pose that needs a gradient goes the ordinary way.
+
+    Of Gaussians that are a part of a scene (`is_part`) all ranks of the job render at the same time, each a camera of
+    its own, and get pictures of all parts; that holds for features and depths, too. Poses get no gradients there.
     """
     degree = gaussians.sh_degree if sh_degree is None else sh_degree
+    options = {"sh_degree": degree, "background": background, "absgrad": absgrad}
+    if gaussians.is_part:
+        from gsdff.render.parts import render_part
+
+        return Rendered(*render_part(gaussians, camera, gaussians.sh, **options))
     if adds_gradients and gaussians.are_parameters_on_cpu and not camera.viewmat.requires_grad:
         from gsdff.render.cpu import render_stored
 
-        options = {"sh_degree": degree, "background": background, "absgrad": absgrad}
         renders, alphas, meta = render_stored(gaussians, camera, **options)
         return Rendered(renders[0], alphas[0], meta)
     renders, alphas, meta = rasterization(
@@ -180,6 +187,11 @@ def render_features(
     """
     features = gaussians.features if features is None else features
     assert features is not None, "these Gaussians have no features"
+    if gaussians.is_part:
+        from gsdff.render.parts import render_part
+
+        camera = camera if rows is None else camera.cropped(0, rows.start, camera.width, rows.stop - rows.start)
+        return Rendered(*render_part(gaussians.map(torch.detach), camera, features))
     way, meta = _own_pass(gaussians), _find_projection(gaussians, camera)
     if rows is not None and meta is None:
         camera, rows = camera.cropped(0, rows.start, camera.width, rows.stop - rows.start), None
@@ -266,6 +278,11 @@ def _list_tiles(
 
 def render_depth(gaussians: Gaussians, camera: Camera) -> Rendered:
     """Renders expected depth [H, W, 1] along the optical axis from one camera, 0 where no Gaussian is."""
+    if gaussians.is_part:
+        from gsdff.render.parts import render_part
+
+        depth, alpha, meta = render_part(gaussians, camera, gaussians.means[:, :0], adds_depth=True)
+        return Rendered(depth / alpha.clamp(min=1e-10), alpha, meta)
     renders, alphas, meta = rasterization(
         gaussians.means,
         gaussians.quats,

@@ -77,7 +77,7 @@ def rasterization_cuda(
     else:
         meta = project(means, quats, scales, opacities, viewmats, Ks, width, height, **options)
         if sh_degree is not None:
-            colors = _shade(means, colors, viewmats, sh_degree, meta["radii"])
+            colors = shade(means, colors, viewmats, sh_degree, meta["radii"])
         elif colors.dim() == 2:
             colors = colors.expand(len(viewmats), -1, -1)
         if "D" in render_mode:
@@ -110,6 +110,24 @@ def project(
 
     It is all that `blend` needs, for any number of sets of colours. Not packed: shapes are [C, N, ...].
     """
+    seen = see(means, quats, scales, opacities, viewmats, Ks, width, height, rasterize_mode=rasterize_mode, **options)
+    return add_lists(seen, width, height)
+
+
+def see(
+    means: Float[Tensor, "N 3"],
+    quats: Float[Tensor, "N 4"],
+    scales: Float[Tensor, "N 3"],
+    opacities: Float[Tensor, "N"],
+    viewmats: Float[Tensor, "C 4 4"],
+    Ks: Float[Tensor, "C 3 3"],
+    width: int,
+    height: int,
+    *,
+    rasterize_mode: str = "classic",
+    **options: Any,
+) -> dict[str, Any]:
+    """Gaussians as cameras see them: `means2d`, `radii`, `depths`, `conics` and `opacities`, each [C, N, ...]."""
     require_kernels()
     is_antialiased = rasterize_mode == "antialiased"
     radii, means2d, depths, conics, compensations = fully_fused_projection(
@@ -117,25 +135,27 @@ def project(
         opacities=opacities, calc_compensations=is_antialiased, **options,
     )  # fmt: skip
     seen_opacities = opacities * compensations if is_antialiased else opacities.expand(len(viewmats), -1)
+    return {"means2d": means2d, "radii": radii, "depths": depths, "conics": conics, "opacities": seen_opacities}
+
+
+def add_lists(seen: dict[str, Any], width: int, height: int) -> dict[str, Any]:
+    """`rasterization`'s meta of what `see` returns: with lists of the Gaussians that touch each tile."""
+    radii, means2d, depths = seen["radii"], seen["means2d"], seen["depths"]
     tile_width, tile_height = -(-width // TILE), -(-height // TILE)
     # newer versions leave out tiles that the ellipse does not touch
-    ellipses: dict[str, Any] = {"conics": conics, "opacities": seen_opacities} if takes_ellipses() else {}
+    ellipses: dict[str, Any] = {name: seen[name] for name in ("conics", "opacities")} if takes_ellipses() else {}
     _, keys, flatten_ids = isect_tiles(means2d, radii, depths, TILE, tile_width, tile_height, **ellipses)
     return {
-        "means2d": means2d,
-        "radii": radii,
-        "depths": depths,
-        "conics": conics,
-        "opacities": seen_opacities,
+        **seen,
         "gaussian_ids": None,
         "flatten_ids": flatten_ids,
-        "isect_offsets": isect_offset_encode(keys, len(viewmats), tile_width, tile_height),
+        "isect_offsets": isect_offset_encode(keys, len(means2d), tile_width, tile_height),
         "tile_width": tile_width,
         "tile_height": tile_height,
         "tile_size": TILE,
         "width": width,
         "height": height,
-        "n_cameras": len(viewmats),
+        "n_cameras": len(means2d),
     }
 
 
@@ -189,7 +209,7 @@ def take_splats(meta: dict[str, Any], rows: slice | None = None) -> ProjectedSpl
     )
 
 
-def _shade(
+def shade(
     means: Float[Tensor, "N 3"],
     sh: Float[Tensor, "N A 3"],
     viewmats: Float[Tensor, "C 4 4"],

@@ -3,6 +3,7 @@
 Opacity resets work, too, which gsplat 1.5.3 never does.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ RESET_OPACITY = 2.0
 
 
 @dataclass
-class _CappedStrategy(DefaultStrategy):
+class CappedStrategy(DefaultStrategy):
     """DefaultStrategy that stops at `max_gaussians`; Gaussians with the largest gradients grow first."""
 
     max_gaussians: int = 0
@@ -64,7 +65,7 @@ class _CappedStrategy(DefaultStrategy):
 
 
 @dataclass
-class _HalvingStrategy(_CappedStrategy):
+class HalvingStrategy(CappedStrategy):
     """The same, but Gaussians are halved (`gsdff.training.growth`)."""
 
     @torch.no_grad()
@@ -78,16 +79,24 @@ class _HalvingStrategy(_CappedStrategy):
         """
         is_fading = params["opacities"].sigmoid() < self.prune_opa
         gradients = torch.where(is_fading, 0, state["grad2d"] / state["count"].clamp_min(1))
-        num_fading = int(is_fading.sum())
-        num_wanted = max(num_fading, int((gradients > self.grow_grad2d).sum()))
-        room = max(0, self.max_gaussians - len(gradients) + num_fading)
-        num = min(num_wanted, room, int((gradients > 0).sum()))
-        rows = gradients.topk(num).indices.sort().values
+        num_fading = self._sum(int(is_fading.sum()))
+        num_wanted = max(num_fading, self._sum(int((gradients > self.grow_grad2d).sum())))
+        room = max(0, self.max_gaussians - self._sum(len(gradients)) + num_fading)
+        num = min(num_wanted, room, self._sum(int((gradients > 0).sum())))
+        rows = self._find_largest_rows(gradients, num)
         replace_by_halves(params, optimizers, rows)
         for name, values in state.items():
             if isinstance(values, Tensor):
                 state[name] = torch.cat([values, values[rows]])
-        return 0, num
+        return 0, len(rows)
+
+    def _sum(self, number: int) -> int:
+        """A number of these Gaussians, for the scene."""
+        return number
+
+    def _find_largest_rows(self, values: Tensor, num: int) -> Tensor:
+        """Rows of the `num` largest values, in order."""
+        return values.topk(num).indices.sort().values
 
 
 class Densifier:
@@ -97,10 +106,12 @@ class Densifier:
     moments of the optimizers. Splits draw from torch's global generator.
     """
 
-    def __init__(self, config: Stage1Config, scene_extent: float):
+    def __init__(self, config: Stage1Config, scene_extent: float, kind: Callable[..., CappedStrategy] | None = None):
+        """`kind` makes the strategy; by default it is that of a whole scene, by the option `growth`."""
         self.reset_every = config.reset_every
         never = max(config.steps, config.refine_stop) + 1
-        kind = _HalvingStrategy if config.growth == "halves" else _CappedStrategy
+        if kind is None:
+            kind = HalvingStrategy if config.growth == "halves" else CappedStrategy
         self.strategy = kind(
             grow_grad2d=config.grow_grad2d,
             refine_start_iter=config.refine_start,

@@ -28,8 +28,9 @@ from gsdff.smoothing import NeighbourGraph, build_graph, diffuse
 from gsdff.teachers import open_teacher
 from gsdff.teachers.store import FeatureStore, open_store
 from gsdff.things import Things
-from gsdff.training.lift import FeatureTarget, Lifted, lift_features
+from gsdff.training.lift import FeatureTarget, Lifted, keep_in_step, lift_features
 from gsdff.training.pace import Pace, is_due
+from gsdff.training.parts import add_parts, count_all
 from gsdff.training.smoothing_losses import (
     THINGS,
     GraphTerm,
@@ -159,7 +160,7 @@ def prepare_features(
     lift_targets = tqdm(targets.prepare(), desc="lift", unit="view", total=len(ranks.share(views)), leave=False)
     features = None
     if lift:
-        lifted = _lift(gaussians, lift_targets)
+        lifted = _lift(gaussians, lift_targets, len(views))
         features, reliability = lifted.features, lifted.reliability
     else:
         _exhaust(lift_targets)
@@ -275,15 +276,17 @@ def build_smoothing_graph(gaussians: Gaussians, features: Float[Tensor, "N K"], 
     )
 
 
-def _lift(gaussians: Gaussians, targets: Iterable[FeatureTarget]) -> Lifted:
+def _lift(gaussians: Gaussians, targets: Iterable[FeatureTarget], num_views: int) -> Lifted:
     """Lifts at the size of the photos: in a coarse rendering many Gaussians are too faint to get any feature."""
 
     def render(features: Tensor, target: FeatureTarget) -> Tensor:
         return render_features(gaussians, target.camera, features=features).image
 
-    lifted = lift_features(render, targets, len(gaussians))
-    num_visible = int((lifted.weights > 0).sum())
-    log.info("lift: %d of %d Gaussians are visible in a training view", num_visible, len(gaussians))
+    if gaussians.is_part:
+        targets = keep_in_step(iter(targets), num_views)
+    lifted = lift_features(render, targets, len(gaussians), adds_ranks=not gaussians.is_part)
+    num_visible = add_parts(gaussians, int((lifted.weights > 0).sum()))
+    log.info("lift: %d of %d Gaussians are visible in a training view", num_visible, count_all(gaussians))
     return lifted
 
 

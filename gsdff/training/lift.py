@@ -1,7 +1,8 @@
 """Lifting: features of Gaussians from the teacher's maps in one pass over the views, without training."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -50,13 +51,16 @@ def lift_features(
     render: Callable[[Float[Tensor, "N D"], FeatureTarget], Float[Tensor, "h w D"]],
     targets: Iterable[FeatureTarget],
     num_gaussians: int,
+    *,
+    adds_ranks: bool = True,
 ) -> Lifted:
     """Returns z_i = Σ_v Σ_p w_ip f_p / Σ_v Σ_p w_ip, w_ip being the blending weight of Gaussian i in pixel p of view v.
 
     Σ_p w_ip f_p is the gradient of ⟨render(z), f⟩ with respect to z_i, so one backward pass per view suffices; a
     channel of ones appended to f gives Σ_p w_ip, and one of ‖f‖ the mean length. `render` must be linear in its
     features and is called at zero features; it returns a picture of the size of the target. Several ranks give targets
-    of different views, and get the features of all.
+    of different views, and get the features of all; with `adds_ranks` off their pictures are of different Gaussians,
+    so that sums are not added.
     """
     sums: Tensor | None = None
     squares = torch.zeros(())
@@ -69,7 +73,8 @@ def lift_features(
         sums = gradient if sums is None else sums + gradient
         squares = squares.to(gradient) + gradient[:, -2].square()
     assert sums is not None, "lifting needs at least one view"
-    this_job().add_up([sums, squares])
+    if adds_ranks:
+        this_job().add_up([sums, squares])
     weights, lengths = sums[:, -2], sums[:, -1]
     # Quotients of denormal sums would be noise; a Gaussian that faint counts as invisible.
     seen = weights > 1e-6
@@ -77,3 +82,18 @@ def lift_features(
     agreement = torch.where(seen, sums[:, :-2].norm(dim=1) / lengths.clamp_min(1e-6), 0.0).clamp_max(1)
     views = torch.where(seen, weights.square() / squares.clamp_min(1e-12), 0.0)
     return Lifted(features, torch.where(seen, weights, 0.0), agreement, views)
+
+
+def keep_in_step(targets: Iterator[FeatureTarget], num_views: int) -> Iterator[FeatureTarget]:
+    """This rank's targets, and one without weight if others have one more: ranks that hold parts render together.
+
+    What `targets` does at its end is done when all have rendered theirs.
+    """
+    ranks = this_job()
+    for number in range(0, num_views, ranks.world_size):
+        if number + ranks.rank < num_views:
+            target = next(targets)
+            yield target
+        else:
+            yield replace(target, weights=torch.zeros_like(target.weights))
+    deque(targets, maxlen=0)

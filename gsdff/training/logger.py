@@ -28,6 +28,7 @@ from gsdff.ranks import this_job
 from gsdff.render import render_view
 from gsdff.scene import Scene, View, picture_name
 from gsdff.training.pace import Pace, is_due
+from gsdff.training.parts import add_parts, count_all
 
 LONGEST_TRAINING = 1 << 53
 """Number of steps from which on a line of metrics is damage."""
@@ -117,9 +118,9 @@ class TrainingLogger:
                     f"{kept} lower learning rates (`rates.means`, ...)"
                 )
         for name, tensor in gaussians.items():
-            if num_lost := int((~finite_rows(tensor)).sum()):
+            if num_lost := add_parts(gaussians, int((~finite_rows(tensor)).sum())):
                 raise UserError(
-                    f"{self.folder.path}: {name} of {num_lost:,} of {len(gaussians):,} Gaussians became "
+                    f"{self.folder.path}: {name} of {num_lost:,} of {count_all(gaussians):,} Gaussians became "
                     f"infinite or NaN after step {before}; {kept} a lower `rates.{name}`"
                 )
 
@@ -136,7 +137,8 @@ class TrainingLogger:
             return psnr(image, view_on_device.target, view_on_device.mask), picture
 
         scores, pictures = [], []
-        results = self.ranks.collect(map(score, self.ranks.share(views)), len(views))
+        own = self.ranks.share_evenly(views) if gaussians.is_part else self.ranks.share(views)
+        results = self.ranks.collect(map(score, own), len(views))
         for view, (value, picture) in zip(views, results, strict=True):
             scores.append(value)
             if picture is not None and self.ranks.is_first:
@@ -160,13 +162,14 @@ class TrainingLogger:
         self.sums, self.num_steps = {}, 0
         if "mse" in means:
             means["psnr"] = -10 * math.log10(max(means.pop("mse"), 1e-10))
-        means |= {**held_out, "gaussians": len(gaussians)}
+        num_gaussians = count_all(gaussians)
+        means |= {**held_out, "gaussians": num_gaussians}
         line = {"step": step, **means, "seconds": round(self.seconds, 3)}
         self.metrics.write(json.dumps({key: None if value != value else value for key, value in line.items()}) + "\n")
         self.metrics.flush()
         self.events.add_scalars(step, means)
         shown = {name: f"{means[name]:.{digits}f}" for name, digits in BAR_DIGITS.items() if name in means}
-        self.bar.set_postfix(shown | {"gaussians": f"{len(gaussians):,}"}, refresh=False)
+        self.bar.set_postfix(shown | {"gaussians": f"{num_gaussians:,}"}, refresh=False)
 
     def state_dict(self) -> dict[str, Any]:
         """State from which an interrupted run writes the same lines as one that was not interrupted."""

@@ -15,6 +15,7 @@ from gsdff.scene import Scene
 from gsdff.training.densify import Densifier, Optimizers, Params
 from gsdff.training.exposure import Exposure
 from gsdff.training.pace import Pace
+from gsdff.training.parts import choose_strategy
 from gsdff.training.poses import PoseRefinement
 from gsdff.training.view_data import ViewData
 
@@ -28,7 +29,7 @@ class RadianceTerm:
         self.config = config
         self.device = data.device
         self.views = data.views
-        self.densifier = Densifier(config.stage1, scene.extent)
+        self.densifier = Densifier(config.stage1, scene.extent, choose_strategy(config))
         self.exposure = Exposure(config.stage1.exposure, scene, config.stage1.steps, pace, data.device)
         self.poses = PoseRefinement(
             scene, config.stage1.steps, pace, data.device, is_on=config.stage1.refine_poses and config.stage1.steps > 0

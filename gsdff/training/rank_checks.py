@@ -28,7 +28,9 @@ def check_ranks(config: TrainConfig, scene: Scene) -> None:
             "so expected no more ranks than those"
         )
     versions = {"gsdff": gsdff.__version__, "torch": torch.__version__, "Python": platform.python_version()}
-    options = {f"`{key}`": value for key, value in flatten(to_table(config)) if key not in FREE_KEYS | PLACES}
+    options = {
+        f"`{key}`": value for key, value in flatten(to_table(config)) if key == "shard" or key not in FREE_KEYS | PLACES
+    }
     ranks.require_equal(
         {f"version of {name}": version for name, version in versions.items()}, remedy="install the same"
     )
@@ -36,6 +38,12 @@ def check_ranks(config: TrainConfig, scene: Scene) -> None:
     summary = json.dumps(summarize(scene), sort_keys=True, default=_to_plain)
     facts = {f"photos and poses in {scene.root.name}, as a hash": hashlib.blake2b(summary.encode()).hexdigest()[:12]}
     ranks.require_equal(facts, remedy="give all ranks the same data")
+
+
+def check_step(step: int) -> None:
+    """Raises `UserError` if ranks continue from different steps, as they do if only some can read their newest part."""
+    remedy = "remove the checkpoints after the earliest of these steps"
+    this_job().require_equal({"step of the newest checkpoint that can be read": step}, remedy=remedy)
 
 
 def check_shared(folder: RunFolder) -> None:

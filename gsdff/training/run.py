@@ -22,7 +22,7 @@ from gsdff.errors import UserError, command
 from gsdff.files.places import make_folder
 from gsdff.files.reading import reading
 from gsdff.files.writing import discard, together
-from gsdff.io.checkpoint import REMEDY, list_checkpoints, load_newest
+from gsdff.io.checkpoint import REMEDY, join_parts, list_checkpoints, load_newest
 from gsdff.io.ply import write_ply
 from gsdff.io.refined_poses import at_poses, write_poses
 from gsdff.io.runs import data_folder, says, warn_of_assumption, warn_of_turned_poses
@@ -35,7 +35,8 @@ from gsdff.scene import Scene
 from gsdff.training.feature_loss import check_features
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger, last_line
-from gsdff.training.rank_checks import check_ranks, check_shared
+from gsdff.training.parts import shares_gaussians
+from gsdff.training.rank_checks import check_ranks, check_shared, check_step
 from gsdff.training.resume import check_same_data, check_same_options
 from gsdff.training.trainer import Trainer, train
 from gsdff.weights import is_downloaded
@@ -73,7 +74,8 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
     folder = RunFolder(config.run_folder)
     config = replace(config, out=None)  # a run does not depend on where it is kept
     folder.check(resume=resume)
-    state = load_newest(folder.checkpoints)
+    ranks = this_job()
+    state = load_newest(folder.checkpoints, (ranks.rank, ranks.world_size) if shares_gaussians(config) else None)
     if state is not None:
         check_same_options(config, state.get("config"), folder)
     _make_demo_scene(config, folder)
@@ -86,6 +88,7 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
         check_same_data(scene, state, folder)
     check_features(config, scene)
     check_ranks(config, scene)
+    check_step(state["step"] if state else 0)
     make_folder(folder.path)
     check_shared(folder)
     with _alone(folder, resume=resume):
@@ -171,6 +174,8 @@ def _run(
                     trainer.load_state_dict(state["step"], state)
                     logger.load_state_dict(state["report"], device)
                 log.info("continuing after step %d of %d", trainer.step, trainer.total_steps)
+            if watch is not None and trainer.is_part:
+                raise UserError("`viewer`: shows whole scenes only; leave it out, or train without `shard`")
             watcher = None if watch is None or not this_job().is_first else page.enter_context(watch(trainer, folder))
             train(trainer, logger, folder, Trainer.advance if watcher is None else watcher.advance)
         if this_job().is_first:
@@ -191,6 +196,8 @@ def _finish(trainer: Trainer, scene: Scene, folder: RunFolder) -> None:
     """Writes scene.ply and prints the result."""
     shutil.rmtree(folder.filtered, ignore_errors=True)  # large, and made anew whenever stage 2 starts
     gaussians = trainer.result.to("cpu")
+    if trainer.is_part:
+        gaussians = replace(gaussians, **join_parts(folder.checkpoints)["gaussians"], is_part=False)
     origin = resolve_origin(trainer.config.origin, scene.frame.origin)
     warn_if_coarse(scene.frame.centre, 2 * scene.frame.scale, origin)
     trainer.radiance.exposure.write(folder.exposure)

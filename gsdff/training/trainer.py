@@ -1,5 +1,6 @@
 """The training loop: stage 1 fits Gaussians to photos, stage 2 trains features with them."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -13,7 +14,8 @@ from tqdm import tqdm
 from gsdff.config.file import to_table
 from gsdff.config.options import TrainConfig
 from gsdff.gaussians import Gaussians
-from gsdff.io.checkpoint import save_checkpoint, snapshot
+from gsdff.io.checkpoint import PART, load_newest, save_checkpoint, snapshot
+from gsdff.io.checkpoint_parts import cut_state
 from gsdff.io.dataset_summary import summarize
 from gsdff.io.runs import RunFolder
 from gsdff.render import projections_shared
@@ -25,12 +27,15 @@ from gsdff.training.densify import Optimizers, Params
 from gsdff.training.feature_loss import prepare_features
 from gsdff.training.logger import TrainingLogger
 from gsdff.training.pace import Pace, is_due
+from gsdff.training.parts import own_rows, save_own_part, shares_features, shares_gaussians
 from gsdff.training.radiance_loss import RadianceTerm
 from gsdff.training.random_state import RandomState
 from gsdff.training.terms import Term
 from gsdff.training.thing_targets import weigh_masks
 from gsdff.training.view_data import ViewData
 from gsdff.training.view_masks import ViewSegments
+
+log = logging.getLogger("gsdff")
 
 COMPARE_EVERY = 200
 """Steps after which ranks compare their Gaussians."""
@@ -48,7 +53,8 @@ class Trainer:
     random numbers is saved. Torch's global generators stay as they are.
 
     The trainers of all ranks of a job are equal too: each shows a view of its own, and they share gradients, the sums
-    for the densification and the state of the random numbers (`gsdff.training.pace`).
+    for the densification and the state of the random numbers (`gsdff.training.pace`). With the option `shard` each
+    holds a part of the Gaussians (`gsdff.training.parts`), and what a trainer has and saves is of its part.
     """
 
     def __init__(self, config: TrainConfig, scene: Scene, device: torch.device, initial: Gaussians):
@@ -67,6 +73,10 @@ class Trainer:
         self.data = ViewData(scene.views, device)
         self.radiance = RadianceTerm(config, scene, self.data, self.pace)
         self.terms: list[Term] = [self.radiance]
+        self.is_part = shares_gaussians(config)
+        """Whether `gaussians` are this rank's part of the scene."""
+        if self.is_part:  # a copy, as a view would keep all of the scene in memory
+            initial = initial.map(lambda tensor: tensor[own_rows(len(tensor))].clone())
         self._set_gaussians(initial)
 
     @cached_property
@@ -104,6 +114,8 @@ class Trainer:
 
     def start_stage2(self, folder: RunFolder) -> None:
         """Adds features, lifted from the teacher unless they were loaded, and the terms that train them."""
+        if self.is_part and self.config.teacher.name != "none" and not shares_features(self.config):
+            self._join_parts(folder)
         self._leave_photos_moved()
         lift = self.gaussians.features is None
         with self.random.in_use():
@@ -154,7 +166,8 @@ class Trainer:
             f"their numbers differ by step {self.step}, as those of unlike machines or of a faulty one may; continue "
             "with `resume` on machines of one kind"
         )
-        tensors = {**dict(self.gaussians.items()), "random numbers": self.random.cpu}
+        tensors = {} if self.is_part else dict(self.gaussians.items())
+        tensors["random numbers"] = self.random.cpu
         self.pace.ranks.require_equal_tensors(tensors, remedy=remedy)
 
     def state_dict(self) -> dict[str, Any]:
@@ -172,15 +185,25 @@ class Trainer:
         }
 
     def load_state_dict(self, step: int, state: dict[str, Any]) -> None:
-        """Continues from the `state_dict` after `step` steps; raises an error if that is of other Gaussians."""
+        """Continues from the `state_dict` after `step` steps; raises an error if that is of other Gaussians.
+
+        A whole state is divided among ranks that hold a part each.
+        """
         self.step = step
+        is_in_stage2 = step > self.config.stage1.steps or "features" in state["gaussians"]
+        self.is_part = shares_gaussians(self.config) and not (is_in_stage2 and not shares_features(self.config))
+        if self.is_part and PART not in state:
+            state = cut_state(state, own_rows(len(state["gaussians"]["means"])))
+        self._load(state)
+
+    def _load(self, state: dict[str, Any]) -> None:
         stored = Gaussians(**state["gaussians"])
         self.reliability = None if stored.reliability is None else stored.reliability.to(self.device)
         self._set_gaussians(replace(stored, reliability=None))
         for name, tensor in self.gaussians.items():
             saved = state["optimizers"][name]
             moments = saved["state"].get(0)  # None before the first step of this attribute
-            may_lack = step == 0 or self.config.stage1.steps == 0 or name == "features" or tensor.numel() == 0
+            may_lack = self.step == 0 or self.config.stage1.steps == 0 or name == "features" or tensor.numel() == 0
             if not (may_lack if moments is None else _are_moments(moments, tensor.shape)):
                 raise ValueError(f"the moments of {name} are no float32 numbers of the shape {list(tensor.shape)}")
             own = self.optimizers[name].state_dict()  # rates and the like are those of the options
@@ -189,7 +212,7 @@ class Trainer:
         if "exposure" in state:  # an earlier version had none
             self.radiance.exposure.load_state_dict(state["exposure"])
             self.radiance.poses.load_state_dict(state["poses"])
-        if step > self.config.stage1.steps:
+        if self.step > self.config.stage1.steps:
             self._leave_photos_moved()
         self.random.load_state_dict(state["random"])
 
@@ -207,20 +230,39 @@ class Trainer:
     def _view_at(self, step: int) -> int:
         return view_at(self.pace.turn(step), self.scene.train_ids, self.config.seed)
 
+    def _join_parts(self, folder: RunFolder) -> None:
+        """Gives every rank the whole scene, which the run's newest checkpoint has."""
+        state = load_newest(folder.checkpoints)
+        assert state is not None and state["step"] == self.step, "stage 1 ends with a checkpoint"
+        log.info(
+            "every rank holds all Gaussians from now on, as stage 2 looks at neighbours (`smoothing.graph.form`, "
+            "`smoothing.things.form`) or makes masks of renderings"
+        )
+        self.is_part = False
+        self._load(state)
+
     def _follow_gradient(self, view_id: int) -> dict[str, Tensor]:
         """Changes the Gaussians along the gradient of the loss for a view; returns the scalars, with the loss."""
         with projections_shared():
             loss, scalars = self._compute_loss(view_id)
         loss.backward()
         scalars = {name: value.detach() for name, value in {"loss": loss, **scalars}.items()}
-        self.pace.ranks.average([*self._gradients(), *scalars.values()])
+        self._share(scalars)
         self._step_optimizers()
         return scalars
 
+    def _share(self, scalars: dict[str, Tensor]) -> None:
+        """Replaces gradients and scalars by their means over the views of all ranks."""
+        ranks, own = self.pace.ranks, self._gradients()
+        if self.is_part:
+            for gradient in own:  # already the sum over the views
+                gradient.div_(ranks.world_size)
+            own = []
+        ranks.average([*own, *self.radiance.gradients(), *scalars.values()])
+
     def _gradients(self) -> list[Tensor]:
         """Gradients of the attributes that the terms reach, the same attributes on every rank."""
-        own = [tensor.grad for _, tensor in self.gaussians.items() if tensor.grad is not None]
-        return own + self.radiance.gradients()
+        return [tensor.grad for _, tensor in self.gaussians.items() if tensor.grad is not None]
 
     def _compute_loss(self, view_id: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the terms for a view, and the scalars of all of them."""
@@ -248,7 +290,7 @@ class Trainer:
 
     def _set_gaussians(self, gaussians: Gaussians) -> None:
         """Trains these Gaussians from now on, each attribute with an optimizer of its own."""
-        gaussians = replace(gaussians, rasterize_mode=self.config.stage1.rasterize_mode)
+        gaussians = replace(gaussians, rasterize_mode=self.config.stage1.rasterize_mode, is_part=self.is_part)
         self.gaussians = gaussians.to(self.device).map(torch.nn.Parameter)
         self.optimizers = {name: self._make_optimizer(name, tensor) for name, tensor in self.gaussians.items()}
 
@@ -309,6 +351,9 @@ def train(
 
     def save() -> None:
         logger.check_finite(trainer.step, trainer.gaussians)
+        if trainer.is_part:
+            save_own_part(trainer.state_dict() | {"report": logger.state_dict()}, trainer.step, folder.checkpoints)
+            return
         if not trainer.pace.ranks.is_first:
             return
         state = snapshot(trainer.state_dict() | {"report": logger.state_dict()})

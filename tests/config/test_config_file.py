@@ -135,6 +135,7 @@ CONTRADICTIONS = [
     ({"stage1_from": Path("x.ply"), "stage1.steps": 0, "teacher.name": "none"}, "`stage1_from`: expected a teacher"),
     ({"teacher.name": "precomputed"}, "`teacher.name` precomputed: expected the folder .*set `teacher.maps`"),
     ({"masks.refresh": 7}, "`masks.refresh`: expected a multiple of `checkpoint_every`, got 7"),
+    ({"shard": "gaussians", "stage1.refine_poses": True}, "`stage1.refine_poses`: cannot move cameras with `shard`"),
 ]
 
 
@@ -230,6 +231,7 @@ def test_every_attribute_of_the_gaussians_has_a_learning_rate():
         "reliability",
         "rasterize_mode",
         "origin",
+        "is_part",
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+import torch.distributed
 from pretended import device as card
 from pretended.counts import COUNTS, Counts, find_line
 from pretended.device import CARD, CardTensor, copy_down, copy_up, finish_transfers, inner, pin, spoil, wait
@@ -254,11 +255,24 @@ def _patches() -> Iterator[Any]:
     yield mock.patch.object(Tensor, "pin_memory", lambda self, *_: pin(self), create=True)
     yield mock.patch.object(Tensor, "is_pinned", lambda self, *_: card.is_pinned(self), create=True)
     yield mock.patch.object(BackwardCFunction, "apply", _backward(BackwardCFunction.apply))
+    for name in ("all_reduce", "all_to_all_single"):
+        yield mock.patch.object(torch.distributed, name, _exchange(getattr(torch.distributed, name)))
     for name, value in _cuda_functions().items():
         yield mock.patch.object(torch.cuda, name, value)
     for name in ("_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check"):
         if hasattr(torch.optim.Optimizer, name):
             yield mock.patch.object(torch.optim.Optimizer, name, lambda self: None)
+
+
+def _exchange(original: Callable) -> Callable:
+    """A function of `torch.distributed` that writes into tensors of the card, of which NCCL is in charge."""
+
+    def exchange(*tensors: Any, **options: Any) -> Any:
+        if any(isinstance(tensor, CardTensor) for tensor in tensors):
+            COUNTS.launches[find_line()] += 1
+        return original(*map(inner, tensors), **options)
+
+    return exchange
 
 
 def _put_back(module: types.ModuleType | None) -> None:

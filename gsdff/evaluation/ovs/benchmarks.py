@@ -25,7 +25,7 @@ from gsdff.errors import UserError
 from gsdff.evaluation.ovs.labels import LerfFrame, MaskFrame, find_views, masks_in_view, read_3d_ovs, read_lerf_ovs
 from gsdff.evaluation.ovs.lerf import names_held_out, score_lerf_ovs, score_relevancy
 from gsdff.evaluation.ovs.options import OvsBenchmark, OvsOptions
-from gsdff.evaluation.ovs.report import describe_3d_ovs, save_classes
+from gsdff.evaluation.ovs.report import describe_3d_ovs, draw_classes, save_pictures
 from gsdff.evaluation.ovs.scores import PixelCounts, count_pixels, predict_category
 from gsdff.evaluation.ovs.texts import choose_prompts, describe_negatives, describe_texts, prepare_text
 from gsdff.evaluation.run import evaluation_folder
@@ -35,7 +35,9 @@ from gsdff.field.checks import check_choice, check_path
 from gsdff.field.query import Query
 from gsdff.field.search import prepare
 from gsdff.files.writing import together, whole_file
+from gsdff.io.pictures import Picture
 from gsdff.metrics import finite_or_none
+from gsdff.ranks import this_job
 from gsdff.scene import View
 
 CLIP = "OpenAI's ViT-B/16"
@@ -57,7 +59,7 @@ def score_ovs(
     Beside it are a folder of pictures and a table with a line per query (`<benchmark>_queries.csv`). `levels` are
     further fields of the same photos (lerf-ovs), of which each text takes the one with the highest relevancy. Raises
     `UserError` before anything is rendered for labels that cannot be read, that match no photo, or that name something
-    the field does not know.
+    the field does not know. Ranks share the photos, and the first one writes.
     """
     check_choice("benchmark", benchmark, get_args(OvsBenchmark))
     check_path("labels", labels)
@@ -87,6 +89,8 @@ def score_ovs(
         "num_frames_held_out": sum(view.name in held_out for view in views),
     } | scores
     path = out / f"{benchmark}.json"
+    if not this_job().is_first:
+        return result, path
     with together(path):
         with whole_file(path) as partial:
             partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -105,8 +109,10 @@ def score_3d_ovs(
     prompts = choose_prompts(field, options)
     competing = prepare(field, Query(classes=classes, prompts=prompts)) if is_argmax else None
     held_out = names_held_out([field])
-    rows: dict[str, dict[str, Any]] = {}
-    for frame, view in tqdm(list(zip(frames, views, strict=True)), desc="3d-ovs", unit="view"):
+    ranks = this_job()
+
+    def score(frame: MaskFrame, view: View) -> tuple[dict[str, Any], tuple[str, Picture]]:
+        """The scores of a view, and its picture with a name."""
         masks = masks_in_view(frame, view)
         truth = torch.stack([masks[name] for name in classes])
         if competing is not None:
@@ -119,14 +125,20 @@ def score_3d_ovs(
             predicted = [predict_category(relevancy, options, scale).mask for relevancy in maps]
         predicted = torch.stack(predicted).cpu()
         counts = list(map(count_pixels, predicted, truth))
-        rows[view.name] = {
+        row = {
             "is_held_out": view.name in held_out,
             "iou": dict(zip(classes, [finite_or_none(each.iou) for each in counts], strict=True)),
             "class_accuracy": dict(zip(classes, map(_share_found, counts), strict=True)),
             "accuracy": float((predicted == truth).all(0).double().mean()),
             "pixels": dict(zip(classes, map(asdict, counts), strict=True)),
         }
-        save_classes(out, view, classes, {"truth": truth, "answer": predicted})
+        return row, draw_classes(view, classes, {"truth": truth, "answer": predicted})
+
+    rows: dict[str, dict[str, Any]] = {}
+    results = ranks.collect(map(score, ranks.share(frames), ranks.share(views)), len(views))
+    for view, (row, picture) in zip(tqdm(views, desc="3d-ovs", unit="view"), results, strict=True):
+        rows[view.name] = row
+        save_pictures(out, [picture])
     strict = [row for row in rows.values() if row["is_held_out"]]
     negatives = None if is_argmax else describe_negatives(field, queries)
     return {

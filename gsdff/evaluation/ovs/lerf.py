@@ -23,7 +23,7 @@ from gsdff.errors import UserError
 from gsdff.evaluation.ovs.labels import LerfFrame, boxes_in_view, masks_in_view
 from gsdff.evaluation.ovs.means import average_pairs
 from gsdff.evaluation.ovs.options import OvsOptions
-from gsdff.evaluation.ovs.report import describe_lerf_ovs, save_category
+from gsdff.evaluation.ovs.report import describe_lerf_ovs, draw_category, save_pictures
 from gsdff.evaluation.ovs.scores import (
     CategoryPrediction,
     choose_level,
@@ -38,7 +38,9 @@ from gsdff.field.base import FieldBase
 from gsdff.field.hit import Hit
 from gsdff.field.relevancy import lerf_relevancy
 from gsdff.field.search import PreparedQuery
+from gsdff.io.pictures import Picture
 from gsdff.latents import text_cosine
+from gsdff.ranks import this_job
 from gsdff.render import render_features
 from gsdff.scene import View
 
@@ -75,6 +77,7 @@ def score_lerf_ovs(
 ) -> dict[str, Any]:
     """Scores 2D and 3D masks by category and frame; writes a picture of each pair into `out`.
 
+    Ranks share the frames, and the first one writes.
     `levels` are further fields of the same photos: the 2D answer is that of the one with the highest relevancy.
     """
     names = list(dict.fromkeys(name for frame in frames for name in frame.names))
@@ -82,18 +85,27 @@ def score_lerf_ovs(
     queries = every[0].queries
     hits = _select_gaussians(field, queries, options)
     held_out = names_held_out([field, *levels])
-    rows: dict[str, dict[str, dict[str, Any]]] = {}
-    for frame, view in tqdm(list(zip(frames, views, strict=True)), desc="lerf-ovs", unit="frame"):
+    ranks = this_job()
+
+    def score(frame: LerfFrame, view: View) -> tuple[dict[str, dict[str, Any]], list[tuple[str, Picture]]]:
+        """The scores of the categories in a frame, and their pictures with names."""
         truths, boxes = masks_in_view(frame, view), boxes_in_view(frame, view)
         maps = [level.relevancies(view, truths) for level in every]
         scale = view.camera.width / frame.width
-        rows[view.name] = {}
+        scored, pictures = {}, []
         for number, (name, truth) in enumerate(truths.items()):
             predicted = choose_level([predict_category(map[name], options, scale) for map in maps])
             covered = _covered_pixels(field, hits[name], view, options).cpu()
             row = _describe_pair(predicted, covered, truth, boxes[name]) | {"is_held_out": view.name in held_out}
-            rows[view.name][name] = row
-            save_category(out, view, (number, name), {"truth": truth, "3D": covered}, predicted, row)
+            scored[name] = row
+            pictures.append(draw_category(view, (number, name), {"truth": truth, "3D": covered}, predicted, row))
+        return scored, pictures
+
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    results = ranks.collect(map(score, ranks.share(frames), ranks.share(views)), len(views))
+    for view, (scored, pictures) in zip(tqdm(views, desc="lerf-ovs", unit="frame"), results, strict=True):
+        rows[view.name] = scored
+        save_pictures(out, pictures)
     counts = {name: {"num_gaussians": int(hit.selected.sum())} for name, hit in hits.items()}
     means = average_pairs({name: [by[name] for by in rows.values() if name in by] for name in names})
     means["categories"] = {name: row | counts[name] for name, row in means["categories"].items()}

@@ -1,7 +1,7 @@
 """Results of the open-vocabulary benchmarks: a description of the procedure, a table, pictures."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from gsdff.evaluation.ovs.scores import CategoryPrediction
 from gsdff.evaluation.report import draw_label_maps
 from gsdff.evaluation.run import picture_name
 from gsdff.field.relevancy import classify
-from gsdff.io.pictures import heat, save_png, spotlight, titled
+from gsdff.io.pictures import Picture, heat, save_png, spotlight, titled
 from gsdff.labels import LabelClass
+from gsdff.ranks import this_job
 from gsdff.scene import View
 
 MARK = torch.tensor([0, 255, 0], dtype=torch.uint8)
@@ -87,15 +88,17 @@ def _from_pixels(options: OvsOptions, negatives: str, num_levels: int | None = N
     )
 
 
-def save_category(
-    folder: Path,
+def draw_category(
     view: View,
     category: tuple[int, str],
     masks: Mapping[str, Bool[Tensor, "H W"]],
     predicted: CategoryPrediction,
     row: Mapping[str, Any],
-) -> None:
-    """Writes photo | truth | relevancy | 2D | 3D of a category (number and name); a green cross marks the peak."""
+) -> tuple[str, Picture]:
+    """File name and picture: photo | truth | relevancy | 2D | 3D of a category (number and name).
+
+    A green cross marks the peak.
+    """
     number, name = category
     slug = re.sub(r"[^\w-]+", "-", name).strip("-")
     panels = {
@@ -105,14 +108,20 @@ def save_category(
         f"2D, IoU {row['iou_2d']:.2f}": spotlight(view.image, predicted.mask),
         f"3D, IoU {row['iou_3d']:.2f}": spotlight(view.image, masks["3D"]),
     }
-    save_png(folder / f"{picture_name(view)}_{number:02d}_{slug}.png", titled(panels))
+    return f"{picture_name(view)}_{number:02d}_{slug}.png", titled(panels)
 
 
-def save_classes(folder: Path, view: View, classes: Sequence[str], masks: Mapping[str, Bool[Tensor, "Q H W"]]) -> None:
-    """Writes the photo and masks with titles, in the colours of the classes (the first on top), above a legend."""
+def draw_classes(view: View, classes: Sequence[str], masks: Mapping[str, Bool[Tensor, "Q H W"]]) -> tuple[str, Picture]:
+    """File name and picture: photo and masks with titles, in the colours of the classes (the first on top)."""
     maps = {title: classify(layers.float().movedim(0, -1), layers.any(0)) for title, layers in masks.items()}
     entries = [LabelClass(i, name, name) for i, name in enumerate(classes)]
-    save_png(folder / f"{picture_name(view)}.png", draw_label_maps(view, entries, maps))
+    return f"{picture_name(view)}.png", draw_label_maps(view, entries, maps)
+
+
+def save_pictures(folder: Path, pictures: Iterable[tuple[str, Picture]]) -> None:
+    """Writes pictures under their names; of several ranks, the first one does."""
+    for name, picture in pictures if this_job().is_first else ():
+        save_png(folder / name, picture)
 
 
 def format_ovs(result: Mapping[str, Any]) -> str:
