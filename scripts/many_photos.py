@@ -26,7 +26,7 @@ from gsdff.training.initialise import initial_gaussians
 from gsdff.training.trainer import Trainer
 
 DISTINCT = 20
-"""Number of different pictures; the other photos are links to them, which are decoded and kept like any photo."""
+"""Number of different pictures; the other photos are hard links to them, which are decoded and kept like any photo."""
 WIDTH, HEIGHT = 1632, 1224
 
 
@@ -40,7 +40,7 @@ def write_scene(folder: Path, num_photos: int) -> None:
     frames = []
     for number in range(num_photos):
         path = folder / f"images/{number:05d}.jpg"
-        path.symlink_to(folder / f"picture_{number % DISTINCT}.jpg")
+        path.hardlink_to(folder / f"picture_{number % DISTINCT}.jpg")
         angle = 2 * np.pi * number / num_photos
         pose = np.eye(4)
         pose[:3, :3] = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
