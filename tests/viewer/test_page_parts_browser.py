@@ -252,7 +252,7 @@ def test_one_finger_turns_two_come_closer_and_move(phone):
     turned = pose(phone)
     assert turned[3:] == pytest.approx(start[3:], abs=1e-6) and distance(turned) == pytest.approx(distance(start))
     assert turned[:3] != pytest.approx(start[:3], abs=1e-3)
-    touch(phone, [(180, 200), (150, 200), (110, 200)], [(220, 200), (250, 200), (290, 200)])
+    touch(phone, [(140, 200), (110, 200), (70, 200)], [(260, 200), (290, 200), (330, 200)])  # beside the divider
     closer = pose(phone)
     assert distance(closer) < 0.9 * distance(turned)
     touch(phone, [(150, 150), (170, 180), (190, 210)], [(250, 150), (270, 180), (290, 210)])
