@@ -258,11 +258,11 @@ def _list_tiles(
     gaussians: Gaussians, camera: Camera, meta: dict | None = None, rows: slice | None = None
 ) -> "TileTable":
     """Tile lists of our own pass, from a projection if there is one; with `rows`, of the tiles that reach into them."""
-    from gsdff.render.cuda import project, take_splats
+    from gsdff.render.cuda import add_lists, see, take_splats
     from gsdff.render.tensor_cores import list_tiles
 
     if meta is None:
-        meta = project(
+        seen = see(
             gaussians.means,
             gaussians.quats,
             gaussians.scales,
@@ -273,6 +273,7 @@ def _list_tiles(
             camera.height,
             rasterize_mode=gaussians.rasterize_mode,
         )
+        meta = add_lists(seen, camera.width, camera.height)
     return list_tiles(take_splats(meta, rows))
 
 

@@ -75,7 +75,7 @@ def rasterization_cuda(
             (means, quats, scales, opacities, colors), len(viewmats), (height, width, num_channels), absgrad
         )
     else:
-        meta = project(means, quats, scales, opacities, viewmats, Ks, width, height, **options)
+        meta = add_lists(see(means, quats, scales, opacities, viewmats, Ks, width, height, **options), width, height)
         if sh_degree is not None:
             colors = shade(means, colors, viewmats, sh_degree, meta["radii"])
         elif colors.dim() == 2:
@@ -93,27 +93,6 @@ def rasterization_cuda(
     return renders, alphas, meta
 
 
-def project(
-    means: Float[Tensor, "N 3"],
-    quats: Float[Tensor, "N 4"],
-    scales: Float[Tensor, "N 3"],
-    opacities: Float[Tensor, "N"],
-    viewmats: Float[Tensor, "C 4 4"],
-    Ks: Float[Tensor, "C 3 3"],
-    width: int,
-    height: int,
-    *,
-    rasterize_mode: str = "classic",
-    **options: Any,
-) -> dict[str, Any]:
-    """Gaussians as cameras see them, and lists of those that touch each tile, front to back: `rasterization`'s meta.
-
-    It is all that `blend` needs, for any number of sets of colours. Not packed: shapes are [C, N, ...].
-    """
-    seen = see(means, quats, scales, opacities, viewmats, Ks, width, height, rasterize_mode=rasterize_mode, **options)
-    return add_lists(seen, width, height)
-
-
 def see(
     means: Float[Tensor, "N 3"],
     quats: Float[Tensor, "N 4"],
@@ -127,7 +106,10 @@ def see(
     rasterize_mode: str = "classic",
     **options: Any,
 ) -> dict[str, Any]:
-    """Gaussians as cameras see them: `means2d`, `radii`, `depths`, `conics` and `opacities`, each [C, N, ...]."""
+    """Gaussians as cameras see them: `means2d`, `radii`, `depths`, `conics` and `opacities`, each [C, N, ...].
+
+    With `add_lists` it is all that `blend` needs, for any number of sets of colours.
+    """
     require_kernels()
     is_antialiased = rasterize_mode == "antialiased"
     radii, means2d, depths, conics, compensations = fully_fused_projection(
@@ -139,7 +121,7 @@ def see(
 
 
 def add_lists(seen: dict[str, Any], width: int, height: int) -> dict[str, Any]:
-    """`rasterization`'s meta of what `see` returns: with lists of the Gaussians that touch each tile."""
+    """`rasterization`'s meta of what `see` returns: with lists of those that touch each tile, front to back."""
     radii, means2d, depths = seen["radii"], seen["means2d"], seen["depths"]
     tile_width, tile_height = -(-width // TILE), -(-height // TILE)
     # newer versions leave out tiles that the ellipse does not touch

@@ -128,7 +128,7 @@ class Exposure:
         with torch.no_grad():
             for row, name in enumerate(self._names):
                 if name in maps:
-                    self.deviations[row] = _as_map(maps[name], name, path).to(self.deviations) - torch.eye(3, 4)
+                    self.deviations[row] = (_as_map(maps[name], name, path) - torch.eye(3, 4)).to(self.deviations)
         self.is_on = self._is_decided = True
 
     @property

@@ -61,9 +61,9 @@ class RadianceTerm:
         return image.loss, {"l1": image.l1, "ssim": image.ssim, "mse": image.mse}
 
     def after_step(self, params: Params, optimizers: Optimizers, before: int, step: int) -> None:
-        """Follows the gradients of photos' colours and poses, and adds and removes Gaussians in place.
+        """Follows the gradients of photos' colours and poses; adds and removes Gaussians, in place.
 
-        That is so if a refinement became due since `before` steps, at `step` now.
+        The latter if a refinement became due since `before` steps, at `step` now.
         """
         self.exposure.after_step(step)
         self.poses.after_step(step)

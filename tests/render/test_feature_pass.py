@@ -120,7 +120,8 @@ def test_gsplat_is_called_as_its_signatures_say(monkeypatch, generator):
     gaussians, camera = make_gaussians(5, generator), make_camera(width=17, height=33)
     parts = gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities
     views, Ks = camera.viewmat[None], camera.K[None]
-    meta = cuda.project(*parts, views, Ks, camera.width, camera.height, rasterize_mode="antialiased")
+    seen = cuda.see(*parts, views, Ks, camera.width, camera.height, rasterize_mode="antialiased")
+    meta = cuda.add_lists(seen, camera.width, camera.height)
     splats = cuda.take_splats(meta)
     (_, projection), (_, tiles), (_, offsets) = calls
     assert projection["calc_compensations"] and torch.equal(projection["opacities"], gaussians.opacities)

@@ -5,29 +5,19 @@ two places and resumed.
 """
 
 import json
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from job_settings import CONFIG
-from tiny_scene import TinyDataset, tiny_scene
+from job_settings import CONFIG, message_of, train_torn, write_photos_and_maps
+from tiny_scene import tiny_scene
 
 from gsdff.config.options import DataConfig, FeatureConfig, TeacherConfig
-from gsdff.errors import UserError
 from gsdff.ranks import joined
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.run import train_run
 from gsdff.training.trainer import Trainer, view_at
-
-
-def message_of(function, *arguments, **options):
-    try:
-        function(*arguments, **options)
-    except UserError as error:
-        return str(error)
-    return None
 
 
 def compare_a_step(ranks):
@@ -45,30 +35,10 @@ def compare_a_step(ranks):
     return {name: difference / max(1e-12, float(expected[name].norm())) for name, difference in differences.items()}
 
 
-class Stopped(Exception):
-    """The end of a training before its time."""
-
-
-def stop_after(step):
-    """A step of training that ends it after so many steps."""
-
-    def advance(trainer):
-        if trainer.step >= step:
-            raise Stopped
-        return original(trainer)
-
-    original = Trainer.advance
-    return advance
-
-
 with joined("cpu") as ranks:
     folder = Path(sys.argv[1])
     if ranks.is_first:
-        TinyDataset.write(folder / "data")
-        (folder / "maps").mkdir()
-        for i in range(6):
-            features = torch.randn(7, 8, 10, generator=torch.Generator().manual_seed(i))
-            torch.save(features.half(), folder / "maps" / f"view_{i}_fmap_CxHxW.pt")
+        write_photos_and_maps(folder)
     ranks.wait()
     report = {"step": compare_a_step(ranks)}
 
@@ -81,20 +51,7 @@ with joined("cpu") as ranks:
         dataset=DataConfig(random_points=40),
     )
     train_run(replace(config, out=folder / "whole"))
-    torn = replace(config, out=folder / "torn")
-    original = Trainer.advance
-    for step in (14, 26):
-        Trainer.advance = stop_after(step)
-        try:
-            train_run(torn, resume=step > 14)
-        except Stopped:
-            report[f"stopped after {step}"] = True
-        ranks.wait()
-        Trainer.advance = original
-        if ranks.is_first:
-            shutil.copytree(folder / "torn", folder / f"torn_{step}")
-        ranks.wait()
-    train_run(torn, resume=True)
+    train_torn(ranks, config, folder, report)
 
     other_seed = replace(config, out=folder / "unlike", seed=ranks.rank)
     report["unlike options"] = message_of(train_run, other_seed)

@@ -7,18 +7,15 @@ A run is trained to its end; another one is stopped in stage 1 and in stage 2, a
 
 import contextlib
 import json
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
 import torch
-from job_settings import CONFIG
-from tiny_scene import TinyDataset
+from job_settings import CONFIG, message_of, train_torn, write_photos_and_maps
 
 from gsdff.config.options import DataConfig, FeatureConfig, TeacherConfig
-from gsdff.errors import UserError
 from gsdff.ranks import joined
 from gsdff.training.run import train_run
 from gsdff.training.trainer import Trainer
@@ -29,28 +26,10 @@ def draw(*shape, device):
     return torch.tensor([0.3, -0.5, 0.4]).expand(shape).to(device)
 
 
-class Stopped(Exception):
-    """The end of a training before its time."""
-
-
-def stop_after(step):
-    """A step of training that ends it after so many steps."""
-
-    def advance(trainer):
-        if trainer.step >= step:
-            raise Stopped
-        sizes.add(len(trainer.gaussians))
-        return original(trainer)
-
-    return advance
-
-
-def message_of(function, *arguments, **options):
-    try:
-        function(*arguments, **options)
-    except UserError as error:
-        return str(error)
-    return None
+def count(trainer):
+    """A step of training that notes how many Gaussians this rank holds."""
+    sizes.add(len(trainer.gaussians))
+    return original(trainer)
 
 
 original = Trainer.advance
@@ -59,11 +38,7 @@ with contextlib.ExitStack() as stack:
     ranks = stack.enter_context(joined("cpu"))
     folder = Path(sys.argv[1])
     if ranks.is_first:
-        TinyDataset.write(folder / "data")
-        (folder / "maps").mkdir()
-        for i in range(6):
-            features = torch.randn(7, 8, 10, generator=torch.Generator().manual_seed(i))
-            torch.save(features.half(), folder / "maps" / f"view_{i}_fmap_CxHxW.pt")
+        write_photos_and_maps(folder)
     ranks.wait()
     stage1_only = replace(CONFIG, shard="gaussians", data=folder / "data", dataset=DataConfig(random_points=40))
     teacher = TeacherConfig(name="precomputed", maps=folder / "maps")
@@ -73,26 +48,14 @@ with contextlib.ExitStack() as stack:
     config = replace(config, smoothing=replace(config.smoothing, graph=replace(graph, form="off")))
     stack.enter_context(mock.patch("torch.randn", draw))
     train_run(replace(config, out=folder / "whole"))
-    torn = replace(config, out=folder / "torn")
     report = {}
-    for step in (14, 26):
-        Trainer.advance = stop_after(step)
-        try:
-            train_run(torn, resume=step > 14)
-        except Stopped:
-            report[f"stopped after {step}"] = True
-        ranks.wait()
-        Trainer.advance = original
-        if ranks.is_first:
-            shutil.copytree(folder / "torn", folder / f"torn_{step}")
-        ranks.wait()
-    train_run(torn, resume=True)
+    train_torn(ranks, config, folder, report)
     train_run(replace(with_graph, out=folder / "graph"))
     train_run(replace(config, out=folder / "replicated", shard="none"))
     begun = replace(config, out=folder / "begun", stage1=replace(config.stage1, steps=0), stage1_from=folder / "whole")
     train_run(begun)
-    Trainer.advance = stop_after(1000)
-    train_run(replace(stage1_only, out=folder / "plain"))
+    with mock.patch.object(Trainer, "advance", count):
+        train_run(replace(stage1_only, out=folder / "plain"))
     report["sizes"] = sorted(sizes)
     report["viewer"] = message_of(train_run, replace(stage1_only, out=folder / "seen"), watch=lambda *_: None)
     (folder / f"rank_{ranks.rank}.json").write_text(json.dumps(report))

@@ -21,9 +21,11 @@ from gsdff.render import render_depth, render_features, render_rgb
 from gsdff.training.feature_loss import _lift
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.lift import FeatureTarget
+from gsdff.training.pace import Pace
 from gsdff.training.parts import divide, find_largest, make_even, own_rows
 from gsdff.training.trainer import Trainer
 
+make_adam = Pace.make_adam
 MODES = {
     "colours": lambda scene, camera: render_rgb(scene, camera, absgrad=True),
     "over white": lambda scene, camera: render_rgb(scene, camera, sh_degree=0, background=scene.means.new_ones(3)),
@@ -82,9 +84,9 @@ def compare_pictures(ranks, device, split):
     return report
 
 
-def unit_quats(gaussians):
-    """Gaussians whose quaternions have length 1: along it the gradient is rounding, which Adam turns into steps."""
-    return replace(gaussians.map(torch.detach), quats=torch.nn.functional.normalize(gaussians.quats.detach(), dim=-1))
+def make_calm_adam(pace, parameter, rate, _eps):
+    """Adam that does not turn gradients which are nothing but rounding into steps of full length."""
+    return make_adam(pace, parameter, rate, 1e-6)
 
 
 def compare_trainings(ranks, device, growth):
@@ -93,15 +95,18 @@ def compare_trainings(ranks, device, growth):
     config = replace(CONFIG, stage1=replace(CONFIG.stage1, reset_every=15, growth=growth, exposure="affine"))
     initial = initial_gaussians(config, scene)
     initial = initial.map(lambda tensor: tensor[:30])
-    whole, parts = (Trainer(replace(config, shard=shard), scene, device, initial) for shard in ("none", "gaussians"))
+    with mock.patch.object(Pace, "make_adam", make_calm_adam):
+        whole, parts = (
+            Trainer(replace(config, shard=shard), scene, device, initial) for shard in ("none", "gaussians")
+        )
     counts, sizes = [], []
     while whole.step < config.stage1.steps:
         with mock.patch("torch.randn", lambda *shape, device: torch.tensor([0.3, -0.5, 0.4]).expand(shape).to(device)):
             losses = [float(trainer.advance()["loss"].cpu()) for trainer in (whole, parts)]
         sizes.append(ranks.gather(len(parts.gaussians)))
         counts.append([len(whole.gaussians), sum(sizes[-1])])
-    rows = [torch.cat([tensor.cpu().reshape(len(tensor), -1) for _, tensor in unit_quats(trainer.gaussians).items()], 1)
-            for trainer in (whole, parts)]  # fmt: skip
+    scenes = [trainer.gaussians.map(torch.detach).to("cpu") for trainer in (whole, parts)]
+    rows = [torch.cat([tensor.reshape(len(tensor), -1) for _, tensor in scene.items()], 1) for scene in scenes]
     everything = torch.tensor([row for rank in ranks.gather(rows[1].tolist()) for row in rank])
     distances = torch.cdist(rows[0].double(), everything.double())
     farthest = float(torch.maximum(distances.min(0).values.max(), distances.min(1).values.max()))  # in either direction

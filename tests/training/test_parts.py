@@ -42,16 +42,15 @@ def test_parts_are_densified_like_the_whole(reports, growth):
 
 @pytest.mark.parametrize("growth", ["clones", "halves"])
 def test_densified_parts_have_the_attributes_of_the_whole(reports, growth):
-    """Sums in another order differ by rounding, which Adam enlarges, though in 24 steps to less than one of its steps:
-    it moves a scale by 7e-3. Rows that were exchanged would differ by as much as Gaussians do."""
+    """The job's Adam has an epsilon that leaves out gradients of rounding alone, which depend on the sums' order."""
     for report in reports:
-        assert report["training"][growth]["gaussians"] < 7e-3 < 1 < report["training"][growth]["spread"]
+        assert report["training"][growth]["gaussians"] < 1e-5 < 1 < report["training"][growth]["spread"]
 
 
 def test_photos_get_the_exposure_that_they_get_beside_the_whole(reports):
     for report in reports:
         for training in report["training"].values():
-            assert training["photos"]["size"] > 1e-3 and training["photos"]["error"] < 1e-3, training["photos"]
+            assert training["photos"]["size"] > 1e-3 and training["photos"]["error"] < 1e-5, training["photos"]
 
 
 def test_parts_get_the_features_that_the_whole_gets_from_views_that_ranks_share_unevenly(reports):

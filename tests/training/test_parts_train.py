@@ -1,6 +1,5 @@
 """Whole trainings by two ranks that hold a part of the scene each: the run they leave, stopped and resumed."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torchrun import run_job
+from written_runs import assert_same_bits, read_lines
 
 import gsdff
 from gsdff.config.file import read_config
@@ -21,17 +21,6 @@ def job(tmp_path_factory):
     """Folder with the runs of two ranks, and what each reports."""
     folder = tmp_path_factory.mktemp("job")
     return folder, run_job(Path(__file__).with_name("job_that_trains_parts.py"), folder)
-
-
-def read_lines(folder):
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line | {"seconds": 0} for line in lines]
-
-
-def assert_same_bits(one, two):
-    assert one.keys() == two.keys()
-    for name in one:
-        assert torch.equal(one[name], two[name]), name
 
 
 def test_a_run_of_parts_ends_as_any_other(job):

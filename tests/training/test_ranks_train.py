@@ -1,6 +1,5 @@
 """Training by two ranks: one step, a run, its end and its resumption. One job makes all that is looked at here."""
 
-import json
 import shutil
 from dataclasses import replace
 from itertools import pairwise
@@ -10,6 +9,7 @@ import pytest
 import torch
 from filelock import FileLock
 from torchrun import run_job
+from written_runs import assert_same_bits, read_lines
 
 from gsdff.config.file import read_config
 from gsdff.errors import UserError
@@ -35,17 +35,6 @@ def resume_alone(folder, out):
 
 def config_of(out):
     return replace(read_config(out / "config.toml"), out=out)
-
-
-def read_lines(folder):
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line | {"seconds": 0} for line in lines]
-
-
-def assert_same_bits(one, two):
-    assert one.keys() == two.keys()
-    for name in one:
-        assert torch.equal(one[name], two[name]), name
 
 
 def test_a_step_of_two_ranks_follows_the_gradients_of_one_rank_on_both_views(job):

@@ -1,9 +1,9 @@
-import json
 from dataclasses import replace
 
 import pytest
 import torch
 from tiny_scene import TinyDataset, tiny_scene
+from written_runs import assert_same_bits, read_lines
 
 from gsdff.config.file import read_config
 from gsdff.config.file import write_config as write_toml
@@ -75,24 +75,6 @@ def run(folder, config, state=None):
             logger.load_state_dict(state["report"], CPU)
         train(trainer, logger, names)
     return trainer
-
-
-def read_lines(folder):
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line | {"seconds": 0} for line in lines]
-
-
-def assert_same_bits(one, two):
-    """Compares nested values of `state_dict`s exactly."""
-    assert type(one) is type(two)
-    if isinstance(one, dict):
-        assert one.keys() == two.keys()
-        for key in one:
-            assert_same_bits(one[key], two[key])
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, two)
-    else:
-        assert one == two
 
 
 def test_torchs_global_generators_are_left_alone():
