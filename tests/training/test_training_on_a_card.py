@@ -58,6 +58,27 @@ def test_stage_1_learns_refines_and_resets_as_on_the_cpu(card, rasterize_mode):
     assert len(trainers[0].gaussians) == len(trainers[1].gaussians) > 40
 
 
+def test_photos_colours_and_poses_are_found_as_on_the_cpu_without_more_waits(card, tmp_path):
+    stage1 = replace(STAGE1, refine_stop=0, exposure="affine", refine_poses=True)
+    trainers = [make_trainer(replace(CONFIG, stage1=stage1), device) for device in DEVICES]
+    on_cpu, on_card = ([losses(trainer, 1)[0]] for trainer in trainers)  # the window of SSIM is sent once
+    for _ in range(23):
+        on_cpu.append(float(trainers[0].advance()["loss"].detach()))
+        card.clear()
+        loss = trainers[1].advance()["loss"].detach()
+        assert card.num_waits <= STEPS["stage 1"], card.table()
+        on_card.append(float(loss))
+    assert on_card == pytest.approx(on_cpu, rel=1e-3)
+    exposures, poses = ([getattr(trainer.radiance, name) for trainer in trainers] for name in ("exposure", "poses"))
+    for (ours, theirs), name in ((exposures, "deviations"), (poses, "motions")):
+        found, expected = (getattr(each, name).detach().cpu() for each in (theirs, ours))
+        assert bool(expected.any()) and float((found - expected).abs().max()) < 0.05 * float(expected.abs().max())
+    exposures[1].write(tmp_path / "exposure.json")
+    exposures[1].read(tmp_path / "exposure.json")
+    moved = poses[1].moved(trainers[1].scene)
+    assert moved.views[1].camera.viewmat.device.type == "cpu"
+
+
 def test_a_scene_that_has_lost_all_its_gaussians_goes_on(card):
     for device in DEVICES:
         trainer = make_trainer(replace(CONFIG, stage1=replace(STAGE1, refine_stop=0)), device)
