@@ -12,6 +12,7 @@ PICTURES = {
     "opacity": 4,
     "features": 7,
     "relevancy": 4,
+    "reliability": 5,
     "classes": 8,
     "photo": 2,
     "teacher": 3,
