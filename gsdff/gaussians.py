@@ -52,7 +52,7 @@ class Gaussians:
     features: Float[Tensor, "N K"] | None = None
     """Latent features z; the T-dimensional feature is B z (`gsdff.latents`)."""
     reliability: Float[Tensor, "N"] | None = None
-    """How far the views agreed on what each Gaussian shows, in [0, 1] (`gsdff.training.lift`); not trained."""
+    """Agreement of the views on what each Gaussian shows, in [0, 1] (`gsdff.training.lift`); not trained."""
     rasterize_mode: RasterizeMode = "classic"
     """Mode of rasterisation in training, and so of rendering: the opacities of an antialiased scene (Mip-Splatting) are
     those of Gaussians that are blurred by a pixel without loss of energy."""

@@ -24,9 +24,9 @@ class LoopCost:
     """Instructions of a warp per Gaussian in the loop of gsplat's `rasterize_to_pixels`."""
 
     blended: int
-    """Of a Gaussian that shows in a pixel of the warp."""
+    """Instructions for a Gaussian that shows in a pixel of the warp."""
     skipped: int
-    """Of one that shows in none: up to the branch that leaves it."""
+    """Instructions for one that shows in none: up to the branch that leaves it."""
     atomics: int
     """Additions to the memory of the card, for one that shows."""
 

@@ -51,7 +51,7 @@ PUBLISHED_STEP_MS, PUBLISHED_MEGAPIXELS = 1768 / 30, 1297 * 840 / 1e6
 SPREAD = 0.2
 """Standard deviation of pictures' times, as a share of their mean: all cards wait for the slowest."""
 GSPLAT_SPEEDUP = 2
-"""Of gsplat beside the original code, "up to 2x less training time" (gsplat 1.0)."""
+"""Speed of gsplat beside the original code, "up to 2x less training time" (gsplat 1.0)."""
 PUBLISHED_GBS = 2039
 PICTURE_GB = 2.5
 """Memory of a picture of two megapixels, its gradients, SSIM and tile lists."""
@@ -76,7 +76,7 @@ NODE = 8
 
 @dataclass(frozen=True)
 class Capture:
-    """What is trained."""
+    """Scene and photos that are trained."""
 
     photos: int = 10_000
     gaussians: float = 50e6

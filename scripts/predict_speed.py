@@ -34,7 +34,7 @@ LAUNCHES, LAUNCH_US, WAIT_US = 24, 2.5, 20.0
 PER_GAUSSIAN, PER_GAUSSIAN_SH = 59, 48
 """Numbers that stage 1 trains of a Gaussian at degree 3, and those of its harmonics."""
 LOSS_BYTES = 27 * 12
-"""Of a pixel, read and written by the four kernels of `gsdff.losses.cuda`: 27 pictures of three channels."""
+"""Bytes of a pixel that the four kernels of `gsdff.losses.cuda` read and write: 27 pictures of three channels."""
 NUM_TEXTS = 5
 """One positive and LERF's four negatives."""
 

@@ -136,6 +136,6 @@ SCENES: dict[str, Callable[[Places], Scene]] = {
         cut_out(places.demo(), places.work / "demo_cut_out"), DataConfig(background="white")
     ),
 }
-"""What each name loads: `few` has a few of the training photos, `poses` random points, `cut_out` those on white."""
+"""Scenes by their names: `few` has a few of the training photos, `poses` random points, `cut_out` those on white."""
 WHITE = frozenset({"demo_cut_out"})
 """Scenes over white."""

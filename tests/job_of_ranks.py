@@ -5,18 +5,9 @@ import sys
 from pathlib import Path
 
 import torch
+from torchrun import message_of
 
-from gsdff.errors import UserError
 from gsdff.ranks import hash_bits, joined, this_job
-
-
-def message_of(function, *arguments, **options):
-    try:
-        function(*arguments, **options)
-    except UserError as error:
-        return str(error)
-    return None
-
 
 with joined("cpu") as ranks:
     folder = Path(sys.argv[1])

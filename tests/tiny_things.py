@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import torch
+from tiny_answers import write_asked_run
+from tiny_run import TinyRun
 
 from gsdff.run_folder import RunFolder
 from gsdff.things import Things
@@ -22,3 +24,10 @@ def write_things(run: Path) -> Things:
     things = Things(members, shares, (ids > 0).int(), torch.tensor([9.0, 5, 7]), [])
     save_things(RunFolder(run).things, things)
     return things
+
+
+def write_run_of_things(root: Path, generator: torch.Generator) -> TinyRun:
+    """`write_asked_run` with the things."""
+    run = write_asked_run(root, generator)
+    write_things(run.folder)
+    return run

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gsdff.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -44,3 +46,12 @@ def run_job(script: Path | str, folder: Path, *arguments: object, num: int = 2) 
     _, errors = job.communicate(timeout=250)
     assert job.returncode == 0, errors[-4000:]
     return [json.loads((folder / f"rank_{rank}.json").read_text()) for rank in range(num)]
+
+
+def message_of(function, *arguments, **options):
+    """The message of the mistake that a call finds; None if it finds none."""
+    try:
+        function(*arguments, **options)
+    except UserError as error:
+        return str(error)
+    return None

@@ -92,7 +92,7 @@ class FieldBase:
 
     @property
     def reliability(self) -> Float[Tensor, "N"]:
-        """How far the views agreed on what each Gaussian shows, in [0, 1]: 0 for what fewer than two views show.
+        """Agreement of the views on what each Gaussian shows, in [0, 1]: 0 for what fewer than two views show.
 
         Raises `UserError` if it was not measured: without features, and in runs and files of earlier versions.
         """

@@ -15,7 +15,7 @@ from gsdff.things import Things
 
 @dataclass(frozen=True)
 class SeenThings:
-    """What a view shows of things."""
+    """Things as a view shows them."""
 
     things: Int32[Tensor, "H W"]
     """The thing of every pixel, 0 for none."""
@@ -46,7 +46,7 @@ class ClassedThings:
 
     @torch.no_grad()
     def look(self, view: View, labels: UInt8[Tensor, "H W"]) -> SeenThings:
-        """What a view shows; pixels of no thing are of the segment of their class, by `labels`."""
+        """Things and segments in a view; pixels of no thing are of the segment of their class, by `labels`."""
         things = draw_things(self.field, self.things, view).cpu()
         ids = join_ids(things, labels, len(self.things))
         height, width = ids.shape

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
+from gsdff.config.options import TrainConfig
 from gsdff.config.smoothing import ThingsConfig
 from gsdff.gaussians import Gaussians
 from gsdff.ranks import this_job
@@ -29,6 +30,12 @@ log = logging.getLogger("gsdff")
 
 CODE = 8
 """Length of the random vector that stands for a thing; longer ones make the loss less noisy, and slower."""
+
+
+def cuts_borders(config: TrainConfig) -> bool:
+    """Whether stage 2 begins with cuts at the borders of things."""
+    things = config.smoothing.things
+    return config.teacher.name != "none" and things.form != "off" and things.borders.rounds > 0
 
 
 def cut_borders(
@@ -68,7 +75,7 @@ def cut_borders(
 
 @dataclass(frozen=True)
 class BorderTerm:
-    """Loss of what Gaussians show outside their own things (`gsdff.training.trainer.Term`), in a training view.
+    """Loss of what Gaussians show outside their own things (`gsdff.training.terms.Term`), in a training view.
 
     Each thing is a random vector, another one in every step, and those of the Gaussians are rendered and compared with
     those of the pixels. In expectation that is the sum over all things of the squared error of what is shown of each,

@@ -53,3 +53,10 @@ class Pace:
 def is_due(before: int, step: int, every: int) -> bool:
     """Whether a multiple of `every` was reached since `before` steps."""
     return step // every > before // every
+
+
+def view_at(step: int, train_ids: list[int], seed: int) -> int:
+    """Training view of a step: every pass over the views has a random order of its own."""
+    epoch, index = divmod(step, len(train_ids))
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return train_ids[torch.randperm(len(train_ids), generator=generator)[index]]

@@ -194,7 +194,7 @@ def _complete(moments: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor
 
 
 def divide(sizes: Sequence[int], rank: int) -> list[int]:
-    """How many rows this rank gives to each, so that all hold as many; `sizes` are those that ranks hold now."""
+    """Numbers of rows that this rank gives to each, so that all hold as many; `sizes` are those they hold now."""
     start, total = sum(sizes[:rank]), sum(sizes)
     bounds = [total * other // len(sizes) for other in range(len(sizes) + 1)]
     stop = start + sizes[rank]

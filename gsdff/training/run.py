@@ -35,10 +35,11 @@ from gsdff.scene import Scene
 from gsdff.training.feature_loss import check_features
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger, last_line
+from gsdff.training.loop import train
 from gsdff.training.parts import shares_gaussians
 from gsdff.training.rank_checks import check_ranks, check_shared, check_step
 from gsdff.training.resume import check_same_data, check_same_options
-from gsdff.training.trainer import Trainer, train
+from gsdff.training.trainer import Trainer
 from gsdff.weights import is_downloaded
 
 log = logging.getLogger("gsdff")

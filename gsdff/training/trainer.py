@@ -1,7 +1,6 @@
-"""The training loop: stage 1 fits Gaussians to photos, stage 2 trains features with them."""
+"""The state of a training, and its step: stage 1 fits Gaussians to photos, stage 2 trains features with them."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
@@ -14,7 +13,7 @@ from tqdm import tqdm
 from gsdff.config.file import to_table
 from gsdff.config.options import TrainConfig
 from gsdff.gaussians import Gaussians
-from gsdff.io.checkpoint import PART, load_newest, save_checkpoint, snapshot
+from gsdff.io.checkpoint import PART, load_newest
 from gsdff.io.checkpoint_parts import cut_state
 from gsdff.io.dataset_summary import summarize
 from gsdff.io.runs import RunFolder
@@ -22,12 +21,11 @@ from gsdff.render import projections_shared
 from gsdff.scene import Scene
 from gsdff.things import MaskWeights, Things, recount_members
 from gsdff.training.adam import follow
-from gsdff.training.borders import BorderTerm, cut_borders
+from gsdff.training.borders import BorderTerm, cut_borders, cuts_borders
 from gsdff.training.densify import Optimizers, Params
 from gsdff.training.feature_loss import prepare_features
-from gsdff.training.logger import TrainingLogger
-from gsdff.training.pace import Pace, is_due
-from gsdff.training.parts import own_rows, save_own_part, shares_features, shares_gaussians
+from gsdff.training.pace import Pace, is_due, view_at
+from gsdff.training.parts import own_rows, shares_features, shares_gaussians
 from gsdff.training.radiance_loss import RadianceTerm
 from gsdff.training.random_state import RandomState
 from gsdff.training.terms import Term
@@ -328,59 +326,3 @@ def _are_moments(state: dict[str, Any], shape: torch.Size) -> bool:
         isinstance(moment, Tensor) and moment.dtype == torch.float32 and moment.shape == shapes[name]
         for name, moment in state.items()
     )
-
-
-def train(
-    trainer: Trainer,
-    logger: TrainingLogger,
-    folder: RunFolder,
-    advance: Callable[[Trainer], dict[str, Tensor]] = lambda trainer: trainer.advance(),
-) -> None:
-    """Runs both stages from the trainer's step to the end; logs every step, and saves checkpoints behind it.
-
-    `advance` does one step; a viewer passes one that waits while the run is paused (`gsdff.viewer.live`).
-    """
-    config = trainer.config
-
-    def run_until(last_step: int) -> None:
-        while (before := trainer.step) < last_step:
-            scalars = advance(trainer)
-            logger.add(trainer.step, trainer.gaussians, scalars)
-            if is_due(before, trainer.step, config.checkpoint_every) or trainer.step == last_step:
-                save()
-
-    def save() -> None:
-        logger.check_finite(trainer.step, trainer.gaussians)
-        if trainer.is_part:
-            save_own_part(trainer.state_dict() | {"report": logger.state_dict()}, trainer.step, folder.checkpoints)
-            return
-        if not trainer.pace.ranks.is_first:
-            return
-        state = snapshot(trainer.state_dict() | {"report": logger.state_dict()})
-        logger.writer.write(save_checkpoint, folder.checkpoints, trainer.step, state)
-        if config.masks.refresh:  # the next step may make other masks, which belong to this checkpoint
-            logger.writer.wait()
-
-    run_until(config.stage1.steps)
-    is_resumed_in_stage2 = trainer.gaussians.features is not None
-    trainer.start_stage2(folder)
-    run_until(trainer.total_steps)
-
-    has_lifted = trainer.gaussians.features is not None and not is_resumed_in_stage2
-    if has_lifted and trainer.step == config.stage1.steps:
-        save()  # stage 2 has no steps, so that no step has saved the lifted features
-    if trainer.total_steps == 0:
-        logger.write_line(0, trainer.gaussians, {"heldout_psnr": logger.score_held_out(0, trainer.gaussians)})
-
-
-def cuts_borders(config: TrainConfig) -> bool:
-    """Whether stage 2 begins with cuts at the borders of things."""
-    things = config.smoothing.things
-    return config.teacher.name != "none" and things.form != "off" and things.borders.rounds > 0
-
-
-def view_at(step: int, train_ids: list[int], seed: int) -> int:
-    """Training view of a step: every pass over the views has a random order of its own."""
-    epoch, index = divmod(step, len(train_ids))
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    return train_ids[torch.randperm(len(train_ids), generator=generator)[index]]

@@ -8,9 +8,8 @@ import torch
 from panoptic_reader import read_segments
 from PIL import Image
 from plyfile import PlyData
-from tiny_answers import write_asked_run
 from tiny_run import open_field
-from tiny_things import INSTANCES, write_things
+from tiny_things import INSTANCES, write_run_of_things
 
 from gsdff import segment
 from gsdff.errors import UserError
@@ -21,9 +20,7 @@ ASKED = ("--classes", "chair", "lamp", "wall")
 
 @pytest.fixture
 def run(tmp_path, generator):
-    run = write_asked_run(tmp_path, generator)
-    write_things(run.folder)
-    return run
+    return write_run_of_things(tmp_path, generator)
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_answers import write_asked_run
 from tiny_run import HEIGHT, WIDTH, open_field
-from tiny_things import INSTANCES, write_things
+from tiny_things import INSTANCES, write_run_of_things
 
 import gsdff
 from gsdff import query
@@ -17,9 +16,7 @@ from gsdff.field.search import prepare
 
 @pytest.fixture
 def run(tmp_path, generator):
-    run = write_asked_run(tmp_path, generator)
-    write_things(run.folder)
-    return run
+    return write_run_of_things(tmp_path, generator)
 
 
 @pytest.fixture

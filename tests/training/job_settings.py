@@ -7,7 +7,6 @@ import torch
 from tiny_scene import TinyDataset
 
 from gsdff.config.options import Stage1Config, Stage2Config, TeacherConfig, TrainConfig
-from gsdff.errors import UserError
 from gsdff.training.run import train_run
 from gsdff.training.trainer import Trainer
 
@@ -28,15 +27,6 @@ def write_photos_and_maps(folder):
     for i in range(6):
         features = torch.randn(7, 8, 10, generator=torch.Generator().manual_seed(i))
         torch.save(features.half(), folder / "maps" / f"view_{i}_fmap_CxHxW.pt")
-
-
-def message_of(function, *arguments, **options):
-    """The message of the mistake that a call finds; None if it finds none."""
-    try:
-        function(*arguments, **options)
-    except UserError as error:
-        return str(error)
-    return None
 
 
 class Stopped(Exception):

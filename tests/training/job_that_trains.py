@@ -10,14 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from job_settings import CONFIG, message_of, train_torn, write_photos_and_maps
+from job_settings import CONFIG, train_torn, write_photos_and_maps
 from tiny_scene import tiny_scene
+from torchrun import message_of
 
 from gsdff.config.options import DataConfig, FeatureConfig, TeacherConfig
 from gsdff.ranks import joined
 from gsdff.training.initialise import initial_gaussians
+from gsdff.training.pace import view_at
 from gsdff.training.run import train_run
-from gsdff.training.trainer import Trainer, view_at
+from gsdff.training.trainer import Trainer
 
 
 def compare_a_step(ranks):

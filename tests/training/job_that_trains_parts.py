@@ -13,7 +13,8 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from job_settings import CONFIG, message_of, train_torn, write_photos_and_maps
+from job_settings import CONFIG, train_torn, write_photos_and_maps
+from torchrun import message_of
 
 from gsdff.config.options import DataConfig, FeatureConfig, TeacherConfig
 from gsdff.ranks import joined

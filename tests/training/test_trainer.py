@@ -11,13 +11,16 @@ from gsdff.config.options import DataConfig, FeatureConfig, Stage1Config, Stage2
 from gsdff.errors import UserError
 from gsdff.io.checkpoint import list_checkpoints, load_checkpoint
 from gsdff.io.runs import RunFolder, load_run
+from gsdff.training import loop
 from gsdff.training import radiance_loss as radiance
 from gsdff.training import trainer as trainer_module
 from gsdff.training.feature_loss import PreparedFeatures
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger
+from gsdff.training.loop import train
+from gsdff.training.pace import view_at
 from gsdff.training.run import complete, train_run
-from gsdff.training.trainer import Trainer, train, view_at
+from gsdff.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 STAGE1 = Stage1Config(
@@ -149,13 +152,13 @@ def make(folder):
 
 def test_checkpoints_come_when_due_at_the_end_of_stage_1_and_at_the_end(tmp_path, fake_features, monkeypatch):
     saved = []
-    original = trainer_module.save_checkpoint
+    original = loop.save_checkpoint
 
     def save(folder, step, state):
         saved.append((step, "features" in state["gaussians"]))
         return original(folder, step, state)
 
-    monkeypatch.setattr(trainer_module, "save_checkpoint", save)
+    monkeypatch.setattr(loop, "save_checkpoint", save)
     run(tmp_path, WITH_TEACHER)
     assert saved == [(10, False), (20, False), (24, False), (30, True)]
 

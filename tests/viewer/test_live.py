@@ -32,7 +32,8 @@ from gsdff.field.query import Query
 from gsdff.io.runs import RunFolder, load_run
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger
-from gsdff.training.trainer import Trainer, train
+from gsdff.training.loop import train
+from gsdff.training.trainer import Trainer
 from gsdff.viewer import live as live_module
 from gsdff.viewer import training_progress as progress_module
 from gsdff.viewer.live import Live

@@ -23,7 +23,8 @@ from gsdff.io.camera_paths import interpolate
 from gsdff.io.runs import RunFolder
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger
-from gsdff.training.trainer import Trainer, train
+from gsdff.training.loop import train
+from gsdff.training.trainer import Trainer
 from gsdff.viewer import live as live_module
 from gsdff.viewer.live import Live
 from gsdff.viewer.modes import MODES

@@ -96,7 +96,7 @@ def _hash(rows: UInt8[np.ndarray, "N B"]) -> np.ndarray:
 
 
 def _find_sources(before: Gaussians, new: Gaussians) -> Int64[np.ndarray, "A"]:
-    """Where new Gaussians come from: what moves keeps its features, and what is painted its place."""
+    """Sources of new Gaussians: what moves keeps its features, and what is painted its place."""
     found = np.full(len(new), -1)
     for name in ("means", "features"):
         if dict(before.items()).get(name) is None or not len(new):

@@ -147,7 +147,7 @@ def describe_words(dictionary: Dictionary) -> dict[str, Any]:
 
 
 def describe_comparison(comparison: Comparison, num_before: int) -> dict[str, Any]:
-    """What the page says of the edits."""
+    """Text of the page about the edits."""
     return {
         "edits": comparison.titles,
         "numBefore": num_before,
