@@ -35,9 +35,8 @@ def kernel(function: Callable | None = None, **options) -> Callable:
 def _source_stamp() -> str:
     """Hash of all source files that contain kernels."""
     here = Path(__file__).parent
-    folders = ("render", "losses", "smoothing")
-    alone = [Path(__file__), here / "training" / "adam.py"]
-    sources = [*alone, *(path for folder in folders for path in sorted(here.glob(f"{folder}/*.py")))]
+    patterns = ("kernels.py", "render/*.py", "losses/*.py", "smoothing/*.py", "training/adam.py")
+    sources = [path for pattern in patterns for path in sorted(here.glob(pattern))]
     return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 

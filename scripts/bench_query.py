@@ -32,7 +32,7 @@ from gsdff.device import choose_device
 from gsdff.field.relevancy import lerf_relevancy
 from gsdff.gaussians import Gaussians
 from gsdff.render import render_features, render_rgb, render_scores
-from gsdff.render.feature_pass import VARIABLE
+from gsdff.render.feature_pass import VARIABLE, choose_feature_pass
 from gsdff.render.splats import PixelQuery
 from gsdff.training.lift import FeatureTarget, lift_features
 
@@ -129,8 +129,20 @@ def blending(way: str):
         os.environ.pop(VARIABLE) if before is None else os.environ.update({VARIABLE: before})
 
 
+def list_ways(device: torch.device) -> list[str]:
+    """Ways of blending features that this machine has, gsplat's first; the CPU's one way is called cpu."""
+    if device.type == "cpu":
+        return ["cpu"]
+    ways = []
+    for way in ("gsplat", "float32", "half"):
+        with blending(way):
+            if choose_feature_pass() == way:
+                ways.append(way)
+    return ways
+
+
 def list_work(bench: Bench, ways: list[str]) -> list[tuple[str, str, Callable[[], Tensor]]]:
-    """Names of what is measured, ways of blending, and calls; on the CPU there is one way, which is called cpu."""
+    """Names of what is measured, ways of blending, and calls."""
     work: list[tuple[str, str, Callable[[], Tensor]]] = []
     for way in ways:
         if way in ("half", "float32"):
@@ -148,7 +160,7 @@ def list_work(bench: Bench, ways: list[str]) -> list[tuple[str, str, Callable[[]
 def time_call(call: Callable[[], Tensor], device: str, repeats: int) -> tuple[Tensor, list[float]]:
     """Result of a call, and milliseconds of its repetitions after two to warm up."""
     result, times = call(), []
-    for _ in range(repeats + 1):
+    for _ in range(max(repeats, 2) + 1):  # a spread needs two
         start = now(device)
         call()
         times.append(1e3 * (now(device) - start))
@@ -171,7 +183,7 @@ def main() -> None:
     references: dict[str, Tensor] = {}
     rows, seconds = [], {}
     # gsplat first: its results are what the others are compared with
-    ways = ["gsplat", "float32", "half"] if device.type == "cuda" else ["cpu"]
+    ways = list_ways(device)
     for name, way, call in tqdm(list_work(bench, ways), desc="feature pass"):
         with blending("half" if way == "cpu" else way):
             result, times = time_call(call, device.type, args.repeats)
