@@ -46,6 +46,8 @@ def prepare(arguments: PrepareArguments) -> Path:
     check_paths({"images": arguments.images})
 
     from gsdff.data.poses import reconstruct
+    from gsdff.io.pictures import save_png
+    from gsdff.io.pose_picture import draw_poses
 
     found = reconstruct(
         arguments.images,
@@ -57,6 +59,9 @@ def prepare(arguments: PrepareArguments) -> Path:
     )
     report(found.photos, found.registered)
     print(f"{found.num_points} points, mean reprojection error {found.reprojection_error:.3f} px")
+    path = found.folder / "poses.png"
+    save_png(path, draw_poses(found.read()))
+    print(f"{path}: cameras and points, to be looked at")
     print(f"{found.folder}: ready for `{command('train', '--data', found.folder)}`")
     return found.folder
 
@@ -67,6 +72,7 @@ def report(photos: list[str], registered: list[str]) -> None:
     if missing := sorted(set(photos) - set(registered)):
         more = f" and {len(missing) - SHOWN_NAMES} more" if len(missing) > SHOWN_NAMES else ""
         print(f"without a pose: {', '.join(missing[:SHOWN_NAMES])}{more}")
+        print("training leaves them out; if the scene needs them, take more photos between these and the others")
 
 
 if __name__ == "__main__":

@@ -109,10 +109,20 @@ def reconstruct(request: dict, folder: Path) -> dict:
     best.write_binary(folder / "model")
     return {
         "model": str(folder / "model"),
-        "registered": sorted(image.name for image in best.images.values() if image.has_pose),
+        "residuals": {image.name: residual_of(image, best) for image in best.images.values() if image.has_pose},
         "num_points": best.num_points3D(),
         "reprojection_error": best.compute_mean_reprojection_error(),
     }
+
+
+def residual_of(image: pycolmap.Image, model: pycolmap.Reconstruction) -> float:
+    """Mean distance in pixels between where a photo shows its points and where they are projected."""
+    distances = []
+    for seen in image.get_observation_points2D():
+        projected = image.project_point(model.points3D[seen.point3D_id].xyz)
+        if projected is not None:  # behind the camera
+            distances.append(float(np.linalg.norm(projected - seen.xy)))
+    return float(np.mean(distances)) if distances else 0.0
 
 
 TASKS = {"rectify": rectify, "reconstruct": reconstruct}

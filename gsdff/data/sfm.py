@@ -8,8 +8,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
+from gsdff.data.colmap import pose_matrix
+from gsdff.data.colmap_files import points_bin, poses_bin
 from gsdff.data.staging import stage_photos
 from gsdff.data.worker import run_worker
 from gsdff.errors import UserError
@@ -20,6 +24,19 @@ MANY_PHOTOS = 200  # with more, matching every pair takes most of the time
 logger = logging.getLogger("gsdff")
 
 
+@dataclass(frozen=True, eq=False)
+class PosedPhotos:
+    """Cameras and points of a reconstruction, in any one frame and unit."""
+
+    names: list[str]
+    viewmats: Float[np.ndarray, "C 4 4"]
+    """World to camera, OpenCV axes."""
+    residuals: Float[np.ndarray, "C"]
+    """Mean distance in pixels between where a photo shows its points and where they are projected."""
+    points: Float[np.ndarray, "P 3"]
+    colors: UInt8[np.ndarray, "P 3"]
+
+
 @dataclass(frozen=True)
 class Reconstruction:
     """Result of structure from motion."""
@@ -28,16 +45,28 @@ class Reconstruction:
     """Folder of cameras.bin, images.bin and points3D.bin, `sparse/0` in the scene's folder."""
     photos: list[str]
     """Names of all photos, below the images folder."""
-    registered: list[str]
-    """Names of the photos that have a pose."""
+    residuals: dict[str, float]
+    """Name of every photo that has a pose, and its mean reprojection error in pixels."""
     num_points: int
     reprojection_error: float
     """Mean over the points' observations, in pixels."""
 
     @property
+    def registered(self) -> list[str]:
+        """Names of the photos that have a pose."""
+        return sorted(self.residuals)
+
+    @property
     def folder(self) -> Path:
         """Folder of the scene, to train on."""
         return self.model.parents[1]
+
+    def read(self) -> PosedPhotos:
+        """Reads the cameras and points of the model."""
+        poses = poses_bin(self.model / "images.bin")
+        viewmats = np.stack([pose_matrix(pose, self.model) for pose in poses])
+        residuals = np.array([self.residuals[pose.name] for pose in poses])
+        return PosedPhotos([pose.name for pose in poses], viewmats, residuals, *points_bin(self.model / "points3D.bin"))
 
 
 def run_colmap(images: Path, model: Path, *, matcher: str, max_size: int, camera_model: str) -> Reconstruction:
@@ -74,7 +103,7 @@ def run_colmap(images: Path, model: Path, *, matcher: str, max_size: int, camera
             )
         os.replace(answer["model"], model)
     return Reconstruction(
-        model, sorted(photos.sizes), answer["registered"], answer["num_points"], answer["reprojection_error"]
+        model, sorted(photos.sizes), answer["residuals"], answer["num_points"], answer["reprojection_error"]
     )
 
 
