@@ -82,9 +82,10 @@ class Stage1Config:
     final_rates: float = 1.0
     """Learning rates at the end of the stage, as a share of `rates`; they decay over its second half.
     That of the means always decays to 1 %."""
-    growth: Literal["clones", "halves"] = "clones"
-    """Way of growing: `clones` small Gaussians and splits large ones at random, as 3DGS does; `halves` puts two in the
-    place of one so that the picture stays, and as many as fade."""
+    strategy: Literal["clones", "halves", "mcmc"] = "clones"
+    """Way of adding Gaussians: `clones` small ones and splits large ones at random, as 3DGS does; `halves` puts two in
+    the place of one so that the picture stays, and as many as fade; `mcmc` moves those that fade onto others and
+    disturbs faint ones (3DGS-MCMC), without `grow_grad2d` and `reset_every`."""
     max_gaussians: int = 5_000_000
     """Upper limit on the number of Gaussians; those with the largest gradients are halved first."""
     rasterize_mode: Literal["classic", "antialiased"] = "classic"
@@ -291,6 +292,11 @@ class TrainConfig:
             raise UserError("`stage1_from`: expected a teacher too, as only stage 2 is left; set `teacher.name`")
         if self.teacher.name == "precomputed" and self.teacher.maps is None:
             raise UserError("`teacher.name` precomputed: expected the folder of its maps too; set `teacher.maps`")
+        if self.shard != "none" and self.stage1.strategy == "mcmc" and self.stage1.steps:
+            raise UserError(
+                "`stage1.strategy` mcmc: draws from all Gaussians of the scene, which no rank has with `shard`; choose "
+                "clones or halves"
+            )
         if self.shard != "none" and self.stage1.refine_poses and self.stage1.steps:
             raise UserError(
                 "`stage1.refine_poses`: cannot move cameras with `shard`, as parts of a scene give poses no gradients; "

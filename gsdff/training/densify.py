@@ -13,6 +13,7 @@ from gsplat.strategy.ops import reset_opa
 from torch import Tensor
 
 from gsdff.config.options import Stage1Config
+from gsdff.gaussians import Gaussians
 from gsdff.ranks import this_job
 from gsdff.training.growth import replace_by_halves
 from gsdff.training.pace import is_due
@@ -107,11 +108,11 @@ class Densifier:
     """
 
     def __init__(self, config: Stage1Config, scene_extent: float, kind: Callable[..., CappedStrategy] | None = None):
-        """`kind` makes the strategy; by default it is that of a whole scene, by the option `growth`."""
+        """`kind` makes the strategy; by default it is that of a whole scene, by the option `strategy`."""
         self.reset_every = config.reset_every
         never = max(config.steps, config.refine_stop) + 1
         if kind is None:
-            kind = HalvingStrategy if config.growth == "halves" else CappedStrategy
+            kind = HalvingStrategy if config.strategy == "halves" else CappedStrategy
         self.strategy = kind(
             grow_grad2d=config.grow_grad2d,
             refine_start_iter=config.refine_start,
@@ -122,6 +123,10 @@ class Densifier:
             max_gaussians=config.max_gaussians,
         )
         self.state = self.strategy.initialize_state(scene_scale=scene_extent)
+
+    def prior(self, gaussians: Gaussians) -> Tensor:
+        """What is added to the loss: nothing."""
+        return gaussians.means.new_zeros(())
 
     def before_backward(self, meta: dict[str, Any]) -> None:
         """Keeps the gradients of the projected means."""

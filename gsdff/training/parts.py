@@ -39,10 +39,10 @@ def shares_features(config: TrainConfig) -> bool:
 
 
 def choose_strategy(config: TrainConfig) -> Callable[..., CappedStrategy] | None:
-    """Densification of parts, by the option `stage1.growth`; None if this rank holds the whole scene."""
+    """Densification of parts, by the option `stage1.strategy`; None if this rank holds the whole scene."""
     if not shares_gaussians(config):
         return None
-    return HalvingPartStrategy if config.stage1.growth == "halves" else partial(PartStrategy, seed=config.seed)
+    return HalvingPartStrategy if config.stage1.strategy == "halves" else partial(PartStrategy, seed=config.seed)
 
 
 def own_rows(total: int) -> slice:

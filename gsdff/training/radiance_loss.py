@@ -14,6 +14,7 @@ from gsdff.render import render_rgb
 from gsdff.scene import Scene
 from gsdff.training.densify import Densifier, Optimizers, Params
 from gsdff.training.exposure import Exposure
+from gsdff.training.mcmc import Relocation
 from gsdff.training.pace import Pace
 from gsdff.training.parts import choose_strategy
 from gsdff.training.poses import PoseRefinement
@@ -29,7 +30,10 @@ class RadianceTerm:
         self.config = config
         self.device = data.device
         self.views = data.views
-        self.densifier = Densifier(config.stage1, scene.extent, choose_strategy(config))
+        if config.stage1.strategy == "mcmc":
+            self.densifier = Relocation(config.stage1, scene.extent, config.rates.means * scene.extent)
+        else:
+            self.densifier = Densifier(config.stage1, scene.extent, choose_strategy(config))
         self.exposure = Exposure(config.stage1.exposure, scene, config.stage1.steps, pace, data.device)
         self.poses = PoseRefinement(
             scene, config.stage1.steps, pace, data.device, is_on=config.stage1.refine_poses and config.stage1.steps > 0
@@ -58,7 +62,8 @@ class RadianceTerm:
         image = image_loss(self.exposure.apply(rendered.image, view_id), target, stage1.ssim_weight, view.mask)
         self._meta = rendered.meta
         self.densifier.before_backward(rendered.meta)
-        return image.loss, {"l1": image.l1, "ssim": image.ssim, "mse": image.mse}
+        loss = image.loss + self.densifier.prior(gaussians) if step < stage1.steps else image.loss
+        return loss, {"l1": image.l1, "ssim": image.ssim, "mse": image.mse}
 
     def after_step(self, params: Params, optimizers: Optimizers, before: int, step: int) -> None:
         """Follows the gradients of photos' colours and poses; adds and removes Gaussians, in place.

@@ -39,7 +39,11 @@ def test_fox_photos_become_a_scene_that_loads(tmp_path, shared, capsys):
     out = prepare(PrepareArguments(images=folder))
 
     said = capsys.readouterr().out
-    assert out == tmp_path / "photos_scene" and sorted(p.name for p in out.iterdir()) == ["images", "poses.png", "sparse"]
+    assert out == tmp_path / "photos_scene" and sorted(p.name for p in out.iterdir()) == [
+        "images",
+        "poses.png",
+        "sparse",
+    ]
     assert "10 of 11 photos have poses" in said and "without a pose: zz_black.jpg" in said
     scene = load_scene(out, DataConfig())
     assert [view.name for view in scene.views] == names and len(scene.points) > 500

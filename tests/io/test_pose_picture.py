@@ -27,7 +27,9 @@ RING = looking_at_origin((4, 0, 1), (0, 2, 1), (-4, 0, 1), (0, -2, 1))
 
 def test_above_is_where_the_cameras_point_upwards_and_the_widest_spread_lies_across():
     along, across, up = level_axes(RING)
-    assert np.allclose(up, [0, 0, 1]) and np.allclose(np.abs(along), [1, 0, 0]) and np.allclose(np.abs(across), [0, 1, 0])
+    assert (
+        np.allclose(up, [0, 0, 1]) and np.allclose(np.abs(along), [1, 0, 0]) and np.allclose(np.abs(across), [0, 1, 0])
+    )
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def make_calm_adam(pace, parameter, rate, _eps):
 def compare_trainings(ranks, device, growth):
     """Gaussians of a stage 1 whose ranks hold parts, and of one whose ranks hold all, split by the same draws."""
     scene = tiny_scene()
-    config = replace(CONFIG, stage1=replace(CONFIG.stage1, reset_every=15, growth=growth, exposure="affine"))
+    config = replace(CONFIG, stage1=replace(CONFIG.stage1, reset_every=15, strategy=growth, exposure="affine"))
     initial = initial_gaussians(config, scene)
     initial = initial.map(lambda tensor: tensor[:30])
     with mock.patch.object(Pace, "make_adam", make_calm_adam):

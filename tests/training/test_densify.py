@@ -7,7 +7,7 @@ from gsdff.training.densify import Densifier
 
 WIDTH, HEIGHT = 64, 32
 DEFAULTS = {
-    "steps": 1000, "refine_start": 0, "refine_every": 10, "refine_stop": 1000, "grow_grad2d": 1.0, "growth": "halves",
+    "steps": 1000, "refine_start": 0, "refine_every": 10, "refine_stop": 1000, "grow_grad2d": 1.0, "strategy": "halves",
 }  # fmt: skip
 
 
@@ -62,14 +62,14 @@ def test_a_gaussian_with_a_large_gradient_is_halved_whatever_its_size(scale):
 
 
 def test_a_small_gaussian_with_a_large_gradient_is_cloned():
-    params, _, _ = refine([0.5, 2.0, 0.5], growth="clones")
+    params, _, _ = refine([0.5, 2.0, 0.5], strategy="clones")
     assert params["means"][:, 0].tolist() == [0, 1, 2, 1]
     torch.testing.assert_close(params["log_scales"].exp(), torch.full((4, 3), 1e-3))
 
 
 def test_a_large_gaussian_with_a_large_gradient_is_split_into_two_smaller_ones():
     torch.manual_seed(0)
-    params, _, _ = refine([0.5, 2.0, 0.5], scale=0.05, growth="clones")
+    params, _, _ = refine([0.5, 2.0, 0.5], scale=0.05, strategy="clones")
     assert params["means"][:2, 0].tolist() == [0, 2]
     assert (params["means"][2:, 0] - 1).abs().max() < 0.3 and not torch.equal(params["means"][2], params["means"][3])
     torch.testing.assert_close(params["log_scales"][2:].exp(), torch.full((2, 3), 0.05 / 1.6))
@@ -78,7 +78,7 @@ def test_a_large_gaussian_with_a_large_gradient_is_split_into_two_smaller_ones()
 @pytest.mark.parametrize("scale", [1e-3, 0.05])
 def test_clones_and_splits_stop_at_the_cap_too(scale):
     gradients = [1.1, 5.0, 3.0, 0.2, 4.0, 2.0]
-    params, _, densifier = refine(gradients, scale=scale, max_gaussians=8, growth="clones")
+    params, _, densifier = refine(gradients, scale=scale, max_gaussians=8, strategy="clones")
     assert len(params["means"]) == 8
     small = params["log_scales"].max(1).values < torch.tensor(scale).log() - 0.1
     grown = params["means"][small] if scale > 0.01 else params["means"][6:]

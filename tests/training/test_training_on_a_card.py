@@ -58,6 +58,17 @@ def test_stage_1_learns_refines_and_resets_as_on_the_cpu(card, rasterize_mode):
     assert len(trainers[0].gaussians) == len(trainers[1].gaussians) > 40
 
 
+def test_moved_gaussians_learn_as_on_the_cpu_without_more_waits(card):
+    stage1 = replace(STAGE1, strategy="mcmc", max_gaussians=80)
+    trainers = [make_trainer(replace(CONFIG, stage1=stage1), device) for device in DEVICES]
+    on_cpu, on_card = (losses(trainer, 24) for trainer in trainers)
+    assert on_card == pytest.approx(on_cpu, rel=5e-3)
+    assert len(trainers[0].gaussians) == len(trainers[1].gaussians) > 40
+    card.clear()
+    trainers[1].advance()
+    assert card.num_waits <= STEPS["stage 1"], card.table()
+
+
 def test_photos_colours_and_poses_are_found_as_on_the_cpu_without_more_waits(card, tmp_path):
     stage1 = replace(STAGE1, refine_stop=0, exposure="affine", refine_poses=True)
     trainers = [make_trainer(replace(CONFIG, stage1=stage1), device) for device in DEVICES]
