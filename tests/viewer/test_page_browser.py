@@ -115,12 +115,29 @@ def test_every_gaussian_has_the_class_that_python_gives_it(page, unpacked):
 
 def test_a_class_of_the_legend_is_isolated_by_a_click_and_all_are_back_by_another(page):
     page.click("#mode-classes")
-    row = page.locator("#legend .class").first
-    row.click()
+    name = page.locator("#legend .class .name").first
+    name.click()
     isolated = page.evaluate("window.gsdff.shown.isolated")
-    assert WORDS[isolated] in row.inner_text() and row.get_attribute("aria-pressed") == "true"
-    row.click()
+    assert WORDS[isolated] == name.inner_text() and name.get_attribute("aria-pressed") == "true"
+    assert f"only {WORDS[isolated]}" in page.inner_text("#caption")
+    name.click()
     assert page.evaluate("window.gsdff.shown.isolated") is None
+
+
+def test_the_legend_has_areas_hides_recolours_and_folds(page):
+    page.click("#mode-classes")
+    page.locator("#legend .count", has_text="%").first.wait_for()
+    shares = [float(text.removesuffix(" %")) for text in page.locator("#legend .count").all_inner_texts()]
+    assert 0 < sum(shares) <= 100 + 0.05 * len(WORDS)
+    row = page.locator("#legend .class", has_text="lamp")
+    row.locator(".eye").click()
+    assert page.evaluate("[...window.gsdff.shown.hiddenClasses]") == [WORDS.index("lamp")]
+    row.locator(".eye").click()
+    row.locator(".swatch").evaluate("(e) => { e.value = '#ff0000'; e.dispatchEvent(new Event('change')); }")
+    assert page.evaluate(f"window.gsdff.shown.classColors[{WORDS.index('lamp')}]") == [1, 0, 0]
+    page.click("#legend summary")
+    assert row.is_hidden()
+    page.click("#legend summary")
 
 
 def test_completion_offers_known_words_and_a_click_searches(page):
@@ -129,6 +146,105 @@ def test_completion_offers_known_words_and_a_click_searches(page):
     option.click()
     page.get_by_text("red cup: ").wait_for()
     assert page.locator("#completions").is_hidden()
+
+
+def test_the_box_offers_what_was_asked_before_and_all_words_with_one_click_each(page):
+    search(page, "lamp")
+    page.click("#search")
+    texts = page.locator("#completions li .name").all_inner_texts()
+    assert texts[0] == "lamp" and sorted(texts) == sorted(WORDS)
+    page.get_by_role("button", name="exclude floor").click()
+    page.get_by_text("lamp: ").wait_for()
+    assert page.locator(".chip").all_inner_texts() == ["lamp", "floor"]
+    assert page.locator(".chip.negative").count() == 1
+    page.click("#search")
+    page.get_by_role("button", name="chair too").click()
+    page.get_by_text("lamp or chair: ").wait_for()
+
+
+def test_a_part_of_a_name_is_enough_and_a_wrong_letter_is_one_click(page):
+    search(page, "chair")
+    page.fill("#search", "cups")
+    page.keyboard.press("Enter")
+    page.get_by_text("red cup: ").wait_for()
+    page.fill("#search", "chiar")
+    page.keyboard.press("Enter")
+    page.locator("#answer").get_by_role("button", name="chair").click()
+    page.get_by_text("chair: ").wait_for()
+
+
+def test_the_caption_names_what_is_on_screen(page):
+    search(page, "chair")
+    assert "heat: relevancy of “chair”" in page.inner_text("#caption")
+    page.click("#mode-classes")
+    assert page.inner_text("#caption") == "best of 5 classes"
+    assert "not what is on screen now" in page.inner_text("#answer")
+    page.fill("#search", "unicorn")
+    page.keyboard.press("Enter")
+    page.click("#modes button[value=colours]")
+    assert page.inner_text("#caption") == "colours"
+
+
+# --- keys
+
+
+def count(page: Any, name: str) -> int:
+    return page.evaluate(f"window.gsdff.editor.{name}")
+
+
+def leave_the_box(page: Any) -> None:
+    page.locator("#search").evaluate("(e) => e.blur()")
+
+
+def test_keys_select_delete_undo_and_redo_exactly_what_was_counted(page):
+    search(page, "lamp")
+    number = len(page.evaluate("window.gsdff.selected()"))
+    page.click("#take-answer")
+    leave_the_box(page)
+    assert count(page, "numSelected") == number
+    page.keyboard.press("Control+i")
+    assert count(page, "numSelected") == 60 - number
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Delete")
+    assert (count(page, "numSelected"), count(page, "numDeleted")) == (0, number)
+    assert f"{number} deleted" in page.inner_text("#caption")
+    assert f"of {60 - number} Gaussians" in page.inner_text("#answer")
+    page.keyboard.press("Control+z")
+    assert (count(page, "numSelected"), count(page, "numDeleted")) == (number, 0)
+    page.keyboard.press("Control+Shift+z")
+    assert count(page, "numDeleted") == number
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Escape")
+    assert count(page, "numSelected") == 0
+
+
+def test_numbers_choose_modes_and_the_sheet_lists_them(page):
+    search(page, "lamp")
+    leave_the_box(page)
+    for key, mode in (("1", "colours"), ("3", "isolate"), ("5", "classes"), ("2", "heat")):
+        page.keyboard.press(key)
+        page.locator(f"#modes button[value={mode}][aria-pressed=true]").wait_for()
+    page.keyboard.press("?")
+    assert "isolate" in page.inner_text("#sheet") and "Ctrl+Shift+Z" in page.inner_text("#sheet")
+    page.keyboard.press("?")
+    assert page.locator("#sheet").is_hidden()
+
+
+def test_letters_in_the_box_are_no_keys_and_f_looks_at_the_selection(page):
+    page.click("#start")
+    start = page.evaluate("window.gsdff.pose()")
+    page.click("#search")
+    page.keyboard.type("f")
+    assert page.evaluate("window.gsdff.pose()") == start
+    page.keyboard.press("Escape")
+    search(page, "lamp")
+    page.click("#take-answer")
+    leave_the_box(page)
+    page.keyboard.press("f")
+    assert page.evaluate("window.gsdff.pose()") != start
+    page.keyboard.press("h")
+    assert page.evaluate("window.gsdff.pose()") == pytest.approx(start)
+    page.keyboard.press("Escape")
 
 
 def test_an_unknown_word_leaves_no_old_answer_on_screen(page):
@@ -142,12 +258,12 @@ def test_an_unknown_word_leaves_no_old_answer_on_screen(page):
 
 def shot(page: Any) -> bytes:
     """Picture of the canvas alone, when it stands still."""
-    page.add_style_tag(content="#panel { visibility: hidden }")
+    page.add_style_tag(content="#panel, #caption { visibility: hidden }")
     pictures = [b"", page.screenshot()]
     while pictures[-1] != pictures[-2]:
         page.wait_for_timeout(400)
         pictures.append(page.screenshot())
-    page.add_style_tag(content="#panel { visibility: visible }")
+    page.add_style_tag(content="#panel, #caption { visibility: visible }")
     return pictures[-1]
 
 

@@ -59,8 +59,13 @@ def page(browser: Any, field: Field) -> Iterator[Any]:
 def _first_state(page: Any) -> None:
     """Undoes what a test before has pressed."""
     page.click("#start")
-    for row in page.locator('#things button[aria-pressed="true"]').all():
-        row.click()
+    while page.evaluate("window.gsdff.editor.undoable"):
+        page.click("#undo")
+    open_list(page)
+    for kind in ("eye", "lock", "alone", "name"):
+        for button in page.locator(f'.thing .{kind}[aria-pressed="true"]').all():
+            button.click()
+    page.click("#tabs button[value=search]")
     page.click("#sides button[value=both]")
 
 
@@ -87,7 +92,7 @@ def find_gaussian(page: Any, thing: int, side: str = "before") -> tuple[float, f
     found = page.evaluate(
         """(thing) => {
           const { gsdff } = window;
-          for (let x = 0.5; x < 0.95; x += 0.02) for (let y = 0.1; y < 0.8; y += 0.02) {
+          for (let x = 0.5; x < 0.95; x += 0.02) for (let y = 0.2; y < 0.8; y += 0.02) {
             const row = gsdff.pick(x, y);
             if (row !== null && gsdff.shown.things[row] === thing) return [x, y];
           }
@@ -103,20 +108,19 @@ def find_gaussian(page: Any, thing: int, side: str = "before") -> tuple[float, f
 
 
 def open_list(page: Any) -> None:
-    if page.locator("#things").get_attribute("open") is None:
-        page.click("#things summary")
+    page.click("#tabs button[value=things]")
 
 
 def test_the_list_has_every_thing_with_its_name_and_count(page, field):
     open_list(page)
-    rows = page.locator("#things .thing")
+    rows = page.locator("#tab-things .thing")
     assert [row.locator(".name").inner_text() for row in rows.all()] == [thing.name for thing in field.objects()]
     assert [row.locator(".count").inner_text() for row in rows.all()] == ["20", "12"]
 
 
 def test_an_eye_hides_its_thing_and_only_shows_it_alone(page):
     open_list(page)
-    row = page.locator('#things .thing[data-id="1"]')
+    row = page.locator('#tab-things .thing[data-id="1"]')
     row.locator(".eye").click()
     assert page.evaluate("[...window.gsdff.shown.hiddenThings]") == [1]
     row.locator(".eye").click()
@@ -131,10 +135,42 @@ def test_a_click_on_a_thing_says_and_marks_it_and_a_hidden_one_is_not_met(page):
     page.mouse.click(900 * x, 500 * y)
     page.get_by_text("thing 2: ").wait_for()
     assert page.evaluate("window.gsdff.shown.selectedThing") == 2
-    assert page.locator('#things .thing[data-id="2"] .name').get_attribute("aria-pressed") == "true"
-    page.locator('#things .thing[data-id="2"] .eye').click()
+    assert page.locator('#tab-things .thing[data-id="2"] .name').get_attribute("aria-pressed") == "true"
+    page.locator('#tab-things .thing[data-id="2"] .eye').click()
     page.mouse.click(900 * x, 500 * y)
     wait_until(page, "window.gsdff.shown.selectedThing !== 2")
+
+
+def test_a_locked_thing_is_not_selected_and_a_deleted_one_comes_back(page):
+    open_list(page)
+    row = page.locator('#tab-things .thing[data-id="2"]')
+    row.locator(".lock").click()
+    page.keyboard.press("Control+a")
+    assert page.evaluate("window.gsdff.editor.numSelected") == 48
+    row.locator(".lock").click()
+    row.locator(".name").click()
+    row.locator(".take").click()
+    assert page.evaluate("window.gsdff.editor.numSelected") == 12
+    row.locator(".delete").click()
+    assert row.locator(".count").inner_text() == "0"
+    assert page.evaluate("window.gsdff.editor.numDeleted") == 12
+    page.click("#undo")
+    assert row.locator(".count").inner_text() == "12"
+
+
+def test_a_thing_is_recoloured_in_the_scene_or_among_the_things(page):
+    open_list(page)
+    row = page.locator('#tab-things .thing[data-id="2"]')
+    before = settled(page)
+    row.locator(".name").click()
+    choose = "(e) => { e.value = '#00ff00'; e.dispatchEvent(new Event('change')); }"
+    row.locator(".actions .swatch").evaluate(choose)
+    assert page.evaluate("window.gsdff.editor.edits.map((edit) => [edit.operation, edit.count])") == [["recolor", 12]]
+    row.locator(".name").click()
+    assert settled(page) != before
+    page.click("#undo")
+    row.locator(".swatch").first.evaluate(choose)
+    assert page.evaluate("window.gsdff.shown.thingColors[2]") == [0, 1, 0]
 
 
 def test_the_mode_things_draws_another_picture(page):
@@ -273,7 +309,7 @@ def test_nothing_lies_over_anything_else_or_outside_the_window_on_a_phone(phone)
     for box in boxes.values():
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["y"] + box["height"] <= 844
     assert boxes["#panel"]["y"] > 0.5 * 844
-    for name in ("#start", "#search", "#tour-play", "#modes button", "#sides button"):
+    for name in ("#start", "#search", "#tour-play", "#modes button", "#sides button", "#tabs button"):
         for control in phone.locator(name).all():
             box = control.bounding_box()
             assert box["height"] >= 32 and box["x"] + box["width"] <= 390, name

@@ -8,7 +8,8 @@ const out = process.argv[2] ?? "../page/bundle";
 await build({ logLevel: "warn" });
 mkdirSync(out, { recursive: true });
 writeFileSync(`${out}/app.js.gz`, gzipSync(readFileSync("dist/app.js"), { level: 9 }));
-writeFileSync(`${out}/shell.html`, readFileSync("src/shell.html"));
+const [shell, style] = ["shell.html", "style.css"].map((name) => readFileSync(`src/${name}`, "utf8"));
+writeFileSync(`${out}/shell.html`, shell.replace("{{style}}", () => style.trim()));
 const shipped = ["@sparkjsdev/spark", "three", "fflate"];
 const licences = shipped.map((name) => {
   const version = JSON.parse(readFileSync(`node_modules/${name}/package.json`, "utf8")).version;

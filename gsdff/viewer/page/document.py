@@ -91,6 +91,7 @@ def write_page(field: Field, path: Path, options: PageOptions = PageOptions()) -
         "title": title,
         **describe_packing(packed, scene),
         "background": field.background,
+        "frame": {"centre": field.frame.centre, "scale": field.frame.scale},
         "start": describe_start(cameras[0], find_up(field), scene),
         **describe_words(dictionary),
         "things": things,

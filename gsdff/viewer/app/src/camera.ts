@@ -15,6 +15,7 @@ export function fovFor(fovY: number, aspect: number, photoAspect = 4 / 3): numbe
 // Share of a narrow window's height by which the picture is moved up, away from the panel at its foot.
 const LIFT = 0.15;
 const NARROW = 600;
+const LEAST_RADIUS = 0.01;
 
 export class Orbit {
   readonly controls: OrbitControls;
@@ -70,6 +71,20 @@ export class Orbit {
     this.camera.position.fromArray(this.start.position);
     this.controls.target.fromArray(this.start.target);
     this.controls.update();
+  }
+
+  // Looks at a ball from the side where the camera is, as near as it fits into the window.
+  frame(centre: number[], radius: number): void {
+    this.land();
+    const middle = new Vector3().fromArray(centre);
+    const away = this.camera.position.clone().sub(middle);
+    if (away.lengthSq() < 1e-12) away.copy(this.camera.getWorldDirection(new Vector3())).negate();
+    const half = (this.camera.fov * Math.PI) / 360;
+    const narrow = Math.min(half, Math.atan(Math.tan(half) * this.camera.aspect));
+    this.controls.target.copy(middle);
+    this.camera.position.copy(middle).addScaledVector(away.normalize(), Math.max(radius, LEAST_RADIUS) / Math.sin(narrow));
+    this.controls.update();
+    this.on.onMove();
   }
 
   fit(width: number, height: number): void {

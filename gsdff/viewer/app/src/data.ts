@@ -37,6 +37,8 @@ export type Header = {
   latentStep: number;
   antialiased: boolean;
   background: number[];
+  // Working frame: input's world = working * scale + centre.
+  frame: { centre: number[]; scale: number };
   start: Start;
   words: Word[];
   // Vectors of the negatives of a query that names none: null are all but the positives'.

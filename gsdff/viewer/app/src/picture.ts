@@ -3,10 +3,12 @@
 import { PackedSplats, SparkRenderer, SplatMesh } from "@sparkjsdev/spark";
 import * as THREE from "three";
 import { type SceneData, packBits, rowsOf } from "./data";
-import { positionsOf, pick } from "./pick";
-import { AFTER, BEFORE, type Shown, type Side, isFlat, paint } from "./selection";
+import { OPACITY, STRIDE, largestScales, positionsOf, scaleTable } from "./gaussian";
+import { isFlat, paint } from "./paint";
+import { type Shapes, pick } from "./pick";
+import { AFTER, BEFORE, type Shown, type Side } from "./shown";
+import type { View } from "./view";
 
-const STRIDE = 16;
 // Spark's textures: whole rows, and whole layers if there is more than one.
 const TEXTURE_WIDTH = 2048;
 const MOST_ROWS = 2048;
@@ -98,12 +100,17 @@ class Scene {
 export class Picture {
   readonly camera = new THREE.PerspectiveCamera(50, 1, 0.01, 1000);
   readonly renderer: THREE.WebGLRenderer;
+  // Middles of the Gaussians.
+  readonly positions: Float32Array;
   // Share of the width, from the left, that shows the scene before its edit.
   divider = 1;
+  // Told after every picture: what lies over it follows.
+  readonly drawnHandlers: (() => void)[] = [];
   private readonly stored: Stored;
+  private readonly scales: Float64Array;
+  private readonly largest: Float32Array;
   private readonly scenes: Partial<Record<Side, Scene>> = {};
   private shown: Shown | null = null;
-  private positions: Float32Array | null = null;
   private isAsked = false;
 
   constructor(
@@ -112,6 +119,10 @@ export class Picture {
   ) {
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: false });
     this.stored = unpackScene(data);
+    const { original, numGaussians } = this.stored;
+    this.positions = positionsOf(original, numGaussians);
+    this.scales = scaleTable(data.header.logScaleRange);
+    this.largest = largestScales(original, numGaussians, this.scales);
   }
 
   // Side of an edit that is at a place of the window, from 0 at the left to 1.
@@ -131,6 +142,7 @@ export class Picture {
     requestAnimationFrame(() => {
       this.isAsked = false;
       this.draw();
+      for (const handler of this.drawnHandlers) handler();
     });
   }
 
@@ -146,17 +158,45 @@ export class Picture {
     this.ask();
   }
 
-  // Index of the Gaussian under a place of the window, of those that are drawn; null where nothing is.
-  pick(x: number, y: number): number | null {
-    this.positions ??= positionsOf(this.stored.original, this.stored.numGaussians);
+  // Gaussian and depth under a place of the window, of those that are drawn; null where nothing is.
+  pick(x: number, y: number): { row: number; depth: number; point: number[] } | null {
     const ray = new THREE.Raycaster();
     ray.setFromCamera(new THREE.Vector2(2 * x - 1, 1 - 2 * y), this.camera);
     const { origin, direction } = ray.ray;
-    const { logScaleRange } = this.data.header;
-    return pick(this.scene(this.sideAt(x)).drawn, this.positions, logScaleRange, {
-      origin: origin.toArray(),
-      direction: direction.toArray(),
-    });
+    const met = pick(this.shapes(this.sideAt(x)), { origin: origin.toArray(), direction: direction.toArray() });
+    return met && { ...met, point: origin.clone().addScaledVector(direction, met.depth).toArray() };
+  }
+
+  // The Gaussians of a side, with the opacities that are drawn.
+  shapes(side: Side): Shapes {
+    const { positions, largest, scales } = this;
+    return { splats: this.scene(side).drawn, positions, largest, scales };
+  }
+
+  // Colour, opacity and largest standard deviation of a Gaussian as it is stored.
+  original(row: number): { color: number[]; opacity: number; scale: number } {
+    const [low, high] = this.data.header.colorRange;
+    const at = row * STRIDE;
+    const bytes = this.stored.original;
+    const color = [0, 1, 2].map((i) => low + ((high - low) * bytes[at + i]) / 255);
+    return { color, opacity: bytes[at + OPACITY] / 255, scale: this.largest[row] };
+  }
+
+  // What is seen now, as points in the window.
+  view(): View {
+    const size = this.renderer.getSize(new THREE.Vector2());
+    this.camera.updateMatrixWorld();
+    const { matrixWorldInverse, projectionMatrix } = this.camera;
+    return { world: matrixWorldInverse.elements, projection: projectionMatrix.elements, width: size.x, height: size.y };
+  }
+
+  // The picture as a PNG, without what lies over it.
+  async png(): Promise<Blob> {
+    // the browser forgets a picture once it has been shown
+    this.draw();
+    const found = await new Promise<Blob | null>((done) => this.renderer.domElement.toBlob(done, "image/png"));
+    if (!found) throw new Error("the browser gave no picture");
+    return found;
   }
 
   private draw(): void {

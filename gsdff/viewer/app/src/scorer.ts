@@ -6,15 +6,23 @@ import ScoreWorker from "./worker?worker&inline";
 
 type WithoutId<T> = T extends unknown ? Omit<T, "id"> : never;
 
+type Waiting = { resolve(answer: Answer): void; reject(reason: string): void };
+
 export class Scorer {
   private readonly worker = new ScoreWorker();
-  private readonly waiting = new Map<number, (answer: Answer) => void>();
+  private readonly waiting = new Map<number, Waiting>();
   private last = 0;
 
   private constructor() {
-    this.worker.onmessage = (event: MessageEvent<Answer>) => {
-      this.waiting.get(event.data.id)?.(event.data);
-      this.waiting.delete(event.data.id);
+    this.worker.onmessage = ({ data }: MessageEvent<Answer>) => {
+      const waiting = this.waiting.get(data.id);
+      this.waiting.delete(data.id);
+      if (data.problem === undefined) waiting?.resolve(data);
+      else waiting?.reject(data.problem);
+    };
+    this.worker.onerror = (event) => {
+      for (const { reject } of this.waiting.values()) reject(event.message || "the worker has stopped");
+      this.waiting.clear();
     };
   }
 
@@ -25,25 +33,27 @@ export class Scorer {
     if (!latents || !vectors) return null;
     const scorer = new Scorer();
     const step = data.header.latentStep;
-    void scorer.ask({
+    const opened = scorer.ask({
       kind: "open",
       latents: { values: latents.values as Int8Array, rows: latents.rows, columns: latents.columns, step },
       vectors: transpose(vectors.values as Float32Array, vectors.rows, vectors.columns),
       numBefore: data.numBefore,
       warm,
     });
+    // whoever asks it something is told the reason again
+    opened.catch(() => undefined);
     return scorer;
   }
 
   ask(question: WithoutId<Question>): Promise<Answer> {
     const id = ++this.last;
-    return new Promise((resolve) => {
-      this.waiting.set(id, resolve);
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
       this.worker.postMessage({ ...question, id });
     });
   }
 }
 
-function transpose(values: Float32Array, rows: number, columns: number): Float32Array {
+export function transpose(values: Float32Array, rows: number, columns: number): Float32Array {
   return Float32Array.from({ length: values.length }, (_, i) => values[(i % columns) * rows + Math.floor(i / columns)]);
 }

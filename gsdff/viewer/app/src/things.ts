@@ -1,14 +1,19 @@
-// The list of things: a row each with its colour, an eye, its name, its size and a button that shows it alone.
+// The things as layers: a row each with an eye, a lock, its colour, name and count; the marked one has what is done to it.
 
 import type { Thing } from "./data";
+import { button, colorInput, element, formatCount, press } from "./dom";
+import type { Shown } from "./shown";
 
-// Drawn, as few fonts have an eye.
-const EYE = '<svg viewBox="0 0 18 14"><path d="M1 7q8-10 16 0q-8 10-16 0z"/><circle cx="9" cy="7" r="2.5"/></svg>';
+// Drawn, as few fonts have them.
+const svg = (inside: string) => `<svg viewBox="0 0 18 14" aria-hidden="true">${inside}</svg>`;
+export const EYE = svg('<path d="M1 7q8-10 16 0q-8 10-16 0z"/><circle cx="9" cy="7" r="2.5"/>');
+const LOCK = svg('<rect x="4" y="6" width="10" height="7" rx="1"/><path d="M6 6V4a3 3 0 0 1 6 0v2"/>');
 
 export type ThingHandlers = {
-  hide(id: number, isHidden: boolean): void;
-  isolate(id: number | null): void;
-  select(id: number | null): void;
+  changed(): void;
+  select(id: number): void;
+  delete(id: number): void;
+  recolor(id: number, color: number[]): void;
 };
 
 export const thingName = (thing: Thing) => thing.name ?? `thing ${thing.id}`;
@@ -16,88 +21,85 @@ export const thingName = (thing: Thing) => thing.name ?? `thing ${thing.id}`;
 export function describeThing(thing: Thing): string {
   const score = thing.score === null ? "" : `, cosine ${thing.score.toFixed(2)}`;
   const size = thing.size.map((side) => Number(side.toPrecision(2))).join(" × ");
-  return `thing ${thing.id}: ${thing.name ?? "no name"}${score}, ${thing.count.toLocaleString("en")} Gaussians, ${size}`;
+  return `thing ${thing.id}: ${thing.name ?? "no name"}${score}, ${formatCount(thing.count)} Gaussians, ${size}`;
 }
 
 export class ThingList {
-  readonly hidden = new Set<number>();
-  isolated: number | null = null;
-  selected: number | null = null;
   private readonly rows = new Map<number, HTMLElement>();
 
   constructor(
-    private readonly root: HTMLDetailsElement,
+    root: HTMLElement,
     things: Thing[],
-    colors: number[][],
+    private readonly shown: Shown,
+    // Things whose Gaussians are not selected by hand.
+    private readonly locked: Set<number>,
     private readonly handlers: ThingHandlers,
   ) {
-    root.hidden = !things.length;
-    root.querySelector("summary")!.textContent = `${things.length} thing${things.length === 1 ? "" : "s"}`;
-    const list = root.querySelector(".rows")!;
     for (const thing of things) {
-      const row = this.makeRow(thing, colors[thing.id]);
+      const row = this.makeRow(thing);
       this.rows.set(thing.id, row);
-      list.append(row);
+      root.append(row);
     }
   }
 
-  // Marks a thing, or none; its row is brought into view.
-  select(id: number | null): void {
-    this.selected = id;
-    this.update();
-    if (id !== null && this.root.open) this.rows.get(id)?.scrollIntoView({ block: "nearest" });
-    this.handlers.select(id);
+  // Marks a thing, or none, and brings its row into view.
+  mark(id: number | null): void {
+    this.shown.selectedThing = id;
+    this.handlers.changed();
+    if (id !== null) this.rows.get(id)?.scrollIntoView({ block: "nearest" });
   }
 
-  private makeRow(thing: Thing, color: number[]): HTMLElement {
-    const row = document.createElement("div");
-    row.className = "thing";
-    row.dataset.id = String(thing.id);
-    row.title = describeThing(thing);
-    const swatch = document.createElement("span");
-    swatch.className = "swatch";
-    swatch.style.background = `rgb(${color.map((value) => Math.round(255 * value)).join(",")})`;
-    const count = document.createElement("span");
-    count.className = "count";
-    count.textContent = thing.count.toLocaleString("en");
-    const { id } = thing;
-    const eye = this.button("eye", "", `hide ${thingName(thing)}`, () => {
-      if (!this.hidden.delete(id)) this.hidden.add(id);
-      this.handlers.hide(id, this.hidden.has(id));
-    });
-    eye.innerHTML = EYE;
-    const name = this.button("name", thingName(thing), `mark ${thingName(thing)}`, () =>
-      this.select(this.selected === id ? null : id),
-    );
-    const alone = this.button("alone", "only", `show ${thingName(thing)} alone`, () => {
-      this.isolated = this.isolated === id ? null : id;
-      this.handlers.isolate(this.isolated);
-    });
-    row.append(eye, swatch, name, count, alone);
-    return row;
-  }
-
-  private button(kind: string, text: string, label: string, press: () => void): HTMLButtonElement {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = kind;
-    button.textContent = text;
-    button.setAttribute("aria-label", label);
-    button.setAttribute("aria-pressed", "false");
-    button.addEventListener("click", () => {
-      press();
-      this.update();
-    });
-    return button;
-  }
-
-  private update(): void {
+  // The rows as things are now; `counts` are the Gaussians that are left of each.
+  show(counts: Map<number, number>): void {
+    const { shown, locked } = this;
     this.rows.forEach((row, id) => {
-      const press = (kind: string, is: boolean) => row.querySelector(`.${kind}`)!.setAttribute("aria-pressed", String(is));
-      press("eye", this.hidden.has(id));
-      press("name", this.selected === id);
-      press("alone", this.isolated === id);
-      row.classList.toggle("gone", this.isolated === null ? this.hidden.has(id) : this.isolated !== id);
+      const set = (kind: string, is: boolean) => press(row.querySelector(`.${kind}`)!, is);
+      set("eye", shown.hiddenThings.has(id));
+      set("lock", locked.has(id));
+      set("name", shown.selectedThing === id);
+      set("alone", shown.isolatedThing === id);
+      const left = counts.get(id) ?? 0;
+      row.querySelector(".count")!.textContent = formatCount(left);
+      row.querySelector<HTMLElement>(".actions")!.hidden = shown.selectedThing !== id;
+      const isGone = shown.isolatedThing === null ? shown.hiddenThings.has(id) : shown.isolatedThing !== id;
+      row.classList.toggle("gone", isGone || !left);
     });
+  }
+
+  private makeRow(thing: Thing): HTMLElement {
+    const { shown, locked, handlers } = this;
+    const { id } = thing;
+    const name = thingName(thing);
+    const row = element("div", "thing");
+    row.dataset.id = String(id);
+    row.title = describeThing(thing);
+    const toggle = (set: Set<number>) => () => {
+      if (!set.delete(id)) set.add(id);
+      handlers.changed();
+    };
+    const eye = button("eye", "", toggle(shown.hiddenThings), `hide ${name}`);
+    eye.innerHTML = EYE;
+    const lock = button("lock", "", toggle(locked), `lock ${name}: it is not selected by hand`);
+    lock.innerHTML = LOCK;
+    const swatch = colorInput(shown.thingColors[id], `colour of ${name} among the things`, (color) => {
+      shown.thingColors = shown.thingColors.map((old, i) => (i === id ? color : old));
+      handlers.changed();
+    });
+    const mark = button("name", name, () => this.mark(shown.selectedThing === id ? null : id), `mark ${name}`);
+    const alone = () => {
+      shown.isolatedThing = shown.isolatedThing === id ? null : id;
+      handlers.changed();
+    };
+    const actions = element("div", "actions");
+    const recolor = colorInput(thing.color, `recolour ${name}`, (color) => handlers.recolor(id, color));
+    const label = element("label", "recolor", "recolour ");
+    label.append(recolor);
+    actions.append(
+      button("take", "select", () => handlers.select(id), `select ${name}`),
+      label,
+      button("delete", "delete", () => handlers.delete(id), `delete ${name}`),
+    );
+    row.append(eye, lock, swatch, mark, element("span", "count"), button("alone", "only", alone, `show ${name} alone`), actions);
+    return row;
   }
 }

@@ -14,6 +14,8 @@ export type Answer = {
   threshold?: number;
   range?: [number, number];
   labels?: Uint8Array;
+  // Why there is no answer.
+  problem?: string;
   // Time that the answer took.
   milliseconds: number;
 };
@@ -40,7 +42,12 @@ function answer(question: Question): Omit<Answer, "milliseconds"> {
 
 self.onmessage = (event: MessageEvent<Question>) => {
   const start = performance.now();
-  const found = answer(event.data);
+  let found: Omit<Answer, "milliseconds">;
+  try {
+    found = answer(event.data);
+  } catch (error) {
+    found = { id: event.data.id, problem: String(error) };
+  }
   const sent = [found.scores, found.labels].filter((values) => values !== undefined).map((values) => values.buffer);
   self.postMessage({ ...found, milliseconds: performance.now() - start }, { transfer: sent });
 };

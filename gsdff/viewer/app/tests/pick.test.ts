@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { pick, positionsOf } from "../src/pick";
+import { largestScales, positionsOf, scaleTable } from "../src/gaussian";
+import { pick } from "../src/pick";
 
 // Gaussians of 16 bytes: colour, opacity, position as float16, axis, log scales, angle.
 function splat(alpha: number, position: number[], scales: number[], angle = 0): number[] {
@@ -12,9 +13,11 @@ function splat(alpha: number, position: number[], scales: number[], angle = 0): 
 const range: [number, number] = [-4, 0];
 const ray = (x: number, y = 0) => ({ origin: [x, y, -1], direction: [0, 0, 1] });
 
-function pickIn(rows: number[][], x: number, y = 0): number | null {
+function pickIn(rows: number[][], x: number, y = 0, positions?: Float32Array): number | null {
   const splats = Uint8Array.from(rows.flat());
-  return pick(splats, positionsOf(splats, rows.length), range, ray(x, y));
+  const scales = scaleTable(range);
+  const largest = largestScales(splats, rows.length, scales);
+  return pick({ splats, positions: positions ?? positionsOf(splats, rows.length), largest, scales }, ray(x, y))?.row ?? null;
 }
 
 test("positions are decoded", () => {
@@ -30,7 +33,7 @@ test("the nearest opaque one is picked, a faint one before it is not, and beside
 
 test("what is hidden or behind the camera is not picked", () => {
   expect(pickIn([splat(0, [0, 0, 1], [1, 1, 1])], 0)).toBeNull();
-  expect(pick(Uint8Array.from(splat(255, [0, 0, 0], [1, 1, 1])), Float32Array.from([0, 0, -2]), range, ray(0))).toBeNull();
+  expect(pickIn([splat(255, [0, 0, 0], [1, 1, 1])], 0, 0, Float32Array.from([0, 0, -2]))).toBeNull();
 });
 
 test("a long one is met along its length alone, and a quarter turn turns it", () => {

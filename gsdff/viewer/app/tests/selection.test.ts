@@ -1,82 +1,54 @@
 import { describe, expect, test } from "vitest";
 import { VOID } from "../src/scores";
-import { AFTER, BEFORE, type Shown, type Side, countLabels, countSelected, heatColor, paint, select } from "../src/selection";
+import { answerOf, combine, countLabels, equalTo, rowsIn, selectable } from "../src/selection";
+import { AFTER, BEFORE } from "../src/shown";
 
-const original = Uint8Array.from([10, 20, 30, 200, 40, 50, 60, 100]);
-const shown: Shown = {
-  mode: "colours",
-  scores: Float32Array.from([0.9, 0.1]),
-  threshold: 0.5,
-  range: [0, 1],
-  labels: Uint8Array.from([1, VOID]),
-  classColors: [[0, 0, 0], [1, 0, 0]],
-  isolated: null,
-  things: Uint8Array.from([2, 0]),
-  thingColors: [[0, 0, 0], [1, 1, 1], [0, 1, 0]],
-  hiddenThings: new Set(),
-  isolatedThing: null,
-  selectedThing: null,
-  sides: null,
-};
+const bytes = (...values: number[]) => Uint8Array.from(values);
+const all = { sides: null, deleted: null };
 
-function painted(changes: Partial<Shown>, side: Side = BEFORE): number[] {
-  const out = new Uint8Array(8);
-  paint(original, out, 4, 2, { ...shown, ...changes }, { colorRange: [0, 1], side });
-  return [...out];
-}
-
-test("what reaches the threshold is selected, and what has no feature never", () => {
-  expect(select(Float32Array.from([0.5, 0.4, 0]), 0.5)).toEqual([0]);
-  expect(select(Float32Array.from([0.5, 0]), 0)).toEqual([0]);
-});
-
-describe("painting", () => {
-  test("colours are the scene's own", () => expect(painted({})).toEqual([...original]));
-  test("isolate hides the others, hide the selected", () => {
-    expect([3, 7].map((i) => painted({ mode: "isolate" })[i])).toEqual([200, 0]);
-    expect([3, 7].map((i) => painted({ mode: "hide" })[i])).toEqual([0, 100]);
+describe("the answer", () => {
+  const answer = (scores: number[], threshold: number, there = {}, side: 1 | 2 = BEFORE) =>
+    rowsIn(answerOf({ ...all, scores: Float32Array.from(scores), threshold, ...there }, scores.length, side));
+  test("is what reaches the threshold, and what has no feature never", () => {
+    expect(answer([0.5, 0.4, 0], 0.5)).toEqual([0]);
+    expect(answer([0.5, 0], 0)).toEqual([0]);
   });
-  test("heat leaves opacities alone and makes the others grey", () => {
-    const [, , , alpha, r, g, b, other] = painted({ mode: "heat" });
-    expect([alpha, other]).toEqual([200, 100]);
-    expect(r === g && g === b).toBe(true);
+  test("is of the side that is shown", () => {
+    expect(answer([0.9, 0.8, 0.1], 0.5, { sides: bytes(BEFORE, AFTER, AFTER) }, AFTER)).toEqual([1]);
   });
-  test("classes have their colours, and an isolated one is alone", () => {
-    expect(painted({ mode: "classes" }).slice(0, 4)).toEqual([255, 0, 0, 200]);
-    expect([3, 7].map((i) => painted({ mode: "classes", isolated: 1 })[i])).toEqual([200, 0]);
+  test("has nothing that is deleted, so its count is what is left", () => {
+    expect(answer([0.9, 0.8], 0.5, { deleted: bytes(1, 0) })).toEqual([1]);
   });
-  test("things have their colours, are hidden, alone and marked", () => {
-    expect(painted({ mode: "things" }).slice(0, 4)).toEqual([0, 255, 0, 200]);
-    const alphas = (changes: Partial<Shown>) => [3, 7].map((i) => painted(changes)[i]);
-    expect(alphas({ hiddenThings: new Set([2]) })).toEqual([0, 100]);
-    expect(alphas({ isolatedThing: 2 })).toEqual([200, 0]);
-    expect(alphas({ isolatedThing: 2, hiddenThings: new Set([2]) })).toEqual([200, 0]);
-    const [r, g, b, alpha] = painted({ selectedThing: 2 });
-    expect([r > 100, g > 80, b < 40, alpha]).toEqual([true, true, true, 200]);
-    expect(painted({ selectedThing: 2 }).slice(4)).toEqual([...original].slice(4));
-  });
-  test("either side of an edit shows its own Gaussians", () => {
-    const sides = Uint8Array.from([BEFORE, BEFORE | AFTER]);
-    expect([3, 7].map((i) => painted({ sides })[i])).toEqual([200, 100]);
-    expect([3, 7].map((i) => painted({ sides }, AFTER)[i])).toEqual([0, 100]);
-  });
-  test("colours are encoded in the scene's range", () => {
-    const out = new Uint8Array(8);
-    paint(original, out, 4, 2, { ...shown, mode: "classes" }, { colorRange: [-1, 1] });
-    expect([...out].slice(0, 3)).toEqual([255, 128, 128]);
+  test("is empty without a question", () => {
+    expect(rowsIn(answerOf({ ...all, scores: null, threshold: 0 }, 2, BEFORE))).toEqual([]);
   });
 });
 
-test("what is on a side is selected and counted there", () => {
-  const scores = Float32Array.from([0.9, 0.8, 0.1]);
-  const sides = Uint8Array.from([BEFORE, AFTER, AFTER]);
-  expect(select(scores, 0.5, sides, AFTER)).toEqual([1]);
-  expect(countSelected(scores, 0.5, sides, BEFORE)).toBe(1);
-  expect(countSelected(scores, 0.5, null, BEFORE)).toBe(2);
-  expect(countLabels(Uint8Array.from([0, 0, 0]), 1, sides)).toEqual([1]);
+describe("what may be selected", () => {
+  const things = { ...all, things: bytes(1, 2, 0, 1), hiddenThings: new Set<number>(), isolatedThing: null };
+  const may = (changes: object, locked: number[] = []) => rowsIn(selectable({ ...things, ...changes }, 4, BEFORE, new Set(locked)));
+  test("is all, without hidden, locked and deleted things", () => {
+    expect(may({})).toEqual([0, 1, 2, 3]);
+    expect(may({ hiddenThings: new Set([1]) })).toEqual([1, 2]);
+    expect(may({}, [2])).toEqual([0, 2, 3]);
+    expect(may({ deleted: bytes(1, 0, 0, 0) })).toEqual([1, 2, 3]);
+  });
+  test("is the isolated thing alone", () => expect(may({ isolatedThing: 1 })).toEqual([0, 3]));
 });
-test("labels are counted without void", () => expect(countLabels(Uint8Array.from([1, 1, VOID]), 2)).toEqual([0, 2]));
-test("heat goes from dark to bright", () => {
-  expect(heatColor(-1)).toEqual(heatColor(0));
-  expect(heatColor(2)[0]).toBeCloseTo(253 / 255);
+
+test.each([
+  ["new", [0, 1, 1, 0]],
+  ["add", [1, 1, 1, 0]],
+  ["subtract", [1, 0, 0, 0]],
+  ["intersect", [0, 1, 0, 0]],
+] as const)("sets are combined: %s", (how, expected) => {
+  expect([...combine(bytes(1, 1, 0, 0), bytes(0, 1, 1, 0), how)]).toEqual(expected);
 });
+
+test("labels are counted without void, and without what is deleted or on the other side", () => {
+  expect(countLabels(bytes(1, 1, VOID), 2, all)).toEqual([0, 2]);
+  expect(countLabels(bytes(0, 0, 0), 1, { sides: bytes(BEFORE, AFTER, AFTER), deleted: null })).toEqual([1]);
+  expect(countLabels(bytes(0, 0), 1, { sides: null, deleted: bytes(0, 1) })).toEqual([1]);
+});
+
+test("a thing's Gaussians are those with its number", () => expect(rowsIn(equalTo(bytes(1, 2, 1), 1))).toEqual([0, 2]));

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Words } from "../src/words";
+import { Words, editDistance } from "../src/words";
 
 const words = [
   { name: "cup", vector: 0 },
@@ -20,6 +20,34 @@ test("case, spaces and a plural do not matter", () => {
   expect(closed.recognise(" CUP ")?.name).toBe("cup");
   expect(closed.recognise("cups")?.name).toBe("cup");
   expect(closed.recognise("unicorn")).toBeUndefined();
+});
+
+const named = (...names: string[]) => new Words({ words: names.map((name, vector) => ({ name, vector })), defaultNegatives: null });
+
+test.each([
+  ["boxes", "box"],
+  ["houses", "house"],
+  ["ladies", "lady"],
+  ["shelves", "shelf"],
+  ["scissor", "scissors"],
+  ["plant", "potted plant"],
+  ["plants", "potted plant"],
+])("%s means %s", (text, name) => {
+  const words = named("box", "house", "lady", "shelf", "scissors", "potted plant", "glass");
+  expect(words.recognise(text)?.name).toBe(name);
+});
+
+test("a part of several names means none of them, and all are offered", () => {
+  const words = named("red cup", "blue cup", "cupboard");
+  expect(words.recognise("cup")).toBeUndefined();
+  expect(words.suggest("cups").sort()).toEqual(["blue cup", "red cup"]);
+  expect(words.suggest("red chair")).toEqual(["red cup"]);
+});
+
+test("a word with a wrong letter is offered, another word is not", () => {
+  expect(named("teapot", "chair").suggest("teepot")).toEqual(["teapot"]);
+  expect(named("teapot", "chair").suggest("unicorn")).toEqual([]);
+  expect([editDistance("kitten", "sitting"), editDistance("", "abc"), editDistance("chiar", "chair")]).toEqual([3, 3, 1]);
 });
 
 describe("a query is compared with", () => {

@@ -1,0 +1,82 @@
+// The question on screen and its answer. Nothing stays on screen under another question's name.
+
+import type { Header, Word } from "./data";
+import type { Scorer } from "./scorer";
+import { type Shown, isAnswerMode } from "./shown";
+import type { Words } from "./words";
+
+export class Answers {
+  // Question of the scores that are shown, and the one that is being computed; empty for none.
+  question = "";
+  pending = "";
+  // Why there is no answer; empty if there is one, or no question.
+  problem = "";
+  // Time from a question to its answer on screen, and of the worker's part; for measurements.
+  readonly times = { query: 0, worker: 0 };
+  private numAsked = 0;
+  private labelling: Promise<Uint8Array | null> | null = null;
+
+  constructor(
+    private readonly header: Pick<Header, "classes">,
+    private readonly shown: Shown,
+    private readonly words: Pick<Words, "compare">,
+    private readonly scorer: Pick<Scorer, "ask"> | null,
+    private readonly changed: () => void,
+  ) {}
+
+  async search(positives: Word[], negatives: Word[]): Promise<void> {
+    const asked = ++this.numAsked;
+    const start = performance.now();
+    const question = positives.map((word) => word.name).join(" or ");
+    const compared = this.words.compare(positives, negatives);
+    if (!compared.negatives.length) {
+      return this.clear(`"${question}" has nothing to be compared with: exclude a word, as in -floor`);
+    }
+    this.pending = question;
+    this.problem = "";
+    this.changed();
+    try {
+      const answer = await this.scorer!.ask({ kind: "relevancy", ...compared });
+      if (asked !== this.numAsked) return;
+      this.question = question;
+      this.pending = "";
+      this.shown.scores = answer.scores!;
+      this.shown.threshold = answer.threshold!;
+      this.shown.range = answer.range!;
+      if (!isAnswerMode(this.shown.mode)) this.shown.mode = "heat";
+      this.changed();
+      this.times.query = performance.now() - start;
+      this.times.worker = answer.milliseconds;
+    } catch (error) {
+      if (asked === this.numAsked) this.clear(`"${question}" has no answer: ${String(error)}`);
+    }
+  }
+
+  // Takes the answer away, as its question no longer holds; the problem says why.
+  clear(problem = ""): void {
+    this.numAsked++;
+    this.question = this.pending = "";
+    this.problem = problem;
+    this.shown.scores = null;
+    if (isAnswerMode(this.shown.mode)) this.shown.mode = "colours";
+    this.changed();
+  }
+
+  // The class of every Gaussian, computed once; null if that failed.
+  classify(): Promise<Uint8Array | null> {
+    this.labelling ??= this.scorer!.ask({ kind: "classify", classes: this.header.classes.map((row) => row.vector) }).then(
+      ({ labels }) => {
+        this.shown.labels = labels!;
+        this.changed();
+        return labels!;
+      },
+      (error: unknown) => {
+        this.problem = `the classes could not be computed: ${String(error)}`;
+        this.labelling = null;
+        this.changed();
+        return null;
+      },
+    );
+    return this.labelling;
+  }
+}

@@ -1,0 +1,156 @@
+// What is selected, deleted and recoloured by hand, step by step: every step can be undone.
+
+import { LUMINANCE } from "./paint";
+import { type How, combine, countOf } from "./selection";
+import type { Shown } from "./shown";
+
+// Bytes of steps that are remembered; the oldest are forgotten first.
+const MOST_BYTES = 128 * 2 ** 20;
+const MOST_TINTS = 255;
+const DARKEST = 1 / 255;
+
+export type Edit = {
+  operation: "delete" | "recolor";
+  rows: Uint8Array;
+  count: number;
+  // Of a recolouring: the colour asked for.
+  color?: number[];
+};
+
+type State = {
+  // What has led here, for "undo …".
+  name: string;
+  selected: Uint8Array;
+  numSelected: number;
+  deleted: Uint8Array;
+  tinted: Uint8Array;
+  tints: number[][];
+  edits: readonly Edit[];
+};
+
+// A colour of luminance 1 with a target's hue, or paler where a selection of this mean colour has no room for it.
+export function hueFor(mean: number[], target: number[]): number[] {
+  const luminanceOf = (color: number[]) => color.reduce((sum, value, i) => sum + LUMINANCE[i] * value, 0);
+  const chroma = target.map((value) => value / luminanceOf(target) - 1);
+  const room = 1 / luminanceOf(mean.map((value) => Math.max(value, DARKEST))) - 1;
+  const share = Math.min(Math.max(room / Math.max(...chroma, 1e-9), 0), 1);
+  return chroma.map((value) => 1 + share * value);
+}
+
+export class Editor {
+  private readonly states: State[];
+  private at = 0;
+
+  constructor(
+    readonly numGaussians: number,
+    private readonly shown: Shown,
+    // Mean colour of Gaussians, weighted by opacity.
+    private readonly meanColor: (rows: Uint8Array) => number[],
+    private readonly changed: () => void,
+  ) {
+    const nothing = new Uint8Array(numGaussians);
+    const empty = { selected: nothing, numSelected: 0, deleted: nothing, tinted: nothing, tints: [], edits: [] };
+    this.states = [{ name: "", ...empty }];
+  }
+
+  private get state(): State {
+    return this.states[this.at];
+  }
+
+  get selected(): Uint8Array {
+    return this.state.selected;
+  }
+
+  get numSelected(): number {
+    return this.state.numSelected;
+  }
+
+  get edits(): readonly Edit[] {
+    return this.state.edits;
+  }
+
+  get numDeleted(): number {
+    return this.state.edits.reduce((sum, edit) => sum + (edit.operation === "delete" ? edit.count : 0), 0);
+  }
+
+  // Names of the steps that undo and redo would make; null for none.
+  get undoable(): string | null {
+    return this.at > 0 ? this.state.name : null;
+  }
+
+  get redoable(): string | null {
+    return this.states[this.at + 1]?.name ?? null;
+  }
+
+  undo(): void {
+    this.go(this.at - 1);
+  }
+
+  redo(): void {
+    this.go(this.at + 1);
+  }
+
+  select(found: Uint8Array, how: How, name: string): void {
+    const selected = combine(this.selected, found, how);
+    if (selected.every((is, row) => is === this.selected[row])) return;
+    this.push({ name, selected, numSelected: countOf(selected) });
+  }
+
+  // Selects what is not selected, of those that may be.
+  invert(selectable: Uint8Array): void {
+    this.select(selectable.map((is, row) => is & (1 - this.selected[row])), "new", "invert");
+  }
+
+  // Hides Gaussians, those that are selected unless others are named, and no others; returns their number.
+  delete(rows = this.selected): number {
+    const { selected, deleted, edits } = this.state;
+    const count = countOf(rows);
+    if (!count) return 0;
+    const left = selected.map((is, row) => is & (1 - rows[row]));
+    this.push({
+      name: `delete ${count}`,
+      selected: left,
+      numSelected: countOf(left),
+      deleted: deleted.map((is, row) => is | rows[row]),
+      edits: [...edits, { operation: "delete", rows, count }],
+    });
+    return count;
+  }
+
+  // Gives Gaussians another hue and keeps their luminance, as `gsdff edit --recolor` does.
+  recolor(color: number[], rows = this.selected): void {
+    const { tinted, tints, edits } = this.state;
+    const count = countOf(rows);
+    if (!count || tints.length === MOST_TINTS) return;
+    const number = tints.length + 1;
+    this.push({
+      name: `recolour ${count}`,
+      tinted: tinted.map((tint, row) => (rows[row] ? number : tint)),
+      tints: [...tints, hueFor(this.meanColor(rows), color)],
+      edits: [...edits, { operation: "recolor", rows, count, color }],
+    });
+  }
+
+  private push(change: Partial<State> & { name: string }): void {
+    this.states.splice(this.at + 1, Infinity, { ...this.state, ...change });
+    while (this.states.length > 2 && this.bytes() > MOST_BYTES) this.states.splice(0, 1);
+    this.go(this.states.length - 1);
+  }
+
+  // Arrays are shared between steps that do not change them.
+  private bytes(): number {
+    const arrays = new Set(this.states.flatMap(({ selected, deleted, tinted }) => [selected, deleted, tinted]));
+    return arrays.size * this.numGaussians;
+  }
+
+  private go(to: number): void {
+    if (!this.states[to]) return;
+    this.at = to;
+    const { selected, numSelected, deleted, tinted, tints, edits } = this.state;
+    this.shown.selected = numSelected ? selected : null;
+    this.shown.deleted = edits.some((edit) => edit.operation === "delete") ? deleted : null;
+    this.shown.tinted = tints.length ? tinted : null;
+    this.shown.tints = tints;
+    this.changed();
+  }
+}

@@ -1,0 +1,173 @@
+// What the page shows and does: the scene, the question, what is selected and deleted by hand. The panels call it.
+
+import { Answers } from "./answers";
+import { Orbit } from "./camera";
+import type { SceneData } from "./data";
+import { Editor } from "./edits";
+import { Picture } from "./picture";
+import { VOID } from "./scores";
+import { Scorer } from "./scorer";
+import { type How, answerOf, countAll, countOf, equalTo, rowsIn, selectable } from "./selection";
+import { type Mode, type Shown, type Side, firstShown, isAnswerMode } from "./shown";
+import { extentOf } from "./statistics";
+import { describeThing } from "./things";
+import { Words } from "./words";
+
+export class Page {
+  readonly shown: Shown;
+  readonly words: Words;
+  readonly picture: Picture;
+  readonly orbit: Orbit;
+  readonly answers: Answers;
+  readonly editor: Editor;
+  // How what is selected next joins what is selected.
+  how: How = "new";
+  readonly locked = new Set<number>();
+  // Told when anything that is shown has changed.
+  readonly changedHandlers: (() => void)[] = [];
+  // Told when a gesture begins to move the camera.
+  readonly gestureHandlers: (() => void)[] = [];
+
+  constructor(readonly data: SceneData) {
+    const { header } = data;
+    this.words = new Words(header);
+    this.shown = firstShown(data);
+    const canvas = document.getElementById("picture") as HTMLCanvasElement;
+    this.picture = new Picture(canvas, data);
+    this.orbit = new Orbit(this.picture.camera, canvas, header.start, {
+      onMove: () => this.picture.ask(),
+      onStart: () => this.gestureHandlers.forEach((handler) => handler()),
+    });
+    const scorer = Scorer.open(data, this.words.compare([], []).negatives);
+    const changed = () => this.changed();
+    this.answers = new Answers(header, this.shown, this.words, scorer, changed);
+    this.editor = new Editor(data.numGaussians, this.shown, (rows) => this.meanColor(rows), changed);
+    const resize = () => {
+      this.orbit.fit(window.innerWidth, window.innerHeight);
+      this.picture.resize(window.innerWidth, window.innerHeight);
+    };
+    window.addEventListener("resize", resize);
+    resize();
+  }
+
+  changed(): void {
+    this.picture.show(this.shown);
+    for (const handler of this.changedHandlers) handler();
+  }
+
+  get times(): Answers["times"] {
+    return this.answers.times;
+  }
+
+  // Side of an edit that is in the middle of attention: the left one, unless it is not shown.
+  get side(): Side {
+    return this.picture.sideAt(0);
+  }
+
+  // --- what the question selects
+
+  answer(): Uint8Array {
+    return answerOf(this.shown, this.data.numGaussians, this.side);
+  }
+
+  selected(): number[] {
+    return rowsIn(this.answer());
+  }
+
+  // The answer in words, with its count on the side that is shown.
+  describeAnswer(): string {
+    const { question, pending, problem } = this.answers;
+    if (problem) return problem;
+    if (pending) return `searching for ${pending} …`;
+    if (!this.shown.scores) return "";
+    const count = countOf(this.answer());
+    const total = countAll(this.shown, this.data.numGaussians, this.side);
+    const share = ((100 * count) / Math.max(total, 1)).toFixed(1);
+    const aside = isAnswerMode(this.shown.mode) ? "" : " – not what is on screen now";
+    const [some, all] = [count, total].map((number) => number.toLocaleString("en"));
+    return `${question}: ${some} of ${all} Gaussians (${share} %)${aside}`;
+  }
+
+  async setMode(mode: Mode): Promise<void> {
+    if (mode === "classes" && !(await this.answers.classify())) return;
+    if (isAnswerMode(mode) && !this.shown.scores) return;
+    this.shown.mode = mode;
+    this.changed();
+  }
+
+  setThreshold(value: number): void {
+    this.shown.threshold = value;
+    this.changed();
+  }
+
+  // --- what is selected by hand
+
+  selectable(side = this.side): Uint8Array {
+    return selectable(this.shown, this.data.numGaussians, side, this.locked);
+  }
+
+  take(found: Uint8Array, name: string, how = this.how): void {
+    const may = this.selectable();
+    this.editor.select(found.map((is, row) => is & may[row]), how, name);
+  }
+
+  // Gaussians of a thing that are there, locked or hidden as it may be.
+  thing(id: number): Uint8Array {
+    const there = selectable({ ...this.shown, things: null }, this.data.numGaussians, this.side, new Set());
+    return equalTo(this.shown.things!, id).map((is, row) => is & there[row]);
+  }
+
+  async takeClass(index: number): Promise<void> {
+    const labels = await this.answers.classify();
+    if (labels) this.take(equalTo(labels, index), `select ${this.data.header.classes[index].name}`);
+  }
+
+  // Looks at what is selected, or at all that is there, from where the camera is.
+  frame(): void {
+    const { editor, picture } = this;
+    const rows = editor.numSelected ? editor.selected : this.selectable();
+    const extent = extentOf(rows, picture.positions, (row) => picture.original(row).opacity);
+    if (extent) this.orbit.frame(extent.centre, Math.max(...extent.size) / 2);
+  }
+
+  // --- places of the window, both from 0 to 1
+
+  // Index of the Gaussian at a place; null for none.
+  pick(x: number, y: number): number | null {
+    return this.picture.pick(x, y)?.row ?? null;
+  }
+
+  // What is at a place, in words, and the number of its thing, 0 for none.
+  async describe(x: number, y: number): Promise<{ text: string; thing: number }> {
+    const { header } = this.data;
+    const row = this.pick(x, y);
+    if (row === null) return { text: "", thing: 0 };
+    const id = this.shown.things?.[row] ?? 0;
+    const thing = header.things.find((other) => other.id === id);
+    const parts = [thing ? describeThing(thing) : header.things.length ? "no thing" : ""];
+    if (header.classes.length) {
+      const label = (await this.answers.classify())?.[row] ?? VOID;
+      if (label !== VOID) parts.push(`class ${header.classes[label].name}`);
+    }
+    if (this.shown.scores) parts.push(`${this.answers.question} ${this.shown.scores[row].toFixed(3)}`);
+    return { text: parts.filter(Boolean).join("; "), thing: thing?.id ?? 0 };
+  }
+
+  // Position of the camera and the point that it turns about.
+  pose(): number[] {
+    return [...this.picture.camera.position.toArray(), ...this.orbit.controls.target.toArray()];
+  }
+
+  private meanColor(rows: Uint8Array): number[] {
+    const sum = [0, 0, 0];
+    let weights = 0;
+    rows.forEach((is, row) => {
+      if (!is) return;
+      const { color, opacity } = this.picture.original(row);
+      weights += opacity;
+      color.forEach((value, i) => (sum[i] += opacity * Math.max(value, 0)));
+    });
+    return sum.map((value) => value / Math.max(weights, 1e-12));
+  }
+}
+

@@ -1,0 +1,73 @@
+import { beforeEach, expect, test } from "vitest";
+import { Answers } from "../src/answers";
+import type { Shown } from "../src/shown";
+import type { Answer } from "../src/worker";
+
+const [cup, lamp] = [{ name: "cup", vector: 0 }, { name: "lamp", vector: 1 }];
+
+// A worker whose answers are given by hand, in any order.
+class Worker {
+  readonly waiting: { resolve(answer: Answer): void; reject(reason: string): void }[] = [];
+  ask = () => new Promise<Answer>((resolve, reject) => this.waiting.push({ resolve, reject }));
+  answer(number: number, value: number): void {
+    this.waiting[number].resolve({ id: 0, milliseconds: 1, scores: Float32Array.of(value), threshold: 0.5, range: [0, 1] });
+  }
+}
+
+let shown: Shown;
+let worker: Worker;
+let answers: Answers;
+beforeEach(() => {
+  shown = { mode: "colours", scores: null, threshold: 0, range: [0, 1] } as Shown;
+  worker = new Worker();
+  const words = { compare: () => ({ positives: [0], negatives: [1] }) };
+  answers = new Answers({ classes: [] }, shown, words, worker, () => undefined);
+});
+
+test("an answer is shown under its own question", async () => {
+  const asked = answers.search([cup, lamp], []);
+  expect([answers.question, answers.pending]).toEqual(["", "cup or lamp"]);
+  worker.answer(0, 0.9);
+  await asked;
+  expect([answers.question, answers.pending, shown.mode]).toEqual(["cup or lamp", "", "heat"]);
+});
+
+test("the answer to an earlier question that comes late is not shown", async () => {
+  const first = answers.search([cup], []);
+  const second = answers.search([lamp], []);
+  worker.answer(1, 0.2);
+  await second;
+  worker.answer(0, 0.9);
+  await first;
+  expect(answers.question).toBe("lamp");
+  expect(shown.scores![0]).toBeCloseTo(0.2);
+});
+
+test("a question that fails takes the old answer away and says why", async () => {
+  const first = answers.search([cup], []);
+  worker.answer(0, 0.9);
+  await first;
+  const second = answers.search([lamp], []);
+  worker.waiting[1].reject("out of memory");
+  await second;
+  expect([shown.scores, shown.mode, answers.question, answers.pending]).toEqual([null, "colours", "", ""]);
+  expect(answers.problem).toBe('"lamp" has no answer: out of memory');
+});
+
+test("a question with nothing to compare with is no question", async () => {
+  answers = new Answers({ classes: [] }, shown, { compare: () => ({ positives: [0], negatives: [] }) }, worker, () => undefined);
+  await answers.search([cup], []);
+  expect(answers.problem).toContain("nothing to be compared with");
+  expect(worker.waiting).toEqual([]);
+});
+
+test("the classes are asked for once, and again after a failure", async () => {
+  const failing = answers.classify();
+  worker.waiting[0].reject("stopped");
+  expect(await failing).toBeNull();
+  expect(answers.problem).toContain("stopped");
+  const [first, second] = [answers.classify(), answers.classify()];
+  worker.waiting[1].resolve({ id: 0, milliseconds: 1, labels: Uint8Array.of(0) });
+  expect(await first).toBe(await second);
+  expect(worker.waiting).toHaveLength(2);
+});

@@ -1,0 +1,73 @@
+import { beforeEach, describe, expect, test } from "vitest";
+import { Editor, hueFor } from "../src/edits";
+import { LUMINANCE } from "../src/paint";
+import { rowsIn } from "../src/selection";
+import type { Shown } from "../src/shown";
+
+const mask = (...rows: number[]) => Uint8Array.from({ length: 5 }, (_, row) => (rows.includes(row) ? 1 : 0));
+
+let shown: Shown;
+let editor: Editor;
+beforeEach(() => {
+  shown = {} as Shown;
+  editor = new Editor(5, shown, () => [0.5, 0.5, 0.5], () => undefined);
+});
+
+test("a selection is undone and made again", () => {
+  editor.select(mask(1, 2), "new", "box");
+  editor.select(mask(2, 3), "intersect", "lasso");
+  expect(rowsIn(editor.selected)).toEqual([2]);
+  editor.undo();
+  expect(rowsIn(editor.selected)).toEqual([1, 2]);
+  expect([editor.undoable, editor.redoable]).toEqual(["box", "lasso"]);
+  editor.redo();
+  expect(rowsIn(shown.selected!)).toEqual([2]);
+});
+
+test("as many are deleted as were counted, and all come back", () => {
+  editor.select(mask(0, 4), "new", "box");
+  const { numSelected } = editor;
+  expect(editor.delete()).toBe(numSelected);
+  expect(rowsIn(shown.deleted!)).toEqual([0, 4]);
+  expect([editor.numSelected, editor.numDeleted]).toEqual([0, 2]);
+  editor.undo();
+  expect([editor.numSelected, editor.numDeleted, shown.deleted]).toEqual([2, 0, null]);
+});
+
+test("a new step forgets what was undone, and a selection of the same is no step", () => {
+  editor.select(mask(0), "new", "first");
+  editor.undo();
+  editor.select(mask(1), "new", "second");
+  expect(editor.redoable).toBeNull();
+  editor.select(mask(1), "new", "third");
+  expect(editor.undoable).toBe("second");
+});
+
+test("nothing selected deletes and recolours nothing", () => {
+  expect(editor.delete()).toBe(0);
+  editor.recolor([1, 0, 0]);
+  expect(editor.undoable).toBeNull();
+});
+
+test("inverting leaves out what may not be selected", () => {
+  editor.select(mask(0), "new", "box");
+  editor.invert(mask(0, 1, 2));
+  expect(rowsIn(editor.selected)).toEqual([1, 2]);
+});
+
+test("the last recolouring counts, and each is an edit of its own", () => {
+  editor.recolor([1, 0, 0], mask(0, 1));
+  editor.recolor([0, 0, 1], mask(1));
+  expect([...shown.tinted!]).toEqual([1, 2, 0, 0, 0]);
+  expect(editor.edits.map(({ count, color }) => [count, color])).toEqual([[2, [1, 0, 0]], [1, [0, 0, 1]]]);
+});
+
+describe("the hue of a recolouring", () => {
+  const luminance = (color: number[]) => color.reduce((sum, value, i) => sum + LUMINANCE[i] * value, 0);
+  test("has a luminance of one, and is paler where there is no room for it", () => {
+    const [dark, light] = [0.1, 0.9].map((level) => hueFor([level, level, level], [0, 0, 1]));
+    for (const hue of [dark, light]) expect(luminance(hue)).toBeCloseTo(1);
+    expect(dark[2]).toBeGreaterThan(light[2]);
+    expect(0.9 * light[2]).toBeLessThanOrEqual(1 + 1e-9);
+  });
+});
