@@ -171,7 +171,8 @@ def test_the_file_holds_scene_words_and_licences_and_names_no_place_of_a_network
     data = zlib.decompress(base64.b64decode(element(text, "scene-columns")))
     columns = header["columns"]
     assert columns["latents"]["rows"] == 60 and columns["latents"]["columns"] == 8
-    assert columns["vectors"]["start"] + 4 * 5 * 8 == len(data)
+    assert columns["vectors"]["start"] + 4 * 5 * 8 == columns["cameras"]["start"]
+    assert columns["cameras"]["start"] + 4 * 11 * 10 == len(data)
     assert "WORLD LABS" in text and "three.js authors" in text
     assert not re.search(r'(src|href)="', text)
     assert {name for name, _ in header["facts"]} >= {"picture", "best class", "selected Gaussians"}

@@ -1,14 +1,13 @@
 """Things, both sides of an edit, a tour and fingers in the exported page, in Chromium."""
 
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from browser import PATIENCE, open_browser
+from browser import open_browser
 from page_file import write_things
+from page_window import find_gaussian, open_page, settled, wait_until
 from tiny_run import make_gaussians, open_field, write_run
 from tiny_words import write_words
 
@@ -36,14 +35,6 @@ def browser() -> Iterator[Any]:
         yield browser
 
 
-def open_page(browser: Any, field: Field, **options: Any) -> Any:
-    page = browser.new_context(offline=True, **options).new_page()
-    page.set_default_timeout(1000 * PATIENCE)
-    page.goto(Path(field.source / "scene.html").as_uri())
-    page.locator("#loading").wait_for(state="hidden")
-    return page
-
-
 @pytest.fixture(scope="module")
 def page(browser: Any, field: Field) -> Iterator[Any]:
     """The page on a desk; fails if it has logged an error."""
@@ -67,41 +58,6 @@ def _first_state(page: Any) -> None:
             button.click()
     page.click("#tabs button[value=search]")
     page.click("#sides button[value=both]")
-
-
-def settled(page: Any) -> bytes:
-    """Picture of the window, when it stands still."""
-    pictures = [b"", page.screenshot()]
-    while pictures[-1] != pictures[-2]:
-        page.wait_for_timeout(400)
-        pictures.append(page.screenshot())
-    return pictures[-1]
-
-
-def wait_until(page: Any, condition: str) -> None:
-    """Waits until an expression of the page is true; the page's own policy forbids Playwright's way to do so."""
-    end = time.monotonic() + PATIENCE
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, f"waited {PATIENCE:.0f} s in vain until {condition}"
-        page.wait_for_timeout(50)
-
-
-def find_gaussian(page: Any, thing: int, side: str = "before") -> tuple[float, float]:
-    """A place of the window, from 0 to 1, where a Gaussian of a thing is picked."""
-    page.click(f"#sides button[value={side}]")
-    found = page.evaluate(
-        """(thing) => {
-          const { gsdff } = window;
-          for (let x = 0.5; x < 0.95; x += 0.02) for (let y = 0.2; y < 0.8; y += 0.02) {
-            const row = gsdff.pick(x, y);
-            if (row !== null && gsdff.shown.things[row] === thing) return [x, y];
-          }
-          return null;
-        }""",
-        thing,
-    )
-    assert found is not None
-    return tuple(found)
 
 
 # --- things

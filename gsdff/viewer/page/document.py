@@ -31,7 +31,7 @@ from gsdff.viewer.page.dictionary import Dictionary, make_dictionary
 from gsdff.viewer.page.loss import measure_answers, measure_picture
 from gsdff.viewer.page.packing import PackedScene, pack, unpack
 from gsdff.viewer.page.things import describe_things, has_things, number_gaussians
-from gsdff.viewer.page.tour import make_tour
+from gsdff.viewer.page.tour import describe_cameras, make_tour
 
 MOST_CAMERAS = 3
 """Views whose pictures are compared."""
@@ -73,6 +73,8 @@ def write_page(field: Field, path: Path, options: PageOptions = PageOptions()) -
     extra = {} if comparison is None else {"sides": comparison.sides[:, None]}
     if things:
         extra["things"] = number_gaussians(field, comparison)
+    if field.has_photos:
+        extra["cameras"] = describe_cameras([view.camera for view in field.scene.views])
     columns, data = store_columns(packed, dictionary, extra)
     deflated = zlib.compress(data, 9)
     cameras = choose_cameras(field)

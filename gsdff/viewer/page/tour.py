@@ -1,4 +1,4 @@
-"""A tour of the page: a camera's flight about the photos, or through the cameras of a file."""
+"""Cameras of the page: those of the photos, and a flight about them or through the cameras of a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float32
 
 from gsdff.cameras import Camera
 from gsdff.data.transforms import Frame, frame_viewmat
@@ -87,6 +88,11 @@ def _number(path: Path, number: int, entry: dict, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{path}: camera {number}: expected a number as {key}, got {shown(value)}")
     return float(value)
+
+
+def describe_cameras(cameras: Sequence[Camera]) -> Float32[np.ndarray, "C 11"]:
+    """Position, looking and up direction, vertical field of view, and width by height of every camera."""
+    return np.array([[*_describe(camera), camera.width / camera.height] for camera in cameras], dtype="<f4")
 
 
 def _describe(camera: Camera) -> Sequence[float]:

@@ -1,6 +1,6 @@
 // Orbit by mouse and touch, from the view that the file starts with.
 
-import { type PerspectiveCamera, Vector3 } from "three";
+import { MOUSE, type PerspectiveCamera, TOUCH, Vector3 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import type { Start } from "./data";
 import type { Pose } from "./tour";
@@ -18,28 +18,59 @@ const NARROW = 600;
 const LEAST_RADIUS = 0.01;
 
 export class Orbit {
-  readonly controls: OrbitControls;
+  controls: OrbitControls;
   private isFlying = false;
+  private isFree = true;
+  private up: number[];
   private fovY: number;
   private size: [number, number] = [1, 1];
 
   constructor(
     readonly camera: PerspectiveCamera,
-    element: HTMLElement,
+    private readonly element: HTMLElement,
     readonly start: Start,
     private readonly on: { onMove(): void; onStart(): void },
   ) {
     camera.up.fromArray(start.up);
     this.fovY = start.fovY;
-    this.controls = new OrbitControls(camera, element);
-    this.controls.enableDamping = false;
-    this.controls.zoomToCursor = true;
-    this.controls.addEventListener("change", () => on.onMove());
-    this.controls.addEventListener("start", () => {
-      on.onStart();
+    this.up = start.up;
+    this.controls = this.makeControls();
+    this.reset();
+  }
+
+  private makeControls(): OrbitControls {
+    const controls = new OrbitControls(this.camera, this.element);
+    controls.enableDamping = false;
+    controls.zoomToCursor = true;
+    controls.addEventListener("change", () => this.on.onMove());
+    controls.addEventListener("start", () => {
+      this.on.onStart();
       this.land();
     });
-    this.reset();
+    return controls;
+  }
+
+  // Turns the scene so that a direction is up, and keeps it so.
+  turnUp(up: number[]): void {
+    this.land();
+    const target = this.controls.target.clone();
+    this.up = up;
+    this.camera.up.fromArray(up);
+    // the controls take the axis when they are made
+    this.controls.dispose();
+    this.controls = this.makeControls();
+    this.controls.target.copy(target);
+    this.free(this.isFree);
+    this.controls.update();
+    this.on.onMove();
+  }
+
+  // Whether one finger, or the first button, turns the scene; otherwise the middle button does.
+  free(isFree: boolean): void {
+    this.isFree = isFree;
+    this.controls.mouseButtons.LEFT = isFree ? MOUSE.ROTATE : null;
+    this.controls.mouseButtons.MIDDLE = isFree ? MOUSE.DOLLY : MOUSE.ROTATE;
+    this.controls.touches.ONE = isFree ? TOUCH.ROTATE : null;
   }
 
   // Looks from a pose of a flight; the next gesture takes over from there.
@@ -60,14 +91,14 @@ export class Orbit {
     const distance = new Vector3().fromArray(start.target).distanceTo(new Vector3().fromArray(start.position));
     const forward = this.camera.getWorldDirection(new Vector3());
     this.controls.target.copy(this.camera.position).addScaledVector(forward, distance);
-    this.camera.up.fromArray(start.up);
+    this.camera.up.fromArray(this.up);
   }
 
   reset(): void {
     this.isFlying = false;
     this.fovY = this.start.fovY;
     this.adapt();
-    this.camera.up.fromArray(this.start.up);
+    this.camera.up.fromArray(this.up);
     this.camera.position.fromArray(this.start.position);
     this.controls.target.fromArray(this.start.target);
     this.controls.update();

@@ -10,14 +10,14 @@ export function element(name: string, className: string, text = ""): HTMLElement
 }
 
 // A button that is named by its text, or where that is a sign, by its label.
-export function button(className: string, text: string, press: () => void, label = ""): HTMLButtonElement {
+export function button(className: string, text: string, onPress: () => void, label = ""): HTMLButtonElement {
   const made = element("button", className, text) as HTMLButtonElement;
   made.type = "button";
   if (label) {
     made.setAttribute("aria-label", label);
     made.title = label;
   }
-  made.addEventListener("click", press);
+  made.addEventListener("click", onPress);
   return made;
 }
 
@@ -44,4 +44,27 @@ export function colorInput(color: number[], label: string, choose: (color: numbe
   input.title = label;
   input.addEventListener("change", () => choose(fromHex(input.value)));
   return input;
+}
+
+export function svgElement(name: string, attributes: Record<string, string>): SVGElement {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+// Buttons of which one is pressed; returns what shows which.
+export function segments<Name extends string>(
+  root: HTMLElement,
+  names: readonly Name[],
+  choose: (name: Name) => void,
+  labels: Partial<Record<Name, string>> = {},
+): (chosen: Name) => void {
+  root.classList.add("segments");
+  const buttons = names.map((name) => {
+    const made = button("", name, () => choose(name), labels[name]);
+    made.value = name;
+    return made;
+  });
+  root.replaceChildren(...buttons);
+  return (chosen) => buttons.forEach((made) => press(made, made.value === chosen));
 }

@@ -2,18 +2,24 @@
 // Here its parts are made and joined, and nothing else.
 
 import { Caption, captionOf } from "./caption";
+import { ClassesPanel } from "./classes";
 import { Divider } from "./comparison";
 import { readScene } from "./data";
 import { byId } from "./dom";
+import { Cameras } from "./frustums";
+import { Hover } from "./hover";
 import { listen } from "./keys";
-import { ClassesPanel } from "./classes";
+import { ThingsPanel } from "./layers";
+import { Measure } from "./measure";
 import { Page } from "./page";
 import { Panels } from "./panels";
+import { Saving } from "./saving";
 import { Search } from "./search";
 import { SelectPanel } from "./select_panel";
 import { onTap } from "./tap";
-import { ThingsPanel } from "./layers";
+import { ToolBar } from "./toolbar";
 import { TourBar } from "./tour";
+import { Viewing } from "./viewing";
 
 function open(page: Page): void {
   const { data, shown, picture, orbit, answers, editor } = page;
@@ -36,12 +42,23 @@ function open(page: Page): void {
   const selecting = new SelectPanel(page);
   const classes = new ClassesPanel(page);
   const things = new ThingsPanel(page);
+  const saving = new Saving(page);
+  const measure = new Measure(page);
+  const toolbar = new ToolBar(page);
+  const cameras = new Cameras(page, (pose) => {
+    tour.pause();
+    orbit.fly(pose);
+  });
+  new Viewing(page);
+  const canvas = byId("picture");
+  page.hover = new Hover(canvas, (x, y) => page.likely(x, y));
   const caption = new Caption();
   page.changedHandlers.push(() => {
     panels.show(shown, page.describeAnswer());
     selecting.show();
     classes.show();
     things.show();
+    saving.show();
     const { question, pending } = answers;
     const { numDeleted, numSelected } = editor;
     caption.show(captionOf(shown, header, { question, pending, numDeleted, numSelected }), pending !== "");
@@ -51,7 +68,13 @@ function open(page: Page): void {
     picture.divide(share);
     if (page.side !== side) page.changed();
   });
-  onTap(byId("picture"), (x, y) => void things.tell(x, y, (text) => panels.showPicked(text)));
+  onTap(canvas, (x, y) => {
+    if (toolbar.tool === "measure") measure.press(x, y);
+    else if (toolbar.tool === "move" && !cameras.press([x * innerWidth, y * innerHeight])) {
+      void things.tell(x, y, (text) => panels.showPicked(text));
+    }
+  });
+  byId("frame").addEventListener("click", () => page.frame());
   listen(
     {
       undo: () => editor.undo(),
@@ -60,9 +83,11 @@ function open(page: Page): void {
       invert: () => editor.invert(page.selectable()),
       all: () => selecting.all(),
       none: () => selecting.none(),
-      escape: () => selecting.none(),
+      escape: () => void (toolbar.leave() || measure.clear() || selecting.none()),
       frame: () => page.frame(),
       start: goToStart,
+      ...toolbar.keys,
+      depth: () => selecting.seeThrough(),
       search: () => panels.search(),
       fold: () => byId("fold").click(),
       ...(header.tour && { tour: () => byId("tour-play").click() }),

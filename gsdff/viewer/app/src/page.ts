@@ -2,6 +2,11 @@
 
 import { Answers } from "./answers";
 import { Orbit } from "./camera";
+import { OPACITY, STRIDE } from "./gaussian";
+import type { Hover } from "./hover";
+import { Names } from "./likely";
+import { type Region, boundsOf, inRegion, within } from "./regions";
+import { visibleIn } from "./visibility";
 import type { SceneData } from "./data";
 import { Editor } from "./edits";
 import { Picture } from "./picture";
@@ -20,9 +25,16 @@ export class Page {
   readonly orbit: Orbit;
   readonly answers: Answers;
   readonly editor: Editor;
+  // What rests under the pointer; set when the panels are made.
+  hover: Hover | null = null;
   // How what is selected next joins what is selected.
   how: How = "new";
   readonly locked = new Set<number>();
+  // Whether a region selects what is seen alone, or at all depths.
+  isVisibleOnly = false;
+  // Of lengths that are shown: of one working unit, and their name after the number.
+  units: { factor: number; unit: string };
+  private readonly names: Names;
   // Told when anything that is shown has changed.
   readonly changedHandlers: (() => void)[] = [];
   // Told when a gesture begins to move the camera.
@@ -32,6 +44,8 @@ export class Page {
     const { header } = data;
     this.words = new Words(header);
     this.shown = firstShown(data);
+    this.units = { factor: header.frame.scale, unit: "" };
+    this.names = new Names(data);
     const canvas = document.getElementById("picture") as HTMLCanvasElement;
     this.picture = new Picture(canvas, data);
     this.orbit = new Orbit(this.picture.camera, canvas, header.start, {
@@ -111,6 +125,22 @@ export class Page {
     this.editor.select(found.map((is, row) => is & may[row]), how, name);
   }
 
+  // Takes what a region holds of what is drawn.
+  takeRegion(region: Region, how = this.how): void {
+    const { picture } = this;
+    const view = picture.view();
+    const start = region.kind === "sphere" ? null : region.kind === "box" ? region.from : region.points[0];
+    const side = start ? picture.sideAt(start[0] / view.width) : this.side;
+    const shapes = picture.shapes(side);
+    const may = this.selectable(side).map((is, row) => (is && shapes.splats[row * STRIDE + OPACITY] ? 1 : 0));
+    let found = inRegion(region, view, shapes.positions, may);
+    if (this.isVisibleOnly) {
+      const window = { left: 0, top: 0, right: view.width, bottom: view.height };
+      found = visibleIn(region.kind === "sphere" ? window : within(boundsOf(region), window), view, shapes, found);
+    }
+    this.editor.select(found, how, `select by ${region.kind}`);
+  }
+
   // Gaussians of a thing that are there, locked or hidden as it may be.
   thing(id: number): Uint8Array {
     const there = selectable({ ...this.shown, things: null }, this.data.numGaussians, this.side, new Set());
@@ -151,6 +181,26 @@ export class Page {
     }
     if (this.shown.scores) parts.push(`${this.answers.question} ${this.shown.scores[row].toFixed(3)}`);
     return { text: parts.filter(Boolean).join("; "), thing: thing?.id ?? 0 };
+  }
+
+  // Likely class, thing and score at a place, in lines; none where nothing is.
+  likely(x: number, y: number): string[] {
+    const row = this.pick(x, y);
+    if (row === null) return [];
+    const { header } = this.data;
+    const likely = this.names.of(row);
+    const thing = header.things.find((other) => other.id === this.shown.things?.[row]);
+    const lines = [];
+    if (likely) lines.push(`${header.classes.length ? "" : "nearest word "}${likely.name} (cosine ${likely.cosine.toFixed(2)})`);
+    if (header.things.length) lines.push(thing ? `in ${thing.name === null ? "" : "thing "}${thing.name ?? `thing ${thing.id}`}` : "in no thing");
+    if (this.shown.scores) lines.push(`relevancy of “${this.answers.question}” ${this.shown.scores[row].toFixed(3)}`);
+    return lines.length ? lines : [`Gaussian ${row}`];
+  }
+
+  // Shows lengths with a working unit of this length.
+  setUnits(factor: number, unit: string): void {
+    this.units = { factor, unit };
+    this.changed();
   }
 
   // Position of the camera and the point that it turns about.

@@ -23,6 +23,13 @@ export function boundsOf(region: Exclude<Region, { kind: "sphere" }>): Box {
   };
 }
 
+export const within = (box: Box, outer: Box): Box => ({
+  left: Math.max(box.left, outer.left),
+  top: Math.max(box.top, outer.top),
+  right: Math.min(box.right, outer.right),
+  bottom: Math.min(box.bottom, outer.bottom),
+});
+
 function isInPolygon(points: Point[], x: number, y: number): boolean {
   let isInside = false;
   for (let i = 0, j = points.length - 1; i < points.length; j = i++) {

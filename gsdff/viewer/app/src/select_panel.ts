@@ -1,11 +1,32 @@
 // What is selected by hand, and what is done to it: deleted, kept alone, recoloured, and undone again.
 
-import { byId, formatCount, formatLength, fromHex } from "./dom";
+import { byId, formatCount, formatLength, fromHex, segments } from "./dom";
+import { Filter } from "./filter";
 import type { Page } from "./page";
+import { HOWS, type How } from "./selection";
 import { extentOf } from "./statistics";
 
+const HOW_LABELS: Record<How, string> = {
+  new: "what is taken next is the selection",
+  add: "what is taken next joins the selection (Shift)",
+  subtract: "what is taken next leaves the selection (Ctrl)",
+  intersect: "what is in both stays in the selection (Shift and Ctrl)",
+};
+
+const TAKE: Record<How, string> = {
+  new: "select these",
+  add: "add these to the selection",
+  subtract: "take these out of the selection",
+  intersect: "keep what is both here and selected",
+};
+const DEPTHS = ["visible only", "all depths"] as const;
+
 export class SelectPanel {
-  private facts: Uint8Array | null = null;
+  // What the shown facts are of.
+  private measured: unknown[] = [];
+  private readonly filter: Filter;
+  private readonly showHows: ((how: How) => void)[];
+  private readonly showDepths: (name: (typeof DEPTHS)[number]) => void;
 
   constructor(private readonly page: Page) {
     const { editor } = page;
@@ -18,8 +39,23 @@ export class SelectPanel {
     press("none", () => this.none());
     press("invert", () => editor.invert(page.selectable()));
     press("take-answer", () => page.take(page.answer(), `select ${page.answers.question}`));
+    this.filter = new Filter(page);
+    this.showHows = [...document.querySelectorAll<HTMLElement>(".how")].map((root) =>
+      segments(root, HOWS, (how) => this.join(how), HOW_LABELS),
+    );
+    this.showDepths = segments(byId("depths"), DEPTHS, (name) => this.seeThrough(name === "all depths"));
     const color = byId<HTMLInputElement>("recolor");
     color.addEventListener("change", () => editor.recolor(fromHex(color.value)));
+  }
+
+  join(how: How): void {
+    this.page.how = how;
+    this.show();
+  }
+
+  seeThrough(isOn = this.page.isVisibleOnly): void {
+    this.page.isVisibleOnly = !isOn;
+    this.show();
   }
 
   delete(): void {
@@ -42,8 +78,14 @@ export class SelectPanel {
   }
 
   show(): void {
-    const { editor, data } = this.page;
+    const { editor, data, how, isVisibleOnly } = this.page;
     const { numSelected } = editor;
+    this.showHows.forEach((show) => show(how));
+    this.showDepths(DEPTHS[isVisibleOnly ? 0 : 1]);
+    byId("take-answer").textContent = TAKE[how];
+    // before anything is selected there is nothing to join
+    document.querySelector<HTMLElement>("#tab-search .how")!.hidden = !this.page.shown.scores || !numSelected;
+    this.filter.show();
     const count = formatCount(numSelected);
     byId("num-selected").textContent = numSelected ? count : "";
     byId("selection").textContent = numSelected
@@ -55,11 +97,12 @@ export class SelectPanel {
       byId<HTMLButtonElement>(id).disabled = name === null;
       byId(id).title = name === null ? `nothing to ${id}` : `${id} ${name}`;
     }
-    if (this.facts !== editor.selected) this.showExtent();
-    this.facts = editor.selected;
+    const measured = [editor.selected, this.page.units];
+    if (measured.some((value, i) => value !== this.measured[i])) this.showExtent();
+    this.measured = measured;
   }
 
-  // Where the selection is and how large, in the units of the photos' poses.
+  // Where the selection is, in the world of the photos' poses, and how large.
   private showExtent(): void {
     const { editor, picture, data } = this.page;
     const extent = editor.numSelected
@@ -67,7 +110,8 @@ export class SelectPanel {
       : null;
     const { centre, scale } = data.header.frame;
     const inWorld = (values: number[]) => values.map((value, i) => formatLength(value * scale + centre[i])).join(", ");
-    const lengths = (values: number[]) => values.map((value) => formatLength(value * scale)).join(" × ");
+    const { factor, unit } = this.page.units;
+    const lengths = (values: number[]) => `${values.map((value) => formatLength(value * factor)).join(" × ")}${unit}`;
     byId("selection-facts").textContent = extent ? `centre ${inWorld(extent.centre)} · size ${lengths(extent.size)}` : "";
   }
 }

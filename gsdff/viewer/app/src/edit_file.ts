@@ -1,0 +1,56 @@
+// Edits as the files that `gsdff edit --edits` replays: a list in TOML, and a selection for each edit beside it.
+
+import { zipSync } from "three/addons/libs/fflate.module.js";
+import { toHex } from "./dom";
+import type { Edit } from "./edits";
+
+const FORMAT = "gsdff-selection-1";
+const ALIGNMENT = 8;
+
+// Bits of a selection, the first of each byte the highest, as numpy packs them.
+export function packSelection(rows: Uint8Array, count: number): Uint8Array {
+  const bits = new Uint8Array(Math.ceil(count / 8));
+  for (let row = 0; row < count; row++) if (rows[row]) bits[row >> 3] |= 128 >> (row & 7);
+  return bits;
+}
+
+// A selection of `count` Gaussians as a .safetensors file that gsdff reads.
+export function selectionFile(rows: Uint8Array, count: number, source: string): Uint8Array {
+  const bits = packSelection(rows, count);
+  const header = JSON.stringify({
+    __metadata__: { format: FORMAT, count: String(count), source },
+    bits: { dtype: "U8", shape: [bits.length], data_offsets: [0, bits.length] },
+  });
+  const encoded = new TextEncoder().encode(header);
+  const length = Math.ceil(encoded.length / ALIGNMENT) * ALIGNMENT;
+  const file = new Uint8Array(8 + length + bits.length).fill(32, 8, 8 + length);
+  new DataView(file.buffer).setBigUint64(0, BigInt(length), true);
+  file.set(encoded, 8);
+  file.set(bits, 8 + length);
+  return file;
+}
+
+const fileOf = (number: number) => `edits_${number}.safetensors`;
+
+// The list, with a selection by its file's name.
+export function editList(edits: readonly Edit[], title: string): string {
+  const tables = edits.map(({ operation, count, color }, i) =>
+    [
+      "[[edit]]",
+      `operation = "${operation}"`,
+      `selection = "${fileOf(i + 1)}"  # ${count} Gaussians`,
+      ...(color ? [`color = "${toHex(color)}"`] : []),
+      "",
+    ].join("\n"),
+  );
+  // a line break in a title would end the comment
+  const name = title.replace(/[\x00-\x1f\x7f]/g, " ");
+  return [`# Edits made in the page of ${name}. Unpack, then: gsdff edit RUN --edits edits.toml`, "", ...tables].join("\n");
+}
+
+// Everything in one archive. Edits are of the first `count` Gaussians, those of the run.
+export function editArchive(edits: readonly Edit[], count: number, title: string): Uint8Array {
+  const files: Record<string, Uint8Array> = { "edits.toml": new TextEncoder().encode(editList(edits, title)) };
+  edits.forEach(({ rows }, i) => (files[fileOf(i + 1)] = selectionFile(rows, count, `edit ${i + 1} made in the page of ${title}`)));
+  return zipSync(files, { level: 0 });
+}

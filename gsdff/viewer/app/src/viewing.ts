@@ -1,0 +1,49 @@
+// How the scene is looked at: colour map, up axis, and how fast it is drawn.
+
+import { COLOR_MAPS } from "./colormaps";
+import { byId, formatCount } from "./dom";
+import type { Page } from "./page";
+
+const AXES: Record<string, number[]> = {
+  "+x": [1, 0, 0], "−x": [-1, 0, 0], "+y": [0, 1, 0], "−y": [0, -1, 0], "+z": [0, 0, 1], "−z": [0, 0, -1],
+};
+// Pictures further apart were not of one movement.
+const PAUSE = 500;
+const MOST_TIMES = 30;
+
+// Frames per second of the last pictures of one movement; null for fewer than two.
+export class Frames {
+  private times: number[] = [];
+
+  drawn(now: number): number | null {
+    const last = this.times[this.times.length - 1];
+    if (last !== undefined && now - last > PAUSE) this.times = [];
+    this.times.push(now);
+    if (this.times.length > MOST_TIMES) this.times.shift();
+    const { times } = this;
+    return times.length < 2 ? null : (1000 * (times.length - 1)) / (times[times.length - 1] - times[0]);
+  }
+}
+
+export class Viewing {
+  private readonly frames = new Frames();
+  private readonly map = byId<HTMLSelectElement>("color-map");
+  private readonly up = byId<HTMLSelectElement>("up-axis");
+
+  constructor(page: Page) {
+    const option = (name: string) => new Option(name, name);
+    this.map.append(...COLOR_MAPS.map(option));
+    this.map.addEventListener("change", () => {
+      page.shown.colorMap = this.map.value;
+      page.changed();
+    });
+    this.up.append(option("as the photos"), ...Object.keys(AXES).map(option));
+    this.up.addEventListener("change", () => page.orbit.turnUp(AXES[this.up.value] ?? page.data.header.start.up));
+    const count = formatCount(page.data.numGaussians);
+    byId("speed").textContent = `${count} Gaussians`;
+    page.picture.drawnHandlers.push(() => {
+      const rate = this.frames.drawn(performance.now());
+      byId("speed").textContent = `${count} Gaussians${rate === null ? "" : ` · ${rate.toFixed(0)} pictures a second`}`;
+    });
+  }
+}
