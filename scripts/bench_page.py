@@ -4,9 +4,9 @@
 
 Writes the page of a run, or with copies of it side by side a larger one, opens it in Chromium (WebGL in software), and
 measures in the page, median of `--repeats`: a query from Enter to the numbers on screen (of which the worker's part), a
-threshold, a mode, the Gaussian under a click. The first query of a word counts, words that were searched for before do
-not. Drawing is not measured: it is asynchronous, and in software it tells nothing of a graphics card. Prints a table.
-Needs Python's playwright and Chromium or Chrome.
+threshold, a mode, the Gaussian under a click, what is said of it when the pointer rests, a selection by a box. The
+first query of a word counts, words that were searched for before do not. Drawing is not measured: it is asynchronous,
+and in software it tells nothing of a graphics card. Prints a table. Needs Python's playwright and Chromium or Chrome.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
@@ -113,7 +113,18 @@ def measure(browser: Any, path: Path, options: Options) -> list[tuple[str, str]]
         """(x) => { const start = performance.now(); window.gsdff.pick(x, 0.5); return performance.now() - start; }"""
     )
     page.evaluate(pick, 0.5)  # decodes positions
-    rows.append(("Gaussian under a click", time_of(page, pick, [0.3 + 0.1 * i for i in range(options.repeats)])))
+    places = [0.3 + 0.4 * i / options.repeats for i in range(options.repeats)]
+    rows.append(("Gaussian under a click", time_of(page, pick, places)))
+    rest = (
+        """(x) => { const start = performance.now(); window.gsdff.likely(x, 0.5); return performance.now() - start; }"""
+    )
+    rows.append(("class, thing and score under the pointer", time_of(page, rest, places)))
+    box = """(visible) => { const { gsdff } = window; const start = performance.now(); gsdff.isVisibleOnly = visible;
+        gsdff.takeRegion({ kind: "box", from: [innerWidth * 0.3, innerHeight * 0.3],
+            to: [innerWidth * 0.7, innerHeight * 0.7] }); const time = performance.now() - start;
+        gsdff.editor.undo(); return time; }"""
+    rows.append(("selection by a box, all depths", time_of(page, box, [False] * options.repeats)))
+    rows.append(("selection by a box, visible only", time_of(page, box, [True] * options.repeats)))
     heap = page.evaluate("performance.memory.usedJSHeapSize")
     rows.append(("memory of the page's script, without the worker and textures", f"{heap / 2**20:.0f} MiB"))
     return rows

@@ -33,5 +33,12 @@ def test_the_page_of_a_scene_with_its_copies_is_measured(tmp_path, generator):
     rows = dict(re.findall(r"^\| (.+?) +\| (.+?) +\|$", done.stdout, re.MULTILINE))
     assert rows["Gaussians"] == "180"
     assert re.fullmatch(r"\d+ ms, \d+ of them in the worker", rows["query of a new word"])
-    for what in ("threshold", "mode", "Gaussian under a click"):
+    for what in (
+        "threshold",
+        "mode",
+        "Gaussian under a click",
+        "class, thing and score under the pointer",
+        "selection by a box, all depths",
+        "selection by a box, visible only",
+    ):
         assert re.fullmatch(r"\d+ ms", rows[what]), what

@@ -105,16 +105,24 @@ def test_answers_are_nearly_those_of_the_scene_before_packing(page, field):
     assert (scores - field.query("lamp").scores).abs().max() < 0.05
 
 
-def test_every_gaussian_has_the_class_that_python_gives_it(page, unpacked):
+def open_legend(page: Any) -> None:
+    """Shows the classes and their legend, which a narrow window folds."""
     page.click("#mode-classes")
+    page.locator("#legend").wait_for()
+    if page.locator("#legend").get_attribute("open") is None:
+        page.click("#legend summary")
     page.locator("#legend .class").first.wait_for()
+
+
+def test_every_gaussian_has_the_class_that_python_gives_it(page, unpacked):
+    open_legend(page)
     labels = page.evaluate("[...window.gsdff.shown.labels]")
     assert labels == unpacked.segment(WORDS).labels.tolist() and labels[5] == VOID
     assert page.locator("#legend .class").count() == len(WORDS)
 
 
 def test_a_class_of_the_legend_is_isolated_by_a_click_and_all_are_back_by_another(page):
-    page.click("#mode-classes")
+    open_legend(page)
     name = page.locator("#legend .class .name").first
     name.click()
     isolated = page.evaluate("window.gsdff.shown.isolated")
@@ -125,7 +133,7 @@ def test_a_class_of_the_legend_is_isolated_by_a_click_and_all_are_back_by_anothe
 
 
 def test_the_legend_has_areas_hides_recolours_and_folds(page):
-    page.click("#mode-classes")
+    open_legend(page)
     page.locator("#legend .count", has_text="%").first.wait_for()
     shares = [float(text.removesuffix(" %")) for text in page.locator("#legend .count").all_inner_texts()]
     assert 0 < sum(shares) <= 100 + 0.05 * len(WORDS)

@@ -33,6 +33,7 @@ export function captionOf(shown: Shown, header: Pick<Header, "classes" | "things
   else if (mode === "classes" && shown.hiddenClasses.size) parts.push(`${shown.hiddenClasses.size} classes hidden`);
   if (shown.isolatedThing !== null) parts.push(`only ${nameOf(shown.isolatedThing)}`);
   else if (shown.hiddenThings.size) parts.push(`without ${[...shown.hiddenThings].map(nameOf).join(", ")}`);
+  if (shown.selectedThing !== null) parts.push(`${nameOf(shown.selectedThing)} marked`);
   if (named.numDeleted) parts.push(`${formatCount(named.numDeleted)} deleted`);
   if (named.numSelected) parts.push(`${formatCount(named.numSelected)} selected`);
   if (pending) parts.push(`searching for “${pending}” …`);

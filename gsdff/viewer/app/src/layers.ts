@@ -2,9 +2,14 @@
 
 import { byId } from "./dom";
 import type { Page } from "./page";
+import type { Shown, Side } from "./shown";
 import { ThingList } from "./things";
 
+// Gaussians that are left of every thing, and what they were counted of.
+type Counted = { deleted: Shown["deleted"]; side: Side; counts: Uint32Array };
+
 export class ThingsPanel {
+  private counted: Counted | null = null;
   private readonly list: ThingList;
 
   constructor(private readonly page: Page) {
@@ -20,13 +25,19 @@ export class ThingsPanel {
   show(): void {
     const { shown, data, side } = this.page;
     if (!data.header.things.length) return;
-    const counts = new Map<number, number>();
-    const { things, sides, deleted } = shown;
-    things!.forEach((id: number, row: number) => {
-      if (deleted?.[row] || (sides && !(sides[row] & side))) return;
-      counts.set(id, (counts.get(id) ?? 0) + 1);
-    });
-    this.list.show(counts);
+    // counting a million Gaussians takes longer than a threshold may
+    if (this.counted?.deleted !== shown.deleted || this.counted.side !== side) this.counted = this.count();
+    this.list.show(this.counted.counts);
+  }
+
+  private count(): Counted {
+    const { shown, side } = this.page;
+    const { things, sides, deleted, thingColors } = shown;
+    const counts = new Uint32Array(thingColors.length);
+    for (let row = 0; row < things!.length; row++) {
+      if (!deleted?.[row] && (!sides || sides[row] & side)) counts[things![row]]++;
+    }
+    return { deleted, side, counts };
   }
 
   // Says what is at a place of the window, and marks its thing.

@@ -5,6 +5,8 @@ import { byId, colorInput, element, button, formatCount, press } from "./dom";
 import { EYE } from "./things";
 import type { Shown } from "./shown";
 
+const NARROW = 600;
+
 export class Legend {
   private readonly root = byId<HTMLDetailsElement>("legend");
   private readonly rows = new Map<number, HTMLElement>();
@@ -15,6 +17,8 @@ export class Legend {
     private readonly changed: () => void,
     select: (index: number) => void,
   ) {
+    // on a phone it would cover the subject
+    this.root.open = window.innerWidth > NARROW;
     const list = this.root.querySelector(".rows")!;
     classes.forEach(({ name, color }, index) => {
       const row = element("div", "class");

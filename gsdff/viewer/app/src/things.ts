@@ -49,8 +49,8 @@ export class ThingList {
     if (id !== null) this.rows.get(id)?.scrollIntoView({ block: "nearest" });
   }
 
-  // The rows as things are now; `counts` are the Gaussians that are left of each.
-  show(counts: Map<number, number>): void {
+  // The rows as things are now; `counts` are the Gaussians that are left of each, by number.
+  show(counts: Uint32Array): void {
     const { shown, locked } = this;
     this.rows.forEach((row, id) => {
       const set = (kind: string, is: boolean) => press(row.querySelector(`.${kind}`)!, is);
@@ -58,7 +58,7 @@ export class ThingList {
       set("lock", locked.has(id));
       set("name", shown.selectedThing === id);
       set("alone", shown.isolatedThing === id);
-      const left = counts.get(id) ?? 0;
+      const left = counts[id];
       row.querySelector(".count")!.textContent = formatCount(left);
       row.querySelector<HTMLElement>(".actions")!.hidden = shown.selectedThing !== id;
       const isGone = shown.isolatedThing === null ? shown.hiddenThings.has(id) : shown.isolatedThing !== id;

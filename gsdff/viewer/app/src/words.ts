@@ -76,7 +76,7 @@ export class Words {
     const parts = new Set(name.split(" ").flatMap((part) => [part, ...singulars(part)]));
     const holding = this.names.filter((other) => other.split(" ").some((part) => parts.has(part)));
     const spelled = this.names
-      .map((other) => ({ other, distance: editDistance(name, other) }))
+      .map((other) => ({ other, distance: Math.min(...[other, ...other.split(" ")].map((part) => editDistance(name, part))) }))
       .filter(({ distance }) => distance <= wrongLetters(name.length))
       .sort((a, b) => a.distance - b.distance)
       .map(({ other }) => other);

@@ -6,7 +6,7 @@ const header = {
   classes: [{ name: "cup", vector: 0, color: [0, 0, 0] }, { name: "lamp", vector: 1, color: [0, 0, 0] }],
   things: [{ id: 2, name: "chair", score: null, count: 1, size: [], color: [] }],
 };
-const plain = { mode: "colours", threshold: 0.5, isolated: null, hiddenClasses: new Set(), hiddenThings: new Set(), isolatedThing: null };
+const plain = { mode: "colours", threshold: 0.5, isolated: null, hiddenClasses: new Set(), hiddenThings: new Set(), isolatedThing: null, selectedThing: null };
 const nothing = { question: "", pending: "", numDeleted: 0, numSelected: 0 };
 const caption = (changes: object, named = {}) => captionOf({ ...plain, ...changes } as Shown, header, { ...nothing, ...named });
 
@@ -22,6 +22,7 @@ test("what is hidden, deleted and selected is named", () => {
   expect(caption({ mode: "classes", isolated: 1 })).toContain("only lamp");
   expect(caption({ hiddenThings: new Set([2]) })).toContain("without chair");
   expect(caption({ isolatedThing: 2 })).toContain("only chair");
+  expect(caption({ selectedThing: 2 })).toContain("chair marked");
   expect(caption({}, { numDeleted: 1200, numSelected: 3 })).toEqual(["colours", "1,200 deleted", "3 selected"]);
 });
 

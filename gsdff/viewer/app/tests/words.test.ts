@@ -46,6 +46,7 @@ test("a part of several names means none of them, and all are offered", () => {
 
 test("a word with a wrong letter is offered, another word is not", () => {
   expect(named("teapot", "chair").suggest("teepot")).toEqual(["teapot"]);
+  expect(named("potted plant", "chair").suggest("plnt")).toEqual(["potted plant"]);
   expect(named("teapot", "chair").suggest("unicorn")).toEqual([]);
   expect([editDistance("kitten", "sitting"), editDistance("", "abc"), editDistance("chiar", "chair")]).toEqual([3, 3, 1]);
 });
