@@ -232,6 +232,18 @@ def test_escape_leaves_the_tool_and_a_drag_turns_the_scene_again(page):
 # --- looking
 
 
+def test_what_a_click_said_of_a_question_goes_with_the_question(page):
+    page.click("#tabs button[value=search]")
+    page.fill("#search", "lamp")
+    page.keyboard.press("Enter")
+    page.get_by_text("lamp: ").wait_for()
+    page.mouse.click(600, 240)
+    page.locator("#picked", has_text="lamp 0.").wait_for()
+    page.fill("#search", "unicorn")
+    page.keyboard.press("Enter")
+    page.locator("#picked").wait_for(state="hidden")
+
+
 def test_the_pointer_at_rest_names_class_thing_and_score(page, field):
     x, y = 600, 240
     page.mouse.move(x - 40, y)
@@ -353,6 +365,12 @@ def test_saved_edits_replay_to_the_gaussians_that_the_page_shows(page, field, tm
     step = (high - low) / 255
     # one step for packing, and one for the luminance of packed colours
     assert np.abs(low + drawn[left, :3] * step - colors).max() <= 3 * step
+    step = page.evaluate("window.gsdff.data.header.bandSteps[0]")
+    words = np.array(page.evaluate("[...window.gsdff.picture.harmonics.sh1.subarray(0, 120)]")).astype("<u4")
+    codes = np.unpackbits(words.reshape(60, 2).view(np.uint8), axis=1, bitorder="little")[:, :63].reshape(60, 9, 7)
+    harmonics = (codes * [1, 2, 4, 8, 16, 32, -64]).sum(2)[left].reshape(-1, 3, 3) * step
+    # a step for rounding, and one for the luminance of rounded numbers
+    assert np.abs(harmonics - edited.gaussians.shN.numpy()).max() <= 2 * step
     recolored = (edited.gaussians.base_colors - field.gaussians.base_colors[left]).abs().amax(1) > 1e-4
     assert 0 < int(recolored.sum()) <= 20
 
@@ -360,6 +378,28 @@ def test_saved_edits_replay_to_the_gaussians_that_the_page_shows(page, field, tm
 def test_without_edits_and_selection_there_is_nothing_to_save(page):
     page.click("#tabs button[value=save]")
     assert page.locator("#save-edits").is_disabled() and page.locator("#save-selection").is_disabled()
+
+
+# --- sizes
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080), (390, 844)])
+def test_no_panels_action_is_below_the_fold_and_the_subject_is_in_view(page, width, height):
+    page.set_viewport_size({"width": width, "height": height})
+    page.keyboard.press("Control+a")
+    for tab in ("select", "things", "view", "save"):
+        page.click(f"#tabs button[value={tab}]")
+        panel = page.locator("#panel").bounding_box()
+        assert panel["x"] >= 0 and panel["y"] >= 0
+        assert panel["x"] + panel["width"] <= width and panel["y"] + panel["height"] <= height
+        # at the foot of a phone it leaves the upper half, beside the picture of a desk the middle
+        assert panel["y"] >= height / 2 or panel["x"] + panel["width"] < width / 2
+        for action in page.locator(f"#tab-{tab} .primary").all():
+            box = action.bounding_box()
+            assert box["y"] + box["height"] <= height, tab
+        caption = page.locator("#caption").bounding_box()
+        assert caption["x"] >= panel["x"] + panel["width"] or caption["y"] + caption["height"] <= panel["y"]
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
 # --- fingers

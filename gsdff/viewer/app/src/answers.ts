@@ -21,7 +21,8 @@ export class Answers {
     private readonly shown: Shown,
     private readonly words: Pick<Words, "compare">,
     private readonly scorer: Pick<Scorer, "ask"> | null,
-    private readonly changed: () => void,
+    // The picture has changed, or only what is said of it.
+    private readonly on: { changed(): void; named(): void },
   ) {}
 
   async search(positives: Word[], negatives: Word[]): Promise<void> {
@@ -34,7 +35,7 @@ export class Answers {
     }
     this.pending = question;
     this.problem = "";
-    this.changed();
+    this.on.named();
     try {
       const answer = await this.scorer!.ask({ kind: "relevancy", ...compared });
       if (asked !== this.numAsked) return;
@@ -44,7 +45,7 @@ export class Answers {
       this.shown.threshold = answer.threshold!;
       this.shown.range = answer.range!;
       if (!isAnswerMode(this.shown.mode)) this.shown.mode = "heat";
-      this.changed();
+      this.on.changed();
       this.times.query = performance.now() - start;
       this.times.worker = answer.milliseconds;
     } catch (error) {
@@ -59,7 +60,7 @@ export class Answers {
     this.problem = problem;
     this.shown.scores = null;
     if (isAnswerMode(this.shown.mode)) this.shown.mode = "colours";
-    this.changed();
+    this.on.changed();
   }
 
   // The class of every Gaussian, computed once; null if that failed.
@@ -67,13 +68,13 @@ export class Answers {
     this.labelling ??= this.scorer!.ask({ kind: "classify", classes: this.header.classes.map((row) => row.vector) }).then(
       ({ labels }) => {
         this.shown.labels = labels!;
-        this.changed();
+        this.on.changed();
         return labels!;
       },
       (error: unknown) => {
         this.problem = `the classes could not be computed: ${String(error)}`;
         this.labelling = null;
-        this.changed();
+        this.on.changed();
         return null;
       },
     );

@@ -8,7 +8,7 @@ import type { Shown } from "./shown";
 const NARROW = 600;
 
 export class Legend {
-  private readonly root = byId<HTMLDetailsElement>("legend");
+  readonly root = byId<HTMLDetailsElement>("legend");
   private readonly rows = new Map<number, HTMLElement>();
 
   constructor(
@@ -39,11 +39,11 @@ export class Legend {
     return !this.root.hidden && this.root.open;
   }
 
-  // Shows the rows that occur, the largest first; areas are shares of the picture, null while they are not known.
-  show(counts: number[], areas: number[] | null): void {
+  // Shows the rows, the largest first, or without counts nothing; areas are shares of the picture, null while not known.
+  show(counts: number[] | null, areas: number[] | null): void {
     const { shown } = this;
-    this.root.hidden = shown.mode !== "classes" || !shown.labels;
-    if (this.root.hidden) return;
+    this.root.hidden = counts === null;
+    if (!counts) return;
     this.root.querySelector("summary")!.textContent = `${this.classes.length} classes`;
     const order = [...this.rows.keys()].sort((a, b) => (areas ? areas[b] - areas[a] : 0) || counts[b] - counts[a]);
     for (const [place, index] of order.entries()) {

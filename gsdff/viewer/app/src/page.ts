@@ -53,9 +53,8 @@ export class Page {
       onStart: () => this.gestureHandlers.forEach((handler) => handler()),
     });
     const scorer = Scorer.open(data, this.words.compare([], []).negatives);
-    const changed = () => this.changed();
-    this.answers = new Answers(header, this.shown, this.words, scorer, changed);
-    this.editor = new Editor(data.numGaussians, this.shown, (rows) => this.meanColor(rows), changed);
+    this.answers = new Answers(header, this.shown, this.words, scorer, this);
+    this.editor = new Editor(data.numGaussians, this.shown, (rows) => this.meanColor(rows), () => this.changed());
     const resize = () => {
       this.orbit.fit(window.innerWidth, window.innerHeight);
       this.picture.resize(window.innerWidth, window.innerHeight);
@@ -66,6 +65,11 @@ export class Page {
 
   changed(): void {
     this.picture.show(this.shown);
+    this.named();
+  }
+
+  // Says anew what is shown, where the picture is as it was.
+  named(): void {
     for (const handler of this.changedHandlers) handler();
   }
 

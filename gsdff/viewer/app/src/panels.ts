@@ -12,6 +12,7 @@ export type PanelHandlers = {
 
 export class Panels {
   private readonly slider = byId<HTMLInputElement>("threshold");
+  private scores: Shown["scores"] = null;
   private readonly modes = [...document.querySelectorAll<HTMLButtonElement>("#modes button")];
   private readonly tabs = [...document.querySelectorAll<HTMLButtonElement>("#tabs button")];
 
@@ -73,6 +74,9 @@ export class Panels {
   }
 
   show(shown: Shown, answer: string): void {
+    // what a click has said of the question before does not hold any more
+    if (shown.scores !== this.scores) this.showPicked("");
+    this.scores = shown.scores;
     for (const button of this.modes) {
       press(button, button.value === shown.mode);
       button.disabled = isAnswerMode(button.value as Mode) && !shown.scores;

@@ -2,8 +2,9 @@
 
 import { PackedSplats, SparkRenderer, SplatMesh } from "@sparkjsdev/spark";
 import * as THREE from "three";
-import { type SceneData, packBits, rowsOf } from "./data";
+import { type SceneData, rowsOf } from "./data";
 import { OPACITY, STRIDE, largestScales, positionsOf, scaleTable } from "./gaussian";
+import { Harmonics } from "./harmonics";
 import { isFlat, paint } from "./paint";
 import { type Shapes, pick } from "./pick";
 import { AFTER, BEFORE, type Shown, type Side } from "./shown";
@@ -14,17 +15,11 @@ const TEXTURE_WIDTH = 2048;
 const MOST_ROWS = 2048;
 const LARGEST_RATIO = 2;
 
-const BANDS = [
-  { name: "sh1", bits: 7, words: 2 },
-  { name: "sh2", bits: 8, words: 4 },
-  { name: "sh3", bits: 6, words: 4 },
-];
-
 // The splats in Spark's layout, as they are stored.
 type Stored = {
   original: Uint8Array;
   numGaussians: number;
-  extra: Record<string, Uint32Array>;
+  harmonics: Harmonics;
   splatEncoding: Record<string, number>;
 };
 
@@ -33,22 +28,15 @@ function unpackScene(data: SceneData): Stored {
   const { values, rows, columns } = data.column("splats")!;
   const layer = TEXTURE_WIDTH * Math.min(MOST_ROWS, Math.max(1, Math.ceil(rows / TEXTURE_WIDTH)));
   const capacity = layer * Math.max(1, Math.ceil(rows / layer));
-  const extra: Record<string, Uint32Array> = {};
-  const steps: Record<string, number> = {};
-  header.bandSteps.forEach((step, i) => {
-    const { name, ...layout } = BANDS[i];
-    const band = data.column(name)!;
-    extra[name] = packBits(band.values as Int8Array, band.rows, band.columns, { ...layout, capacity });
-    steps[`${name}Max`] = step * [63, 127, 31][i];
-  });
+  const harmonics = new Harmonics(data, capacity);
   const splatEncoding = {
     rgbMin: header.colorRange[0],
     rgbMax: header.colorRange[1],
     lnScaleMin: header.logScaleRange[0],
     lnScaleMax: header.logScaleRange[1],
-    ...steps,
+    ...harmonics.steps,
   };
-  return { original: rowsOf(values as Uint8Array, rows, columns, capacity), numGaussians: rows, extra, splatEncoding };
+  return { original: rowsOf(values as Uint8Array, rows, columns, capacity), numGaussians: rows, harmonics, splatEncoding };
 }
 
 // One picture of the scene, in colours of its own: all there is without an edit, before it or after it.
@@ -65,9 +53,11 @@ class Scene {
     isAntialiased: boolean,
     ask: () => void,
   ) {
-    const { original, numGaussians, extra, splatEncoding } = stored;
+    const { original, numGaussians, harmonics, splatEncoding } = stored;
     this.drawn = original.slice();
     const packedArray = new Uint32Array(this.drawn.buffer);
+    // each has textures of its own, of the same words
+    const extra = { ...harmonics.words };
     this.splats = new PackedSplats({ packedArray, numSplats: numGaussians, extra, splatEncoding });
     // a mesh that is told no encoding gives its splats the default one
     this.mesh = new SplatMesh({ packedSplats: this.splats, splatEncoding });
@@ -81,6 +71,13 @@ class Scene {
       blurAmount: isAntialiased ? 0.3 : 0,
     });
     this.scene.add(spark, this.mesh);
+  }
+
+  // Shows the harmonics as they are now.
+  showHarmonics(): void {
+    for (const [name, texture] of Object.entries(this.splats.extra)) {
+      if (name.endsWith("Texture")) (texture as { value: THREE.Texture }).value.needsUpdate = true;
+    }
   }
 
   show(shown: Shown, colorRange: [number, number]): void {
@@ -154,7 +151,11 @@ export class Picture {
 
   show(shown: Shown): void {
     this.shown = shown;
-    for (const scene of Object.values(this.scenes)) scene.show(shown, this.data.header.colorRange);
+    const isRetinted = this.stored.harmonics.tint(shown.tinted, shown.tints);
+    for (const scene of Object.values(this.scenes)) {
+      if (isRetinted) scene.showHarmonics();
+      scene.show(shown, this.data.header.colorRange);
+    }
     this.ask();
   }
 
@@ -171,6 +172,11 @@ export class Picture {
   shapes(side: Side): Shapes {
     const { positions, largest, scales } = this;
     return { splats: this.scene(side).drawn, positions, largest, scales };
+  }
+
+  // Words of the harmonics' bands, as they are drawn.
+  get harmonics(): Record<string, Uint32Array> {
+    return this.stored.harmonics.words;
   }
 
   // Colour, opacity and largest standard deviation of a Gaussian as it is stored.

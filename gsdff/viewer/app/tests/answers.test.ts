@@ -17,11 +17,12 @@ class Worker {
 let shown: Shown;
 let worker: Worker;
 let answers: Answers;
+const on = { changed: () => undefined, named: () => undefined };
 beforeEach(() => {
   shown = { mode: "colours", scores: null, threshold: 0, range: [0, 1] } as Shown;
   worker = new Worker();
   const words = { compare: () => ({ positives: [0], negatives: [1] }) };
-  answers = new Answers({ classes: [] }, shown, words, worker, () => undefined);
+  answers = new Answers({ classes: [] }, shown, words, worker, on);
 });
 
 test("an answer is shown under its own question", async () => {
@@ -55,7 +56,7 @@ test("a question that fails takes the old answer away and says why", async () =>
 });
 
 test("a question with nothing to compare with is no question", async () => {
-  answers = new Answers({ classes: [] }, shown, { compare: () => ({ positives: [0], negatives: [] }) }, worker, () => undefined);
+  answers = new Answers({ classes: [] }, shown, { compare: () => ({ positives: [0], negatives: [] }) }, worker, on);
   await answers.search([cup], []);
   expect(answers.problem).toContain("nothing to be compared with");
   expect(worker.waiting).toEqual([]);
