@@ -6,8 +6,6 @@ const REST_MILLISECONDS = 120;
 const [RIGHT, BELOW] = [14, 18];
 
 export class Hover {
-  // Time that the last answer took; for measurements.
-  milliseconds = 0;
   private readonly tip = byId("tip");
   private timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -33,7 +31,6 @@ export class Hover {
   }
 
   private show(x: number, y: number): void {
-    const start = performance.now();
     const lines = this.describe(x / window.innerWidth, y / window.innerHeight);
     this.tip.replaceChildren(...lines.map((text) => Object.assign(document.createElement("div"), { textContent: text })));
     this.tip.hidden = !lines.length;
@@ -41,6 +38,5 @@ export class Hover {
     const left = x + RIGHT + offsetWidth > window.innerWidth ? x - RIGHT - offsetWidth : x + RIGHT;
     const top = y + BELOW + offsetHeight > window.innerHeight ? y - BELOW - offsetHeight : y + BELOW;
     this.tip.style.translate = `${left}px ${top}px`;
-    this.milliseconds = performance.now() - start;
   }
 }

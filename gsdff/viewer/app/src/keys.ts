@@ -32,7 +32,7 @@ export const KEYS: Key[] = [
   { action: "measure", key: "m", shown: "M", text: "measure between two points" },
   { action: "search", key: "/", shown: "/", text: "search" },
   { action: "tour", key: " ", shown: "Space", text: "play or pause the tour" },
-  { action: "fold", key: "tab", shown: "Tab", text: "fold the panel" },
+  { action: "fold", key: "p", shown: "P", text: "fold the panel" },
   { action: "sheet", key: "?", shown: "?", text: "this sheet" },
 ];
 
@@ -77,8 +77,8 @@ export function listen(actions: Partial<Record<Action, () => void>>, modeNames: 
     if (isTyping(event.target)) return;
     const action = actionOf(event);
     if (!action || (sheet.open && action !== "sheet")) return;
-    // a button that has the focus is pressed by Space, and the next is reached by Tab
-    if ((action === "tour" || action === "fold") && event.target !== document.body) return;
+    // a button that has the focus is pressed by Space
+    if (action === "tour" && event.target !== document.body) return;
     const act = action === "sheet" ? showSheet : actions[action];
     if (!act) return;
     event.preventDefault();

@@ -51,7 +51,7 @@ function open(page: Page): void {
   });
   new Viewing(page);
   const canvas = byId("picture");
-  page.hover = new Hover(canvas, (x, y) => page.likely(x, y));
+  new Hover(canvas, (x, y) => page.likely(x, y));
   const caption = new Caption();
   page.changedHandlers.push(() => {
     panels.show(shown, page.describeAnswer());

@@ -3,7 +3,6 @@
 import { Answers } from "./answers";
 import { Orbit } from "./camera";
 import { OPACITY, STRIDE } from "./gaussian";
-import type { Hover } from "./hover";
 import { Names } from "./likely";
 import { type Region, boundsOf, inRegion, within } from "./regions";
 import { visibleIn } from "./visibility";
@@ -25,8 +24,6 @@ export class Page {
   readonly orbit: Orbit;
   readonly answers: Answers;
   readonly editor: Editor;
-  // What rests under the pointer; set when the panels are made.
-  hover: Hover | null = null;
   // How what is selected next joins what is selected.
   how: How = "new";
   readonly locked = new Set<number>();
