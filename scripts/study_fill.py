@@ -37,7 +37,7 @@ from gsdff.editing.hole import widen
 from gsdff.errors import UserError
 from gsdff.render import render_view
 
-THINGS = ("painting", "sofa", "lamp", "potted plant", "bottle", "teapot", "clock", "cup", "toy")
+THINGS = ("painting", "sofa", "cup", "clock", "bottle", "lamp", "potted plant", "teapot")
 MARGIN = 12
 """Pixels around the thing in a picture."""
 LEAST_PIXELS = 40
