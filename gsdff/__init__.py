@@ -35,6 +35,7 @@ PUBLIC = {
     "load": "field.load",
     "fit": "training.fit",
     "reconstruct": "data.poses",
+    "triangulate": "data.poses",
     "serve": "viewer.serve",
     "score": "evaluation.run",
     "Field": "field.field",

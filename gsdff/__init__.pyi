@@ -2,6 +2,7 @@
 
 from gsdff.config.options import TrainConfig as TrainConfig
 from gsdff.data.poses import reconstruct as reconstruct
+from gsdff.data.poses import triangulate as triangulate
 from gsdff.editing.operations.delete import Delete as Delete
 from gsdff.editing.operations.extract import Extract as Extract
 from gsdff.editing.operations.opacity import Opacity as Opacity

@@ -70,6 +70,9 @@ class EditArguments(OperationArguments):
     """Lowest score that is selected; by default suggested from the scores of all Gaussians, and logged."""
     rim: bool = True
     """Delete and extract with the rim: scores of at least 1 % of the threshold, and 4 of the 32 nearest selected."""
+    fill: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Fill the holes of --delete: what shows in them alone goes too, and planes around them, with their colours, are
+    continued where no training photo shows what is behind. Needs the photos."""
     keep_largest: int = 0
     """Keep only this many connected parts of the selection, those with the most opacity; 0 keeps all."""
     grow: int = 0
@@ -116,7 +119,7 @@ def main() -> None:
     out = choose_out(arguments)
     edits = collect_edits(arguments, sys.argv[1:])
     record = choose_record(arguments, edits, out)
-    needs_clip = any(edit.needs_photos for edit in edits.edits)
+    needs_clip = any(edit.needs_judge for edit in edits.edits)
     if not needs_clip and (arguments.clip_model is not None or arguments.clip_pretrained is not None):
         raise UserError("--clip-model, --clip-pretrained: no edit stylizes; add --stylize TEXT:PROMPT")
 
@@ -208,6 +211,7 @@ def collect_edits(arguments: EditArguments, argv: Sequence[str]) -> "EditList":
 def read_operations(arguments: EditArguments, argv: Sequence[str]) -> "list[Edit]":
     """The edits of the options."""
     from gsdff.editing.edit import Edit
+    from gsdff.editing.operations.delete import Delete
 
     # tyro keeps the order of one option's values, argv that of the options
     given = {f"--{name}": iter(getattr(arguments, name)) for name in OPERATIONS}
@@ -221,7 +225,12 @@ def read_operations(arguments: EditArguments, argv: Sequence[str]) -> "list[Edit
         raise UserError(
             "--negative, --threshold, --no-rim, --keep-largest, --grow: no option edits; set them in the file instead"
         )
-    return [replace(edit, **shared) for edit in edits]
+    edits = [replace(edit, **shared) for edit in edits]
+    if not arguments.fill:
+        return edits
+    if not any(isinstance(edit, Delete) for edit in edits):
+        raise UserError("--fill: no option deletes; add --delete TEXT, or set `fill = true` in the file instead")
+    return [replace(edit, fill=True) if isinstance(edit, Delete) else edit for edit in edits]
 
 
 def read_operation(option: str, value: str) -> "Edit":

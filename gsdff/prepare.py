@@ -1,11 +1,11 @@
-"""`gsdff prepare --images DIR`: finds the poses of photos or of a video, as a scene that `gsdff train` reads."""
+"""`gsdff prepare --images DIR`: finds the poses of photos or of a video, or the points of posed photos."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from gsdff.cli import flags_of, read_options, run_door
-from gsdff.errors import command
+from gsdff.errors import UserError, command
 from gsdff.files.writing import check_paths
 
 SHOWN_NAMES = 10
@@ -13,12 +13,17 @@ SHOWN_NAMES = 10
 
 @dataclass(frozen=True)
 class PrepareArguments:
-    """Finds the poses of photos, or of a video (structure from motion, on the CPU) and writes a COLMAP folder."""
+    """Finds the poses of photos, or of a video (structure from motion, on the CPU) and writes a COLMAP folder.
 
-    images: Path
+    Of photos with poses it finds points alone.
+    """
+
+    images: Path | None = None
     """Folder of photos of one still scene, or a video of it."""
+    poses: Path | None = None
+    """In place of photos: a dataset with poses, COLMAP or transforms.json, for which points are triangulated."""
     out: Path | None = None
-    """Folder of the scene, which gets `sparse/0` and `images`; by default beside the photos."""
+    """Folder of the scene, which gets `sparse/0` and `images`; by default beside the photos or the dataset."""
     frames: int = 150
     """Number of frames taken from a video: the sharpest one of each of so many equal parts."""
     matcher: Literal["auto", "exhaustive", "sequential"] = "auto"
@@ -43,20 +48,21 @@ def main() -> None:
 
 def prepare(arguments: PrepareArguments) -> Path:
     """Finds the poses, prints the result, and returns the folder of the scene."""
-    check_paths({"images": arguments.images})
+    check_paths({"images": arguments.images, "poses": arguments.poses})
+    if (arguments.images is None) == (arguments.poses is None):
+        raise UserError("--images, --poses: expected one of them: photos, or a dataset of photos with poses")
 
-    from gsdff.data.poses import reconstruct
+    from gsdff.data.poses import reconstruct, triangulate
     from gsdff.io.pictures import save_png
     from gsdff.io.pose_picture import draw_poses
 
-    found = reconstruct(
-        arguments.images,
-        arguments.out,
-        matcher=arguments.matcher,
-        max_size=arguments.max_size,
-        camera_model=arguments.camera_model,
-        frames=arguments.frames,
-    )
+    shared = {"matcher": arguments.matcher, "max_size": arguments.max_size}
+    if arguments.poses is not None:
+        found = triangulate(arguments.poses, arguments.out, **shared)
+    else:
+        assert arguments.images is not None, "one of the two is given"
+        lens = {"camera_model": arguments.camera_model, "frames": arguments.frames}
+        found = reconstruct(arguments.images, arguments.out, **shared, **lens)
     report(found.photos, found.registered)
     print(f"{found.num_points} points, mean reprojection error {found.reprojection_error:.3f} px")
     path = found.folder / "poses.png"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from gsdff.errors import UserError, shown
@@ -129,21 +129,30 @@ class Selection:
         weights: Float[Tensor, "N"] | None = None,
         factor: float = FAR,
     ) -> Selection:
-        """Keeps the `parts` largest connected parts, by number of Gaussians or by the sum of their `weights`.
+        """Keeps the largest connected parts (`label_parts`), by number of Gaussians or by the sum of their `weights`.
 
-        Two selected Gaussians are linked if one is among the k nearest selected of the other and their distance is at
-        most the median of all such distances + `factor` x their deviation. Without that limit a stray, which always has
-        k nearest somewhere, would be part of the object. Among equal parts, the one with the first Gaussian is kept.
+        Among equal parts, the one with the first Gaussian is kept.
         """
         if parts < 1:
             raise ValueError(f"the number of parts to keep must be at least 1, got {shown(parts)}")
         if weights is None:
             weights = torch.ones_like(self.mask, dtype=torch.float64)
         self._check_total(len(weights), "weights")
-        distances, ids = self._nearest_selected(means, neighbours)
-        labels = connected_parts(ids, distances <= _far_limit(distances, factor))
+        labels = self.label_parts(means, neighbours, factor=factor)
         sizes = torch.bincount(labels, weights.detach()[self.mask].double())
         return self._keep(torch.isin(labels, sizes.argsort(descending=True, stable=True)[: min(parts, len(sizes))]))
+
+    def label_parts(
+        self, means: Float[Tensor, "N 3"], neighbours: int = 8, *, factor: float = FAR
+    ) -> Int64[Tensor, "S"]:
+        """Number of the connected part of each selected Gaussian, from 0 in the order of their first ones.
+
+        Two selected Gaussians are linked if one is among the k nearest selected of the other and their distance is at
+        most the median of all such distances + `factor` x their deviation. Without that limit a stray, which always has
+        k nearest somewhere, would be part of the object.
+        """
+        distances, ids = self._nearest_selected(means, neighbours)
+        return connected_parts(ids, distances <= _far_limit(distances, factor))
 
     def drop_floaters(self, means: Float[Tensor, "N 3"], neighbours: int = 8, *, factor: float = FAR) -> Selection:
         """Removes Gaussians whose mean distance to their k nearest selected is above the median + `factor` x deviation.

@@ -13,6 +13,7 @@ from PIL import Image
 from gsdff.config.options import DataConfig
 from gsdff.data import load_scene
 from gsdff.data.demo import copy_demo_scene
+from gsdff.data.poses import triangulate
 from gsdff.errors import UserError
 from gsdff.files.writing import whole_file
 from gsdff.scene import Scene
@@ -54,6 +55,13 @@ def without_points(source: Path, folder: Path) -> Path:
     (model / "points3D.bin").write_bytes(bytes(8))  # a number of points: none
     if not (folder / "images").exists():
         (folder / "images").symlink_to(source / "images")
+    return folder
+
+
+def with_found_points(posed: Path, folder: Path) -> Path:
+    """A folder with points triangulated for a scene that has none, on first use."""
+    if not (folder / "sparse").is_dir():
+        triangulate(posed, folder)
     return folder
 
 
@@ -116,6 +124,11 @@ def _room(places: Places) -> Scene:
     return load_scene(places.real("room_a"), DataConfig())
 
 
+def _fox_triangulated(places: Places, downscale: int) -> Scene:
+    posed = without_points(places.real("fox"), places.work / "fox_poses")
+    return load_scene(with_found_points(posed, places.work / "fox_triangulated"), DataConfig(downscale=downscale))
+
+
 SCENES: dict[str, Callable[[Places], Scene]] = {
     "fox": _fox,
     "room_a": _room,
@@ -132,10 +145,20 @@ SCENES: dict[str, Callable[[Places], Scene]] = {
         without_points(places.real("fox"), places.work / "fox_poses"), DataConfig(downscale=2)
     ),
     "demo_poses": lambda places: load_scene(without_points(places.demo(), places.work / "demo_poses"), DataConfig()),
+    "fox_small_poses": lambda places: load_scene(
+        without_points(places.real("fox"), places.work / "fox_poses"), DataConfig(downscale=4)
+    ),
+    "fox_triangulated": lambda places: _fox_triangulated(places, 2),
+    "fox_small_triangulated": lambda places: _fox_triangulated(places, 4),
+    "demo_triangulated": lambda places: load_scene(
+        with_found_points(without_points(places.demo(), places.work / "demo_poses"), places.work / "demo_triangulated"),
+        DataConfig(),
+    ),
     "demo_cut_out": lambda places: load_scene(
         cut_out(places.demo(), places.work / "demo_cut_out"), DataConfig(background="white")
     ),
 }
-"""Scenes by their names: `few` has a few of the training photos, `poses` random points, `cut_out` those on white."""
+"""Scenes by their names: `few` has a few of the training photos, `poses` random points, `triangulated` points found for
+those poses, `cut_out` random ones on white."""
 WHITE = frozenset({"demo_cut_out"})
 """Scenes over white."""

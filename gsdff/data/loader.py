@@ -162,7 +162,8 @@ def draw_points(
     capture: Capture, frame: WorldFrame, views: list[View], num_points: int
 ) -> tuple[Float[Tensor, "P 3"], UInt8[np.ndarray, "P 3"]]:
     """Draws random grey points where the scene may be, in the working frame, always the same for the same cameras."""
-    logger.info("%s: no points, starting from %d random ones", capture.source, num_points)
+    hint = command("prepare", "--poses", capture.root)
+    logger.info("%s: no points, starting from %d random ones; `%s` finds some", capture.source, num_points, hint)
     if capture.cube:
         points = frame.points_to_working(torch.from_numpy(random_in_cube(num_points, capture.cube)))
     else:

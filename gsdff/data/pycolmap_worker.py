@@ -83,28 +83,61 @@ def reconstruct(request: dict, folder: Path) -> dict:
 
     The answer is {"model": None} if no model could be made.
     """
-    pycolmap.set_random_seed(0)
-    database, photos = folder / "database.db", request["images"]
-    reader = pycolmap.ImageReaderOptions()
-    reader.camera_model = request["camera_model"]
-    if request["masks"]:
-        reader.mask_path = request["masks"]
-    extraction = pycolmap.FeatureExtractionOptions()
-    extraction.max_image_size = request["max_size"]
-    for names in request["groups"]:  # one camera for all photos of one size
-        pycolmap.extract_features(
-            database, photos, image_names=names, camera_mode=pycolmap.CameraMode.SINGLE, reader_options=reader,
-            extraction_options=extraction, device=pycolmap.Device.cpu,
-        )  # fmt: skip
-    match = pycolmap.match_exhaustive if request["matcher"] == "exhaustive" else pycolmap.match_sequential
-    match(database, device=pycolmap.Device.cpu)
+    database, photos = match_photos(request, folder), request["images"]
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed = 0
     (folder / "models").mkdir()
     models = pycolmap.incremental_mapping(database, photos, folder / "models", options)
     if not models:
         return {"model": None}
-    best = max(models.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()))
+    return answer_of(max(models.values(), key=lambda model: (model.num_reg_images(), model.num_points3D())), folder)
+
+
+def triangulate(request: dict, folder: Path) -> dict:
+    """Finds points for photos with poses, and writes a model of both to `folder/model`. See `gsdff.data.sfm`.
+
+    The answer is that of `reconstruct`; poses and lenses stay as they are.
+    """
+    database = match_photos(request, folder)
+    posed = pycolmap.Reconstruction()
+    with pycolmap.Database.open(database) as matched:
+        for camera in matched.read_all_cameras():
+            posed.add_camera_with_trivial_rig(camera)
+        for image in matched.read_all_images():
+            pose = pycolmap.Rigid3d(np.array(request["poses"][image.name]))
+            plain = pycolmap.Image(name=image.name, camera_id=image.camera_id, image_id=image.image_id)
+            posed.add_image_with_trivial_frame(plain, pose)
+    (folder / "found").mkdir()
+    options = pycolmap.IncrementalPipelineOptions()
+    options.random_seed = 0
+    return answer_of(
+        pycolmap.triangulate_points(posed, database, request["images"], folder / "found", options=options), folder
+    )
+
+
+def match_photos(request: dict, folder: Path) -> Path:
+    """Finds and matches the features of photos; returns the database. Photos of a group share one camera."""
+    pycolmap.set_random_seed(0)
+    database = folder / "database.db"
+    reader = pycolmap.ImageReaderOptions()
+    if request["masks"]:
+        reader.mask_path = request["masks"]
+    extraction = pycolmap.FeatureExtractionOptions()
+    extraction.max_image_size = request["max_size"]
+    for group in request["groups"]:
+        reader.camera_model = group["model"]
+        reader.camera_params = ",".join(map(repr, group["params"]))  # none: the focal length is guessed, then refined
+        pycolmap.extract_features(
+            database, request["images"], image_names=group["names"], camera_mode=pycolmap.CameraMode.SINGLE,
+            reader_options=reader, extraction_options=extraction, device=pycolmap.Device.cpu,
+        )  # fmt: skip
+    match = pycolmap.match_exhaustive if request["matcher"] == "exhaustive" else pycolmap.match_sequential
+    match(database, device=pycolmap.Device.cpu)
+    return database
+
+
+def answer_of(best: pycolmap.Reconstruction, folder: Path) -> dict:
+    """Writes the model, and describes it."""
     (folder / "model").mkdir()
     best.write_binary(folder / "model")
     return {
@@ -125,7 +158,7 @@ def residual_of(image: pycolmap.Image, model: pycolmap.Reconstruction) -> float:
     return float(np.mean(distances)) if distances else 0.0
 
 
-TASKS = {"rectify": rectify, "reconstruct": reconstruct}
+TASKS = {"rectify": rectify, "reconstruct": reconstruct, "triangulate": triangulate}
 
 if __name__ == "__main__":
     task, request_path, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])

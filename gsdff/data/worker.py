@@ -17,7 +17,7 @@ logger = logging.getLogger("gsdff")
 
 
 def run_worker(task: str, request: dict, folder: Path, on_line: Callable[[str], None] = lambda line: None) -> Any:
-    """Runs `task` ("rectify" or "reconstruct") and returns its answer, whose files are in `folder`, which must exist.
+    """Runs `task` (a name of its TASKS) and returns its answer, whose files are in `folder`, which must exist.
 
     `on_line` is called with each line the process logs. Raises `UserError` with the last of them if the process ends
     without an answer; the lines before are logged.

@@ -98,7 +98,7 @@ def apply_edits(
                 mask = selection.mask.to(origins.device)
                 selection = Selection((origins >= 0) & mask[origins])  # -1 reads the last, to no effect
             assert selection.total == len(current), f"{selection.total} selected from, but {len(current)} there"
-            mask = _cleaned(selection, current, edit).mask
+            mask = edit.extend(current, _cleaned(selection, current, edit).mask, context)
             if (num := len(current) + edit.num_copies * int(mask.sum())) > MOST_GAUSSIANS:
                 raise UserError(f"would make {num:,} Gaussians, expected at most {MOST_GAUSSIANS:,}; copy less often")
             after, remark = edit.perform(current, mask, context)
@@ -172,7 +172,9 @@ def _check_rows(before: Gaussians, after: Gaussians, kept: Bool[Tensor, "N"], ma
     num_new = len(after) - int(kept.sum())
     is_changed = F.pad(mask[kept], (0, num_new), value=True)
     is_fine = _is_fine(after.map(lambda tensor: tensor[is_changed]))
-    expected = torch.cat([was_fine[kept[mask]], was_fine.repeat(num_new // int(mask.sum()))])
+    copies = was_fine.repeat(num_new // len(was_fine))
+    new = copies if len(copies) == num_new else was_fine.new_ones(num_new)  # those that are no copies, as of a filling
+    expected = torch.cat([was_fine[kept[mask]], new])
     if num_broken := int((expected & ~is_fine).sum()):
         raise UserError(
             f"would make {num_broken} of {len(after)} Gaussians that cannot be drawn, with a position, size or colour "

@@ -37,4 +37,4 @@ class EditContext:
     cameras: Sequence[Camera]
     """Cameras of the training views."""
     judge: Judge | None
-    """None for a dry run: pictures are not compared with texts, and colours stay as they are."""
+    """None if no edit needs one, and for a dry run, in which colours stay as they are."""

@@ -47,8 +47,6 @@ class Edit(Selector):
     """Whether the rim of a selection goes with it (`Selector.rim`). It does in edits that take the selection from its
     surroundings, where a rim would be left behind or missed. In others it stays: it is in part its neighbours', and
     another colour shows on them."""
-    needs_photos: ClassVar[bool] = False
-    """Whether `perform` needs a context."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,6 +58,20 @@ class Edit(Selector):
     def name(self) -> str:
         """The operation's name in files and on the command line."""
         return type(self).__name__.lower()
+
+    @property
+    def needs_photos(self) -> bool:
+        """Whether `extend` or `perform` needs a context, with the photos' cameras."""
+        return self.needs_judge
+
+    @property
+    def needs_judge(self) -> bool:
+        """Whether the context needs a judge."""
+        return False
+
+    def extend(self, gaussians: Gaussians, mask: Bool[Tensor, "N"], context: EditContext | None) -> Bool[Tensor, "N"]:
+        """The selection with what goes with it; a context is needed if `needs_photos`."""
+        return mask
 
     def apply(self, gaussians: Gaussians, mask: Bool[Tensor, "N"]) -> Gaussians:
         """The scene with the Gaussians of the mask edited; the rest keep their order, and copies are appended."""

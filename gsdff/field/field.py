@@ -166,8 +166,9 @@ class Field(FieldBase):
         edits = tuple(replace_things(self, edit) for edit in edits)
         context = None
         if any(edit.needs_photos for edit in edits):
-            _ = self.scene  # without photos there is nothing to stylize by: known sooner than whether there is a CLIP
-            context = self.edit_context(None if dry_run else self.open_judge(clip_model, clip_pretrained))
+            _ = self.scene  # without photos nothing can be looked at: known sooner than whether there is a CLIP
+            is_judged = any(edit.needs_judge for edit in edits) and not dry_run
+            context = self.edit_context(self.open_judge(clip_model, clip_pretrained) if is_judged else None)
         edited: Edited = apply_edits(self.gaussians, edits, RepeatedSearch(self), context=context, dry_run=dry_run)
         return replace(self, gaussians=edited.gaussians, edits=(*self.edits, *edited.reports))
 

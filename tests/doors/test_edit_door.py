@@ -117,6 +117,22 @@ def test_the_edits_written_make_the_same_bytes_again(door, run, tmp_path):
     )
 
 
+def test_a_hole_is_filled_and_its_file_fills_it_with_the_same_bytes(door, run, tmp_path):
+    report, *_ = door(run.folder, "--delete", "chair", "--fill", "--out", tmp_path / "a.ply")
+    assert "no plane beside it" in report  # of blobs in the air
+    assert read_edits(tmp_path / "a.toml").edits == (Delete("chair", fill=True),)
+    door(run.folder, "--edits", tmp_path / "a.toml", "--out", tmp_path / "b.ply")
+    assert (tmp_path / "a.ply").read_bytes() == (tmp_path / "b.ply").read_bytes()
+
+
+def test_fill_without_a_deletion_or_photos_is_refused(door, run, tmp_path):
+    with pytest.raises(UserError, match="--fill: no option deletes; add --delete TEXT, or set `fill = true` in the"):
+        door(run.folder, "--recolor", "chair:navy", "--fill")
+    door(run.folder, "--delete", "lamp", "--out", tmp_path / "a.ply")
+    with pytest.raises(UserError, match="photos"):
+        door(tmp_path / "a.ply", "--delete", "chair", "--fill")
+
+
 def test_texts_in_quotes_may_hold_the_signs_that_separate(door, run, tmp_path):
     names = np.array(["a cup: red", "c++ book", "wall"])
     texts = np.load(tmp_path / "maps" / "text_features.npz")

@@ -1,6 +1,7 @@
 """Photos become a scene the loader reads, and what cannot is said in one line."""
 
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,61 @@ def test_a_damaged_photo_is_named_before_the_long_work(photos, caplog):
     with pytest.raises(UserError, match=r"photos: 2 photos, expected 3 or more"):
         prepare(PrepareArguments(images=photos))
     assert "1.jpg: cannot be read as a photo" in caplog.text
+
+
+def posed(folder, photos, size=(64, 48)):
+    """A transforms.json for these photos, all from cameras side by side that look the same way."""
+    frames = []
+    for i, path in enumerate(sorted(photos.iterdir())):
+        matrix = [[1, 0, 0, 0.1 * i], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+        frames.append({"file_path": f"{photos.name}/{path.name}", "transform_matrix": matrix})
+    settings = {"w": size[0], "h": size[1], "fl_x": 60, "frames": frames}
+    (folder / "transforms.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.mark.slow
+def test_posed_photos_get_points_on_what_they_show_and_keep_their_poses(tmp_path, shared, capsys):
+    fox = shared / "assets/scenes/fox"
+    whole = load_scene(fox, DataConfig(downscale=2))
+    (tmp_path / "images").mkdir()
+    frames = []
+    for view in whole.views[:8]:
+        Image.fromarray(view.image.numpy()).save(tmp_path / "images" / view.name, quality=95)
+        pose = torch.linalg.inv(whole.frame.viewmats_to_input(view.camera.viewmat)).numpy()
+        frames.append({"file_path": f"images/{view.name}", "transform_matrix": (pose * [1, -1, -1, 1]).tolist()})
+    camera = whole.views[0].camera
+    lens = {"w": camera.width, "h": camera.height, "fl_x": float(camera.K[0, 0]), "fl_y": float(camera.K[1, 1])}
+    (tmp_path / "transforms.json").write_text(json.dumps(lens | {"frames": frames}))
+
+    out = prepare(PrepareArguments(poses=tmp_path, out=tmp_path / "out"))
+
+    assert "8 of 8 photos have poses" in capsys.readouterr().out
+    scene, before = load_scene(out, DataConfig()), load_scene(tmp_path, DataConfig())
+    assert len(scene.points) > 300 and [view.name for view in scene.views] == [view.name for view in before.views]
+    for got, given in zip(scene.views, before.views, strict=True):
+        torch.testing.assert_close(got.camera.viewmat, given.camera.viewmat, atol=1e-5, rtol=0)
+        torch.testing.assert_close(got.camera.K, given.camera.K)
+    # most lie near a point of the model that was made of all photos
+    points, true = (scene.frame.points_to_input(scene.points), whole.frame.points_to_input(whole.points))
+    assert torch.cdist(points, true).amin(1).median() < 0.02 * whole.frame.scale
+
+
+def test_poses_whose_photos_have_nothing_in_common_leave_nothing(tmp_path, photos):
+    with pytest.raises(UserError, match=r"photos: 0 points could be triangulated, expected at least 100; do the poses"):
+        prepare(PrepareArguments(poses=posed(tmp_path, photos), out=tmp_path / "out"))
+    assert not (tmp_path / "out/images").exists() and not list((tmp_path / "out/sparse").iterdir())
+
+
+def test_photos_of_another_shape_than_their_cameras_are_refused(tmp_path, photos):
+    with pytest.raises(UserError, match=r"0.jpg: is 64x48, but its camera 48x64, which is another shape"):
+        prepare(PrepareArguments(poses=posed(tmp_path, photos, (48, 64)), out=tmp_path / "out"))
+
+
+def test_either_photos_or_poses_are_expected(tmp_path, photos):
+    for arguments in (PrepareArguments(), PrepareArguments(images=photos, poses=tmp_path)):
+        with pytest.raises(UserError, match="--images, --poses: expected one of them"):
+            prepare(arguments)
 
 
 def test_bad_options_are_refused(photos):

@@ -28,14 +28,17 @@ class Stylize(Edit):
     """Change of a colour in one step, about, in the range 0..1."""
     seed: int = 0
 
-    needs_photos = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         check(bool(self.prompt.strip()), "prompt", "a text", self.prompt)
         check_between(1, self, "steps", 100_000)
         check_between(1e-6, self, "rate", 1)
         check(0 <= self.seed < 2**63, "seed", "0 or more, in 63 bits", self.seed)
+
+    @property
+    def needs_judge(self) -> bool:
+        """Always: colours follow it."""
+        return True
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -1,0 +1,163 @@
+"""Planes beside a hole, fitted to what the training views see around it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from gsdff.cameras import Camera
+from gsdff.editing.hole import widen
+from gsdff.gaussians import Gaussians
+from gsdff.render import render_depth
+
+RING = 0.03
+"""Width of the ring around the hole that planes are fitted to, as a share of the longer side of a picture."""
+FLAT = 0.02
+"""Largest distance of a plane's points from it, as a share of the thing's size."""
+TRIALS = 400
+"""Planes through three points that are tried for each that is found (RANSAC, Fischler & Bolles 1981)."""
+MOST_PLANES = 3
+LEAST_SHARE = 0.1
+"""Least share of the points around the hole that makes a plane of them."""
+LEAST_POINTS, MOST_POINTS = 30, 50_000
+LEAST_ABOVE = 0.9
+"""Least share of the thing that is above a plane: others cut through it, or are its own."""
+TOUCHES = 0.2
+"""Height of the lowest tenth of the thing above a plane up to which it stands on it, as a share of its size."""
+
+
+@dataclass(frozen=True, eq=False)
+class ThingBox:
+    """Box around the means of a thing, with sides along the axes, without the outermost ones."""
+
+    low: Float[Tensor, "3"]
+    high: Float[Tensor, "3"]
+
+    @staticmethod
+    def around(means: Float[Tensor, "P 3"], outside: float = 0.02) -> "ThingBox":
+        """The box that holds all means but this share at either end of every axis."""
+        rank = int(outside * len(means))
+        ordered = means.sort(dim=0).values
+        return ThingBox(ordered[rank], ordered[len(means) - 1 - rank])
+
+    @property
+    def diagonal(self) -> float:
+        """Distance between opposite corners."""
+        return float((self.high - self.low).norm())
+
+    def distances(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P"]:
+        """Distances to the box, 0 inside."""
+        return torch.maximum(self.low - points, points - self.high).clamp_min(0).norm(dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """Pixels that points of the world fall on in one view."""
+
+    rows: Int[Tensor, "P"]
+    columns: Int[Tensor, "P"]
+    depths: Float[Tensor, "P"]
+    """Depths of the points along the optical axis."""
+    are_inside: Bool[Tensor, "P"]
+    """Whether a point is in the picture; row and column are 0 if not."""
+
+
+@dataclass(frozen=True, eq=False)
+class HoleView:
+    """One training view of the scene without the thing."""
+
+    camera: Camera
+    hole: Bool[Tensor, "H W"]
+    depth: Float[Tensor, "H W"]
+    """Depth along the optical axis, infinite where nothing is."""
+
+    @staticmethod
+    @torch.no_grad()
+    def of(gaussians: Gaussians, camera: Camera, hole: Bool[Tensor, "H W"]) -> "HoleView":
+        """The view of these Gaussians."""
+        rendered = render_depth(gaussians, camera)
+        depth = torch.where(rendered.alpha > 0.5, rendered.image, torch.inf)[..., 0]
+        return HoleView(camera, hole, depth)
+
+    def rays(self, pixels: Bool[Tensor, "H W"]) -> Float[Tensor, "P 3"]:
+        """Directions in the world through the centres of pixels, as long as one unit of depth."""
+        rows, columns = pixels.nonzero(as_tuple=True)
+        K, rotation = self.camera.K, self.camera.viewmat[:3, :3]
+        x, y = (columns + 0.5 - K[0, 2]) / K[0, 0], (rows + 0.5 - K[1, 2]) / K[1, 1]
+        return torch.stack([x, y, torch.ones_like(x)], -1) @ rotation
+
+    def points(self, pixels: Bool[Tensor, "H W"]) -> Float[Tensor, "P 3"]:
+        """Points of the scene that these pixels show."""
+        return self.camera.position + self.rays(pixels) * self.depth[pixels][:, None]
+
+    def find(self, points: Float[Tensor, "P 3"]) -> Pixels:
+        """The pixels of points."""
+        camera = self.camera
+        x, y, z = ((points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]) @ camera.K.T).unbind(-1)
+        columns, rows = (x / z).floor(), (y / z).floor()
+        inside = (z > 0) & (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)
+        return Pixels(rows.where(inside, 0).long(), columns.where(inside, 0).long(), z, inside)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """The points x with normal . x = offset; the thing is above, where that is larger."""
+
+    normal: Float[Tensor, "3"]
+    offset: float
+
+    def heights(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P"]:
+        """Signed distances."""
+        return points @ self.normal - self.offset
+
+
+def find_planes(
+    views: Sequence[HoleView], thing: Float[Tensor, "P 3"], box: ThingBox, reach: float, generator: torch.Generator
+) -> list[Plane]:
+    """Planes of the surroundings that the thing stands on or before, those of most points first.
+
+    `thing` are its means; the surroundings are what the views see beside the hole, at most `reach` away from the box.
+    """
+    left, flat = _thinned(_find_surroundings(views, box, reach)), FLAT * box.diagonal
+    thing = _thinned(thing)
+    least, planes = max(LEAST_POINTS, LEAST_SHARE * len(left)), []
+    while len(planes) < MOST_PLANES and len(left) >= least:
+        chosen = torch.randint(len(left), (TRIALS, 3), generator=generator).to(left.device)
+        first, second, third = left[chosen].unbind(1)
+        normals = F.normalize(torch.linalg.cross(second - first, third - first), dim=-1)
+        heights = thing @ normals.T - (normals * first).sum(-1)
+        normals = torch.where((heights.mean(0) < 0)[:, None], -normals, normals)
+        offsets = (normals * first).sum(-1)
+        lowest = (thing @ normals.T - offsets).kthvalue(1 + int((1 - LEAST_ABOVE) * len(thing)), dim=0).values
+        counts = ((left @ normals.T - offsets).abs() < flat).sum(0)
+        counts = counts.where((lowest > -flat) & (lowest < TOUCHES * box.diagonal), 0)
+        best = int(counts.argmax())
+        if counts[best] < least:
+            break
+        near = left[(left @ normals[best] - offsets[best]).abs() < flat]
+        centre = near.mean(0)
+        normal = torch.linalg.svd(near - centre, full_matrices=False).Vh[-1]
+        normal = torch.where(normal @ normals[best] < 0, -normal, normal)
+        planes.append(Plane(normal, float(normal @ centre)))
+        left = left[planes[-1].heights(left).abs() >= 2 * flat]
+    return planes
+
+
+def _thinned(points: Float[Tensor, "P 3"]) -> Float[Tensor, "R 3"]:
+    """At most `MOST_POINTS` of the points, evenly over the list."""
+    return points[:: max(1, math.ceil(len(points) / MOST_POINTS))]
+
+
+def _find_surroundings(views: Sequence[HoleView], box: ThingBox, reach: float) -> Float[Tensor, "P 3"]:
+    """Points that the views see beside the hole, near the box."""
+    found = []
+    for view in views:
+        width = max(4, round(RING * max(view.camera.width, view.camera.height)))
+        ring = widen(view.hole, width) & ~view.hole & view.depth.isfinite()
+        points = view.points(ring)
+        found.append(points[box.distances(points) < reach])
+    return torch.cat(found)
