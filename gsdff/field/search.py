@@ -74,6 +74,13 @@ def search(field: FieldBase, query: Query, view: View | None = None) -> Hit:
 @torch.no_grad()
 def prepare(field: FieldBase, query: Query) -> PreparedQuery:
     """Looks words and example up once, for any number of views."""
+    prepared = prepare_vectors(field, query)
+    return prepared if query.classes else _with_threshold(field, prepared)
+
+
+@torch.no_grad()
+def prepare_vectors(field: FieldBase, query: Query) -> PreparedQuery:
+    """`prepare` without the threshold and the score range, for which all Gaussians are scored."""
     if query.things:
         raise UserError(f"{' or '.join(query.positives)}: expected words, things have numbers and need no search")
     if query.like is not None:
@@ -82,8 +89,7 @@ def prepare(field: FieldBase, query: Query) -> PreparedQuery:
         positives = field.encode_text(tuple(query.classes or query.positives), tuple(query.prompts))
     has_negatives = query.chosen_method in ("relevancy", "lerf")
     negatives = _negatives(field, query, positives) if has_negatives else positives.new_zeros(0, positives.shape[1])
-    prepared = PreparedQuery(query, positives, negatives)
-    return prepared if query.classes else _with_threshold(field, prepared)
+    return PreparedQuery(query, positives, negatives)
 
 
 @torch.no_grad()

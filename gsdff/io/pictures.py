@@ -104,11 +104,11 @@ def error_map(image: Float[Tensor, "H W 3"], target: Float[Tensor, "H W 3"]) -> 
     return heat(error / FULL_ERROR)
 
 
-def heat(values: Float[Tensor, "H W"]) -> UInt8[Tensor, "H W 3"]:
-    """Colours values in [0, 1] from black through red and yellow to white."""
-    place = values.detach().cpu().float().clamp(0, 1) * (len(_HEAT) - 1)
-    lower = place.floor().long().clamp(max=len(_HEAT) - 2)
-    return to_bytes(torch.lerp(_HEAT[lower], _HEAT[lower + 1], (place - lower)[..., None]))
+def heat(values: Float[Tensor, "H W"], colors: Float[Tensor, "P 3"] = _HEAT) -> UInt8[Tensor, "H W 3"]:
+    """Colours values in [0, 1] from black through red and yellow to white, or through P >= 2 other colours."""
+    place = values.detach().cpu().float().clamp(0, 1) * (len(colors) - 1)
+    lower = place.floor().long().clamp(max=len(colors) - 2)
+    return to_bytes(torch.lerp(colors[lower], colors[lower + 1], (place - lower)[..., None]))
 
 
 def color_bar(low: float, high: float, *, height: int) -> UInt8[Tensor, "H W 3"]:

@@ -9,5 +9,6 @@ tab           actions of the controls          gizmo          handles that move 
 panel         controls; their HTML: markup     server         the page, with a tab per browser
 live          the page during training         live_panel     its controls
 page/         a scene as one HTML file         app/         its source, in TypeScript
+wire/         the server behind that page      serve        opens either page
 training_progress  steps, speed, pause         fair_lock      lock in turn for training and pages
 """

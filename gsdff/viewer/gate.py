@@ -1,4 +1,4 @@
-"""Checks of every request to the page before viser answers it, as any web page can send requests to this machine.
+"""Checks of every request to a page before its server answers it, as any web page can send requests to this machine.
 
 Refused are: other web pages (by their Origin), pages whose domain name was made to lead to this machine (DNS rebinding,
 by the Host), frames in other pages, addresses that make the page obey another server, and, if other machines can reach
@@ -10,7 +10,7 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -67,6 +67,10 @@ class Gate:
     """First part of the path of the page's address; empty if only this machine can reach the page."""
     is_open: bool = False
     is_installed: bool = False
+    options: Collection[str] = frozenset(PAGE_OPTIONS)
+    """Options that the page's address may have."""
+    policy: str = CONTENT_POLICY
+    """Content-Security-Policy of the page, with {host} for its Host."""
     _logged: set[str] = field(default_factory=set)
 
     @contextmanager
@@ -82,8 +86,8 @@ class Gate:
 
             def serve(handler: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
                 if handler.__module__.partition(".")[0] == "viser":
-                    options["process_request"] = partial(self._process, options["process_request"])
-                    options |= {"max_size": MAX_MESSAGE_BYTES, "logger": _quiet_logger()}
+                    options["process_request"] = partial(self.process, options["process_request"])
+                    options |= {"max_size": MAX_MESSAGE_BYTES, "logger": quiet_logger()}
                     self.is_installed = True
                 return original(handler, *arguments, **options)
 
@@ -111,7 +115,7 @@ class Gate:
             return Refusal(HTTPStatus.NOT_FOUND, "there is only one page here, /")
         for name, value in parse_qsl(query, keep_blank_values=True):
             own = f"{hosts[0]}/{self.token}".rstrip("/")
-            if name not in PAGE_OPTIONS or (name == "websocket" and value not in (f"ws://{own}", f"wss://{own}")):
+            if name not in self.options or (name == "websocket" and value not in (f"ws://{own}", f"wss://{own}")):
                 return Refusal(HTTPStatus.BAD_REQUEST, "the page has no such option in its address")
         return None
 
@@ -132,8 +136,8 @@ class Gate:
         # no domain name leads to a page under a bare address, so all that we listen on are safe
         return address.is_loopback or name in names or self.host in ("0.0.0.0", "::")
 
-    def _process(self, answer: Callable[[Any, Any], Any], connection: Any, request: Any) -> Any:
-        """Answers a request, None to open a websocket; `answer` is viser's function for it."""
+    def process(self, answer: Callable[[Any, Any], Any], connection: Any, request: Any) -> Any:
+        """Answers a request, None to open a websocket; `answer` is the server's function for one that is let in."""
         refusal = self.find_refusal(request.path, request.headers)
         if refusal is not None:
             self._log(refusal, request.headers)
@@ -144,7 +148,7 @@ class Gate:
                 assert request.headers.get_all("Upgrade"), "nothing else opens one"
                 return None
             host = request.headers["Host"].lower()
-            response.headers["Content-Security-Policy"] = CONTENT_POLICY.format(host=host)
+            response.headers["Content-Security-Policy"] = self.policy.format(host=host)
         for name, value in HEADERS.items():
             response.headers[name] = value
         return response
@@ -188,7 +192,7 @@ class _OneLine(logging.Filter):
         return True
 
 
-def _quiet_logger() -> logging.Logger:
+def quiet_logger() -> logging.Logger:
     """Logger for the server's library, which logs a traceback whenever a stranger sends garbage."""
     logger = logging.getLogger("gsdff.viewer.connections")
     if not logger.filters:

@@ -134,6 +134,13 @@ class RenderLoop:
         """Whether there is still something to render."""
         return self.is_enabled and (self._is_rendering or self._changed.is_set())
 
+    @property
+    def full_size(self) -> tuple[int, int]:
+        """Width and height of a full image; smaller than a window that is too large."""
+        width, height = self.size()
+        shrink = min(1.0, math.sqrt(MAX_PIXELS / max(width * height, 1)))
+        return max(round(width * shrink), 1), max(round(height * shrink), 1)
+
     def invalidate(self, kind: Hashable = None, *, is_moving: bool = True) -> None:
         """Renders anew, with the costs of this kind of image from now on; None keeps the kind.
 
@@ -166,7 +173,7 @@ class RenderLoop:
             self._is_rendering = False
 
     def _render_state(self) -> None:
-        full = self._full_size()
+        full = self.full_size
         is_moving, self._is_moving = self._is_moving, False
         coarse = self._coarse_size(full) if is_moving else None
         if coarse is not None:
@@ -189,11 +196,6 @@ class RenderLoop:
         self.scale = width / max(self.size()[0], 1)
         self.send(torch.cat(blocks))
 
-    def _full_size(self) -> tuple[int, int]:
-        width, height = self.size()
-        shrink = min(1.0, math.sqrt(MAX_PIXELS / max(width * height, 1)))
-        return max(round(width * shrink), 1), max(round(height * shrink), 1)
-
     def _coarse_size(self, full: tuple[int, int]) -> tuple[int, int] | None:
         """Size that fits the budget; None if the full size does."""
         scale = math.sqrt(self._cost.pixels_within(BUDGET) / (full[0] * full[1]))
@@ -201,3 +203,9 @@ class RenderLoop:
             return None
         scale = max(scale, MIN_SCALE)
         return max(round(full[0] * scale), 1), max(round(full[1] * scale), 1)
+
+
+def render_whole(width: int, height: int, render: Callable[[slice], UInt8[Tensor, "h W 3"]]) -> UInt8[Tensor, "H W 3"]:
+    """A whole image of the rows that `render` gives; a large one in blocks, which bounds the memory that it takes."""
+    num_rows = max(MAX_PIXELS // width, 1)
+    return torch.cat([render(slice(top, top + num_rows)) for top in range(0, height, num_rows)])

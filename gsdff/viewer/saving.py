@@ -1,17 +1,19 @@
 """Files saved from the page, all in the viewer's folder: no name and no path comes from a browser."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from gsdff.editing.edit import EditList
+from gsdff.editing.edit import Edit, EditList
 from gsdff.editing.toml_file import write_edits
 from gsdff.errors import UserError
 from gsdff.files.places import make_folder
 from gsdff.io.pictures import save_png
+from gsdff.selection import Selection
 from gsdff.viewer.session import Session
 from gsdff.viewer.shared_scene import SharedScene
 
@@ -25,8 +27,13 @@ def save_edits(shared: SharedScene, session: Session) -> Path:
     """
     if not session.edits:
         raise UserError("no edits to save")
+    return write_edit_file(shared, [made.edit for made in session.edits])
+
+
+def write_edit_file(shared: SharedScene, edits: Sequence[Edit]) -> Path:
+    """Writes edits as a file that `gsdff edit` replays, with selections beside it."""
     path = free_path(shared, "edits", ".toml")
-    write_edits(path, EditList([made.edit for made in session.edits]))
+    write_edits(path, EditList(edits))
     return path
 
 
@@ -35,6 +42,15 @@ def save_scene(shared: SharedScene, session: Session, *, only_selected: bool) ->
     gaussians = session.result(only_selected=only_selected)
     path = free_path(shared, "selection" if only_selected else "scene", ".ply")
     replace(shared.field, gaussians=gaussians).save(path)
+    return path
+
+
+def save_selection(shared: SharedScene, mask: Bool[Tensor, "N"]) -> Path:
+    """Saves a selection of the scene before any edit, for a file of edits; raises `UserError` if it is empty."""
+    if not mask.any():
+        raise UserError("nothing is selected")
+    path = free_path(shared, "selection", ".safetensors")
+    Selection(mask).save(path, source=str(shared.field.source))
     return path
 
 

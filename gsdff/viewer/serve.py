@@ -3,9 +3,13 @@
 import logging
 import threading
 
+from gsdff.errors import UserError
 from gsdff.field.field import Field
-from gsdff.viewer.server import Server, find_address
+from gsdff.viewer.page.document import PageOptions, make_page
+from gsdff.viewer.server import Address, Server, find_address
 from gsdff.viewer.shared_scene import open_shared_scene
+from gsdff.viewer.wire.answers import Answers
+from gsdff.viewer.wire.server import AppServer
 
 log = logging.getLogger("gsdff")
 
@@ -23,9 +27,38 @@ def serve(field: Field, *, host: str = "127.0.0.1", port: int = 8080) -> None:
         print(f"{field.source}: open {server.url} (Ctrl-C stops it)", flush=True)
         renderer = {"browser": "rendered by the browser", "server": "rendered by the server"}[shared.default_renderer]
         log.info("%d Gaussians on %s, %s by default", len(field), shared.device, renderer)
-        if not address.is_private:
-            log.warning(
-                "%s: everyone who gets this address with its token can look, edit their view, and save; on another "
-                "machine, put this one's name or address in place of 127.0.0.1", host,
-            )  # fmt: skip
-        threading.Event().wait()
+        _stay(address)
+
+
+def serve_app(field: Field, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+    """`serve`, but with the page of `gsdff export --format html` and this process behind it."""
+    shared = open_shared_scene(field)
+    answers = Answers(shared)
+    page = make_app_page(answers)
+    address = find_address(host, port)
+    with AppServer(answers, page, address) as server:
+        print(f"{field.source}: open {server.url} (Ctrl-C stops it)", flush=True)
+        _stay(address)
+
+
+def make_app_page(answers: Answers) -> str:
+    """The page of a scene with a server behind it; without words, and with the reason in the log, if it has none."""
+    field = answers.shared.field
+    has_words = field.has_features
+    try:
+        _ = field.vocabulary if has_words else None
+    except UserError as error:
+        log.warning("no queries: %s", error)
+        has_words = False
+    facts = {"scene": answers.scene, "modes": answers.modes}
+    return make_page(field, PageOptions(has_features=has_words), facts)
+
+
+def _stay(address: Address) -> None:
+    """Waits for Ctrl-C."""
+    if not address.is_private:
+        log.warning(
+            "%s: everyone who gets this address with its token can look, edit their view, and save; on another "
+            "machine, put this one's name or address in place of 127.0.0.1", address.host,
+        )  # fmt: skip
+    threading.Event().wait()

@@ -55,6 +55,8 @@ class VisibleScene:
     """Last segmentation; None before the first."""
     labels: UInt8[Tensor, "M"] | None
     """Class indices of that segmentation."""
+    heat_colors: Float[Tensor, "P 3"] | None = None
+    """Colours of scores from the lowest to the highest, on the CPU; None for those of `heat`."""
 
     @cached_property
     def any_selected(self) -> bool:

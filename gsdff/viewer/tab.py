@@ -27,7 +27,7 @@ from gsdff.viewer.gizmo import Gizmo
 from gsdff.viewer.markup import printable
 from gsdff.viewer.modes import MODES
 from gsdff.viewer.picking import Point, in_rectangle, latents_at
-from gsdff.viewer.render_loop import MAX_PIXELS, RenderLoop, RowBlock
+from gsdff.viewer.render_loop import RenderLoop, RowBlock, render_whole
 from gsdff.viewer.rendering import (
     ALL_ROWS,
     available_modes,
@@ -239,10 +239,8 @@ class Tab:
             return image if request.split_mode is None else split_view(image, render_in(request.split_mode))
 
     def render_whole(self, request: RenderRequest, camera: Camera) -> UInt8[Tensor, "h w 3"]:
-        """A whole image; a large one in blocks of rows, which bounds the memory that it takes."""
-        num_rows = max(MAX_PIXELS // camera.width, 1)
-        tops = range(0, camera.height, num_rows)
-        return torch.cat([self.render(request, camera, slice(top, top + num_rows)) for top in tops])
+        """A whole image (`render_loop.render_whole`)."""
+        return render_whole(camera.width, camera.height, lambda rows: self.render(request, camera, rows))
 
     def _render_block(self, block: RowBlock) -> UInt8[Tensor, "h w 3"]:
         with self.lock:

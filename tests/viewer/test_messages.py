@@ -194,7 +194,7 @@ def test_windows_of_any_size_are_drawn_within_the_limits(page, window, monkeypat
 
 def test_a_screenshot_of_an_enormous_window_is_of_bounded_size_and_says_so(page, monkeypatch):
     monkeypatch.setattr("gsdff.viewer.rendering.MAX_IMAGE_PIXELS", 64 * 48)
-    monkeypatch.setattr("gsdff.viewer.tab.MAX_PIXELS", 1000)
+    monkeypatch.setattr("gsdff.viewer.render_loop.MAX_PIXELS", 1000)
     page.move(image_width=640_000, image_height=480_000)
     page.wait_until(lambda: page.tab.client.camera.image_width == 640_000)
     blocks = []

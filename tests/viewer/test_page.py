@@ -15,9 +15,11 @@ from tiny_words import write_words
 
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
+from gsdff.field.relevancy import DEFAULT_NEGATIVES
 from gsdff.gaussians import Gaussians
 from gsdff.rotation import quats_to_matrices
-from gsdff.viewer.page.dictionary import NOUNS, make_dictionary, read_words
+from gsdff.viewer.page.dictionary import NOUNS, list_words, make_dictionary, read_words
+from gsdff.viewer.page.document import make_page
 from gsdff.viewer.page.packing import pack, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,6 +128,20 @@ def test_any_words_are_compared_with_the_default_negatives_and_have_no_classes(o
     expected = open_words.encode_text(["chair", "stuff"]) @ open_words.B
     rows = [found.names["chair"], found.negatives["stuff"]]
     torch.testing.assert_close(found.vectors[rows], expected)
+
+
+def test_a_page_with_a_server_names_words_and_leaves_their_vectors_to_it(open_words, field):
+    found = list_words(open_words)
+    assert found.names["teapot"] is None and found.negatives == dict.fromkeys(DEFAULT_NEGATIVES)
+    assert found.vectors.shape == (0, 8)
+    assert list_words(field).names == make_dictionary(field, None, ()).names
+
+
+def test_a_page_with_a_server_leaves_its_policy_to_it_and_a_file_has_one(field):
+    served, file = make_page(field, server={"scene": "a", "modes": ["colour"]}), make_page(field)
+    assert "Content-Security-Policy" not in served and "default-src 'none'" in file and "ws:" not in file
+    assert json.loads(element(served, "scene-header"))["server"] == {"scene": "a", "modes": ["colour"]}
+    assert json.loads(element(file, "scene-header"))["server"] is None
 
 
 def test_classes_of_the_legend_are_those_that_are_given(open_words):

@@ -6,6 +6,8 @@ import re
 import socket
 import sys
 import threading
+import urllib.error
+import urllib.request
 from types import SimpleNamespace
 
 import pytest
@@ -217,3 +219,21 @@ def test_the_door_serves_until_it_is_interrupted(door, tiny, monkeypatch, capsys
     assert "60 Gaussians on cpu, rendered by the browser by default" in caplog.text
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", ports[0]))
+
+
+def test_the_command_serves_the_app_until_it_is_interrupted(door, tiny, monkeypatch, capsys):
+    seen = []
+
+    class Interrupted:
+        def wait(self):
+            url = re.search(r"open (http://127\.0\.0\.1:\d+) ", capsys.readouterr().out)[1]
+            seen.append((url, urllib.request.urlopen(url, timeout=30).read().decode()))
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(serve, "threading", SimpleNamespace(Event=Interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        door(tiny.run.folder, "--app")
+    ((url, page),) = seen
+    assert '"server": {"scene": ' in page and "scene-columns" in page
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url, timeout=30)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gsdff.cameras import Camera
-from gsdff.field.search import PreparedQuery, score_camera, score_latents
+from gsdff.field.search import score_camera, score_latents
 from gsdff.io.pictures import heat
 from gsdff.latents import MIN_NORM
 from gsdff.viewer.markup import color_bar, note
@@ -39,7 +39,7 @@ def render_relevancy(inputs: ModeInput, camera: Camera) -> Image:
         latents, grey, alpha = blended[..., :-2], blended[..., -2:-1], blended[..., -1:]
         scores = score_latents(field, visible.prepared, latents)[0]
         scores = scores.masked_fill(latents.norm(dim=-1) < MIN_NORM, torch.nan)
-    image = heat_of(visible.prepared, scores)
+    image = heat_of(visible, scores)
     if not inputs.highlight:
         return image
     background = (1 - alpha) * sum(field.background) / 3
@@ -51,7 +51,7 @@ def heat_of_splats(inputs: ModeInput) -> Float[Tensor, "M 3"]:
     visible = inputs.visible
     if visible.prepared is None or visible.scores is None:
         return base_colors(inputs)
-    colors = heat_of(visible.prepared, visible.scores)
+    colors = heat_of(visible, visible.scores)
     return spotlight(colors, base_colors(inputs), visible.selected) if inputs.highlight else colors
 
 
@@ -61,12 +61,14 @@ def spotlight(colors: Float[Tensor, "*S 3"], plain: Float[Tensor, "*S 3"], insid
     return torch.where(inside[..., None], colors, grey)
 
 
-def heat_of(prepared: PreparedQuery, scores: Float[Tensor, "*S"]) -> Float[Tensor, "*S 3"]:
-    """Scores of pixels or Gaussians as heat over the score range; black for NaN."""
-    low, high = prepared.score_range
+def heat_of(visible: VisibleScene, scores: Float[Tensor, "*S"]) -> Float[Tensor, "*S 3"]:
+    """Scores of pixels or Gaussians for the last query as heat over its score range; NaN as the lowest."""
+    assert visible.prepared is not None, "scores are of a query"
+    low, high = visible.prepared.score_range
     values = (scores.nan_to_num(low) - low) / max(high - low, 1e-6)
     flat = values if values.ndim == 2 else values[:, None]
-    colors = as_colors(heat(flat), scores)
+    drawn = heat(flat) if visible.heat_colors is None else heat(flat, visible.heat_colors)
+    colors = as_colors(drawn, scores)
     return colors if values.ndim == 2 else colors[:, 0]
 
 

@@ -25,11 +25,11 @@ BATCH = 64
 
 @dataclass(eq=False)
 class Dictionary:
-    """Names, each with the row of its vector; equal vectors share a row."""
+    """Names, each with the row of its vector; equal vectors share a row, None is left to the page's server."""
 
-    names: dict[str, int] = field(default_factory=dict)
+    names: dict[str, int | None] = field(default_factory=dict)
     """Words that the page offers."""
-    negatives: dict[str, int] | None = None
+    negatives: dict[str, int | None] | None = None
     """Words that every query is compared with; None for all but those that are searched for."""
     classes: dict[str, int] = field(default_factory=dict)
     """Classes of the legend."""
@@ -66,6 +66,21 @@ def make_dictionary(field: FieldBase, words: Sequence[str] | None, classes: Sequ
         negatives={name: row_of[name] for name in needed} if has_defaults else None,
         classes={name: row_of[name] for name in chosen},
         vectors=encode(units, field.B.cpu()),
+    )
+
+
+def list_words(field: FieldBase) -> Dictionary:
+    """The words of a page whose server encodes any: as `make_dictionary`'s, without vectors if the vocabulary is open.
+
+    Nothing is encoded, for which the teacher's network would have to be loaded before the page opens.
+    """
+    if field.vocabulary is not None:
+        return make_dictionary(field, None, ())
+    offered = _unique([word for path in NOUNS for word in read_words(path)])
+    return Dictionary(
+        names=dict.fromkeys(offered),
+        negatives=dict.fromkeys(DEFAULT_NEGATIVES),
+        vectors=torch.zeros(0, field.B.shape[1]),
     )
 
 

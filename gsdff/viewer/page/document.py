@@ -27,7 +27,7 @@ from gsdff.files.writing import write_text
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import label_palette
 from gsdff.viewer.page.comparison import Comparison, compare
-from gsdff.viewer.page.dictionary import Dictionary, make_dictionary
+from gsdff.viewer.page.dictionary import Dictionary, list_words, make_dictionary
 from gsdff.viewer.page.loss import measure_answers, measure_picture
 from gsdff.viewer.page.packing import PackedScene, pack, unpack
 from gsdff.viewer.page.things import describe_things, has_things, number_gaussians
@@ -37,6 +37,12 @@ MOST_CAMERAS = 3
 """Views whose pictures are compared."""
 DISTANCE, SIDE, FOV = 2.5, 400, 0.9
 """Distance from the middle, image side and field of view of the start view of a scene without photos."""
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob: data:; worker-src blob: data:; "
+    "connect-src blob: data:{sockets}; style-src 'unsafe-inline'; img-src blob: data:"
+)
+"""Content-Security-Policy of the page: it asks nothing of a network, or of its own server's `sockets` alone."""
+POLICY_ELEMENT = '<meta http-equiv="Content-Security-Policy" content="{}">'
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,19 @@ class PageOptions:
 
 def write_page(field: Field, path: Path, options: PageOptions = PageOptions()) -> Path:  # frozen
     """Writes a field as one HTML file; returns the path."""
-    field = field.to("cpu")
+    text = make_page(field, options)
+    make_folder(path.parent)
+    write_text(path, text)
+    return path
+
+
+def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[str, Any] | None = None) -> str:
+    """The text of the page: of a file, or with `server`, which it is told, of one that a server stands behind.
+
+    For a server nothing is measured and no word encoded, so that the page opens soon.
+    """
+    if field.device.type != "cpu":  # a copy reads its words again
+        field = field.to("cpu")
     has_features = options.has_features and field.has_features
     if options.has_features and not has_features and (options.words is not None or options.classes):
         raise UserError(field.why_no_features)
@@ -67,8 +85,9 @@ def write_page(field: Field, path: Path, options: PageOptions = PageOptions()) -
     comparison = None if options.edits is None else compare(field, options.edits, scene)
     shown = scene if comparison is None else comparison.gaussians
     packed = pack(shown)
-    unpacked = unpack(packed, shown).map(lambda tensor: tensor[: len(scene)])
-    dictionary = make_dictionary(field, options.words, options.classes) if has_features else Dictionary()
+    dictionary = Dictionary()
+    if has_features:
+        dictionary = make_dictionary(field, options.words, options.classes) if server is None else list_words(field)
     things = list_things(field, dictionary, options) if has_things(field) else []
     extra = {} if comparison is None else {"sides": comparison.sides[:, None]}
     if things:
@@ -76,15 +95,19 @@ def write_page(field: Field, path: Path, options: PageOptions = PageOptions()) -
     if field.has_photos:
         extra["cameras"] = describe_cameras([view.camera for view in field.scene.views])
     columns, data = store_columns(packed, dictionary, extra)
-    deflated = zlib.compress(data, 9)
+    deflated = zlib.compress(data, 9 if server is None else 1)
     cameras = choose_cameras(field)
     facts = state_size(deflated, len(shown), has_features, extra)
     if comparison is not None:
         facts.append(("edits", f"{len(scene):,} Gaussians before, {comparison.num_after:,} after"))
-    likeness = measure_picture(scene, unpacked, cameras, field)
-    facts.append(("picture", f"{likeness:.1f} dB from the scene before packing (mean PSNR of {len(cameras)} views)"))
+    if server is None:
+        unpacked = unpack(packed, shown).map(lambda tensor: tensor[: len(scene)])
+        likeness = measure_picture(scene, unpacked, cameras, field)
+        facts.append(
+            ("picture", f"{likeness:.1f} dB from the scene before packing (mean PSNR of {len(cameras)} views)")
+        )
+        facts += measure_answers(field, unpacked, dictionary) if has_features else []
     if has_features:
-        facts += measure_answers(field, unpacked, dictionary)
         basis = field.require_features()
         facts.append(("features", f"{basis.B.shape[1]} latents of {len(basis.B)} channels, {basis.teacher} teacher"))
     facts.append(("made by", f"gsdff {gsdff.__version__}, drawn by Spark on three.js"))
@@ -101,16 +124,16 @@ def write_page(field: Field, path: Path, options: PageOptions = PageOptions()) -
         "tour": options.tour and make_tour(field, options.tour, options.tour_seconds, cameras[0]),
         "facts": facts,
         "columns": columns,
+        "server": server,
     }
-    make_folder(path.parent)
-    write_text(path, fill_shell(title, header, deflated))
-    return path
+    return fill_shell(title, header, deflated)
 
 
 def list_things(field: Field, dictionary: Dictionary, options: PageOptions) -> list[dict[str, Any]]:
-    """Things of a run, named by the classes, or else by the words that can be searched for."""
+    """Things of a run, named by the classes, or else by the words that can be searched for and are encoded."""
     is_closed = dictionary.negatives is None and options.words is None
-    names = list(dictionary.classes) or ([] if is_closed else list(dictionary.names))
+    encoded = [name for name, row in dictionary.names.items() if row is not None]
+    names = list(dictionary.classes) or ([] if is_closed else encoded)
     return describe_things(field, names)
 
 
@@ -213,12 +236,13 @@ def describe_start(camera: Camera, up: Float[Tensor, "3"], scene: Gaussians) -> 
 
 
 def fill_shell(title: str, header: dict[str, Any], deflated: bytes) -> str:
-    """The text of the file."""
+    """The text of the page. A server sends its policy as a header, a file has to hold it."""
     home = files("gsdff.viewer.page")
     bundle = home / "bundle"
     licences = [place.read_text(encoding="utf-8") for place in (bundle / "LICENSES.txt", home / "wordnet_licence.txt")]
     texts = {
         "title": html.escape(title),
+        "policy": "" if header["server"] else POLICY_ELEMENT.format(POLICY.format(sockets="")),
         "licences": html.escape("\n----\n\n".join(licences)),
         # nothing in a name may end the element that holds it
         "header": json.dumps(header).replace("<", "\\u003c"),
@@ -229,5 +253,5 @@ def fill_shell(title: str, header: dict[str, Any], deflated: bytes) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda match: texts[match[1]], shell)
 
 
-def _word_list(names: dict[str, int]) -> list[dict[str, Any]]:
+def _word_list(names: dict[str, int | None]) -> list[dict[str, Any]]:
     return [{"name": name, "vector": row} for name, row in names.items()]

@@ -13,13 +13,17 @@ export class Answers {
   problem = "";
   // Time from a question to its answer on screen, and of the worker's part; for measurements.
   readonly times = { query: 0, worker: 0 };
+  // The words of the question; null for none.
+  asked: { positives: Word[]; negatives: Word[] } | null = null;
+  // Has a server give words their vectors; null if there is none.
+  encode: ((words: Word[]) => Promise<void>) | null = null;
   private numAsked = 0;
   private labelling: Promise<Uint8Array | null> | null = null;
 
   constructor(
     private readonly header: Pick<Header, "classes">,
     private readonly shown: Shown,
-    private readonly words: Pick<Words, "compare">,
+    private readonly words: Pick<Words, "compare" | "unknown">,
     private readonly scorer: Pick<Scorer, "ask"> | null,
     // The picture has changed, or only what is said of it.
     private readonly on: { changed(): void; named(): void },
@@ -29,12 +33,15 @@ export class Answers {
     const asked = ++this.numAsked;
     const start = performance.now();
     const question = positives.map((word) => word.name).join(" or ");
+    const unknown = this.words.unknown(positives, negatives);
+    if (unknown.length && !(await this.learn(unknown, question, asked))) return;
     const compared = this.words.compare(positives, negatives);
     if (!compared.negatives.length) {
       return this.clear(`"${question}" has nothing to be compared with: exclude a word, as in -floor`);
     }
     this.pending = question;
     this.problem = "";
+    this.asked = { positives, negatives };
     this.on.named();
     try {
       const answer = await this.scorer!.ask({ kind: "relevancy", ...compared });
@@ -53,9 +60,28 @@ export class Answers {
     }
   }
 
+  // Has the server encode words; whether they are, and nothing else has been asked since.
+  private async learn(words: Word[], question: string, asked: number): Promise<boolean> {
+    // the old answer is none to this question
+    this.shown.scores = null;
+    this.asked = null;
+    this.pending = question;
+    this.problem = "";
+    this.on.changed();
+    try {
+      if (!this.encode) throw new Error("there is no server that encodes it");
+      await this.encode(words);
+    } catch (error) {
+      if (asked === this.numAsked) this.clear((error as Error).message);
+      return false;
+    }
+    return asked === this.numAsked;
+  }
+
   // Takes the answer away, as its question no longer holds; the problem says why.
   clear(problem = ""): void {
     this.numAsked++;
+    this.asked = null;
     this.question = this.pending = "";
     this.problem = problem;
     this.shown.scores = null;

@@ -2,7 +2,8 @@
 
 export type Column = { start: number; type: "uint8" | "uint16" | "int8" | "float32"; rows: number; columns: number };
 
-export type Word = { name: string; vector: number };
+// A word and the number of its vector; null if only the server knows it so far.
+export type Word = { name: string; vector: number | null };
 
 export type Start = { position: number[]; target: number[]; up: number[]; fovY: number };
 
@@ -49,6 +50,8 @@ export type Header = {
   tour: Tour | null;
   facts: [string, string][];
   columns: Record<string, Column>;
+  // The server behind the page, known by a text, and the modes that it draws; null for a file.
+  server: { scene: string; modes: string[] } | null;
 };
 
 export class SceneData {

@@ -1,6 +1,6 @@
 // The likeliest name of one Gaussian: the class, or where the page has none the word, whose vector is nearest.
 
-import type { SceneData } from "./data";
+import type { SceneData, Word } from "./data";
 
 const LEAST_LENGTH = 1e-8;
 
@@ -10,7 +10,7 @@ export class Names {
   private readonly latents: { values: Int8Array; rows: number; columns: number } | null;
   private readonly vectors: { values: Float32Array; rows: number } | null;
   private readonly step: number;
-  private readonly named: { name: string; vector: number }[];
+  private readonly named: Word[];
 
   constructor(data: SceneData) {
     const { classes, words, latentStep } = data.header;
@@ -30,10 +30,11 @@ export class Names {
     if (length < LEAST_LENGTH) return null;
     let [best, most] = ["", -Infinity];
     for (const { name, vector } of this.named) {
+      if (vector === null || vector >= this.vectors.rows) continue; // only the server knows it, or the worker
       let cosine = 0;
       for (let k = 0; k < columns; k++) cosine += latent[k] * this.vectors.values[k * this.vectors.rows + vector];
       if (cosine > most) [best, most] = [name, cosine];
     }
-    return { name: best, cosine: most / length };
+    return best ? { name: best, cosine: most / length } : null;
   }
 }

@@ -13,6 +13,7 @@ import { ThingsPanel } from "./layers";
 import { Measure } from "./measure";
 import { Page } from "./page";
 import { Panels } from "./panels";
+import { Remote } from "./remote";
 import { Saving } from "./saving";
 import { Search } from "./search";
 import { SelectPanel } from "./select_panel";
@@ -30,13 +31,21 @@ function open(page: Page): void {
     tour.pause();
     orbit.reset();
   };
+  let remote: Remote | null = null;
   const panels = new Panels(header, {
     threshold: (value) => page.setThreshold(value),
-    mode: (mode) => void page.setMode(mode),
+    mode: (mode) => {
+      remote?.leave();
+      void page.setMode(mode);
+    },
     reset: goToStart,
   });
   new Search(page.words, {
-    search: (positives, negatives) => void answers.search(positives, negatives),
+    search: (positives, negatives) => {
+      remote?.leave();
+      void answers.search(positives, negatives);
+    },
+    encodes: () => remote?.isOpen ?? false,
     clear: (problem) => answers.clear(problem),
   });
   const selecting = new SelectPanel(page);
@@ -96,6 +105,7 @@ function open(page: Page): void {
     () => panels.modeNames(),
   );
   page.changed();
+  remote = Remote.open(page);
 }
 
 declare global {

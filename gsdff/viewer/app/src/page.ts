@@ -6,7 +6,7 @@ import { OPACITY, STRIDE } from "./gaussian";
 import { Names } from "./likely";
 import { type Region, boundsOf, inRegion, within } from "./regions";
 import { visibleIn } from "./visibility";
-import type { SceneData } from "./data";
+import type { SceneData, Word } from "./data";
 import { Editor } from "./edits";
 import { Picture } from "./picture";
 import { VOID } from "./scores";
@@ -32,6 +32,7 @@ export class Page {
   // Of lengths that are shown: of one working unit, and their name after the number.
   units: { factor: number; unit: string };
   private readonly names: Names;
+  private readonly scorer: Scorer | null;
   // Told when anything that is shown has changed.
   readonly changedHandlers: (() => void)[] = [];
   // Told when a gesture begins to move the camera.
@@ -49,8 +50,8 @@ export class Page {
       onMove: () => this.picture.ask(),
       onStart: () => this.gestureHandlers.forEach((handler) => handler()),
     });
-    const scorer = Scorer.open(data, this.words.compare([], []).negatives);
-    this.answers = new Answers(header, this.shown, this.words, scorer, this);
+    this.scorer = Scorer.open(data, this.words.compare([], []).negatives);
+    this.answers = new Answers(header, this.shown, this.words, this.scorer, this);
     this.editor = new Editor(data.numGaussians, this.shown, (rows) => this.meanColor(rows), () => this.changed());
     const resize = () => {
       this.orbit.fit(window.innerWidth, window.innerHeight);
@@ -58,6 +59,11 @@ export class Page {
     };
     window.addEventListener("resize", resize);
     resize();
+  }
+
+  // Gives words their vectors, which a server has encoded.
+  learn(words: Word[], vectors: number[][]): void {
+    this.scorer!.add(words, vectors);
   }
 
   changed(): void {

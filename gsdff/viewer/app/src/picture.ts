@@ -132,8 +132,17 @@ export class Picture {
     this.ask();
   }
 
-  // Draws soon, once for all that asked.
+  // Called whenever something else is to be drawn.
+  onChange: () => void = () => undefined;
+
+  // Draws something else soon.
   ask(): void {
+    this.onChange();
+    this.redraw();
+  }
+
+  // Draws soon, once for all that asked: the same once more, if only its splats have been sorted.
+  private redraw(): void {
     if (this.isAsked) return;
     this.isAsked = true;
     requestAnimationFrame(() => {
@@ -157,6 +166,12 @@ export class Picture {
       scene.show(shown, this.data.header.colorRange);
     }
     this.ask();
+  }
+
+  // Whether a Gaussian that could be seen is not drawn, at the left of the window.
+  isHidden(row: number): boolean {
+    const alpha = STRIDE * row + OPACITY;
+    return this.scene(this.sideAt(0)).drawn[alpha] === 0 && this.stored.original[alpha] > 0;
   }
 
   // Gaussian and depth under a place of the window, of those that are drawn; null where nothing is.
@@ -226,7 +241,7 @@ export class Picture {
   private scene(side: Side): Scene {
     let scene = this.scenes[side];
     if (!scene) {
-      scene = new Scene(this.renderer, this.stored, side, this.data.header.antialiased, () => this.ask());
+      scene = new Scene(this.renderer, this.stored, side, this.data.header.antialiased, () => this.redraw());
       this.scenes[side] = scene;
       if (this.shown) scene.show(this.shown, this.data.header.colorRange);
     }

@@ -1,6 +1,6 @@
 // Questions to the worker that computes scores, by number.
 
-import type { SceneData } from "./data";
+import type { SceneData, Word } from "./data";
 import type { Answer, Question } from "./worker";
 import ScoreWorker from "./worker?worker&inline";
 
@@ -11,9 +11,10 @@ type Waiting = { resolve(answer: Answer): void; reject(reason: string): void };
 export class Scorer {
   private readonly worker = new ScoreWorker();
   private readonly waiting = new Map<number, Waiting>();
+  private readonly added = new Map<string, number>();
   private last = 0;
 
-  private constructor() {
+  private constructor(private numVectors: number) {
     this.worker.onmessage = ({ data }: MessageEvent<Answer>) => {
       const waiting = this.waiting.get(data.id);
       this.waiting.delete(data.id);
@@ -31,7 +32,7 @@ export class Scorer {
     const latents = data.column("latents");
     const vectors = data.column("vectors");
     if (!latents || !vectors) return null;
-    const scorer = new Scorer();
+    const scorer = new Scorer(vectors.rows);
     const step = data.header.latentStep;
     const opened = scorer.ask({
       kind: "open",
@@ -43,6 +44,22 @@ export class Scorer {
     // whoever asks it something is told the reason again
     opened.catch(() => undefined);
     return scorer;
+  }
+
+  // Gives words their vectors; equal ones share a number, as nothing is compared with the same twice.
+  add(words: Word[], vectors: number[][]): void {
+    const fresh: number[][] = [];
+    words.forEach((word, i) => {
+      const key = vectors[i].join();
+      let number = this.added.get(key);
+      if (number === undefined) {
+        number = this.numVectors++;
+        this.added.set(key, number);
+        fresh.push(vectors[i]);
+      }
+      word.vector = number;
+    });
+    void this.ask({ kind: "add", vectors: Float32Array.from(fresh.flat()) });
   }
 
   ask(question: WithoutId<Question>): Promise<Answer> {

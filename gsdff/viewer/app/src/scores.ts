@@ -45,6 +45,12 @@ export class Similarities {
     this.lengths = lengthsOf(latents);
   }
 
+  // Adds vectors, whose numbers follow those of the others.
+  add(vectors: Float32Array[]): void {
+    this.vectors.push(...vectors);
+    this.total = null;
+  }
+
   get numRows(): number {
     return this.latents.rows;
   }
@@ -53,16 +59,16 @@ export class Similarities {
   sum(ids: number[]): Float64Array {
     const isIn = new Set(ids);
     const others = this.vectors.map((_, id) => id).filter((id) => !isIn.has(id));
-    if (others.length >= ids.length) return this.add(new Float64Array(this.numRows), ids, 1);
-    this.total ??= this.add(
+    if (others.length >= ids.length) return this.accumulate(new Float64Array(this.numRows), ids, 1);
+    this.total ??= this.accumulate(
       new Float64Array(this.numRows),
       this.vectors.map((_, id) => id),
       1,
     );
-    return this.add(this.total.slice(), others, -1);
+    return this.accumulate(this.total.slice(), others, -1);
   }
 
-  private add(sum: Float64Array, ids: number[], sign: number): Float64Array {
+  private accumulate(sum: Float64Array, ids: number[], sign: number): Float64Array {
     for (const id of ids) {
       const values = this.of(id);
       for (let row = 0; row < sum.length; row++) sum[row] += sign * values[row];

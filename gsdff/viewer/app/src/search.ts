@@ -10,6 +10,8 @@ const MOST_RECENT = 5;
 
 export type SearchHandlers = {
   search(positives: Word[], negatives: Word[]): void;
+  // Whether a server encodes any text.
+  encodes(): boolean;
   // No question is left, or none that has an answer: then for this reason.
   clear(problem?: string): void;
 };
@@ -24,8 +26,8 @@ export class Search {
     private readonly words: Words,
     private readonly handlers: SearchHandlers,
   ) {
-    const { length } = words.names;
-    this.box.placeholder = `search ${length.toLocaleString("en")} words, -word excludes`;
+    const { names, isOpen } = words;
+    this.box.placeholder = `search ${isOpen ? "for any" : names.length.toLocaleString("en")} words, -word excludes`;
     this.box.addEventListener("input", () => this.showCompletions());
     this.box.addEventListener("focus", () => this.showCompletions());
     this.box.addEventListener("click", () => this.showCompletions());
@@ -42,7 +44,7 @@ export class Search {
     const [, sign, rest] = /^\s*([-+]?)(.*)$/.exec(text)!;
     const name = fold(rest);
     if (!name) return;
-    const word = this.words.recognise(name);
+    const word = this.words.recognise(name) ?? (this.handlers.encodes() ? this.words.learn(name) : undefined);
     if (!word) return this.fail(name);
     const isNegative = sign === "-";
     const others = this.chips.filter((chip) => chip.word.name !== word.name);

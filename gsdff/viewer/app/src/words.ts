@@ -8,6 +8,8 @@ const wrongLetters = (length: number) => (length < 4 ? 0 : length < 8 ? 1 : 2);
 
 export const fold = (text: string) => text.trim().toLowerCase();
 
+// Numbers of the vectors of words that have one yet.
+const known = (words: Word[]) => words.map((word) => word.vector).filter((vector) => vector !== null);
 // A plural's possible singulars, the longest first: "boxes" is of "boxe" or "box".
 function singulars(name: string): string[] {
   if (name.endsWith("ies")) return [`${name.slice(0, -3)}y`, name.slice(0, -1)];
@@ -37,7 +39,12 @@ export class Words {
 
   constructor(readonly header: Pick<Header, "words" | "defaultNegatives">) {
     this.byName = new Map([...header.words, ...(header.defaultNegatives ?? [])].map((word) => [word.name, word]));
-    this.vectors = [...new Set(header.words.map((word) => word.vector))].sort((a, b) => a - b);
+    this.vectors = [...new Set(known(header.words))].sort((a, b) => a - b);
+  }
+
+  // Whether there is a server that encodes words which are not in the list.
+  get isOpen(): boolean {
+    return this.header.words.some((word) => word.vector === null);
   }
 
   get names(): string[] {
@@ -46,6 +53,19 @@ export class Words {
 
   find(text: string): Word | undefined {
     return this.byName.get(fold(text));
+  }
+
+  // A text that no list knows, for the server to encode.
+  learn(text: string): Word {
+    const word: Word = { name: fold(text), vector: null };
+    this.byName.set(word.name, word);
+    return word;
+  }
+
+  // The words of a question without a vector yet, with those that it is compared with.
+  unknown(positives: Word[], negatives: Word[]): Word[] {
+    const asked = [...positives, ...negatives, ...(this.header.defaultNegatives ?? [])];
+    return [...new Set(asked)].filter((word) => word.vector === null);
   }
 
   // Names that hold a text: those that begin with it first, then those of which a word does ("plant" in potted plant).
@@ -88,9 +108,8 @@ export class Words {
     const asked = new Set(positives.map((word) => word.name));
     const own = new Set(positives.map((word) => word.vector));
     const others = this.header.defaultNegatives
-      ? this.header.defaultNegatives.filter((word) => !asked.has(word.name)).map((word) => word.vector)
+      ? known(this.header.defaultNegatives.filter((word) => !asked.has(word.name)))
       : this.vectors.filter((vector) => !own.has(vector));
-    const compared = new Set([...negatives.map((word) => word.vector), ...others]);
-    return { positives: positives.map((word) => word.vector), negatives: [...compared] };
+    return { positives: known(positives), negatives: [...new Set([...known(negatives), ...others])] };
   }
 }

@@ -5,6 +5,7 @@ import { type Latents, Similarities, classify, relevancy, scoreRange, suggestThr
 export type Question =
   // thresholds and ranges are those of the first `numBefore` Gaussians; `warm` are vectors that will be asked for
   | { id: number; kind: "open"; latents: Latents; vectors: Float32Array; numBefore: number; warm: number[] }
+  | { id: number; kind: "add"; vectors: Float32Array }
   | { id: number; kind: "relevancy"; positives: number[]; negatives: number[] }
   | { id: number; kind: "classify"; classes: number[] };
 
@@ -23,15 +24,20 @@ export type Answer = {
 let similarities: Similarities;
 let numBefore: number;
 
+const rowsOf = (vectors: Float32Array, columns: number) =>
+  Array.from({ length: vectors.length / columns }, (_, i) => vectors.subarray(i * columns, (i + 1) * columns));
+
 function answer(question: Question): Omit<Answer, "milliseconds"> {
   const { id } = question;
   if (question.kind === "open") {
     const { latents, vectors } = question;
-    const { columns } = latents;
-    const rows = Array.from({ length: vectors.length / columns }, (_, i) => vectors.subarray(i * columns, (i + 1) * columns));
-    similarities = new Similarities(latents, rows);
+    similarities = new Similarities(latents, rowsOf(vectors, latents.columns));
     numBefore = question.numBefore;
     similarities.sum(question.warm);
+    return { id };
+  }
+  if (question.kind === "add") {
+    similarities.add(rowsOf(question.vectors, similarities.latents.columns));
     return { id };
   }
   if (question.kind === "classify") return { id, labels: classify(similarities, question.classes) };

@@ -1,5 +1,6 @@
 import { beforeEach, expect, test } from "vitest";
 import { Answers } from "../src/answers";
+import type { Word } from "../src/data";
 import type { Shown } from "../src/shown";
 import type { Answer } from "../src/worker";
 
@@ -17,11 +18,13 @@ class Worker {
 let shown: Shown;
 let worker: Worker;
 let answers: Answers;
+let unknown: Word[];
 const on = { changed: () => undefined, named: () => undefined };
 beforeEach(() => {
+  unknown = [];
   shown = { mode: "colours", scores: null, threshold: 0, range: [0, 1] } as Shown;
   worker = new Worker();
-  const words = { compare: () => ({ positives: [0], negatives: [1] }) };
+  const words = { unknown: () => unknown, compare: () => ({ positives: [0], negatives: [1] }) };
   answers = new Answers({ classes: [] }, shown, words, worker, on);
 });
 
@@ -56,7 +59,7 @@ test("a question that fails takes the old answer away and says why", async () =>
 });
 
 test("a question with nothing to compare with is no question", async () => {
-  answers = new Answers({ classes: [] }, shown, { compare: () => ({ positives: [0], negatives: [] }) }, worker, on);
+  answers = new Answers({ classes: [] }, shown, { unknown: () => [], compare: () => ({ positives: [0], negatives: [] }) }, worker, on);
   await answers.search([cup], []);
   expect(answers.problem).toContain("nothing to be compared with");
   expect(worker.waiting).toEqual([]);
@@ -71,4 +74,26 @@ test("the classes are asked for once, and again after a failure", async () => {
   worker.waiting[1].resolve({ id: 0, milliseconds: 1, labels: Uint8Array.of(0) });
   expect(await first).toBe(await second);
   expect(worker.waiting).toHaveLength(2);
+});
+
+test("a word without a vector is encoded first, and the old answer is gone meanwhile", async () => {
+  const first = answers.search([cup], []);
+  worker.answer(0, 0.9);
+  await first;
+  unknown = [lamp];
+  const learned: Word[][] = [];
+  answers.encode = async (words) => void learned.push(words);
+  const second = answers.search([lamp], []);
+  expect([shown.scores, answers.pending, answers.asked]).toEqual([null, "lamp", null]);
+  await new Promise((done) => setTimeout(done));
+  worker.answer(1, 0.4);
+  await second;
+  expect([learned, answers.question]).toEqual([[[lamp]], "lamp"]);
+});
+
+test("a word that cannot be encoded gives the reason and no answer", async () => {
+  unknown = [lamp];
+  answers.encode = () => Promise.reject(new Error("unknown name 'lamp'"));
+  await answers.search([lamp], []);
+  expect([answers.problem, shown.scores, answers.pending]).toEqual(["unknown name 'lamp'", null, ""]);
 });

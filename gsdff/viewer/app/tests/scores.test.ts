@@ -71,3 +71,10 @@ test("the range leaves the outermost thousandth out, to a step of its own", () =
   expect(high).toBeLessThan(1998);
   expect(scoreRange(new Float32Array(3).fill(0.5))).toEqual([0.5, 0.5]);
 });
+
+test("a vector that is added is one more, also among most of them", () => {
+  const fewer = new Similarities(latents, vectors.slice(0, 2));
+  fewer.sum([0, 1]);
+  fewer.add(vectors.slice(2));
+  expect([...relevancy(fewer, [2], [0, 1])]).toEqual([...relevancy(similarities, [2], [0, 1])]);
+});

@@ -59,3 +59,13 @@ describe("a query is compared with", () => {
     expect(open.compare([{ name: "object", vector: 3 }], [words[1]])).toEqual({ positives: [3], negatives: [1, 4] });
   });
 });
+
+test("a text that no list knows is learned, and has no vector until the server gives one", () => {
+  const unicorn = open.learn(" Unicorn ");
+  expect(unicorn).toEqual({ name: "unicorn", vector: null });
+  expect(open.recognise("unicorn")).toBe(unicorn);
+  expect(open.unknown([unicorn], [words[0]])).toEqual([unicorn]);
+  unicorn.vector = 9;
+  expect(open.unknown([unicorn], [words[0]])).toEqual([]);
+  expect(open.compare([unicorn], [])).toEqual({ positives: [9], negatives: [3, 4] });
+});

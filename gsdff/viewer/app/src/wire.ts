@@ -1,0 +1,107 @@
+// What the page and its server say to one another, as gsdff/viewer/wire/messages.py has it, and the socket for it.
+
+// Camera in the working frame, of OpenCV axes; lengths are shares of the picture's sides.
+export type View = {
+  position: number[];
+  wxyz: number[];
+  focal: number[];
+  centre: number[];
+  width: number;
+  height: number;
+};
+
+export type Question = {
+  positives: string[];
+  negatives: string[];
+  threshold: number;
+  // Scores between which colours are shown, and the colours from the lowest to the highest.
+  score_range: [number, number];
+  colors: number[][];
+};
+
+// What is on screen; `hidden` and `marked` are bits of Gaussians in base64.
+export type Scenery = { mode: string; question?: Question; classes?: string[]; hidden?: string; marked?: string; edits?: HandEdit[] };
+
+// An edit of the Gaussians of these bits.
+export type HandEdit = { operation: "delete" | "recolor"; rows: string; color?: number[] };
+
+export type Request =
+  | { type: "encode"; texts: string[] }
+  | { type: "draw" | "save_picture"; window: View; scenery: Scenery }
+  | { type: "save_selection"; selected: string }
+  | { type: "save_edits"; edits: HandEdit[] };
+
+export type Answer =
+  | { type: "hello"; scene: string }
+  | { type: "vectors"; id: number; vectors: number[][] }
+  | { type: "pictured"; id: number; mode: string; width: number; height: number; is_whole: boolean }
+  | { type: "saved"; id: number; path: string; hint: string }
+  | { type: "failed"; id: number | null; text: string };
+
+export type Listener = {
+  answer(answer: Answer, payload: Uint8Array<ArrayBuffer>): void;
+  open(isOpen: boolean): void;
+};
+
+const AGAIN_AFTER = 2000;
+
+// A message with bytes after its JSON, whose length is in the first four.
+export function readMessage(data: string | ArrayBuffer): { answer: Answer; payload: Uint8Array<ArrayBuffer> } {
+  if (typeof data === "string") return { answer: JSON.parse(data), payload: new Uint8Array() };
+  const length = new DataView(data).getUint32(0, true);
+  const text = new TextDecoder().decode(new Uint8Array(data, 4, length));
+  return { answer: JSON.parse(text), payload: new Uint8Array(data, 4 + length) };
+}
+
+// Bits of the rows for which a condition holds, the first one first, in base64; "" if there are none.
+export function bitsOf(count: number, holds: (row: number) => boolean): string {
+  const bytes = new Uint8Array(Math.ceil(count / 8));
+  let any = false;
+  for (let row = 0; row < count; row++) {
+    if (!holds(row)) continue;
+    bytes[row >> 3] |= 128 >> (row & 7);
+    any = true;
+  }
+  if (!any) return "";
+  let letters = "";
+  for (let at = 0; at < bytes.length; at += 8192) letters += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return btoa(letters);
+}
+
+export class Wire {
+  private socket: WebSocket | null = null;
+  private last = 0;
+
+  constructor(
+    private readonly url: string,
+    private readonly listener: Listener,
+  ) {
+    this.connect();
+  }
+
+  get isOpen(): boolean {
+    return this.socket?.readyState === WebSocket.OPEN;
+  }
+
+  // Sends a request; gives its number, which its answer has.
+  ask(request: Request): number {
+    const id = ++this.last;
+    this.socket?.send(JSON.stringify({ ...request, id }));
+    return id;
+  }
+
+  private connect(): void {
+    const socket = new WebSocket(this.url);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.listener.open(true);
+    socket.onclose = () => {
+      this.listener.open(false);
+      setTimeout(() => this.connect(), AGAIN_AFTER);
+    };
+    socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
+      const { answer, payload } = readMessage(event.data);
+      this.listener.answer(answer, payload);
+    };
+    this.socket = socket;
+  }
+}

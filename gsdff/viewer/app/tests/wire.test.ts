@@ -1,0 +1,21 @@
+import { expect, test } from "vitest";
+import { bitsOf, readMessage } from "../src/wire";
+
+test("bits are the rows that they are asked for, the first one first", () => {
+  expect(bitsOf(10, (row) => row === 0 || row === 9)).toBe(btoa("\x80\x40"));
+  expect(bitsOf(16, () => true)).toBe(btoa("\xff\xff"));
+  expect(bitsOf(10, () => false)).toBe("");
+});
+
+test("many bits are in one text", () => {
+  const text = atob(bitsOf(100_001, (row) => row === 100_000));
+  expect(text).toHaveLength(12_501);
+  expect(text.charCodeAt(12_500)).toBe(0x80);
+});
+
+test("a message is an answer, or an answer and the bytes after it", () => {
+  const text = '{"type":"pictured","id":3,"mode":"depth","width":4,"height":3,"is_whole":true}';
+  expect(readMessage(text)).toEqual({ answer: JSON.parse(text), payload: new Uint8Array() });
+  const bytes = new Uint8Array([text.length, 0, 0, 0, ...new TextEncoder().encode(text), 7, 8]);
+  expect(readMessage(bytes.buffer)).toEqual({ answer: JSON.parse(text), payload: new Uint8Array([7, 8]) });
+});

@@ -1,0 +1,121 @@
+"""Answers that pages share: latent vectors of texts, and scenes as the display modes draw them."""
+
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from gsdff.cameras import Camera
+from gsdff.errors import UserError, shown
+from gsdff.field.query import Query
+from gsdff.field.search import PreparedQuery, prepare_vectors
+from gsdff.gaussians import Gaussians
+from gsdff.latents import MIN_NORM, encode
+from gsdff.teachers import Teacher
+from gsdff.viewer.rendering import ALL_ROWS, available_modes, render_mode
+from gsdff.viewer.session import VisibleScene
+from gsdff.viewer.shared_scene import SharedScene
+from gsdff.viewer.wire.messages import Scenery, read_bits
+
+MOST_REMEMBERED = 10_000
+"""Texts whose vectors are remembered, 2 KB each."""
+MOST_QUESTIONS = 16
+
+
+class TextMemory:
+    """A teacher as far as it encodes words: each is encoded once, though page and picture both need it."""
+
+    def __init__(self, open_teacher: Callable[[], Teacher]):
+        self._open_teacher = open_teacher
+        self._vectors: dict[str, Float[Tensor, "T"]] = {}
+
+    @property
+    def vocabulary(self) -> object:
+        """That of the teacher."""
+        return self._open_teacher().vocabulary
+
+    def text(self, names: Sequence[str]) -> Float[Tensor, "Q T"]:
+        """Vectors of names, one by one: a batch would make the last bits depend on what else is in it."""
+        if len(self._vectors) + len(names) > MOST_REMEMBERED:
+            self._vectors.clear()
+        for name in names:
+            if name not in self._vectors:
+                self._vectors[name] = self._open_teacher().text([name])[0]
+        return torch.stack([self._vectors[name] for name in names])
+
+
+class Answers:
+    """Answers about one scene, for all its pages; may be asked from several threads."""
+
+    def __init__(self, shared: SharedScene):
+        self.shared = shared
+        self.scene = secrets.token_hex(8)
+        """Text by which a page knows its own server's scene."""
+        self.gaussians: Gaussians = shared.gaussians.to_working_frame(shared.frame)
+        self.modes = available_modes(shared)
+        field = shared.field
+        self._field = replace(field, read=field.read | {"teacher": TextMemory(lambda: field.teacher)})
+        self._encoding = threading.Lock()
+        self._prepare = lru_cache(MOST_QUESTIONS)(self._look_up)
+
+    def encode(self, texts: Sequence[str]) -> Float[Tensor, "Q K"]:
+        """Latent vectors Bᵀt of texts; raises `UserError` for a text that the teacher cannot encode."""
+        with self._encoding:
+            vectors = F.normalize(self._field.encode_text(texts), dim=1, eps=MIN_NORM)
+        # one by one, so that equal vectors stay equal: a page compares with each of them once
+        return torch.cat([encode(vector[None], self._field.B) for vector in vectors])
+
+    def cut(self, scenery: Scenery) -> tuple[Gaussians, Int[Tensor, "M"]]:
+        """The Gaussians that a page shows, after its edits, and their indices before them."""
+        gaussians, num = self.gaussians, len(self.gaussians)
+        kept = ~read_bits(scenery.hidden, num)
+        for hand_edit in scenery.edits:
+            edit = hand_edit.make(num)
+            mask = read_bits(hand_edit.rows, num)
+            kept &= edit.kept(mask)
+            if edit.kept(mask).all():
+                gaussians = edit.apply(gaussians, mask.to(self.shared.device))
+        ids = kept.to(self.shared.device).nonzero()[:, 0]
+        return (gaussians if len(ids) == num else gaussians.map(lambda tensor: tensor[ids])), ids
+
+    def show(self, scenery: Scenery, gaussians: Gaussians, ids: Int[Tensor, "M"]) -> VisibleScene:
+        """What a page shows, to be rendered: `gaussians` and `ids` are those of `cut`.
+
+        Raises `UserError` for a mode that this scene does not have, and for words that the teacher cannot encode.
+        """
+        if scenery.mode not in self.modes:
+            raise UserError(f"mode {shown(scenery.mode)}: expected one of {', '.join(self.modes)}")
+        marked = read_bits(scenery.marked, len(self.gaussians)).to(self.shared.device)
+        prepared, classes, question = None, None, scenery.question
+        if scenery.mode == "relevancy" and question is not None:
+            prepared = self._prepare(Query(question.positives, question.negatives))
+            prepared = replace(prepared, threshold=question.threshold, score_range=question.score_range)
+        if scenery.mode == "classes" and scenery.classes:
+            classes = self._prepare(Query(classes=scenery.classes))
+        return VisibleScene(
+            gaussians,
+            marked[ids],
+            prepared,
+            scores=None,
+            threshold=None if question is None else question.threshold,
+            prepared_classes=classes,
+            labels=None,
+            heat_colors=None if question is None else torch.tensor(question.colors),
+        )
+
+    def render(
+        self, visible: VisibleScene, mode: str, camera: Camera, rows: slice = ALL_ROWS
+    ) -> UInt8[Tensor, "h w 3"]:
+        """Some rows of an image, as `gsdff query` scores its pixels."""
+        with self.shared.render_lock:
+            return render_mode(self.shared, visible, mode, camera, highlight=True, rows=rows)
+
+    def _look_up(self, query: Query) -> PreparedQuery:
+        with self._encoding:
+            return prepare_vectors(self._field, query)

@@ -1,0 +1,236 @@
+"""Messages of pages and their server, a class each: annotations are the limits of what a page may send.
+
+Any program can pose as a page. What does not fit here is answered with `Failed`, and nothing else happens.
+"""
+
+import math
+from dataclasses import replace
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+import numpy as np
+import torch
+from jaxtyping import Bool
+from msgspec import Meta, Struct
+from torch import Tensor
+
+from gsdff.cameras import Camera
+from gsdff.editing.edit import Edit
+from gsdff.editing.operations.delete import Delete
+from gsdff.editing.operations.recolor import Recolor
+from gsdff.errors import UserError
+from gsdff.field.query import MAX_CLASSES, MOST_SCORE
+from gsdff.selection import Selection
+from gsdff.viewer.messages import FARTHEST
+from gsdff.viewer.rendering import MAX_SIDE, bounded_size
+from gsdff.viewer.shared_scene import make_camera
+from gsdff.words import LONGEST
+
+MOST_TEXTS = 64
+"""Largest number of texts of one question."""
+MOST_COLORS = 64
+"""Largest number of colours between which those of scores are mixed."""
+MOST_EDITS = 64
+"""Largest number of edits of one page."""
+BASE_BYTES = 1 << 18
+"""Largest message, without its bits of Gaussians."""
+
+Number: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
+"""Number of a request, by which its answer is known."""
+Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=LONGEST)]
+Texts: TypeAlias = Annotated[tuple[Text, ...], Meta(max_length=MOST_TEXTS)]
+Score: TypeAlias = Annotated[float, Meta(ge=-MOST_SCORE, le=MOST_SCORE)]
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Color: TypeAlias = tuple[Share, Share, Share]
+Coordinate: TypeAlias = Annotated[float, Meta(ge=-FARTHEST, le=FARTHEST)]
+Unit: TypeAlias = Annotated[float, Meta(ge=-2, le=2)]
+Focal: TypeAlias = Annotated[float, Meta(gt=1e-3, le=1e3)]
+Side: TypeAlias = Annotated[int, Meta(ge=1, le=4 * MAX_SIDE)]
+
+
+class Request(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+    """Something that a page asks for."""
+
+    id: Number
+
+
+class Window(Struct, frozen=True, forbid_unknown_fields=True):
+    """Camera of a page in the working frame, and the size of its picture."""
+
+    position: tuple[Coordinate, Coordinate, Coordinate]
+    wxyz: tuple[Unit, Unit, Unit, Unit]
+    """Camera to world, with OpenCV axes."""
+    focal: tuple[Focal, Focal]
+    """Focal lengths as shares of width and height."""
+    centre: tuple[Unit, Unit]
+    """Principal point as shares of width and height."""
+    width: Side
+    height: Side
+
+    def __post_init__(self) -> None:
+        if math.hypot(*self.wxyz) < 0.5:
+            raise ValueError(f"Expected a unit quaternion, got {self.wxyz}")
+
+    def camera(self) -> Camera:
+        """The camera, whose picture is smaller than a window that is too large."""
+        width, height = bounded_size(self.width, self.height)
+        camera = make_camera(np.array(self.wxyz), np.array(self.position), 1.0, width, height)
+        (fx, fy), (cx, cy) = self.focal, self.centre
+        return replace(camera, K=torch.tensor([[fx * width, 0, cx * width], [0, fy * height, cy * height], [0, 0, 1]]))
+
+
+class Question(Struct, frozen=True, forbid_unknown_fields=True):
+    """Words that a page searches for, with what it chose by the scores of its Gaussians."""
+
+    positives: Annotated[Texts, Meta(min_length=1)]
+    negatives: Texts
+    threshold: Score
+    score_range: tuple[Score, Score]
+    """Scores between which the page shows colours."""
+    colors: Annotated[tuple[Color, ...], Meta(min_length=2, max_length=MOST_COLORS)]
+    """These colours, from the lowest score to the highest."""
+
+
+class HandEdit(Struct, frozen=True, forbid_unknown_fields=True):
+    """An edit made in a page, of the Gaussians of these bits."""
+
+    operation: Literal["delete", "recolor"]
+    rows: bytes
+    color: Color | None = None
+    """Colour of a recolouring."""
+
+    def __post_init__(self) -> None:
+        if (self.color is None) != (self.operation == "delete"):
+            raise ValueError("Expected a `color` for a recolouring, and for nothing else")
+
+    def make(self, num_gaussians: int) -> Edit:
+        """The edit; raises `UserError` if it selects nothing, or for bits of another number of Gaussians."""
+        selection = Selection(read_bits(self.rows, num_gaussians))
+        if not selection:
+            raise UserError("nothing is selected to be edited")
+        return Delete(selection) if self.color is None else Recolor(selection, color=self.color)
+
+
+HandEdits: TypeAlias = Annotated[tuple[HandEdit, ...], Meta(max_length=MOST_EDITS)]
+
+
+class Scenery(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a page shows, but for its camera."""
+
+    mode: Annotated[str, Meta(max_length=32)]
+    question: Question | None = None
+    classes: Annotated[tuple[Text, ...], Meta(max_length=MAX_CLASSES)] = ()
+    hidden: bytes = b""
+    """Gaussians that are not drawn, and those that are marked, as bits; empty for none."""
+    marked: bytes = b""
+    edits: HandEdits = ()
+    """Edits that the page shows."""
+
+
+class Encode(Request, frozen=True, tag="encode"):
+    """Asks for the latent vectors of texts; a newer one cancels an older."""
+
+    texts: Annotated[Texts, Meta(min_length=1)]
+
+
+class Draw(Request, frozen=True, tag="draw"):
+    """Asks for pictures of what the page shows, coarse and then whole; a newer one cancels an older."""
+
+    window: Window
+    scenery: Scenery
+
+
+class SavePicture(Request, frozen=True, tag="save_picture"):
+    """Saves a whole picture of what the page shows."""
+
+    window: Window
+    scenery: Scenery
+
+
+class SaveSelection(Request, frozen=True, tag="save_selection"):
+    """Saves selected Gaussians."""
+
+    selected: bytes
+
+
+class SaveEdits(Request, frozen=True, tag="save_edits"):
+    """Saves edits as a file that `gsdff edit` replays."""
+
+    edits: Annotated[HandEdits, Meta(min_length=1)]
+
+
+class Hello(Struct, frozen=True, tag="hello", tag_field="type"):
+    """First message to every page."""
+
+    scene: str
+    """Text that is another one for every start of a server: a page must not ask about another scene than its own."""
+
+
+class Vectors(Struct, frozen=True, tag="vectors", tag_field="type"):
+    """Answer to `Encode`: a latent vector for each text."""
+
+    id: int
+    vectors: list[list[float]]
+
+
+class Pictured(Struct, frozen=True, tag="pictured", tag_field="type"):
+    """Answer to `Draw`; the picture as JPEG comes after it."""
+
+    id: int
+    mode: str
+    width: int
+    height: int
+    is_whole: bool
+    """Whether it is the last one, and not a coarse one before it."""
+
+
+class Saved(Struct, frozen=True, tag="saved", tag_field="type"):
+    """Answer to what saves: the file, and how to use it."""
+
+    id: int
+    path: str
+    hint: str
+
+
+class Failed(Struct, frozen=True, tag="failed", tag_field="type"):
+    """Answer to a request that could not be met; `id` is None for what is no request."""
+
+    id: int | None
+    text: str
+
+
+_DECODER = msgspec.json.Decoder(Encode | Draw | SavePicture | SaveSelection | SaveEdits)
+
+
+def read_request(data: str | bytes) -> Request:
+    """The request in a message; raises `UserError` for what is none, or has a value out of its limits."""
+    if isinstance(data, bytes):
+        raise UserError("message: expected a request in JSON, got bytes")
+    try:
+        return _DECODER.decode(data)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise UserError(f"message: {error}") from error
+
+
+def write_answer(answer: Struct, payload: bytes = b"") -> str | bytes:
+    """A message as JSON, or, with bytes after it, the length of its JSON in 4 bytes (little-endian) before both."""
+    text = msgspec.json.encode(answer)
+    return b"".join([len(text).to_bytes(4, "little"), text, payload]) if payload else text.decode()
+
+
+def most_bytes(num_gaussians: int) -> int:
+    """Length of the largest message of a page with so many Gaussians: bits of every edit and more, in base64."""
+    return BASE_BYTES + (MOST_EDITS + 2) * 4 * -(-num_gaussians // 8 // 3)
+
+
+def read_bits(bits: bytes, num_gaussians: int) -> Bool[Tensor, "N"]:
+    """Gaussians of a mask, first bit first (numpy's packbits), on the CPU; none for no bits.
+
+    Raises `UserError` for bits of another number of Gaussians.
+    """
+    expected = -(-num_gaussians // 8)
+    if not bits:
+        return torch.zeros(num_gaussians, dtype=torch.bool)
+    if len(bits) != expected:
+        raise UserError(f"message: expected {expected} bytes for {num_gaussians:,} Gaussians, got {len(bits)}")
+    return torch.from_numpy(np.unpackbits(np.frombuffer(bits, np.uint8), count=num_gaussians).astype(bool))

@@ -1,0 +1,134 @@
+"""What a page may say to the app's server: everything else is refused, in words."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gsdff.errors import UserError
+from gsdff.viewer.wire.messages import (
+    MOST_EDITS,
+    Draw,
+    Encode,
+    Pictured,
+    SaveEdits,
+    most_bytes,
+    read_bits,
+    read_request,
+    write_answer,
+)
+
+WINDOW = {
+    "position": [0, 0, -2.5], "wxyz": [1, 0, 0, 0], "focal": [1.2, 1.6], "centre": [0.5, 0.35],
+    "width": 40, "height": 30,
+}  # fmt: skip
+
+COLORS = [[0, 0, 0], [1, 1, 1]]
+
+
+def message(kind: str, **fields: object) -> str:
+    return json.dumps({"type": kind, "id": 1, **fields})
+
+
+def draw(window: object = None, **scenery: object) -> str:
+    return message("draw", window=WINDOW | (window or {}), scenery={"mode": "colour"} | scenery)
+
+
+def test_requests_are_read_as_what_they_are():
+    assert read_request(message("encode", texts=["red cup", "lamp"])) == Encode(1, ("red cup", "lamp"))
+    request = read_request(draw(hidden="gA==", question=None))
+    assert isinstance(request, Draw) and request.scenery.hidden == b"\x80" and request.scenery.classes == ()
+    request = read_request(message("save_edits", edits=[{"operation": "recolor", "rows": "gA==", "color": [1, 0, 0]}]))
+    assert isinstance(request, SaveEdits) and request.edits[0].color == (1, 0, 0)
+
+
+def test_a_window_is_the_camera_that_it_describes():
+    request = read_request(draw({"position": [1, 2, 3], "width": 80, "height": 60}))
+    assert isinstance(request, Draw)
+    camera = request.window.camera()
+    assert (camera.width, camera.height) == (80, 60)
+    torch.testing.assert_close(camera.position, torch.tensor([1.0, 2, 3]))
+    torch.testing.assert_close(camera.K, torch.tensor([[96.0, 0, 40], [0, 96, 21], [0, 0, 1]]))
+
+
+def test_an_enormous_window_is_drawn_within_the_limits():
+    request = read_request(draw({"width": 30_000, "height": 30_000}))
+    assert isinstance(request, Draw)
+    camera = request.window.camera()
+    assert camera.width == camera.height == 2880
+    torch.testing.assert_close(camera.K[0], torch.tensor([1.2 * 2880, 0, 1440]))
+
+
+BAD = {
+    "no JSON": "{",
+    "a list": "[]",
+    "no type": '{"id": 1}',
+    "an unknown type": message("run"),
+    "an unknown field": message("encode", texts=["a"], path="/etc/passwd"),
+    "no number": '{"type": "encode", "texts": ["a"]}',
+    "a negative number": '{"type": "encode", "id": -1, "texts": ["a"]}',
+    "a fraction": '{"type": "encode", "id": 1.5, "texts": ["a"]}',
+    "no text": message("encode", texts=[]),
+    "an empty text": message("encode", texts=[""]),
+    "a long text": message("encode", texts=["a" * 1001]),
+    "many texts": message("encode", texts=["a"] * 65),
+    "a number for a text": message("encode", texts=[5]),
+    "deep nesting": "[" * 100_000,
+    "a size of nothing": draw({"width": 0}),
+    "a size without end": draw({"width": 10**6}),
+    "a place far away": draw({"position": [0, 0, 1e300]}),
+    "a place that is no number": draw({"position": [0, 0, float("nan")]}),
+    "a place in the plane": draw({"position": [0, 0]}),
+    "no rotation": draw({"wxyz": [0, 0, 0, 0]}),
+    "no focal length": draw({"focal": [0, 1]}),
+    "bits that are no base64": draw(hidden="?"),
+    "a threshold without end": draw(
+        question={"positives": ["a"], "negatives": [], "threshold": 1e9, "score_range": [0, 1], "colors": COLORS}
+    ),
+    "a question about nothing": draw(
+        question={"positives": [], "negatives": [], "threshold": 0.5, "score_range": [0, 1], "colors": COLORS}
+    ),
+    "one colour": draw(
+        question={"positives": ["a"], "negatives": [], "threshold": 0.5, "score_range": [0, 1], "colors": COLORS[:1]}
+    ),
+    "another operation": message("save_edits", edits=[{"operation": "stylize", "rows": "gA=="}]),
+    "a colour too many": message("save_edits", edits=[{"operation": "delete", "rows": "gA==", "color": [1, 0, 0]}]),
+    "no colour": message("save_edits", edits=[{"operation": "recolor", "rows": "gA=="}]),
+    "no edits": message("save_edits", edits=[]),
+    "too many edits": message("save_edits", edits=[{"operation": "delete", "rows": "gA=="}] * (MOST_EDITS + 1)),
+    "bytes": b"{}",
+}
+
+
+@pytest.mark.parametrize("data", BAD.values(), ids=BAD)
+def test_what_is_no_request_is_refused(data):
+    with pytest.raises(UserError, match=r"^message: "):
+        read_request(data)
+
+
+def test_bits_are_the_gaussians_that_they_name():
+    mask = np.random.default_rng(0).random(61) < 0.4
+    assert read_bits(np.packbits(mask).tobytes(), 61).tolist() == mask.tolist()
+    assert not read_bits(b"", 61).any()
+
+
+@pytest.mark.parametrize("count", [7, 9])
+def test_bits_of_another_scene_are_refused(count):
+    with pytest.raises(UserError, match=f"expected 8 bytes for 61 Gaussians, got {count}"):
+        read_bits(bytes(count), 61)
+
+
+def test_the_largest_message_of_a_page_fits():
+    bits = "A" * (4 * -(-125_000 // 3))
+    edits = [{"operation": "recolor", "rows": bits, "color": [0.123456789] * 3}] * MOST_EDITS
+    text = draw(hidden=bits, marked=bits, edits=edits, classes=["a" * 100] * 254)
+    assert len(text) < most_bytes(1_000_000) < 1.1 * len(text)
+
+
+def test_an_answer_with_bytes_is_its_length_its_json_and_the_bytes():
+    answer = Pictured(7, "depth", 4, 3, True)
+    data = write_answer(answer, b"picture")
+    assert isinstance(data, bytes)
+    size = int.from_bytes(data[:4], "little")
+    assert json.loads(data[4 : 4 + size]) == json.loads(write_answer(answer)) and data[4 + size :] == b"picture"
