@@ -92,6 +92,8 @@ def apply_edits(
     reports = []
     for edit, title, selection in zip(edits, titles, given, strict=True):
         with _titled(title):
+            if edit.needs_photos and context is None:
+                raise UserError("looks from the training photos' cameras, which are not given; edit a run")
             if selection is None:
                 selection = select(current, edit if edit.takes_apart else replace(edit, rim=False))
             else:
