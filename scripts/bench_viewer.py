@@ -265,12 +265,18 @@ class Bench:
         for i in range(self.options.repeats + 1):
             self.rest()
             act(i)
-            self.wait_for(lambda: self.events(kind) and self.server_events(ends))
-            pressed, shown = self.events(begins)[-1][1], self.events(kind)[0][1]
-            sent = self.server_events(ends)[0]
+            self.wait_for(lambda: self.events(begins))
+            pressed = self.events(begins)[-1][1]
+
+            # a picture that was on its way before does not follow from it
+            def follow(events: list, pressed: float = pressed) -> list:
+                return [event for event in events if event[1] > pressed]
+
+            self.wait_for(lambda: follow(self.events(kind)) and follow(self.server_events(ends)))
+            shown, sent = follow(self.events(kind))[0][1], follow(self.server_events(ends))[0]
             if i:
                 whole.append(1e3 * (shown - pressed))
-                server.append(1e3 * (sent[1] - self.server_events("begun")[0][1]))
+                server.append(1e3 * (sent[1] - follow(self.server_events("begun"))[0][1]))
                 scales.append(sent[0] if kind == "picture" else 1.0)
         return {
             "what": what,
