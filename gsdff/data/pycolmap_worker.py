@@ -153,7 +153,7 @@ def residual_of(image: pycolmap.Image, model: pycolmap.Reconstruction) -> float:
     distances = []
     for seen in image.get_observation_points2D():
         projected = image.project_point(model.points3D[seen.point3D_id].xyz)
-        if projected is not None:  # behind the camera
+        if projected is not None:  # None behind the camera
             distances.append(float(np.linalg.norm(projected - seen.xy)))
     return float(np.mean(distances)) if distances else 0.0
 

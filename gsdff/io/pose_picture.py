@@ -23,8 +23,6 @@ NUM_NAMED = 3
 BACKGROUND, FADED = 255, 0.3
 HEADROOM = 1.25
 """End of the scale relative to the largest residual: the palest colours cannot be told from white paper."""
-
-
 _CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))
 
 
@@ -68,9 +66,9 @@ def _centres(viewmats: Float[np.ndarray, "C 4 4"]) -> Float[np.ndarray, "C 3"]:
 
 
 def _draw(found: PosedPhotos, axes: Float[np.ndarray, "2 3"]) -> UInt8[Tensor, "H W 3"]:
-    centres, points = _centres(found.viewmats) @ axes.T, found.points @ axes.T
-    middle = np.median(centres, axis=0)
-    reach = np.abs(centres - middle).max(initial=1e-6)
+    centres, points = _centres(found.viewmats), found.points @ axes.T
+    middle = np.median(centres @ axes.T, axis=0)
+    reach = np.abs(centres @ axes.T - middle).max(initial=1e-6)
     if len(points):
         reach = max(reach, float(np.quantile(np.abs(points - middle).max(1), FAR)))
     zoom = SIDE * (0.5 - MARGIN) / reach
@@ -90,9 +88,8 @@ def _draw(found: PosedPhotos, axes: Float[np.ndarray, "2 3"]) -> UInt8[Tensor, "
     length = CAMERA_SHARE * SIDE / zoom
     for number in np.argsort(found.residuals, kind="stable"):  # the worst on top
         right, down, ahead = found.viewmats[number, :3, :3]
-        centre = _centres(found.viewmats[number][None])[0]
-        corners = [centre + length * (ahead + 0.6 * x * right + 0.45 * y * down) for x, y in _CORNERS]
-        tip, *rim = map(tuple, place(np.stack([centre, *corners]) @ axes.T).tolist())
+        corners = [centres[number] + length * (ahead + 0.6 * x * right + 0.45 * y * down) for x, y in _CORNERS]
+        tip, *rim = map(tuple, place(np.stack([centres[number], *corners]) @ axes.T).tolist())
         shade = tuple(shades[number])
         for corner in rim:
             draw.line([tip, corner], fill=shade)

@@ -69,13 +69,24 @@ def replace_by_halves(
         if name == "means":
             first, second = first + halves.offsets, first - halves.offsets
         values[rows] = first
-        longer = torch.nn.Parameter(torch.cat([values, second]), requires_grad=param.requires_grad)
-        optimizer = optimizers[name]
-        state = optimizer.state.pop(param, {})
-        for key, moment in state.items():
-            if key != "step":
-                moment[rows] = 0
-                state[key] = torch.cat([moment, torch.zeros_like(second)])
-        optimizer.param_groups[0]["params"] = [longer]
-        optimizer.state[longer] = state
-        params[name] = longer
+        lengthen(params, optimizers, name, torch.cat([values, second]), rows)
+
+
+def lengthen(
+    params: dict[str, torch.nn.Parameter] | torch.nn.ParameterDict,
+    optimizers: dict[str, torch.optim.Optimizer],
+    name: str,
+    values: Float[Tensor, "M ..."],
+    changed: Int[Tensor, "R"],
+) -> None:
+    """Trains longer values in the place of a parameter's, with its moments but for changed and new rows."""
+    param, optimizer = params[name], optimizers[name]
+    longer = torch.nn.Parameter(values, requires_grad=param.requires_grad)
+    state = optimizer.state.pop(param, {})
+    for key, moment in state.items():
+        if key != "step":
+            moment[changed] = 0
+            state[key] = torch.cat([moment, moment.new_zeros(len(values) - len(param), *moment.shape[1:])])
+    optimizer.param_groups[0]["params"] = [longer]
+    optimizer.state[longer] = state
+    params[name] = longer

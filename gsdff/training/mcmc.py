@@ -16,6 +16,7 @@ from gsdff.config.options import Stage1Config
 from gsdff.gaussians import Gaussians
 from gsdff.rotation import quats_to_matrices
 from gsdff.training.densify import Optimizers, Params
+from gsdff.training.growth import lengthen
 from gsdff.training.pace import is_due
 
 MIN_OPACITY = 0.005
@@ -107,16 +108,9 @@ class Relocation:
         if not len(chosen):
             return
         make_room(params, chosen)
+        none = chosen[:0]
         for name, param in list(params.items()):
-            longer = torch.nn.Parameter(torch.cat([param, param[chosen]]))
-            optimizer = optimizers[name]
-            state = optimizer.state.pop(param, {})
-            for key, moment in state.items():
-                if key != "step":
-                    state[key] = torch.cat([moment, torch.zeros_like(moment[chosen])])
-            optimizer.param_groups[0]["params"] = [longer]
-            optimizer.state[longer] = state
-            params[name] = longer
+            lengthen(params, optimizers, name, torch.cat([param, param[chosen]]), none)
 
     def _disturb(self, params: Params, rate: float) -> None:
         opacities = params["logit_opacities"].sigmoid()
