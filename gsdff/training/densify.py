@@ -125,7 +125,7 @@ class Densifier:
         self.state = self.strategy.initialize_state(scene_scale=scene_extent)
 
     def prior(self, gaussians: Gaussians) -> Tensor:
-        """What is added to the loss: nothing."""
+        """Adds nothing to the loss."""
         return gaussians.means.new_zeros(())
 
     def before_backward(self, meta: dict[str, Any]) -> None:

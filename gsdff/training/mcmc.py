@@ -63,7 +63,7 @@ class Relocation:
         self._last_growth = min(config.refine_stop, config.steps) - 1
 
     def prior(self, gaussians: Gaussians) -> Tensor:
-        """What is added to the loss: small multiples of the mean opacity and the mean scale."""
+        """Term of the loss that small multiples of the mean opacity and the mean scale make up."""
         return OPACITY_WEIGHT * gaussians.opacities.mean() + SCALE_WEIGHT * gaussians.scales.mean()
 
     def before_backward(self, meta: dict[str, Any]) -> None:

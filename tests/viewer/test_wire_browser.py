@@ -76,7 +76,7 @@ def open_server(open_words: TinyViewer) -> Iterator[AppServer]:
 
 
 class Errors(list[str]):
-    """What a page has logged as errors."""
+    """Errors that a page has logged."""
 
 
 def open_app(browser: Any, server: AppServer, **options: Any) -> tuple[Any, Errors]:
@@ -128,7 +128,7 @@ def shot(page: Any) -> Tensor:
 
 
 def expected(server: AppServer, mode: str) -> Tensor:
-    """What gsdff draws in a mode of what the only page shows."""
+    """Picture that gsdff draws, in a mode, of the only page's scene."""
     (tab,) = server.tabs
     request, visible = tab._drawn
     camera = request.window.camera()

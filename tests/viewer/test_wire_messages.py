@@ -1,4 +1,4 @@
-"""What a page may say to the app's server: everything else is refused, in words."""
+"""A page may say a few things to the app's server: everything else is refused, in words."""
 
 import json
 

@@ -85,7 +85,7 @@ class Answers:
         return (gaussians if len(ids) == num else gaussians.map(lambda tensor: tensor[ids])), ids
 
     def show(self, scenery: Scenery, gaussians: Gaussians, ids: Int[Tensor, "M"]) -> VisibleScene:
-        """What a page shows, to be rendered: `gaussians` and `ids` are those of `cut`.
+        """The scene that a page shows, to be rendered: `gaussians` and `ids` are those of `cut`.
 
         Raises `UserError` for a mode that this scene does not have, and for words that the teacher cannot encode.
         """

@@ -115,7 +115,7 @@ HandEdits: TypeAlias = Annotated[tuple[HandEdit, ...], Meta(max_length=MOST_EDIT
 
 
 class Scenery(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a page shows, but for its camera."""
+    """Everything that decides what a page shows, but for its camera."""
 
     mode: Annotated[str, Meta(max_length=32)]
     question: Question | None = None

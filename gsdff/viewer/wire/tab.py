@@ -131,7 +131,7 @@ class AppTab:
         self.send(write_answer(Failed(self._asked.id, describe_failure(error))))
 
     def _show(self, scenery: Scenery) -> VisibleScene:
-        """What the page shows; Gaussians are edited and cut out anew only if others are than before."""
+        """The scene that the page shows; Gaussians are edited and cut out anew only if others are than before."""
         key = scenery.hidden, scenery.edits
         with self._cutting:
             if self._cut is None or self._cut[0] != key:
