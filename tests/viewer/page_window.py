@@ -9,12 +9,21 @@ from browser import PATIENCE
 from gsdff.field.field import Field
 
 
-def open_page(browser: Any, field: Field, **options: Any) -> Any:
-    page = browser.new_context(offline=True, **options).new_page()
+def load(page: Any, url: str) -> list[str]:
+    """Opens the app in a window; returns the list of the errors that it logs, from its first line on."""
     page.set_default_timeout(1000 * PATIENCE)
-    page.goto(Path(field.source / "scene.html").as_uri())
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(url)
     page.locator("#loading").wait_for(state="hidden")
-    return page
+    return errors
+
+
+def open_page(browser: Any, field: Field, **options: Any) -> tuple[Any, list[str]]:
+    """A window without a network with the exported page, and the errors that it logs."""
+    page = browser.new_context(offline=True, **options).new_page()
+    return page, load(page, Path(field.source / "scene.html").as_uri())
 
 
 def settled(page: Any) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import viser
-from browser import CLEAR, HEIGHT, WIDTH, Page, open_browser
+from browser import CLEAR, HEIGHT, WIDTH, Page
 from PIL import Image
 from read_video import read_video
 from tiny_viewer import TinyViewer, write_tiny_viewer
@@ -42,12 +42,6 @@ EDGE = (60, 220)
 """Pixel of the background."""
 ALIKE = 0.006
 """Largest mean difference between two renderings of the same image, due to JPEG and the browser's splats."""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with open_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from browser import PATIENCE, open_browser
+from browser import open_browser
+from page_window import open_page
 from PIL import Image
 from tiny_run import make_gaussians, open_field, write_run
 from tiny_words import WORDS, write_words
@@ -49,14 +49,7 @@ def unpacked(field) -> Field:
 def page(field) -> Iterator[Any]:
     """The file in a browser that has no network."""
     with open_browser() as browser:
-        context = browser.new_context(viewport={"width": 480, "height": 400}, offline=True)
-        page = context.new_page()
-        page.set_default_timeout(1000 * PATIENCE)
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.goto(Path(field.source / "scene.html").as_uri())
-        page.locator("#loading").wait_for(state="hidden")
+        page, errors = open_page(browser, field, viewport={"width": 480, "height": 400})
         yield page
         assert errors == []
 

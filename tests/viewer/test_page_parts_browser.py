@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from browser import open_browser
 from page_file import write_things
 from page_window import find_gaussian, open_page, settled, wait_until
 from tiny_run import make_gaussians, open_field, write_run
@@ -30,18 +29,9 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Field:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def page(browser: Any, field: Field) -> Iterator[Any]:
     """The page on a desk; fails if it has logged an error."""
-    page = open_page(browser, field, viewport={"width": 900, "height": 500})
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page, errors = open_page(browser, field, viewport={"width": 900, "height": 500})
     yield page
     assert errors == []
 
@@ -210,7 +200,7 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 
 @pytest.fixture(scope="module")
 def phone(browser: Any, field: Field) -> Any:
-    return open_page(browser, field, **PHONE)
+    return open_page(browser, field, **PHONE)[0]
 
 
 def touch(phone: Any, *fingers: list[tuple[float, float]]) -> None:

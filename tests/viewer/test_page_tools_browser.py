@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from browser import open_browser
 from page_file import write_things
 from page_window import open_page, settled, wait_until
 from PIL import Image
@@ -38,18 +37,9 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Field:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def page(browser: Any, field: Field) -> Iterator[Any]:
     """The page on a desk; fails if it has logged an error."""
-    page = open_page(browser, field, viewport={"width": WIDTH, "height": HEIGHT})
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page, errors = open_page(browser, field, viewport={"width": WIDTH, "height": HEIGHT})
     yield page
     assert errors == []
 
@@ -406,7 +396,7 @@ def test_no_panels_action_is_below_the_fold_and_the_subject_is_in_view(page, wid
 
 
 def test_a_finger_selects_and_two_move_the_scene_without_keys(browser, field):
-    phone = open_page(browser, field, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    phone, _ = open_page(browser, field, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     phone.tap("#tabs button[value=select]")
     phone.tap("#tools button[value=box]")
     session = phone.context.new_cdp_session(phone)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from app_wire import PATIENCE, serve_shared, wait_until
-from browser import open_browser
+from app_wire import serve_shared, wait_until
+from page_window import load
 from PIL import Image
 from tiny_run import make_gaussians, open_field, write_run
 from tiny_viewer import TinyViewer, write_tiny_viewer
@@ -43,12 +43,6 @@ class AnyWords:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyViewer:
     """A scene whose words are known: chair, lamp and wall."""
     return write_tiny_viewer(tmp_path_factory.mktemp("app"), torch.Generator().manual_seed(0))
@@ -75,19 +69,9 @@ def open_server(open_words: TinyViewer) -> Iterator[AppServer]:
         yield server
 
 
-class Errors(list[str]):
-    """Errors that a page has logged."""
-
-
-def open_app(browser: Any, server: AppServer, **options: Any) -> tuple[Any, Errors]:
+def open_app(browser: Any, server: AppServer, **options: Any) -> tuple[Any, list[str]]:
     page = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, **options).new_page()
-    page.set_default_timeout(1000 * PATIENCE)
-    errors = Errors()
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.goto(server.url)
-    page.locator("#loading").wait_for(state="hidden")
-    return page, errors
+    return page, load(page, server.url)
 
 
 @pytest.fixture
