@@ -1,27 +1,28 @@
 """Study of `gsdff edit --delete THING --fill`: how near the filled hole is to the scene as it is without the thing.
 
-    python scripts/study_fill.py runs/demo [--things sofa painting] [--out build/fill]
+    python scripts/study_fill.py runs/demo [runs/demo_1 ...] [--things sofa painting] [--out build/fill]
 
 The built-in scene is rendered anew without each thing, with the light that then falls (its shadow and what it reflects
 are gone too), for the held-out views. Errors are means of |rendering - truth| over channels and the pixels that show
 the thing in the photo, in levels of 255: before (the thing is still there), deleted, and deleted and filled; beside it,
-in a ring of 3 to 8 pixels around them, deleted and filled. Prints a Markdown table, and writes a picture for each
-thing: photo | deleted | filled | truth, for every view.
+in a ring of 3 to 8 pixels around them, deleted and filled. Prints a Markdown table, of several runs the mean and half
+the range, and writes a picture for each thing and run: photo | deleted | filled | truth, for every view.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import tyro
 from jaxtyping import Bool, Float
 from PIL import Image
-from study_tools import markdown_table
+from study_tools import markdown_table, mean_and_spread
 from torch import Tensor
 from tqdm import tqdm
 
@@ -48,8 +49,8 @@ LEAST_PIXELS = 40
 class Options:
     """Measures filled holes of the built-in scene against the truth."""
 
-    run: Annotated[Path, tyro.conf.Positional] = Path("runs/demo")
-    """A run with features on the built-in scene."""
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (Path("runs/demo"),)
+    """Runs with features on the built-in scene, of the same views."""
     things: tuple[str, ...] = THINGS
     """Texts of the classes to delete."""
     out: Path = Path("build/fill")
@@ -105,49 +106,60 @@ def picture(columns: list[Images], pixels: dict[int, Bool[Tensor, "H W"]]) -> Im
     return Image.fromarray(np.concatenate(padded))
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What deleting a thing from one run, and filling the hole, do to the held-out views."""
+
+    errors: tuple[float, float, float]
+    """Before, deleted and filled, in the pixels that show the thing."""
+    beside: tuple[float, float]
+    """Deleted and filled, beside them."""
+    num_new: int
+
+    @property
+    def share(self) -> float:
+        """Error of the filled hole over that of the unfilled one."""
+        return self.errors[2] / self.errors[1]
+
+
+def measure(field: Field, entry: dict[str, Any], out: Path) -> Figures:
+    """Deletes a class of things with and without filling, and writes the picture."""
+    text, root = entry["text_query"], field.scene.root
+    truth = render_truth(entry["name"], field, out)
+    labels = {i: np.array(Image.open(root / "labels" / f"{field.scene.views[i].stem}.png")) for i in truth}
+    inside = {i: torch.from_numpy(label == entry["id"]) for i, label in labels.items()}
+    beside = {i: widen(shown, 8) & ~widen(shown, 2) for i, shown in inside.items()}
+    deleted, filled = field.edit(Delete(text)), field.edit(Delete(text, fill=True))
+    before, *after = [draw(each) for each in (field, deleted, filled)]
+    photos = {i: field.scene.views[i].target for i in truth}
+    picture([photos, *after, truth], inside).save(out / f"{Path(field.source).name}_{text.replace(' ', '_')}.png")
+    errors = error(before, truth, inside), error(after[0], truth, inside), error(after[1], truth, inside)
+    around = error(after[0], truth, beside), error(after[1], truth, beside)
+    count = re.search(r"(\d+) new Gaussians", filled.edits[-1].remark)
+    return Figures(errors, around, int(count[1]) if count else 0)
+
+
 def main() -> None:
     """Prints the table, and writes the pictures."""
     options = tyro.cli(Options, description=Options.__doc__)
-    field = load(options.run, device="cpu")
-    if not (field.scene.root / "demo.json").is_file():
-        raise UserError(f"{options.run}: expected a run on the built-in scene, whose truth can be rendered")
-    classes = {
-        entry["text_query"]: entry for entry in json.loads((field.scene.root / "classes.json").read_text())["classes"]
-    }
+    fields = [load(run, device="cpu") for run in options.runs]
+    for run, field in zip(options.runs, fields, strict=True):
+        if not (field.scene.root / "demo.json").is_file():
+            raise UserError(f"{run}: expected a run on the built-in scene, whose truth can be rendered")
+    root = fields[0].scene.root
+    classes = {entry["text_query"]: entry for entry in json.loads((root / "classes.json").read_text())["classes"]}
     if unknown := set(options.things) - classes.keys():
         raise UserError(f"--things {', '.join(sorted(unknown))}: expected some of {', '.join(classes)}")
-    photos = {view_id: field.scene.views[view_id].target for view_id in field.scene.test_ids}
-    before, rows = draw(field), []
+    rows = []
     for text in tqdm(options.things, unit="thing"):
-        truth = render_truth(classes[text]["name"], field, options.out)
-        labels = {
-            i: np.array(Image.open(field.scene.root / "labels" / f"{field.scene.views[i].stem}.png")) for i in truth
-        }
-        inside = {i: torch.from_numpy(label == classes[text]["id"]) for i, label in labels.items()}
-        beside = {i: widen(shown, 8) & ~widen(shown, 2) for i, shown in inside.items()}
-        deleted, filled = field.edit(Delete(text)), field.edit(Delete(text, fill=True))
-        new = int(filled.edits[-1].remark.partition(" new Gaussians")[0].rpartition(" ")[2])
-        images = [draw(deleted), draw(filled)]
-        errors = [error(each, truth, inside) for each in (before, *images)]
-        around = [error(each, truth, beside) for each in images]
-        share = errors[2] / errors[1]
-        figures = [f"{value:.1f}" for value in (*errors, *around)]
-        rows.append(
-            [text, *figures[:3], f"{'**' * (share <= 0.5)}{share:.2f}{'**' * (share <= 0.5)}", *figures[3:], new]
-        )
-        picture([photos, *images, truth], inside).save(options.out / f"{text.replace(' ', '_')}.png")
+        found = [measure(field, classes[text], options.out) for field in fields]
+        columns = [*zip(*(each.errors for each in found), strict=True), [each.share for each in found]]
+        columns += zip(*(each.beside for each in found), strict=True)
+        figures = [mean_and_spread(column, 2 if column is columns[3] else 1) for column in columns]
+        rows.append([text, *figures, " / ".join(str(each.num_new) for each in found)])
         print(*rows[-1], sep="\t", flush=True)
-    header = [
-        "levels of 255",
-        "before",
-        "deleted",
-        "filled",
-        "filled / deleted",
-        "beside: deleted",
-        "filled",
-        "new Gaussians",
-    ]
-    print(markdown_table(header, rows))
+    header = ["levels of 255", "before", "deleted", "filled", "filled / deleted"]
+    print(markdown_table([*header, "beside: deleted", "filled", "new Gaussians"], rows))
 
 
 if __name__ == "__main__":

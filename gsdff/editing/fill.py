@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gsdff.cameras import Camera
-from gsdff.editing.hole import find_hole, find_shares, widen
+from gsdff.editing.hole import find_hole, find_shares, weigh, widen
 from gsdff.editing.planes import HoleView, Plane, ThingBox, find_planes
 from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.render import render_features, render_rgb
@@ -23,7 +23,9 @@ from gsdff.rotation import matrices_to_quats
 from gsdff.selection import Selection
 
 LEAST_PART = 0.05
-"""Least opacity of a part of the selection that leaves a hole, as a share of that of the largest part: no strays."""
+"""Least size of a part of the selection in the views, as a share of that of the largest part: no strays."""
+PLACES = 2_000
+"""Number of Gaussians drawn of a part, each as often as the views show it, that stand for its surface."""
 REACH = 0.2
 """Distance from a part's box within which the surroundings count and are continued, as a share of its diagonal."""
 MOST_CELLS = 96
@@ -45,13 +47,19 @@ def fill_hole(
     """
     fixed, generator = gaussians.map(torch.detach), torch.Generator().manual_seed(seed)
     rest = fixed.map(lambda tensor: tensor[~mask])
-    shares = zip(cameras, find_shares(fixed, mask, cameras), strict=True)
-    views = [HoleView.of(rest, camera, find_hole(share)) for camera, share in shares]
+    shares = find_shares(fixed, mask, cameras)
+    views = [HoleView.of(rest, camera, find_hole(share)) for camera, share in zip(cameras, shares, strict=True)]
     labels = Selection(mask).label_parts(fixed.means)
-    sizes = torch.bincount(labels, fixed.opacities[mask].double())
+    # what goes with a thing may be below the floor or behind the wall, where no view shows it
+    shown = weigh(fixed, torch.ones_like(mask), cameras, shares)[mask].sum(-1).double()
+    if not shown.any():
+        return []
+    sizes = torch.bincount(labels, shown)
     added = []
-    for part in (sizes >= LEAST_PART * sizes.max()).nonzero()[:, 0]:
-        thing = fixed.means[mask][labels == part]
+    for part in ((sizes >= LEAST_PART * sizes.max()) & (torch.bincount(labels) > 3)).nonzero()[:, 0]:
+        ends = shown.where(labels == part, 0).cumsum(0)
+        drawn = torch.rand(PLACES, generator=generator, dtype=torch.float64).to(mask.device) * ends[-1]
+        thing = fixed.means[mask][torch.searchsorted(ends, drawn, right=True).clamp_max(len(ends) - 1)]
         box = ThingBox.around(thing)
         reach = REACH * box.diagonal
         for plane in find_planes(views, thing, box, reach, generator):

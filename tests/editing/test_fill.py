@@ -11,6 +11,7 @@ from gsdff.editing.context import EditContext
 from gsdff.editing.fill import fill_hole, spread
 from gsdff.editing.hole import find_hole, find_shares, find_unsupported
 from gsdff.editing.operations.delete import Delete
+from gsdff.editing.planes import HoleView, ThingBox, find_planes
 from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.render import render_rgb
 
@@ -143,3 +144,36 @@ def test_new_gaussians_get_features_of_their_surroundings_and_no_reliability(sce
     (new,) = fill_hole(whole, extended, CAMERAS)
     assert new.features is not None and new.reliability is not None
     assert (new.features[:, 0] > 0.8).all() and not new.features[:, 1].any() and not new.reliability.any()
+
+
+def surroundings(whole: Gaussians, mask: torch.Tensor) -> list[HoleView]:
+    """Views from before a wall at larger y, without what is masked."""
+    cameras = [looking_at_centre(angle, height) for angle in (-2.6, -2.1, -1.6, -1.1, -0.6) for height in (0.8, 1.6)]
+    rest, shares = whole.map(lambda tensor: tensor[~mask]), find_shares(whole, mask, cameras)
+    return [HoleView.of(rest, camera, find_hole(share)) for camera, share in zip(cameras, shares, strict=True)]
+
+
+WALL = grid([-1.2, 0.35, 0], [1.2, 0.35, 1.2], [49, 1, 25])
+
+
+def test_a_picture_on_the_wall_shows_the_wall_although_half_of_it_is_in_the_wall():
+    """What hangs on a wall is seen from one side only, so that training puts it before and behind the wall."""
+    picture = grid([-0.3, 0.28, 0.3], [0.3, 0.42, 0.7], [15, 8, 12])
+    whole = joined(blobs(WALL, BLUE, 0.03), blobs(picture, RED, 0.02))
+    mask = torch.arange(len(whole)) >= len(WALL)
+    box = ThingBox.around(picture)
+    (plane,) = find_planes(
+        surroundings(whole, mask), picture, box, 0.3 * box.diagonal, torch.Generator().manual_seed(0)
+    )
+    assert plane.normal[1] < -0.98 and abs(plane.offset + 0.35) < 0.05
+
+
+def test_a_floor_and_a_wall_are_found_apart_and_no_plane_across_their_corner():
+    floor = FLOOR[FLOOR[:, 1] < 0.36]
+    whole = joined(blobs(floor, GREEN, 0.03), blobs(WALL, BLUE, 0.03), blobs(BOX, RED, 0.04))
+    mask = torch.arange(len(whole)) >= len(floor) + len(WALL)
+    box = ThingBox.around(BOX)
+    planes = find_planes(surroundings(whole, mask), BOX, box, 0.4 * box.diagonal, torch.Generator().manual_seed(0))
+    expected = torch.tensor([[0.0, 0, 1], [0, -1, 0]])
+    assert len(planes) == 2
+    assert ((torch.stack([plane.normal for plane in planes]) @ expected.T).amax(0) > 0.98).all()
