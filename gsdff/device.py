@@ -48,6 +48,12 @@ def find_triton_obstacle() -> str:
     return try_kernel()
 
 
+def wait_for(device: torch.device) -> None:
+    """Waits until a card has done all its work; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def free_bytes(device: torch.device) -> int:
     """Free memory of a card."""
     return torch.cuda.mem_get_info(device)[0]

@@ -34,6 +34,9 @@ class TrainArguments:
     """TOML files or names of presets; later ones override earlier ones, and all override the preset of the device."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Continue the run in --out from its newest checkpoint, with its own options."""
+    minutes: float | None = None
+    """Scale the schedule (steps, Gaussians, size of photos) so that training takes about so many minutes here; loading
+    and teacher maps come on top."""
     viewer: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the scene in the browser during training and after it, until Ctrl-C."""
     viewer_port: int = 8080
@@ -63,7 +66,7 @@ def main() -> None:
         watch = partial(Live, address)
     resume = shlex.join(["-m", "gsdff.train", "--out", str(arguments.options.run_folder), "--resume"])
     with joined(arguments.options.device, on_loss=f"continue with: torchrun ... {resume}"):
-        train_run(arguments.options, resume=arguments.resume, watch=watch)
+        train_run(arguments.options, resume=arguments.resume, minutes=arguments.minutes, watch=watch)
 
 
 def find_page(arguments: TrainArguments) -> "Address | None":

@@ -22,6 +22,7 @@ def fit(
     teacher: str | None = None,
     out: str | Path | None = None,
     iterations: int | None = None,
+    minutes: float | None = None,
     stage1_from: str | Path | None = None,
     presets: str | Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
@@ -33,13 +34,16 @@ def fit(
     The same as `gsdff train`: options of the device's preset, then `presets` (names, or TOML files), then `options` by
     their dotted names ({"stage1.max_gaussians": 20_000, "teacher.maps": "maps"}), then the arguments here. `data` is a
     COLMAP folder, a folder with transforms.json, or "demo"; `stage1_from` a run or a PLY whose colours are kept.
-    `iterations` is the number of steps of both stages, divided between them as the preset does. Raises `UserError` for
+    `iterations` is the number of steps of both stages, divided between them as the preset does; `minutes` scales the
+    schedule so that training takes about as long on this machine (`gsdff.training.budget`). Raises `UserError` for
     options that do not exist or contradict one another, and if `out` holds a run that is not to be resumed.
     """
     if not isinstance(data, str | PathLike):
         raise UserError(f'`data`: expected the path of a folder, or "demo", got {data!r}')
     if iterations is not None and (not isinstance(iterations, Integral) or iterations < 1):
         raise UserError(f"`iterations`: expected a whole number of steps, at least 1, got {iterations!r}")
+    if iterations is not None and minutes is not None:
+        raise UserError("`iterations` and `minutes` both choose the number of steps; leave one out")
     table: dict[str, Any] = {}
     for name, value in (options or {}).items():
         *tables, key = name.split(".")
@@ -56,7 +60,7 @@ def fit(
     config = complete(config)
     if iterations is not None:
         config = _divide(config, iterations)
-    return load(train_run(config, resume=resume).path, device=config.device)
+    return load(train_run(config, resume=resume, minutes=minutes).path, device=config.device)
 
 
 def _divide(config: TrainConfig, iterations: int) -> TrainConfig:

@@ -32,6 +32,7 @@ from gsdff.origin import resolve_origin, warn_if_coarse
 from gsdff.ranks import this_job
 from gsdff.run_folder import DEMO, RunFolder
 from gsdff.scene import Scene
+from gsdff.training.budget import check_minutes, fit_schedule
 from gsdff.training.feature_loss import check_features
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger, last_line
@@ -60,8 +61,12 @@ class Watcher(Protocol):
 Watch: TypeAlias = Callable[[Trainer, RunFolder], AbstractContextManager[Watcher]]
 
 
-def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None = None) -> RunFolder:
+def train_run(
+    config: TrainConfig, *, resume: bool = False, minutes: float | None = None, watch: Watch | None = None
+) -> RunFolder:
     """Trains a run from its start or from its newest checkpoint, and writes its scene.ply; prints the result.
+
+    With `minutes` the schedule is scaled so that training takes about as long (`gsdff.training.budget`).
 
     The options are complete (`complete`). `watch` opens a viewer, which also shows the finished scene. Raises
     `UserError` for options that contradict one another, for data that cannot be read, and if a run would overwrite
@@ -70,6 +75,10 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
     All ranks of a job call it and train together (`gsdff.ranks`); the first one writes.
     """
     config.check()
+    if minutes is not None:
+        if resume:
+            raise UserError("`minutes`: a run that is resumed keeps its schedule; leave it out")
+        check_minutes(config, minutes)
     if not resume:  # a run of an earlier version may have some
         refuse_unread(config)
     folder = RunFolder(config.run_folder)
@@ -88,6 +97,11 @@ def train_run(config: TrainConfig, *, resume: bool = False, watch: Watch | None 
     if state is not None:
         check_same_data(scene, state, folder)
     check_features(config, scene)
+    if minutes is not None:
+        chosen = fit_schedule(config, scene, choose_device(config.device), minutes)
+        if chosen.dataset != config.dataset:
+            scene = load_scene(data_folder(chosen, folder), chosen.dataset)
+        config = chosen
     check_ranks(config, scene)
     check_step(state["step"] if state else 0)
     make_folder(folder.path)
