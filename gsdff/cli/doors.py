@@ -39,15 +39,14 @@ DOORS = {
             "Train a scene of 3D Gaussians, and its features, on photos with poses.",
             (
                 "gsdff train --data demo",
-                "gsdff train --data my_photos_scene --downscale 8 --teacher clip",
-                "gsdff train --data my_photos_scene --minutes 5",
+                "gsdff train --data my_photos_scene --teacher clip --minutes 5",
                 "gsdff train --out runs/my_photos_scene --resume",
             ),
             (
                 "data", "out", "minutes", "resume", "viewer", "config", "device", "seed", "dataset.downscale",
-                "stage1.steps", "stage1.max_gaussians", "stage1_from", "stage2.steps", "stage2.freeze_radiance",
-                "teacher.name", "teacher.maps", "teacher.checkpoint", "teacher.model", "teacher.pretrained",
-                "features.dim", "masks.name", "masks.checkpoint", "masks.folder", "smoothing.sam.form", "checkpoint_every",
+                "stage1.steps", "stage1.max_gaussians", "stage1_from", "stage2.steps", "teacher.name", "teacher.maps",
+                "teacher.checkpoint", "teacher.model", "teacher.pretrained", "features.dim", "masks.name",
+                "masks.checkpoint", "masks.folder", "smoothing.sam.form", "checkpoint_every",
             ),
         ),
         Door(

@@ -56,7 +56,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Budget:
     """A schedule, and how long it should take."""
 
     factor: float
@@ -86,27 +86,27 @@ def fit_schedule(config: TrainConfig, scene: Scene, device: torch.device, minute
     check_minutes(config, minutes)
     initial = initial_gaussians(config, scene)
     speed = measure_speed(config, scene, device, initial)
-    plan = choose(config, speed, len(initial), 60 * minutes)
-    chosen = apply(config, plan)
+    found = choose(config, speed, len(initial), 60 * minutes)
+    chosen = apply(config, found)
     camera = scene.views[scene.train_ids[0]].camera
-    width, height = (max(1, side >> plan.halvings) for side in (camera.width, camera.height))
+    width, height = (max(1, side >> found.halvings) for side in (camera.width, camera.height))
     stage2 = f" + {chosen.stage2.steps:,}" if config.teacher.name != "none" else ""
     log.info(
         "schedule for %g minutes: %s%s steps, at most %s Gaussians, photos of about %dx%d (a step takes %.0f ms with "
         "%s Gaussians at %dx%d); expected: %.1f minutes",
         minutes, f"{chosen.stage1.steps:,}", stage2, f"{chosen.stage1.max_gaussians:,}", width, height,
         1000 * speed.of_step(config.stage1.max_gaussians, speed.pixels), f"{config.stage1.max_gaussians:,}",
-        camera.width, camera.height, plan.seconds / 60,
+        camera.width, camera.height, found.seconds / 60,
     )  # fmt: skip
-    if plan.seconds > 66 * minutes:
+    if found.seconds > 66 * minutes:
         log.warning("%g minutes are not enough for %d steps, the fewest that are used", minutes, LEAST_STEPS)
     return chosen
 
 
-def choose(config: TrainConfig, speed: Speed, num_initial: int, seconds: float) -> Plan:
-    """The largest plan that takes at most so many seconds, or the smallest of all."""
+def choose(config: TrainConfig, speed: Speed, num_initial: int, seconds: float) -> Budget:
+    """The largest budget that takes at most so many seconds, or the smallest of all."""
 
-    def plan(factor: float) -> Plan:
+    def budget(factor: float) -> Budget:
         stage1 = scaled(config.stage1, factor)
         most = stage1.max_gaussians
         halvings = 0
@@ -117,23 +117,23 @@ def choose(config: TrainConfig, speed: Speed, num_initial: int, seconds: float) 
         total = stage1.steps * speed.of_step(mean, pixels)
         if config.teacher.name != "none":
             total += round(factor * config.stage2.steps) * FEATURE_STEP * speed.of_step(most, pixels)
-        return Plan(factor, halvings, total)
+        return Budget(factor, halvings, total)
 
     low, high = math.log(min(1.0, LEAST_STEPS / config.stage1.steps)), math.log(MOST)
     for _ in range(40):  # time rises with the factor
         middle = (low + high) / 2
-        if plan(math.exp(middle)).seconds <= seconds:
+        if budget(math.exp(middle)).seconds <= seconds:
             low = middle
         else:
             high = middle
-    return plan(math.exp(low))
+    return budget(math.exp(low))
 
 
-def apply(config: TrainConfig, plan: Plan) -> TrainConfig:
-    """The options with a plan's schedule and size of photos."""
-    stage2 = replace(config.stage2, steps=round(plan.factor * config.stage2.steps))
-    dataset = replace(config.dataset, downscale=config.dataset.downscale << plan.halvings)
-    return replace(config, stage1=scaled(config.stage1, plan.factor), stage2=stage2, dataset=dataset)
+def apply(config: TrainConfig, budget: Budget) -> TrainConfig:
+    """The options with a budget's schedule and size of photos."""
+    stage2 = replace(config.stage2, steps=round(budget.factor * config.stage2.steps))
+    dataset = replace(config.dataset, downscale=config.dataset.downscale << budget.halvings)
+    return replace(config, stage1=scaled(config.stage1, budget.factor), stage2=stage2, dataset=dataset)
 
 
 def scaled(stage1: Stage1Config, factor: float) -> Stage1Config:
