@@ -5,12 +5,15 @@
 Writes the page of a run, or with copies of it side by side a larger one, opens it in Chromium (WebGL in software), and
 measures in the page, median of `--repeats`: a query from Enter to the numbers on screen (of which the worker's part), a
 threshold, a mode, the Gaussian under a click, what is said of it when the pointer rests, a selection by a box. The
-first query of a word counts, words that were searched for before do not. Drawing is not measured: it is asynchronous,
-and in software it tells nothing of a graphics card. Prints a table. Needs Python's playwright and Chromium or Chrome.
+first query of a word counts, words that were searched for before do not. Every question is asked when the picture stands
+still, and once more at once after a change of the picture, when drawing in software takes the processor. Drawing itself
+is not measured: it is asynchronous, and in software it tells nothing of a graphics card. CPU times are those of the
+page's process, its worker included. Prints a table with the load. Needs Python's playwright and Chromium or Chrome.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
 
+import os
 import shutil
 import tempfile
 import time
@@ -38,6 +41,17 @@ PATIENCE = 600_000
 SPACING = 4.0
 """Distance between copies, in radii of the scene's cameras."""
 ANSWER = "#answer"
+STILL = """async () => {
+  const { picture } = window.gsdff, context = picture.renderer.getContext();
+  let drawn = performance.now();
+  picture.drawnHandlers.push(() => (drawn = performance.now()));
+  while (performance.now() - drawn < 1500) {
+    await new Promise((done) => setTimeout(done, 100));
+    context.readPixels(0, 0, 1, 1, context.RGBA, context.UNSIGNED_BYTE, new Uint8Array(4));  // waits for all that is drawn
+  }
+  picture.drawnHandlers.pop();
+}"""
+"""Waits until nothing is drawn any more."""
 
 
 @dataclass(frozen=True)
@@ -94,15 +108,19 @@ def measure(browser: Any, path: Path, options: Options) -> list[tuple[str, str]]
     """Rows of times and memory."""
     page = browser.new_page(viewport={"width": options.width, "height": options.height})
     page.set_default_timeout(PATIENCE)
-    start = time.perf_counter()
+    clock = Clock(browser)
+    start, before = time.perf_counter(), clock.read()
     page.goto(path.as_uri())
     page.locator("#loading").wait_for(state="hidden")
-    rows = [("open, until the page can be used", f"{time.perf_counter() - start:.1f} s")]
+    opened = f"{time.perf_counter() - start:.1f} s, {clock.read() - before:.1f} CPU seconds"
+    rows = [("load", f"{os.getloadavg()[0]:.1f}"), ("open, until the page can be used", opened)]
     words = page.evaluate("window.gsdff.data.header.words.map((word) => word.name)")
     ask(page, words[0])  # the worker has computed the negatives by then
-    times = [ask(page, word) for word in words[1 : 1 + options.repeats]]
-    query, worker = (median(time[key] for time in times) for key in ("query", "worker"))
-    rows.append(("query of a new word", f"{query:.0f} ms, {worker:.0f} of them in the worker"))
+    repeats, fresh = min(options.repeats, (len(words) - 1) // 2), iter(words[1:])
+    for what, is_still in (("query of a new word", True), ("the same while the picture is drawn", False)):
+        times = [ask(page, next(fresh), clock, is_still=is_still) for _ in range(repeats)]
+        query, worker, cpu = (median(time[key] for time in times) for key in ("query", "worker", "cpu"))
+        rows.append((what, f"{query:.0f} ms, {worker:.0f} of them in the worker, {cpu:.0f} of CPU"))
     slide = """(value) => { const e = document.querySelector("#threshold"); e.value = value;
         const start = performance.now(); e.dispatchEvent(new Event("input")); return performance.now() - start; }"""
     rows.append(("threshold", time_of(page, slide, [0.2 + 0.05 * i for i in range(options.repeats)])))
@@ -130,14 +148,29 @@ def measure(browser: Any, path: Path, options: Options) -> list[tuple[str, str]]
     return rows
 
 
-def ask(page: Any, word: str) -> dict[str, float]:
+class Clock:
+    """CPU seconds of all pages' processes."""
+
+    def __init__(self, browser: Any):
+        self._session = browser.new_browser_cdp_session()
+
+    def read(self) -> float:
+        processes = self._session.send("SystemInfo.getProcessInfo")["processInfo"]
+        return sum(process["cpuTime"] for process in processes if process["type"] == "renderer")
+
+
+def ask(page: Any, word: str, clock: Clock | None = None, *, is_still: bool = True) -> dict[str, float]:
     """Searches for a word; times in milliseconds, in the page."""
     while page.locator(".chip").count():
         page.locator(".chip").first.click()
     page.fill("#search", word)
+    if is_still:
+        page.evaluate(STILL)
+    before = clock.read() if clock else 0.0
     page.keyboard.press("Enter")
     page.locator(ANSWER, has_text=f"{word}: ").wait_for()
-    return page.evaluate("window.gsdff.times")
+    cpu = clock.read() - before if clock else 0.0
+    return page.evaluate("window.gsdff.times") | {"cpu": 1000 * cpu}
 
 
 def time_of(page: Any, script: str, arguments: list[Any]) -> str:

@@ -2,6 +2,8 @@
 
 export type Column = { start: number; type: "uint8" | "uint16" | "int8" | "float32"; rows: number; columns: number };
 
+const BYTES: Record<Column["type"], number> = { uint8: 1, int8: 1, uint16: 2, float32: 4 };
+
 // A word and the number of its vector; null if only the server knows it so far.
 export type Word = { name: string; vector: number | null };
 
@@ -88,22 +90,61 @@ export class SceneData {
   }
 }
 
-export async function inflate(base64: string): Promise<Uint8Array> {
-  const packed = Uint8Array.from(atob(base64.trim()), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+// Letters of base64 that are decoded at a time: a whole number of groups of four.
+const LETTERS = 1 << 22;
+
+// Inflates as it decodes; `size` is the number of bytes that come out.
+export async function inflate(base64: string, size: number): Promise<Uint8Array> {
+  const { writable, readable } = new DecompressionStream("deflate");
+  const found = new Uint8Array(size);
+  const [length] = await Promise.all([readInto(found, readable), write(base64, writable)]);
+  if (length !== size) throw new Error(`it has ${length} bytes of ${size}`);
+  return found;
+}
+
+async function write(base64: string, writable: WritableStream<BufferSource>): Promise<void> {
+  const writer = writable.getWriter();
+  for (let at = 0; at < base64.length; at += LETTERS) await writer.write(decode(base64.slice(at, at + LETTERS)));
+  await writer.close();
+}
+
+async function readInto(found: Uint8Array, readable: ReadableStream<Uint8Array>): Promise<number> {
+  const reader = readable.getReader();
+  let length = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    found.set(part.value, length);
+    length += part.value.length;
+  }
+  return length;
+}
+
+function decode(base64: string): Uint8Array<ArrayBuffer> {
+  const letters = atob(base64);
+  const bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes;
 }
 
 export async function readScene(document: Document): Promise<SceneData> {
   const text = (id: string) => document.getElementById(id)!.textContent!;
-  return new SceneData(JSON.parse(text("scene-header")), await inflate(text("scene-columns")));
+  const header: Header = JSON.parse(text("scene-header"));
+  const size = Math.max(...Object.values(header.columns).map(({ start, type, rows, columns }) => start + BYTES[type] * rows * columns));
+  return new SceneData(header, await inflate(text("scene-columns").trim(), size));
 }
+
+// Rows that are made at a time, so that they stay near the processor.
+const CHUNK = 4096;
 
 // Rows of bytes from columns of bytes.
 export function rowsOf(values: Uint8Array, rows: number, columns: number, capacity: number): Uint8Array {
   const found = new Uint8Array(capacity * columns);
-  for (let c = 0; c < columns; c++) {
-    for (let row = 0, from = c * rows, to = c; row < rows; row++, from++, to += columns) found[to] = values[from];
+  for (let first = 0; first < rows; first += CHUNK) {
+    const last = Math.min(first + CHUNK, rows);
+    for (let c = 0; c < columns; c++) {
+      for (let row = first, from = c * rows + first, to = first * columns + c; row < last; row++, from++, to += columns) {
+        found[to] = values[from];
+      }
+    }
   }
   return found;
 }
@@ -117,15 +158,16 @@ export function packBits(
 ): Uint32Array {
   const packed = new Uint32Array(capacity * words);
   const mask = (1 << bits) - 1;
-  for (let c = 0; c < columns; c++) {
-    const bit = c * bits;
-    const word = bit >> 5;
-    const shift = bit & 31;
-    const crosses = shift + bits > 32;
-    for (let row = 0; row < rows; row++) {
-      const value = values[c * rows + row] & mask;
-      packed[row * words + word] |= value << shift;
-      if (crosses) packed[row * words + word + 1] |= value >>> (32 - shift);
+  for (let first = 0; first < rows; first += CHUNK) {
+    const last = Math.min(first + CHUNK, rows);
+    for (let c = 0; c < columns; c++) {
+      const [word, shift] = [(c * bits) >> 5, (c * bits) & 31];
+      const crosses = shift + bits > 32;
+      for (let row = first, from = c * rows + first, to = first * words + word; row < last; row++, from++, to += words) {
+        const value = values[from] & mask;
+        packed[to] |= value << shift;
+        if (crosses) packed[to + 1] |= value >>> (32 - shift);
+      }
     }
   }
   return packed;

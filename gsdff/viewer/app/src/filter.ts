@@ -26,8 +26,12 @@ export class Filter {
 
   constructor(private readonly page: Page) {
     const { largest } = page.picture.shapes(page.side);
-    this.range = [Infinity, -Infinity];
-    for (const size of largest) this.range = [Math.min(this.range[0], size), Math.max(this.range[1], size)];
+    let [low, high] = [Infinity, -Infinity];
+    for (const size of largest) {
+      if (size < low) low = size;
+      if (size > high) high = size;
+    }
+    this.range = [low, high];
     for (const slider of this.sliders) slider.addEventListener("input", () => this.show());
     byId("filter").addEventListener("toggle", () => this.show());
     byId("take-filter").addEventListener("click", () => page.take(this.found(), "select by size and opacity"));

@@ -11,7 +11,7 @@ import { Editor } from "./edits";
 import { Picture } from "./picture";
 import { VOID } from "./scores";
 import { Scorer } from "./scorer";
-import { type How, answerOf, countAll, countOf, equalTo, rowsIn, selectable } from "./selection";
+import { type How, answerOf, countAll, countAnswer, equalTo, rowsIn, selectable } from "./selection";
 import { type Mode, type Shown, type Side, firstShown, isAnswerMode } from "./shown";
 import { extentOf } from "./statistics";
 import { describeThing } from "./things";
@@ -101,7 +101,7 @@ export class Page {
     if (problem) return problem;
     if (pending) return `searching for ${pending} …`;
     if (!this.shown.scores) return "";
-    const count = countOf(this.answer());
+    const count = countAnswer(this.shown, this.data.numGaussians, this.side);
     const total = countAll(this.shown, this.data.numGaussians, this.side);
     const share = ((100 * count) / Math.max(total, 1)).toFixed(1);
     const aside = isAnswerMode(this.shown.mode) ? "" : " – not what is on screen now";

@@ -34,13 +34,18 @@ export class Scorer {
     if (!latents || !vectors) return null;
     const scorer = new Scorer(vectors.rows);
     const step = data.header.latentStep;
-    const opened = scorer.ask({
-      kind: "open",
-      latents: { values: latents.values as Int8Array, rows: latents.rows, columns: latents.columns, step },
-      vectors: transpose(vectors.values as Float32Array, vectors.rows, vectors.columns),
-      numBefore: data.numBefore,
-      warm,
-    });
+    // a part of the file's bytes would be sent with all of them
+    const values = (latents.values as Int8Array).slice();
+    const opened = scorer.ask(
+      {
+        kind: "open",
+        latents: { values, rows: latents.rows, columns: latents.columns, step },
+        vectors: transpose(vectors.values as Float32Array, vectors.rows, vectors.columns),
+        numBefore: data.numBefore,
+        warm,
+      },
+      [values.buffer],
+    );
     // whoever asks it something is told the reason again
     opened.catch(() => undefined);
     return scorer;
@@ -62,11 +67,11 @@ export class Scorer {
     void this.ask({ kind: "add", vectors: Float32Array.from(fresh.flat()) });
   }
 
-  ask(question: WithoutId<Question>): Promise<Answer> {
+  ask(question: WithoutId<Question>, transfer: Transferable[] = []): Promise<Answer> {
     const id = ++this.last;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
-      this.worker.postMessage({ ...question, id });
+      this.worker.postMessage({ ...question, id }, transfer);
     });
   }
 }

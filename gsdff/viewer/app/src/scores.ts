@@ -4,80 +4,119 @@ export const TEMPERATURE = 0.1;
 export const VOID = 255;
 const MIN_NORM = 1e-8;
 const NUM_BINS = 256;
-// Gaussians of which sums are made at a time, and vectors whose similarities are remembered (4 bytes a Gaussian each).
+// Gaussians that are computed at a time, so that they stay near the processor, and vectors whose weights are remembered
+// (4 bytes a Gaussian each).
 const CHUNK = 4096;
 const MOST_REMEMBERED = 12;
 const RANGE_BINS = 4096;
 
 export type Latents = { values: Int8Array; rows: number; columns: number; step: number };
 
-// Length of every latent; 0 means that nothing is there.
-export function lengthsOf({ values, rows, columns, step }: Latents): Float64Array {
-  const squares = new Float64Array(rows);
-  for (let k = 0; k < columns; k++) {
-    for (let row = 0, at = k * rows; row < rows; row++, at++) squares[row] += values[at] * values[at];
+// Factor that makes every latent one of length 1; 0 where nothing is.
+export function factorsOf({ values, rows, columns, step }: Latents): Float32Array {
+  const factors = new Float32Array(rows);
+  const squares = new Int32Array(CHUNK);
+  for (let first = 0; first < rows; first += CHUNK) {
+    const count = Math.min(CHUNK, rows - first);
+    squares.fill(0);
+    for (let k = 0; k < columns; k++) {
+      for (let i = 0, at = k * rows + first; i < count; i++, at++) squares[i] += values[at] * values[at];
+    }
+    for (let i = 0; i < count; i++) {
+      const length = Math.sqrt(squares[i]);
+      if (step * length >= MIN_NORM) factors[first + i] = 1 / length;
+    }
   }
-  return squares.map((square) => step * Math.sqrt(square));
+  return factors;
 }
 
-// Cosines with one vector, of `count` Gaussians from `first` on. Few at a time, so that the sums stay near the processor.
-function cosines(latents: Latents, lengths: Float64Array, vector: Float32Array, first: number, out: Float64Array): void {
-  const { values, rows, columns, step } = latents;
-  const count = Math.min(out.length, rows - first);
-  out.fill(0);
-  for (let k = 0; k < columns; k++) {
-    const factor = vector[k] * step;
+// Products of one vector with `count` latents from `first` on, in their own steps.
+function multiply({ values, rows, columns }: Latents, vector: Float32Array, first: number, count: number, out: Float64Array): void {
+  out.fill(0, 0, count);
+  let k = 0;
+  // four columns at a time: the sums are read and written less often
+  for (; k + 4 <= columns; k += 4) {
+    const [a, b, c, d] = [vector[k], vector[k + 1], vector[k + 2], vector[k + 3]];
+    const from = k * rows + first;
+    const [second, third, fourth] = [from + rows, from + 2 * rows, from + 3 * rows];
+    for (let i = 0; i < count; i++) {
+      out[i] += a * values[from + i] + b * values[second + i] + c * values[third + i] + d * values[fourth + i];
+    }
+  }
+  for (; k < columns; k++) {
+    const factor = vector[k];
     for (let i = 0, at = k * rows + first; i < count; i++, at++) out[i] += factor * values[at];
   }
-  for (let i = 0; i < count; i++) out[i] /= Math.max(lengths[first + i], MIN_NORM);
+}
+
+// exp at steps between which two terms of the series are exact to 1e-9; a cosine over the temperature is within its range.
+const STEPS = 512;
+const LARGEST = 11;
+const POWERS = Float64Array.from({ length: 2 * LARGEST * STEPS + 1 }, (_, i) => Math.exp(i / STEPS - LARGEST));
+
+export function exponential(x: number): number {
+  const at = (x + LARGEST) * STEPS;
+  if (!(at >= 0 && at < POWERS.length - 1)) return Math.exp(x);
+  const step = (at + 0.5) | 0;
+  const rest = (at - step) / STEPS;
+  return POWERS[step] * (1 + rest * (1 + rest * 0.5));
 }
 
 // exp(cosine / temperature) of all Gaussians with vectors by their number; those of the last few are remembered.
 export class Similarities {
-  readonly lengths: Float64Array;
+  // As `factorsOf` has them.
+  readonly factors: Float32Array;
   private readonly remembered = new Map<number, Float32Array>();
   private total: Float64Array | null = null;
+  private readonly products = new Float64Array(CHUNK);
 
   constructor(
     readonly latents: Latents,
     readonly vectors: Float32Array[],
   ) {
-    this.lengths = lengthsOf(latents);
+    this.factors = factorsOf(latents);
   }
 
   // Adds vectors, whose numbers follow those of the others.
   add(vectors: Float32Array[]): void {
+    const fresh = vectors.map((_, i) => this.vectors.length + i);
     this.vectors.push(...vectors);
-    this.total = null;
+    if (this.total) this.accumulate(this.total, fresh, 1);
   }
 
   get numRows(): number {
     return this.latents.rows;
   }
 
-  // Sum over vectors; of most of them it is that of all without the others.
-  sum(ids: number[]): Float64Array {
+  // Sum over vectors, to be read only; of most of them it is that of all without the others.
+  sum(ids: number[]): Float32Array | Float64Array {
+    if (ids.length === 1) return this.of(ids[0]);
     const isIn = new Set(ids);
     const others = this.vectors.map((_, id) => id).filter((id) => !isIn.has(id));
     if (others.length >= ids.length) return this.accumulate(new Float64Array(this.numRows), ids, 1);
-    this.total ??= this.accumulate(
-      new Float64Array(this.numRows),
-      this.vectors.map((_, id) => id),
-      1,
-    );
-    return this.accumulate(this.total.slice(), others, -1);
+    const all = this.vectors.map((_, id) => id);
+    this.total ??= this.accumulate(new Float64Array(this.numRows), all, 1);
+    return others.length ? this.accumulate(this.total.slice(), others, -1) : this.total;
   }
 
   private accumulate(sum: Float64Array, ids: number[], sign: number): Float64Array {
-    for (const id of ids) {
-      const values = this.of(id);
-      for (let row = 0; row < sum.length; row++) sum[row] += sign * values[row];
+    // more than are remembered would only push one another out
+    const isFew = ids.length <= MOST_REMEMBERED;
+    const known = ids.map((id) => (isFew ? this.of(id) : this.remembered.get(id)));
+    const weights = new Float32Array(CHUNK);
+    for (let first = 0; first < sum.length; first += CHUNK) {
+      const count = Math.min(CHUNK, sum.length - first);
+      ids.forEach((id, i) => {
+        const found = known[i];
+        if (!found) this.weigh(id, first, count, weights, 0);
+        add(sum, first, found ?? weights, found ? first : 0, count, sign);
+      });
     }
     return sum;
   }
 
   private of(id: number): Float32Array {
-    const found = this.remembered.get(id) ?? this.compute(this.vectors[id]);
+    const found = this.remembered.get(id) ?? this.compute(id);
     // the one that was used last is the last to be forgotten
     this.remembered.delete(id);
     this.remembered.set(id, found);
@@ -85,42 +124,56 @@ export class Similarities {
     return found;
   }
 
-  private compute(vector: Float32Array): Float32Array {
+  private compute(id: number): Float32Array {
     const found = new Float32Array(this.numRows);
-    const cosine = new Float64Array(CHUNK);
     for (let first = 0; first < found.length; first += CHUNK) {
-      cosines(this.latents, this.lengths, vector, first, cosine);
-      const count = Math.min(CHUNK, found.length - first);
-      for (let i = 0; i < count; i++) found[first + i] = Math.exp(cosine[i] / TEMPERATURE);
+      this.weigh(id, first, Math.min(CHUNK, found.length - first), found, first);
     }
     return found;
   }
+
+  // Writes the weights of `count` Gaussians from `first` on.
+  private weigh(id: number, first: number, count: number, out: Float32Array, at: number): void {
+    const { products, factors } = this;
+    multiply(this.latents, this.vectors[id], first, count, products);
+    for (let i = 0; i < count; i++) out[at + i] = exponential((products[i] * factors[first + i]) / TEMPERATURE);
+  }
+}
+
+function add(sum: Float64Array, first: number, values: Float32Array, from: number, count: number, sign: number): void {
+  for (let i = 0; i < count; i++) sum[first + i] += sign * values[from + i];
 }
 
 // Share of the positives in a softmax of cosine / temperature over positives and negatives.
 export function relevancy(similarities: Similarities, positives: number[], negatives: number[]): Float32Array {
-  const { numRows, lengths } = similarities;
-  const [above, below] = [similarities.sum(positives), similarities.sum(negatives)];
+  const { numRows, factors } = similarities;
+  const asked = [...positives, ...negatives];
   const scores = new Float32Array(numRows);
-  for (let row = 0; row < numRows; row++) {
-    if (lengths[row] >= MIN_NORM) scores[row] = above[row] / (above[row] + below[row]);
+  const above = similarities.sum(positives);
+  if (new Set(asked).size === asked.length) {
+    const all = similarities.sum(asked);
+    for (let row = 0; row < numRows; row++) if (factors[row] > 0) scores[row] = above[row] / all[row];
+  } else {
+    // what is on both sides counts twice
+    const below = similarities.sum(negatives);
+    for (let row = 0; row < numRows; row++) if (factors[row] > 0) scores[row] = above[row] / (above[row] + below[row]);
   }
   return scores;
 }
 
 // Index of the best vector for every Gaussian, the first among equals.
-export function classify({ latents, lengths, vectors }: Similarities, ids: number[]): Uint8Array {
+export function classify({ latents, factors, vectors }: Similarities, ids: number[]): Uint8Array {
   const { rows } = latents;
   const labels = new Uint8Array(rows).fill(VOID);
-  const [cosine, best] = [new Float64Array(CHUNK), new Float64Array(CHUNK)];
+  const [products, best] = [new Float64Array(CHUNK), new Float64Array(CHUNK)];
   for (let first = 0; first < rows; first += CHUNK) {
     const count = Math.min(CHUNK, rows - first);
     best.fill(-Infinity);
     ids.forEach((id, index) => {
-      cosines(latents, lengths, vectors[id], first, cosine);
+      multiply(latents, vectors[id], first, count, products);
       for (let i = 0; i < count; i++) {
-        if (cosine[i] > best[i] && lengths[first + i] >= MIN_NORM) {
-          best[i] = cosine[i];
+        if (products[i] > best[i] && factors[first + i] > 0) {
+          best[i] = products[i];
           labels[first + i] = index;
         }
       }
@@ -129,42 +182,43 @@ export function classify({ latents, lengths, vectors }: Similarities, ids: numbe
   return labels;
 }
 
-// Otsu's threshold: between two classes of scores, the upper one is scores >= it.
-export function suggestThreshold(scores: Float32Array, lengths: Float64Array): number {
-  const values = new Float32Array(scores.length);
+// Otsu's threshold: between two classes of scores, the upper one is scores >= it. Scores whose factor is 0 do not count.
+export function suggestThreshold(scores: Float32Array, factors: ArrayLike<number>): number {
   let num = 0;
   let low = Infinity;
   let high = -Infinity;
   for (let row = 0; row < scores.length; row++) {
     const value = scores[row];
-    if (lengths[row] < MIN_NORM || !Number.isFinite(value)) continue;
-    values[num++] = value;
+    if (!(factors[row] > 0 && Math.abs(value) < Infinity)) continue;
+    num++;
     if (value < low) low = value;
     if (value > high) high = value;
   }
   if (!(low < high)) return num ? low : 0;
   const counts = new Float64Array(NUM_BINS);
-  const bins = new Uint8Array(num);
-  for (let i = 0; i < num; i++) {
-    bins[i] = Math.min(NUM_BINS - 1, Math.floor(((values[i] - low) / (high - low)) * NUM_BINS));
-    counts[bins[i]]++;
+  const least = new Float64Array(NUM_BINS).fill(Infinity);
+  const most = new Float64Array(NUM_BINS).fill(-Infinity);
+  const range = high - low;
+  for (let row = 0; row < scores.length; row++) {
+    const value = scores[row];
+    if (!(factors[row] > 0 && Math.abs(value) < Infinity)) continue;
+    const place = (((value - low) / range) * NUM_BINS) | 0;
+    const bin = place < NUM_BINS ? place : NUM_BINS - 1;
+    counts[bin]++;
+    if (value < least[bin]) least[bin] = value;
+    if (value > most[bin]) most[bin] = value;
   }
   let sum = 0;
   counts.forEach((count, bin) => (sum += count * bin));
-  let [numBelow, sumBelow, cut, most] = [0, 0, 0, -Infinity];
+  let [numBelow, sumBelow, cut, widest] = [0, 0, 0, -Infinity];
   for (let bin = 0; bin < NUM_BINS - 1; bin++) {
     numBelow += counts[bin];
     sumBelow += counts[bin] * bin;
     const numAbove = num - numBelow;
     const between = numBelow * numAbove * ((sum - sumBelow) / numAbove - sumBelow / numBelow) ** 2;
-    if (between > most) [cut, most] = [bin, between];
+    if (between > widest) [cut, widest] = [bin, between];
   }
-  let [below, above] = [-Infinity, Infinity];
-  for (let i = 0; i < num; i++) {
-    if (bins[i] <= cut) below = Math.max(below, values[i]);
-    else above = Math.min(above, values[i]);
-  }
-  return (below + above) / 2;
+  return (Math.max(...most.subarray(0, cut + 1)) + Math.min(...least.subarray(cut + 1))) / 2;
 }
 
 // Scores between which pictures show colours: all but the outermost thousandth, to a step of 1/4096.
@@ -172,13 +226,14 @@ export function scoreRange(scores: Float32Array): [number, number] {
   let low = Infinity;
   let high = -Infinity;
   for (let row = 0; row < scores.length; row++) {
-    if (scores[row] < low) low = scores[row];
-    if (scores[row] > high) high = scores[row];
+    const value = scores[row];
+    if (value < low) low = value;
+    if (value > high) high = value;
   }
   if (!(low < high)) return [low, high];
   const counts = new Uint32Array(RANGE_BINS + 1);
   const scale = RANGE_BINS / (high - low);
-  for (let row = 0; row < scores.length; row++) counts[Math.floor((scores[row] - low) * scale)]++;
+  for (let row = 0; row < scores.length; row++) counts[((scores[row] - low) * scale) | 0]++;
   const leftOut = Math.floor(scores.length / 1000);
   let [first, last] = [0, RANGE_BINS];
   for (let seen = counts[first]; seen <= leftOut; seen += counts[first]) first++;

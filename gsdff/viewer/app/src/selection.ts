@@ -52,6 +52,18 @@ export function equalTo(values: ArrayLike<number>, number: number): Uint8Array {
   return Uint8Array.from({ length: values.length }, (_, row) => (values[row] === number ? 1 : 0));
 }
 
+// Number of Gaussians that the question selects.
+export function countAnswer(shown: Pick<Shown, "scores" | "threshold"> & Existing, numGaussians: number, side: Side): number {
+  const { scores, threshold, sides, deleted } = shown;
+  if (!scores) return 0;
+  let count = 0;
+  for (let row = 0; row < numGaussians; row++) {
+    const score = scores[row];
+    if (score > 0 && score >= threshold && (sides === null || sides[row] & side) && !deleted?.[row]) count++;
+  }
+  return count;
+}
+
 export function combine(current: Uint8Array, found: Uint8Array, how: How): Uint8Array {
   if (how === "new") return found.slice();
   return current.map((is, row) => {
@@ -73,6 +85,7 @@ export function rowsIn(mask: Uint8Array): number[] {
 }
 
 export function countAll(shown: Existing, numGaussians: number, side: Side): number {
+  if (!shown.sides && !shown.deleted) return numGaussians;
   let count = 0;
   for (let row = 0; row < numGaussians; row++) if (isThere(shown, row, side)) count++;
   return count;

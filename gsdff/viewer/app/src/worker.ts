@@ -43,7 +43,7 @@ function answer(question: Question): Omit<Answer, "milliseconds"> {
   if (question.kind === "classify") return { id, labels: classify(similarities, question.classes) };
   const scores = relevancy(similarities, question.positives, question.negatives);
   const own = scores.subarray(0, numBefore);
-  return { id, scores, threshold: suggestThreshold(own, similarities.lengths), range: scoreRange(own) };
+  return { id, scores, threshold: suggestThreshold(own, similarities.factors), range: scoreRange(own) };
 }
 
 self.onmessage = (event: MessageEvent<Question>) => {

@@ -5,7 +5,14 @@ import { SceneData, inflate, packBits, rowsOf } from "../src/data";
 
 test("columns come back from deflated base64", async () => {
   const packed = deflateSync(Uint8Array.from([1, 2, 3])).toString("base64");
-  expect([...(await inflate(packed))]).toEqual([1, 2, 3]);
+  expect([...(await inflate(packed, 3))]).toEqual([1, 2, 3]);
+  await expect(inflate(packed, 4)).rejects.toThrow("3 bytes of 4");
+});
+
+test("what is longer than a part that is decoded at a time comes back too", async () => {
+  const bytes = Uint8Array.from({ length: 5_000_000 }, (_, i) => (i * i * 31) >> 7);
+  const found = await inflate(deflateSync(bytes, { level: 0 }).toString("base64"), bytes.length);
+  expect(Buffer.compare(found, bytes)).toBe(0);
 });
 
 test("a column has its own type, wherever it begins", () => {

@@ -24,6 +24,8 @@ const shown: Shown = {
   deleted: null,
   tinted: null,
   tints: [],
+  moves: [],
+  moving: null,
 };
 
 function painted(changes: Partial<Shown>, side: Side = BEFORE): number[] {
@@ -82,5 +84,9 @@ describe("painting", () => {
   test("a tint has the hue's channels and the Gaussian's luminance", () => {
     const [r, g, b] = painted({ tinted: Uint8Array.from([1, 0]), tints: [[1, 1, 1]] });
     expect([r, g, b]).toEqual(Array(3).fill(Math.round(0.2126 * 10 + 0.7152 * 20 + 0.0722 * 30)));
+  });
+  test("heat runs from the lowest colour to the highest of the range", () => {
+    const colors = [0.5, 2].map((score) => painted({ mode: "heat", scores: Float32Array.from([score, 0]), range: [0.5, 1] }).slice(0, 3));
+    expect(colors).toEqual([[68, 1, 84], [253, 231, 37]]);
   });
 });

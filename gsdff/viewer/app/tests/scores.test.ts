@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Similarities, VOID, classify, relevancy, scoreRange, suggestThreshold } from "../src/scores";
+import { Similarities, VOID, classify, exponential, relevancy, scoreRange, suggestThreshold } from "../src/scores";
 
 // Gaussians (1, 0), (0, 1), (1, 1) and nothing, stored by columns.
 const latents = { values: Int8Array.from([100, 0, 100, 0, 0, 100, 100, 0]), rows: 4, columns: 2, step: 0.01 };
@@ -77,4 +77,14 @@ test("a vector that is added is one more, also among most of them", () => {
   fewer.sum([0, 1]);
   fewer.add(vectors.slice(2));
   expect([...relevancy(fewer, [2], [0, 1])]).toEqual([...relevancy(similarities, [2], [0, 1])]);
+});
+
+test("the fast exponential is right to a billionth, and exact where it has no table", () => {
+  for (let x = -12; x <= 12; x += 0.0137) expect(Math.abs(exponential(x) / Math.exp(x) - 1)).toBeLessThan(1e-9);
+  expect(exponential(50)).toBe(Math.exp(50));
+});
+
+test("what is on both sides of a question counts on both", () => {
+  const scores = relevancy(similarities, [0], [0, 1]);
+  expect(scores[0]).toBeCloseTo(Math.exp(10) / (2 * Math.exp(10) + 1), 6);
 });
