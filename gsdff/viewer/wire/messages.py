@@ -14,10 +14,12 @@ from jaxtyping import Bool
 from msgspec import Meta, Struct
 from torch import Tensor
 
-from gsdff.cameras import Camera
+from gsdff.cameras import Camera, WorldFrame
 from gsdff.editing.edit import Edit
 from gsdff.editing.operations.delete import Delete
 from gsdff.editing.operations.recolor import Recolor
+from gsdff.editing.operations.transform import Move, Rotate, Scale
+from gsdff.editing.values import LARGEST_FACTOR, MOST_DEGREES
 from gsdff.errors import UserError
 from gsdff.field.query import MAX_CLASSES, MOST_SCORE
 from gsdff.selection import Selection
@@ -43,6 +45,7 @@ Score: TypeAlias = Annotated[float, Meta(ge=-MOST_SCORE, le=MOST_SCORE)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Color: TypeAlias = tuple[Share, Share, Share]
 Coordinate: TypeAlias = Annotated[float, Meta(ge=-FARTHEST, le=FARTHEST)]
+Place: TypeAlias = tuple[Coordinate, Coordinate, Coordinate]
 Unit: TypeAlias = Annotated[float, Meta(ge=-2, le=2)]
 Focal: TypeAlias = Annotated[float, Meta(gt=1e-3, le=1e3)]
 Side: TypeAlias = Annotated[int, Meta(ge=1, le=4 * MAX_SIDE)]
@@ -57,7 +60,7 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type")
 class Window(Struct, frozen=True, forbid_unknown_fields=True):
     """Camera of a page in the working frame, and the size of its picture."""
 
-    position: tuple[Coordinate, Coordinate, Coordinate]
+    position: Place
     wxyz: tuple[Unit, Unit, Unit, Unit]
     """Camera to world, with OpenCV axes."""
     focal: tuple[Focal, Focal]
@@ -92,23 +95,65 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HandEdit(Struct, frozen=True, forbid_unknown_fields=True):
-    """An edit made in a page, of the Gaussians of these bits."""
+    """An edit made in a page, of the Gaussians of these bits; places and lengths are those of the working frame."""
 
-    operation: Literal["delete", "recolor"]
+    operation: Literal["delete", "recolor", "move", "rotate", "scale"]
     rows: bytes
     color: Color | None = None
-    """Colour of a recolouring."""
+    translation: Place | None = None
+    axis: tuple[Unit, Unit, Unit] | None = None
+    degrees: Annotated[float, Meta(ge=-MOST_DEGREES, le=MOST_DEGREES)] | None = None
+    factor: Annotated[float, Meta(ge=1 / LARGEST_FACTOR, le=LARGEST_FACTOR)] | None = None
+    centre: Place | None = None
 
     def __post_init__(self) -> None:
-        if (self.color is None) != (self.operation == "delete"):
-            raise ValueError("Expected a `color` for a recolouring, and for nothing else")
+        given = {name for name in OPERATION_FIELDS if getattr(self, name) is not None}
+        expected = set(FIELDS_OF[self.operation])
+        if given != expected:
+            names = " and ".join(sorted(expected)) or "none of its fields"
+            raise ValueError(f"Expected {names} of {self.operation}, got {' and '.join(sorted(given)) or 'none'}")
 
-    def make(self, num_gaussians: int) -> Edit:
-        """The edit; raises `UserError` if it selects nothing, or for bits of another number of Gaussians."""
+    def make(self, num_gaussians: int, frame: WorldFrame | None = None) -> Edit:
+        """The edit, in a world whose working frame this is, or in the working frame.
+
+        Raises `UserError` if it selects nothing, for an axis that is no direction, or for bits of another number of
+        Gaussians.
+        """
         selection = Selection(read_bits(self.rows, num_gaussians))
         if not selection:
             raise UserError("nothing is selected to be edited")
-        return Delete(selection) if self.color is None else Recolor(selection, color=self.color)
+        frame = frame or WorldFrame()
+        centre = None if self.centre is None else _to_world(self.centre, frame)
+        match self.operation:
+            case "delete":
+                return Delete(selection)
+            case "recolor":
+                return Recolor(selection, color=self.color)
+            case "move":
+                assert self.translation is not None, "every move has one"
+                x, y, z = (frame.scale * value for value in self.translation)
+                return Move(selection, translation=(x, y, z))
+            case "rotate":
+                return Rotate(selection, axis=self.axis, degrees=self.degrees, centre=centre)
+            case "scale":
+                assert self.factor is not None, "every scaling has one"
+                return Scale(selection, factor=self.factor, centre=centre)
+
+
+FIELDS_OF = {
+    "delete": (),
+    "recolor": ("color",),
+    "move": ("translation",),
+    "rotate": ("axis", "degrees", "centre"),
+    "scale": ("factor", "centre"),
+}
+"""Fields that an operation has, all of them."""
+OPERATION_FIELDS = sorted({name for names in FIELDS_OF.values() for name in names})
+
+
+def _to_world(place: Place, frame: WorldFrame) -> Place:
+    x, y, z = (frame.scale * value + middle for value, middle in zip(place, frame.centre, strict=True))
+    return x, y, z
 
 
 HandEdits: TypeAlias = Annotated[tuple[HandEdit, ...], Meta(max_length=MOST_EDITS)]

@@ -163,9 +163,8 @@ class AppTab:
                 path = saving.save_selection(shared, read_bits(request.selected, len(self.answers.gaussians)))
                 return Saved(request.id, str(path), f'in a file of edits: selection = "{path.name}"')
             case SaveEdits():
-                path = saving.write_edit_file(
-                    shared, [edit.make(len(self.answers.gaussians)) for edit in request.edits]
-                )
+                num, frame = len(self.answers.gaussians), shared.frame
+                path = saving.write_edit_file(shared, [edit.make(num, frame) for edit in request.edits])
                 return Saved(request.id, str(path), f"replay: {command('edit', shared.field.source, '--edits', path)}")
         raise AssertionError(f"no answer for {type(request).__name__}")
 

@@ -2,7 +2,9 @@
 
 import { zipSync } from "three/addons/libs/fflate.module.js";
 import { toHex } from "./dom";
+import type { Header } from "./data";
 import type { Edit } from "./edits";
+import type { Transform } from "./transform";
 
 const FORMAT = "gsdff-selection-1";
 const ALIGNMENT = 8;
@@ -32,14 +34,27 @@ export function selectionFile(rows: Uint8Array, count: number, source: string): 
 
 const fileOf = (number: number) => `edits_${number}.safetensors`;
 
+export type Frame = Header["frame"];
+
+// The numbers of a transform in the world of the photos' poses, by the keys that gsdff has for them.
+export function inWorld(transform: Transform, { centre, scale }: Frame): Record<string, number | number[]> {
+  const place = (point: number[]) => point.map((value, axis) => value * scale + centre[axis]);
+  if (transform.operation === "move") return { translation: transform.translation.map((value) => value * scale) };
+  if (transform.operation === "scale") return { factor: transform.factor, centre: place(transform.centre) };
+  return { axis: transform.axis, degrees: transform.degrees, centre: place(transform.centre) };
+}
+
+const toToml = (value: number | number[]) => (Array.isArray(value) ? `[${value.join(", ")}]` : String(value));
+
 // The list, with a selection by its file's name.
-export function editList(edits: readonly Edit[], title: string): string {
-  const tables = edits.map(({ operation, count, color }, i) =>
+export function editList(edits: readonly Edit[], title: string, frame: Frame): string {
+  const tables = edits.map(({ operation, count, color, transform }, i) =>
     [
       "[[edit]]",
       `operation = "${operation}"`,
       `selection = "${fileOf(i + 1)}"  # ${count} Gaussians`,
       ...(color ? [`color = "${toHex(color)}"`] : []),
+      ...(transform ? Object.entries(inWorld(transform, frame)).map(([key, value]) => `${key} = ${toToml(value)}`) : []),
       "",
     ].join("\n"),
   );
@@ -49,8 +64,8 @@ export function editList(edits: readonly Edit[], title: string): string {
 }
 
 // Everything in one archive. Edits are of the first `count` Gaussians, those of the run.
-export function editArchive(edits: readonly Edit[], count: number, title: string): Uint8Array {
-  const files: Record<string, Uint8Array> = { "edits.toml": new TextEncoder().encode(editList(edits, title)) };
+export function editArchive(edits: readonly Edit[], count: number, { title, frame }: Pick<Header, "title" | "frame">): Uint8Array {
+  const files: Record<string, Uint8Array> = { "edits.toml": new TextEncoder().encode(editList(edits, title, frame)) };
   edits.forEach(({ rows }, i) => (files[fileOf(i + 1)] = selectionFile(rows, count, `edit ${i + 1} made in the page of ${title}`)));
   return zipSync(files, { level: 0 });
 }

@@ -1,20 +1,25 @@
-// What is selected, deleted and recoloured by hand, step by step: every step can be undone.
+// What is selected, deleted, recoloured and moved by hand, step by step: every step can be undone.
 
 import { LUMINANCE } from "./paint";
 import { type How, combine, countOf } from "./selection";
+import type { Moved } from "./placing";
 import type { Shown } from "./shown";
+import { type Transform, isStill, merge } from "./transform";
 
 // Bytes of steps that are remembered; the oldest are forgotten first.
 const MOST_BYTES = 128 * 2 ** 20;
 const MOST_TINTS = 255;
 const DARKEST = 1 / 255;
+const NAMES = { move: "move", rotate: "turn", scale: "scale" };
 
 export type Edit = {
-  operation: "delete" | "recolor";
+  operation: "delete" | "recolor" | Transform["operation"];
   rows: Uint8Array;
   count: number;
   // Of a recolouring: the colour asked for.
   color?: number[];
+  // Of a move, a turn or a scaling, in the working frame.
+  transform?: Transform;
 };
 
 type State = {
@@ -25,6 +30,7 @@ type State = {
   deleted: Uint8Array;
   tinted: Uint8Array;
   tints: number[][];
+  moves: readonly Moved[];
   edits: readonly Edit[];
 };
 
@@ -49,7 +55,7 @@ export class Editor {
     private readonly changed: () => void,
   ) {
     const nothing = new Uint8Array(numGaussians);
-    const empty = { selected: nothing, numSelected: 0, deleted: nothing, tinted: nothing, tints: [], edits: [] };
+    const empty = { selected: nothing, numSelected: 0, deleted: nothing, tinted: nothing, tints: [], moves: [], edits: [] };
     this.states = [{ name: "", ...empty }];
   }
 
@@ -131,6 +137,27 @@ export class Editor {
     });
   }
 
+  // Shows the selection moved, as long as a handle is held; null shows it where it is.
+  preview(transform: Transform | null): void {
+    this.shown.moving = transform && { rows: this.selected, transform };
+    this.changed();
+  }
+
+  // Moves, turns or scales the selection; one edit for a row of drags of the same handle.
+  transform(transform: Transform): void {
+    this.shown.moving = null;
+    const { edits, moves, selected, numSelected: count } = this.state;
+    if (!count || isStill(transform)) return this.changed();
+    const last = edits[edits.length - 1];
+    const merged = last?.transform && last.rows === selected ? merge(last.transform, transform) : null;
+    const edit = { operation: transform.operation, rows: selected, count, transform: merged ?? transform };
+    this.push({
+      name: `${NAMES[transform.operation]} ${count}`,
+      moves: [...(merged ? moves.slice(0, -1) : moves), edit],
+      edits: [...(merged ? edits.slice(0, -1) : edits), edit],
+    });
+  }
+
   private push(change: Partial<State> & { name: string }): void {
     this.states.splice(this.at + 1, Infinity, { ...this.state, ...change });
     while (this.states.length > 2 && this.bytes() > MOST_BYTES) this.states.splice(0, 1);
@@ -146,7 +173,9 @@ export class Editor {
   private go(to: number): void {
     if (!this.states[to]) return;
     this.at = to;
-    const { selected, numSelected, deleted, tinted, tints, edits } = this.state;
+    const { selected, numSelected, deleted, tinted, tints, moves, edits } = this.state;
+    this.shown.moves = moves;
+    this.shown.moving = null;
     this.shown.selected = numSelected ? selected : null;
     this.shown.deleted = edits.some((edit) => edit.operation === "delete") ? deleted : null;
     this.shown.tinted = tints.length ? tinted : null;

@@ -4,7 +4,7 @@ import { byId, element } from "./dom";
 
 export type Action =
   | "undo" | "redo" | "delete" | "invert" | "all" | "none" | "escape" | "frame" | "start"
-  | "move" | "box" | "lasso" | "brush" | "sphere" | "measure" | "smaller" | "larger" | "depth"
+  | "move" | "box" | "lasso" | "brush" | "sphere" | "measure" | "smaller" | "larger" | "depth" | "gizmo"
   | "search" | "fold" | "tour" | "sheet" | `mode${number}`;
 
 type Key = { action: Action; key: string; isCtrl?: boolean; isShift?: boolean; shown: string; text: string };
@@ -29,6 +29,7 @@ export const KEYS: Key[] = [
   { action: "smaller", key: "[", shown: "[", text: "smaller brush" },
   { action: "larger", key: "]", shown: "]", text: "larger brush" },
   { action: "depth", key: "v", shown: "V", text: "visible only, or all depths" },
+  { action: "gizmo", key: "g", shown: "G", text: "handles that move, turn and scale the selection" },
   { action: "measure", key: "m", shown: "M", text: "measure between two points" },
   { action: "search", key: "/", shown: "/", text: "search" },
   { action: "tour", key: " ", shown: "Space", text: "play or pause the tour" },

@@ -7,6 +7,7 @@ import { Divider } from "./comparison";
 import { readScene } from "./data";
 import { byId } from "./dom";
 import { Cameras } from "./frustums";
+import { Gizmo } from "./gizmo";
 import { Hover } from "./hover";
 import { listen } from "./keys";
 import { ThingsPanel } from "./layers";
@@ -54,6 +55,7 @@ function open(page: Page): void {
   const saving = new Saving(page);
   const measure = new Measure(page);
   const toolbar = new ToolBar(page);
+  const gizmo = new Gizmo(page);
   const cameras = new Cameras(page, (pose) => {
     tour.pause();
     orbit.fly(pose);
@@ -92,10 +94,11 @@ function open(page: Page): void {
       invert: () => editor.invert(page.selectable()),
       all: () => selecting.all(),
       none: () => selecting.none(),
-      escape: () => void (toolbar.leave() || measure.clear() || selecting.none()),
+      escape: () => void (gizmo.cancel() || toolbar.leave() || measure.clear() || selecting.none()),
       frame: () => page.frame(),
       start: goToStart,
       ...toolbar.keys,
+      gizmo: () => gizmo.toggle(),
       depth: () => selecting.seeThrough(),
       search: () => panels.search(),
       fold: () => byId("fold").click(),

@@ -18,11 +18,12 @@ const REACH = 3;
 const LEAST_LIGHT = 1e-3;
 const NEAREST = 1e-3;
 
-// Index of the Gaussian and its depth along the ray, or null where the ray meets none.
-export function pick(shapes: Shapes, { origin, direction }: Ray): { row: number; depth: number } | null {
+// Index of the Gaussian and its depth along the ray, or null where the ray meets none between these depths.
+export function pick(shapes: Shapes, { origin, direction }: Ray, [near, far] = [NEAREST, Infinity]): { row: number; depth: number } | null {
   const { splats, positions, largest } = shapes;
   const [ox, oy, oz] = origin;
   const [dx, dy, dz] = direction;
+  const nearest = Math.max(near, NEAREST);
   const met: { row: number; depth: number; alpha: number }[] = [];
   for (let row = 0, i = 0; row < largest.length; row++, i += 3) {
     const x = positions[i] - ox;
@@ -30,7 +31,7 @@ export function pick(shapes: Shapes, { origin, direction }: Ray): { row: number;
     const z = positions[i + 2] - oz;
     const depth = x * dx + y * dy + z * dz;
     const reach = REACH * largest[row];
-    if (depth < NEAREST || x * x + y * y + z * z - depth * depth > reach * reach) continue;
+    if (depth < nearest || depth > far || x * x + y * y + z * z - depth * depth > reach * reach) continue;
     const opacity = splats[row * STRIDE + OPACITY] / 255;
     if (!opacity) continue;
     const alpha = opacity * densityAlong(shapes, row, [x, y, z], direction);

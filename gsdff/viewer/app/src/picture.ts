@@ -6,7 +6,8 @@ import { type SceneData, rowsOf } from "./data";
 import { OPACITY, STRIDE, largestScales, positionsOf, scaleTable } from "./gaussian";
 import { Harmonics } from "./harmonics";
 import { isFlat, paint } from "./paint";
-import { type Shapes, pick } from "./pick";
+import { Placing } from "./placing";
+import { type Ray, type Shapes, pick } from "./pick";
 import { AFTER, BEFORE, type Shown, type Side } from "./shown";
 import type { View } from "./view";
 
@@ -14,6 +15,8 @@ import type { View } from "./view";
 const TEXTURE_WIDTH = 2048;
 const MOST_ROWS = 2048;
 const LARGEST_RATIO = 2;
+// Planes of the camera that cut nothing off, in working units.
+export const [NEAREST, FARTHEST] = [0.01, 1000];
 
 // The splats in Spark's layout, as they are stored.
 type Stored = {
@@ -73,6 +76,16 @@ class Scene {
     this.scene.add(spark, this.mesh);
   }
 
+  // Takes places, sizes and turns of Gaussians that have been moved.
+  move(rows: Uint8Array): void {
+    const { original } = this.stored;
+    for (let row = 0; row < rows.length; row++) {
+      if (!rows[row]) continue;
+      const at = row * STRIDE;
+      for (let i = OPACITY + 1; i < STRIDE; i++) this.drawn[at + i] = original[at + i];
+    }
+  }
+
   // Shows the harmonics as they are now.
   showHarmonics(): void {
     for (const [name, texture] of Object.entries(this.splats.extra)) {
@@ -95,7 +108,7 @@ class Scene {
 }
 
 export class Picture {
-  readonly camera = new THREE.PerspectiveCamera(50, 1, 0.01, 1000);
+  readonly camera = new THREE.PerspectiveCamera(50, 1, NEAREST, FARTHEST);
   readonly renderer: THREE.WebGLRenderer;
   // Middles of the Gaussians.
   readonly positions: Float32Array;
@@ -106,6 +119,7 @@ export class Picture {
   private readonly stored: Stored;
   private readonly scales: Float64Array;
   private readonly largest: Float32Array;
+  private readonly placing: Placing;
   private readonly scenes: Partial<Record<Side, Scene>> = {};
   private shown: Shown | null = null;
   private isAsked = false;
@@ -120,6 +134,7 @@ export class Picture {
     this.positions = positionsOf(original, numGaussians);
     this.scales = scaleTable(data.header.logScaleRange);
     this.largest = largestScales(original, numGaussians, this.scales);
+    this.placing = new Placing(original, this.positions, this.largest, data.header.logScaleRange);
   }
 
   // Side of an edit that is at a place of the window, from 0 at the left to 1.
@@ -160,8 +175,12 @@ export class Picture {
 
   show(shown: Shown): void {
     this.shown = shown;
-    const isRetinted = this.stored.harmonics.tint(shown.tinted, shown.tints);
+    const { moves, moving } = shown;
+    const moved = this.placing.place(moving ? [...moves, moving] : moves);
+    // turning them takes too long for every step of a drag
+    const isRetinted = !moving && this.stored.harmonics.show(shown.tinted, shown.tints, moves);
     for (const scene of Object.values(this.scenes)) {
+      if (moved) scene.move(moved);
       if (isRetinted) scene.showHarmonics();
       scene.show(shown, this.data.header.colorRange);
     }
@@ -176,11 +195,41 @@ export class Picture {
 
   // Gaussian and depth under a place of the window, of those that are drawn; null where nothing is.
   pick(x: number, y: number): { row: number; depth: number; point: number[] } | null {
-    const ray = new THREE.Raycaster();
-    ray.setFromCamera(new THREE.Vector2(2 * x - 1, 1 - 2 * y), this.camera);
-    const { origin, direction } = ray.ray;
-    const met = pick(this.shapes(this.sideAt(x)), { origin: origin.toArray(), direction: direction.toArray() });
-    return met && { ...met, point: origin.clone().addScaledVector(direction, met.depth).toArray() };
+    const ray = this.ray(x, y);
+    const cosine = this.camera.getWorldDirection(new THREE.Vector3()).dot(new THREE.Vector3().fromArray(ray.direction));
+    const met = pick(this.shapes(this.sideAt(x)), ray, this.planes.map((depth) => depth / cosine) as [number, number]);
+    return met && { ...met, point: ray.origin.map((value, axis) => value + met.depth * ray.direction[axis]) };
+  }
+
+  // Draws what is between two depths alone.
+  clip(near: number, far: number): void {
+    [this.camera.near, this.camera.far] = [near, far];
+    this.camera.updateProjectionMatrix();
+    this.ask();
+  }
+
+  // Depths between which Gaussians are drawn, as the planes have been set.
+  get planes(): [number, number] {
+    const { near, far } = this.camera;
+    return [near > NEAREST ? near : 0, far < FARTHEST ? far : Infinity];
+  }
+
+  // Whether a Gaussian lies before the near plane or behind the far one.
+  isClipped(row: number): boolean {
+    const [near, far] = this.planes;
+    if (!near && far === Infinity) return false;
+    const W = this.camera.matrixWorldInverse.elements;
+    const [x, y, z] = this.positions.subarray(3 * row, 3 * row + 3);
+    const depth = -(W[2] * x + W[6] * y + W[10] * z + W[14]);
+    return depth < near || depth > far;
+  }
+
+  // From the camera through a place of the window; the direction has length 1.
+  ray(x: number, y: number): Ray {
+    const caster = new THREE.Raycaster();
+    this.camera.updateMatrixWorld();
+    caster.setFromCamera(new THREE.Vector2(2 * x - 1, 1 - 2 * y), this.camera);
+    return { origin: caster.ray.origin.toArray(), direction: caster.ray.direction.toArray() };
   }
 
   // The Gaussians of a side, with the opacities that are drawn.
@@ -208,7 +257,8 @@ export class Picture {
     const size = this.renderer.getSize(new THREE.Vector2());
     this.camera.updateMatrixWorld();
     const { matrixWorldInverse, projectionMatrix } = this.camera;
-    return { world: matrixWorldInverse.elements, projection: projectionMatrix.elements, width: size.x, height: size.y };
+    const [near, far] = this.planes;
+    return { world: matrixWorldInverse.elements, projection: projectionMatrix.elements, width: size.x, height: size.y, near, far };
   }
 
   // The picture as a PNG, without what lies over it.

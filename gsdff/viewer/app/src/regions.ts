@@ -1,6 +1,6 @@
 // Regions that are drawn by hand, and the Gaussians whose middles lie in them.
 
-import { type Point, type View, projectInto } from "./view";
+import { type Point, type View, isBetween, projectInto } from "./view";
 
 export type Region =
   | { kind: "box"; from: Point; to: Point }
@@ -51,22 +51,26 @@ function isNear(points: Point[], radius: number, x: number, y: number): boolean 
   return false;
 }
 
-// Those of the candidates that a region of the window, or a sphere of the scene, holds.
+// Those of the candidates between the planes that a region of the window, or a sphere of the scene, holds.
 export function inRegion(region: Region, view: View, positions: Float32Array, candidates: Uint8Array): Uint8Array {
   const found = new Uint8Array(candidates.length);
+  const at = new Float64Array(3);
   if (region.kind === "sphere") {
     const [x, y, z] = region.centre;
     for (let row = 0, i = 0; row < found.length; row++, i += 3) {
       const distance = (positions[i] - x) ** 2 + (positions[i + 1] - y) ** 2 + (positions[i + 2] - z) ** 2;
-      if (candidates[row] && distance <= region.radius ** 2) found[row] = 1;
+      if (!candidates[row] || distance > region.radius ** 2) continue;
+      const isSeen = projectInto(at, view, positions[i], positions[i + 1], positions[i + 2]) && isBetween(view, at[2]);
+      // a sphere reaches behind the camera too, where no plane has been set
+      if (isSeen || !view.near) found[row] = 1;
     }
     return found;
   }
   const { left, top, right, bottom } = boundsOf(region);
-  const at = new Float64Array(3);
   for (let row = 0, i = 0; row < found.length; row++, i += 3) {
     if (!candidates[row] || !projectInto(at, view, positions[i], positions[i + 1], positions[i + 2])) continue;
     const [x, y] = at;
+    if (!isBetween(view, at[2])) continue;
     if (x < left || x > right || y < top || y > bottom) continue;
     if (region.kind === "lasso" && !isInPolygon(region.points, x, y)) continue;
     if (region.kind === "brush" && !isNear(region.points, region.radius, x, y)) continue;

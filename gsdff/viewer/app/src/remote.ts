@@ -49,7 +49,8 @@ export function sceneryOf({ data, picture, shown, answers, editor }: Page, own: 
   const { asked } = answers;
   // a question without an answer yet shows colours
   const mode = own ?? (shown.mode === "heat" && !shown.scores ? "colour" : SAME[shown.mode]);
-  if (!mode || header.comparison) return null;
+  // what is being moved is not where it will be
+  if (!mode || header.comparison || shown.moving) return null;
   const scenery: Scenery = { mode };
   if (mode === "relevancy" && asked) {
     const [positives, negatives] = [asked.positives, asked.negatives].map((words) => words.map((word) => word.name));
@@ -57,19 +58,23 @@ export function sceneryOf({ data, picture, shown, answers, editor }: Page, own: 
     scenery.question = { positives, negatives, threshold: shown.threshold, score_range: shown.range, colors };
   }
   if (mode === "classes") scenery.classes = header.classes.map((row) => row.name);
-  scenery.hidden = bitsOf(header.numGaussians, (row) => picture.isHidden(row));
+  picture.camera.updateMatrixWorld();
+  scenery.hidden = bitsOf(header.numGaussians, (row) => picture.isHidden(row) || picture.isClipped(row));
   const { things, selectedThing, selected } = shown;
   if (selected || (things && selectedThing !== null)) {
     const isMarked = (row: number) => selected?.[row] === 1 || (selectedThing !== null && things?.[row] === selectedThing);
     scenery.marked = bitsOf(header.numGaussians, isMarked);
   }
   // what is deleted is hidden already
-  scenery.edits = handEdits(editor.edits.filter((edit) => edit.operation === "recolor"));
+  scenery.edits = handEdits(editor.edits.filter((edit) => edit.operation !== "delete"));
   return scenery;
 }
 
 const handEdits = (edits: Page["editor"]["edits"]): HandEdit[] =>
-  edits.map(({ operation, rows, color }) => ({ operation, rows: bitsOf(rows.length, (row) => rows[row] === 1), color }));
+  edits.map(({ operation, rows, color, transform }) => {
+    const bits = bitsOf(rows.length, (row) => rows[row] === 1);
+    return transform ? { ...transform, rows: bits } : { operation, rows: bits, color };
+  });
 
 type Waiting = { resolve(answer: Answer): void; reject(error: Error): void };
 

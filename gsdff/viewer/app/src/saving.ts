@@ -22,7 +22,7 @@ export class Saving {
     const stem = fileStem(page.data.header.title);
     byId("save-picture").addEventListener("click", async () => download(`${stem}.png`, await page.picture.png()));
     byId("save-edits").addEventListener("click", () => {
-      const archive = editArchive(page.editor.edits, page.data.numBefore, page.data.header.title);
+      const archive = editArchive(page.editor.edits, page.data.numBefore, page.data.header);
       download(`${stem}_edits.zip`, new Blob([archive as Uint8Array<ArrayBuffer>], { type: "application/zip" }));
     });
     byId("save-selection").addEventListener("click", () => {
@@ -40,7 +40,7 @@ export class Saving {
     byId<HTMLButtonElement>("save-edits").disabled = !edits.length || !isOfRun;
     byId<HTMLButtonElement>("save-selection").disabled = !numSelected;
     byId("edits-note").textContent = !edits.length
-      ? "no edits yet: delete or recolour something"
+      ? "no edits yet: delete, recolour or move something"
       : isOfRun
         ? `${edits.length} edit${edits.length === 1 ? "" : "s"}; unpack, then: gsdff edit RUN --edits edits.toml`
         : "edits of what only the edited scene has cannot be replayed on the run";

@@ -97,7 +97,7 @@ export class SelectPanel {
       byId<HTMLButtonElement>(id).disabled = name === null;
       byId(id).title = name === null ? `nothing to ${id}` : `${id} ${name}`;
     }
-    const measured = [editor.selected, this.page.units];
+    const measured = [editor.selected, this.page.units, this.page.shown.moves];
     if (measured.some((value, i) => value !== this.measured[i])) this.showExtent();
     this.measured = measured;
   }

@@ -1,6 +1,7 @@
 // What the picture shows of the scene, as all parts of the page know it.
 
 import type { SceneData } from "./data";
+import type { Moved } from "./placing";
 
 export const MODES = ["colours", "heat", "isolate", "hide", "classes", "things"] as const;
 export type Mode = (typeof MODES)[number];
@@ -40,6 +41,9 @@ export type Shown = {
   deleted: Uint8Array | null;
   tinted: Uint8Array | null;
   tints: number[][];
+  // What has been moved by hand, in order, and what is just being moved.
+  moves: readonly Moved[];
+  moving: Moved | null;
 };
 
 // Colour of what is in no thing.
@@ -69,5 +73,7 @@ export function firstShown(data: SceneData): Shown {
     deleted: null,
     tinted: null,
     tints: [],
+    moves: [],
+    moving: null,
   };
 }

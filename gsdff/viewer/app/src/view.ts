@@ -6,6 +6,9 @@ export type View = {
   projection: ArrayLike<number>;
   width: number;
   height: number;
+  // Depths between which Gaussians are drawn.
+  near: number;
+  far: number;
 };
 
 export type Point = [number, number];
@@ -23,6 +26,8 @@ export function projectInto(out: Float64Array, view: View, x: number, y: number,
   out[2] = depth;
   return true;
 }
+
+export const isBetween = ({ near, far }: View, depth: number) => depth >= near && depth <= far;
 
 export function project(view: View, point: ArrayLike<number>): { at: Point; depth: number } | null {
   const out = new Float64Array(3);

@@ -1,8 +1,9 @@
-// How the scene is looked at: colour map, up axis, and how fast it is drawn.
+// How the scene is looked at: colour map, up axis, near and far planes, and how fast it is drawn.
 
 import { COLOR_MAPS } from "./colormaps";
-import { byId, formatCount } from "./dom";
+import { byId, formatCount, formatLength } from "./dom";
 import type { Page } from "./page";
+import { FARTHEST, NEAREST } from "./picture";
 
 const AXES: Record<string, number[]> = {
   "+x": [1, 0, 0], "−x": [-1, 0, 0], "+y": [0, 1, 0], "−y": [0, -1, 0], "+z": [0, 0, 1], "−z": [0, 0, -1],
@@ -10,6 +11,12 @@ const AXES: Record<string, number[]> = {
 // Pictures further apart were not of one movement.
 const PAUSE = 500;
 const MOST_TIMES = 30;
+// Distances of the planes at both ends of their sliders, in working units: cameras are about one from the middle.
+const [NEAR, FAR] = [[0.01, 10], [0.1, 100]];
+const LEAST_GAP = 1.01;
+
+// Distance at a share of a slider, whose steps are equal factors.
+export const distanceAt = (share: number, [low, high]: number[]) => low * (high / low) ** share;
 
 // Frames per second of the last pictures of one movement; null for fewer than two.
 export class Frames {
@@ -39,11 +46,34 @@ export class Viewing {
     });
     this.up.append(option("as the photos"), ...Object.keys(AXES).map(option));
     this.up.addEventListener("change", () => page.orbit.turnUp(AXES[this.up.value] ?? page.data.header.start.up));
+    const planes = [byId<HTMLInputElement>("near-plane"), byId<HTMLInputElement>("far-plane")];
+    for (const slider of planes) {
+      slider.addEventListener("input", () => {
+        this.clip(page, planes);
+        this.showPlanes(page);
+      });
+    }
+    page.changedHandlers.push(() => this.showPlanes(page));
     const count = formatCount(page.data.numGaussians);
     byId("speed").textContent = `${count} Gaussians`;
     page.picture.drawnHandlers.push(() => {
       const rate = this.frames.drawn(performance.now());
-      byId("speed").textContent = `${count} Gaussians${rate === null ? "" : ` · ${rate.toFixed(0)} pictures a second`}`;
+      byId("speed").textContent = `${count} Gaussians${rate === null ? "" : ` · ${rate.toFixed(rate < 10 ? 1 : 0)} frames per second`}`;
+    });
+  }
+
+  // A slider at its outer end cuts nothing off.
+  private clip(page: Page, [near, far]: HTMLInputElement[]): void {
+    const [from, to] = [Number(near.value), Number(far.value)];
+    const before = from > 0 ? distanceAt(from, NEAR) : NEAREST;
+    const behind = to < 1 ? distanceAt(to, FAR) : FARTHEST;
+    page.picture.clip(before, Math.max(behind, before * LEAST_GAP));
+  }
+
+  private showPlanes({ picture, units }: Page): void {
+    picture.planes.forEach((distance, i) => {
+      const isNone = distance === 0 || distance === Infinity;
+      byId(i ? "far-value" : "near-value").textContent = isNone ? "none" : `${formatLength(distance * units.factor)}${units.unit}`;
     });
   }
 }

@@ -4,7 +4,7 @@
 import { OPACITY, STRIDE, rotationInto } from "./gaussian";
 import type { Shapes } from "./pick";
 import type { Box } from "./regions";
-import { type View, projectInto } from "./view";
+import { type View, isBetween, projectInto } from "./view";
 
 const REACH = 3;
 const LEAST_ALPHA = 1 / 255;
@@ -40,6 +40,7 @@ function footprints({ splats, positions, largest, scales }: Shapes, view: View, 
     if (!splats[row * STRIDE + OPACITY]) continue;
     if (!projectInto(at, view, positions[i], positions[i + 1], positions[i + 2])) continue;
     const [x, y, depth] = at;
+    if (!isBetween(view, depth)) continue;
     const most = (REACH * 1.5 * fy * largest[row]) / depth + 2 * grid.cell;
     if (x + most < grid.left || x - most > right || y + most < grid.top || y - most > bottom) continue;
     rotationInto(R, splats, row * STRIDE);

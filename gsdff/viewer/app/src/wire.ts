@@ -1,5 +1,8 @@
 // What the page and its server say to one another, as gsdff/viewer/wire/messages.py has it, and the socket for it.
 
+import type { Edit } from "./edits";
+import type { Transform } from "./transform";
+
 // Camera in the working frame, of OpenCV axes; lengths are shares of the picture's sides.
 export type View = {
   position: number[];
@@ -22,8 +25,8 @@ export type Question = {
 // What is on screen; `hidden` and `marked` are bits of Gaussians in base64.
 export type Scenery = { mode: string; question?: Question; classes?: string[]; hidden?: string; marked?: string; edits?: HandEdit[] };
 
-// An edit of the Gaussians of these bits.
-export type HandEdit = { operation: "delete" | "recolor"; rows: string; color?: number[] };
+// An edit of the Gaussians of these bits; places and lengths are those of the working frame.
+export type HandEdit = { operation: Edit["operation"]; rows: string; color?: number[] } & Partial<Omit<Transform, "operation">>;
 
 export type Request =
   | { type: "encode"; texts: string[] }

@@ -5,6 +5,7 @@ import { fileStem } from "../src/saving";
 import { howOf } from "../src/tools";
 
 const rows = Uint8Array.from([1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+const frame = { centre: [10, 0, 0], scale: 2 };
 const edit = { operation: "delete" as const, rows, count: 2 };
 
 test("bits begin with the highest of the first byte", () => {
@@ -23,15 +24,31 @@ test("a selection's file has its header's length, the header, and the bits", () 
 });
 
 test("a title cannot end the comment that holds it", () => {
-  const lines = editList([edit], "a\n[[edit]]\rb").split("\n");
+  const lines = editList([edit], "a\n[[edit]]\rb", frame).split("\n");
   expect(lines.filter((line) => line.startsWith("[[edit]]"))).toHaveLength(1);
   expect(lines[0]).toContain("a [[edit]] b");
 });
 
 test("the archive has the list and a selection for each edit", () => {
-  const files = unzipSync(editArchive([edit, { ...edit, operation: "recolor", color: [1, 0, 0] }], 10, "demo"));
+  const files = unzipSync(editArchive([edit, { ...edit, operation: "recolor", color: [1, 0, 0] }], 10, { title: "demo", frame }));
   expect(Object.keys(files)).toEqual(["edits.toml", "edits_1.safetensors", "edits_2.safetensors"]);
   expect(new TextDecoder().decode(files["edits.toml"])).toContain('color = "#ff0000"');
+});
+
+test("what the handles did is written in the world of the photos' poses", () => {
+  const centre = [1, 2, 3];
+  const list = editList(
+    [
+      { ...edit, operation: "move", transform: { operation: "move", translation: [0.5, 0, -1] } },
+      { ...edit, operation: "rotate", transform: { operation: "rotate", axis: [0, 1, 0], degrees: 30, centre } },
+      { ...edit, operation: "scale", transform: { operation: "scale", factor: 1.5, centre } },
+    ],
+    "demo",
+    frame,
+  );
+  expect(list).toContain('operation = "move"\nselection = "edits_1.safetensors"  # 2 Gaussians\ntranslation = [1, 0, -2]\n');
+  expect(list).toContain("axis = [0, 1, 0]\ndegrees = 30\ncentre = [12, 4, 6]\n");
+  expect(list).toContain("factor = 1.5\ncentre = [12, 4, 6]\n");
 });
 
 test("a file's name has no signs that a system refuses", () => {

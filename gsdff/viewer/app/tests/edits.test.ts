@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { Editor, hueFor } from "../src/edits";
 import { LUMINANCE } from "../src/paint";
-import { rowsIn } from "../src/selection";
+import { countOf, rowsIn } from "../src/selection";
 import type { Shown } from "../src/shown";
 
 const mask = (...rows: number[]) => Uint8Array.from({ length: 5 }, (_, row) => (rows.includes(row) ? 1 : 0));
@@ -60,6 +60,29 @@ test("the last recolouring counts, and each is an edit of its own", () => {
   editor.recolor([0, 0, 1], mask(1));
   expect([...shown.tinted!]).toEqual([1, 2, 0, 0, 0]);
   expect(editor.edits.map(({ count, color }) => [count, color])).toEqual([[2, [1, 0, 0]], [1, [0, 0, 1]]]);
+});
+
+test("a move is shown while a handle is held, made when it is let go, and undone", () => {
+  editor.select(mask(0, 1), "new", "box");
+  editor.preview({ operation: "move", translation: [1, 0, 0] });
+  expect([shown.moving?.transform, shown.moves, editor.undoable]).toEqual([{ operation: "move", translation: [1, 0, 0] }, [], "box"]);
+  editor.transform({ operation: "move", translation: [2, 0, 0] });
+  expect([shown.moving, shown.moves.length, editor.undoable]).toEqual([null, 1, "move 2"]);
+  editor.undo();
+  expect([shown.moves, editor.edits]).toEqual([[], []]);
+});
+
+test("drags of one handle in a row are one edit but as many steps, and a drag that ends where it began is none", () => {
+  editor.select(mask(0, 1), "new", "box");
+  editor.transform({ operation: "move", translation: [1, 0, 0] });
+  editor.transform({ operation: "move", translation: [0, 2, 0] });
+  expect(editor.edits.map((edit) => edit.transform)).toEqual([{ operation: "move", translation: [1, 2, 0] }]);
+  editor.transform({ operation: "move", translation: [0, 0, 0] });
+  editor.undo();
+  expect(editor.edits.map((edit) => edit.transform)).toEqual([{ operation: "move", translation: [1, 0, 0] }]);
+  editor.select(mask(0), "new", "box");
+  editor.transform({ operation: "move", translation: [0, 0, 1] });
+  expect(shown.moves.map(({ rows }) => countOf(rows))).toEqual([2, 1]);
 });
 
 describe("the hue of a recolouring", () => {

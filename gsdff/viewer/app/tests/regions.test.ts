@@ -42,3 +42,12 @@ describe("a region holds the middles in it, at all depths", () => {
 test("a brush's bounds reach beyond its line", () => {
   expect(boundsOf({ kind: "brush", points: [[10, 20]], radius: 4 })).toEqual({ left: 6, top: 16, right: 14, bottom: 24 });
 });
+
+test("what lies before the near plane or behind the far one is in no region", () => {
+  const positions = Float32Array.from([0, 0, -1, 0, 0, -5, 0, 0, -20]);
+  const view = { ...camera(800, 600), near: 2, far: 10 };
+  const all = Uint8Array.from([1, 1, 1]);
+  const box = { kind: "box" as const, from: [0, 0] as [number, number], to: [800, 600] as [number, number] };
+  expect([...inRegion(box, view, positions, all)]).toEqual([0, 1, 0]);
+  expect([...inRegion({ kind: "sphere", centre: [0, 0, 0], radius: 100 }, view, positions, all)]).toEqual([0, 1, 0]);
+});
