@@ -5,10 +5,10 @@
 Writes the page of a run, or with copies of it side by side a larger one, opens it in Chromium (WebGL in software), and
 measures in the page, median of `--repeats`: a query from Enter to the numbers on screen (of which the worker's part), a
 threshold, a mode, the Gaussian under a click, what is said of it when the pointer rests, a selection by a box. The
-first query of a word counts, words that were searched for before do not. Every question is asked when the picture stands
-still, and once more at once after a change of the picture, when drawing in software takes the processor. Drawing itself
-is not measured: it is asynchronous, and in software it tells nothing of a graphics card. CPU times are those of the
-page's process, its worker included. Prints a table with the load. Needs Python's playwright and Chromium or Chrome.
+first query of a word counts, words that were searched for before do not. Words are asked for when the picture stands
+still, and others at once after a change of the picture, when drawing in software takes the processor. Drawing itself is
+not measured: it is asynchronous, and in software it tells nothing of a graphics card. CPU times are those of the page's
+process, its worker included. Prints a table with the load. Needs Python's playwright and Chromium or Chrome.
 """
 
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
@@ -47,7 +47,8 @@ STILL = """async () => {
   picture.drawnHandlers.push(() => (drawn = performance.now()));
   while (performance.now() - drawn < 1500) {
     await new Promise((done) => setTimeout(done, 100));
-    context.readPixels(0, 0, 1, 1, context.RGBA, context.UNSIGNED_BYTE, new Uint8Array(4));  // waits for all that is drawn
+    // waits for all that is drawn
+    context.readPixels(0, 0, 1, 1, context.RGBA, context.UNSIGNED_BYTE, new Uint8Array(4));
   }
   picture.drawnHandlers.pop();
 }"""

@@ -2,9 +2,9 @@
 
     python scripts/soak_app.py runs/demo [--minutes 10]
 
-Every tab asks, changes modes and thresholds, selects by regions, classes and answers, deletes, recolours, moves by
-handles, undoes it all, moves the camera and waits for exact pictures, in an order of its own that `--seed` decides. Both
-logs are watched: the pages' consoles with their errors, and what the server writes to stderr after the tabs are open.
+Every tab asks, changes modes and thresholds, selects by regions and answers, deletes, recolours, moves by handles,
+undoes it all, moves the camera and waits for exact pictures, in an order of its own that `--seed` decides. Both logs
+are watched: the pages' consoles with their errors, and what the server writes to stderr after the tabs are open.
 Memory is measured between rounds, after garbage was collected: of the pages' scripts with their arrays, and of the
 processes of pages and server. It is said to grow if its median grows from each third of the time to the next, the first
 two tenths left out, and by more than `GROWTH` and `SLACK` together. Needs Python's playwright and Chromium or Chrome.
@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -229,11 +230,8 @@ class Tab:
         self.open("search")
         slider = self.page.locator("#threshold")
         if slider.is_visible():
-            share = self.chance.random()
-            slider.evaluate(
-                """(e, share) => { e.value = +e.min + share * (e.max - e.min); e.dispatchEvent(new Event("input")); }""",
-                share,
-            )
+            slide = "e.value = +e.min + share * (e.max - e.min); e.dispatchEvent(new Event('input'));"
+            slider.evaluate(f"(e, share) => {{ {slide} }}", self.chance.random())
 
     def mode(self) -> None:
         """Shows another mode."""
@@ -279,7 +277,7 @@ class Memory:
         first = WARM * self.times[-1]
         edges = [first + (self.times[-1] - first) * i / 3 for i in range(4)]
         pairs = list(zip(self.times, self.values[name], strict=True))
-        parts = [[value for time, value in pairs if low <= time <= high] for low, high in zip(edges, edges[1:], strict=False)]
+        parts = [[value for time, value in pairs if low <= time <= high] for low, high in pairwise(edges)]
         return [median(part) for part in parts if part]
 
     def growing(self) -> list[str]:

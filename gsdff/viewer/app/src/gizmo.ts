@@ -74,6 +74,8 @@ export class Gizmo {
     ];
     for (const handle of handles) this.add(handle);
     this.group.append(this.label);
+    // browsers heed touch-action of a whole drawing, not of its lines
+    this.group.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
     byId("overlay").append(this.group);
     byId("gizmo").addEventListener("click", () => this.toggle());
     page.picture.drawnHandlers.push(() => this.draw());
