@@ -4,9 +4,10 @@
 
 Every tab asks, changes modes and thresholds, selects by regions and answers, deletes, recolours, moves by handles,
 undoes it all, moves the camera and waits for exact pictures, in an order of its own that `--seed` decides. Both logs
-are watched: the pages' consoles with their errors, and what the server writes to stderr after the tabs are open.
+are watched: the pages' consoles with their errors, and what the server writes to stderr after every tab has asked its
+first question: what it compares with is said once.
 Memory is measured between rounds, after garbage was collected: of the pages' scripts with their arrays, and of the
-processes of pages and server. It is said to grow if its median grows from each third of the time to the next, the first
+processes of pages and server. It is said to grow if its mean grows from each third of the time to the next, the first
 two tenths left out, and by more than `GROWTH` and `SLACK` together. Needs Python's playwright and Chromium or Chrome.
 """
 
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Annotated, Any
 
 import tyro
@@ -38,8 +39,8 @@ WARM = 0.2
 """Share of the time after which memory is compared."""
 PATIENCE = 120.0
 """Seconds that an answer may take on a machine that is busy."""
-WIDTH, HEIGHT = 800, 450
-CLEAR = (380, 100, 760, 400)
+WIDTH, HEIGHT = 720, 400
+CLEAR = (380, 60, 690, 350)
 """Part of the window that no panel covers: left, top, right, bottom."""
 COLORS = ("#c03028", "#2a6fdb", "#38a048")
 
@@ -53,10 +54,6 @@ class Options:
     minutes: float = 10.0
     tabs: int = 3
     seed: int = 0
-
-
-class Failure(Exception):
-    """Something was logged, or memory grows."""
 
 
 def main() -> None:
@@ -94,6 +91,9 @@ def soak(browser: Any, server: "subprocess.Popen[str]", log: Path, options: Opti
     if not address:
         raise UserError(f"the server has not started:\n{log.read_text()}")
     tabs = [Tab(browser, address, f"tab {i + 1}", random.Random(options.seed + i)) for i in range(options.tabs)]
+    for tab in tabs:
+        for act in (tab.rest, *([tab.ask, tab.rest] if tab.words else [])):
+            act()
     logged = log.stat().st_size
     memory, start = Memory(browser, server.pid), time.monotonic()
     while (now := time.monotonic() - start) < 60 * options.minutes:
@@ -132,9 +132,13 @@ class Tab:
         act()
         self.done[act.__name__] += 1
 
+    def press(self, selector: str) -> None:
+        """Presses a button, without waiting for pictures as Playwright's own clicks do."""
+        self.page.locator(selector).dispatch_event("click")
+
     def open(self, tab: str) -> None:
         """Opens a tab of the panel."""
-        self.page.click(f"#tabs button[value={tab}]")
+        self.press(f"#tabs button[value={tab}]")
 
     def place(self) -> tuple[float, float]:
         """A place of the picture."""
@@ -153,34 +157,36 @@ class Tab:
         self.drag(self.place(), self.place())
         self.page.mouse.wheel(0, self.chance.choice((-240, 240)))
         if self.chance.random() < 0.3:
-            self.page.click("#start")
+            self.press("#start")
 
     def rest(self) -> None:
         """Waits for an exact picture, of a mode of the server or the page's own."""
         buttons = self.page.locator("#server-modes button")
         if buttons.count() and self.chance.random() < 0.5:
-            buttons.nth(self.chance.randrange(buttons.count())).click()
+            buttons.nth(self.chance.randrange(buttons.count())).dispatch_event("click")
         self.page.get_by_text("drawn by server").wait_for()
-        self.page.click("#modes button[value=colours]") if self.words else None
+        if self.words:
+            self.press("#modes button[value=colours]")  # leaves the server's mode
 
     def region(self) -> None:
         """Selects by a box or a lasso, at either depth."""
         self.open("select")
-        self.page.click(f"#depths button:nth-child({self.chance.randint(1, 2)})")
-        self.page.click(f"#tools button[value={self.chance.choice(('box', 'lasso', 'brush'))}]")
+        self.press(f"#depths button:nth-child({self.chance.randint(1, 2)})")
+        self.press(f"#tools button[value={self.chance.choice(('box', 'lasso', 'brush'))}]")
         start, end = self.place(), self.place()
         self.page.mouse.move(*start)
         self.page.mouse.down()
         self.page.mouse.move(end[0], start[1], steps=3)
         self.page.mouse.move(*end, steps=3)
         self.page.mouse.up()
-        self.page.click("#tools button[value=move]")
+        self.press("#tools button[value=move]")
 
     def edit(self) -> None:
         """Deletes, recolours or moves what is selected, or selects all but that."""
         self.open("select")
         if not self.page.evaluate("window.gsdff.editor.numSelected"):
-            return self.page.click("#all")
+            self.press("#all")
+            return
         act = self.chance.choice(("delete", "recolor", "invert", "handles"))
         if act == "recolor":
             color = self.chance.choice(COLORS)
@@ -188,35 +194,35 @@ class Tab:
                 "(e, c) => { e.value = c; e.dispatchEvent(new Event('change')); }", color
             )
         elif act == "handles":
-            self.page.click("#gizmo")
+            self.press("#gizmo")
             grip = self.page.locator('.grip[data-handle="free"]')
             box = grip.bounding_box()
             if box is not None and CLEAR[0] < box["x"] < CLEAR[2] and CLEAR[1] < box["y"] < CLEAR[3]:
                 self.drag((box["x"] + 8, box["y"] + 8), self.place())
-            self.page.click("#gizmo")
+            self.press("#gizmo")
         else:
-            self.page.click(f"#{act}")
+            self.press(f"#{act}")
 
     def undo(self) -> None:
         """Undoes everything."""
         for _ in range(self.page.evaluate("window.gsdff.editor.at")):
-            self.page.click("#undo")
+            self.press("#undo")
 
     def measure(self) -> None:
         """Measures between two points."""
         self.open("view")
-        self.page.click("#measure")
+        self.press("#measure")
         for _ in range(2):
             self.page.mouse.click(*self.place())
-        self.page.click("#measure")
+        self.press("#measure")
         if self.page.locator("#measure-clear").is_visible():
-            self.page.click("#measure-clear")
+            self.press("#measure-clear")
 
     def ask(self) -> None:
         """Asks for a word, sometimes with one to compare with."""
         self.open("search")
         while self.page.locator(".chip").count():
-            self.page.locator(".chip").first.click()
+            self.page.locator(".chip").first.dispatch_event("click")
         word, other = self.chance.sample(self.words, 2)
         self.page.fill("#search", word)
         self.page.keyboard.press("Enter")
@@ -236,13 +242,13 @@ class Tab:
     def mode(self) -> None:
         """Shows another mode."""
         buttons = self.page.locator("#modes button:visible:enabled")
-        buttons.nth(self.chance.randrange(buttons.count())).click()
+        buttons.nth(self.chance.randrange(buttons.count())).dispatch_event("click")
 
     def answer(self) -> None:
         """Selects the answer, where there is one."""
         self.open("search")
         if self.page.locator("#take-answer").is_visible():
-            self.page.click("#take-answer")
+            self.press("#take-answer")
 
 
 class Memory:
@@ -272,32 +278,43 @@ class Memory:
         usage = session.send("Runtime.getHeapUsage")
         return (usage["usedSize"] + usage.get("backingStorageSize", 0)) / 2**20
 
-    def thirds(self, name: str) -> list[float]:
-        """Medians of the three thirds after the first share of the time."""
-        first = WARM * self.times[-1]
-        edges = [first + (self.times[-1] - first) * i / 3 for i in range(4)]
-        pairs = list(zip(self.times, self.values[name], strict=True))
-        parts = [[value for time, value in pairs if low <= time <= high] for low, high in pairwise(edges)]
-        return [median(part) for part in parts if part]
-
     def growing(self) -> list[str]:
         """What has grown from each third to the next."""
-        found = []
-        for name in self.values:
-            thirds = self.thirds(name)
-            if thirds == sorted(thirds) and thirds[-1] > (1 + GROWTH) * thirds[0] + SLACK:
-                found.append(f"{name}: memory grows from {thirds[0]:.0f} to {thirds[-1]:.0f} MiB")
-        return found
+        growth = {name: find_growth(self.times, values) for name, values in self.values.items()}
+        return [
+            f"{name}: memory grows from {pair[0]:.0f} to {pair[1]:.0f} MiB" for name, pair in growth.items() if pair
+        ]
 
     def table(self) -> str:
-        """First and last values, and the medians of the thirds."""
+        """First and last values, and the means of the thirds."""
         rows = [
-            [name, f"{values[0]:.0f}", *(f"{value:.0f}" for value in self.thirds(name)), f"{values[-1]:.0f}"]
+            [
+                name,
+                f"{values[0]:.0f}",
+                *(f"{value:.0f}" for value in find_thirds(self.times, values)),
+                f"{values[-1]:.0f}",
+            ]
             for name, values in self.values.items()
         ]
         width = max(map(len, rows))
         head = ["MiB", "first", *(f"third {i + 1}" for i in range(width - 3)), "last"]
         return markdown_table(head, rows)
+
+
+def find_thirds(times: list[float], values: list[float]) -> list[float]:
+    """Means of the three thirds after the first share of the time; fewer if nothing was measured in one."""
+    first = WARM * times[-1]
+    edges = [first + (times[-1] - first) * i / 3 for i in range(4)]
+    pairs = list(zip(times, values, strict=True))
+    parts = [[value for time, value in pairs if low <= time <= high] for low, high in pairwise(edges)]
+    return [fmean(part) for part in parts if part]
+
+
+def find_growth(times: list[float], values: list[float]) -> tuple[float, float] | None:
+    """Means of the first and the last third, if it grows from each to the next; None if it does not."""
+    thirds = find_thirds(times, values)
+    is_growing = thirds == sorted(thirds) and thirds[-1] > (1 + GROWTH) * thirds[0] + SLACK
+    return (thirds[0], thirds[-1]) if is_growing else None
 
 
 def resident(process: int) -> float:
