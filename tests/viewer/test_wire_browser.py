@@ -296,6 +296,16 @@ def test_a_ply_without_features_is_a_plain_viewer(browser, tmp_path, generator):
         assert page.locator("#tabs button[value=search]").is_hidden() and shot(page)[ROWS, CLEAR].std() > 0.05
         page.click("#server-modes button[value=depth]")
         wait_for_drawn(page, "drawn by server: depth")
-        assert page.locator("#server-modes button").count() == 2
+        assert page.locator("#server-modes button").all_inner_texts() == ["colours", "depth", "opacity"]
+        page.click("#server-modes button:first-child")
+        wait_for_drawn(page, "drawn by server: colour")
+        page.click("#tabs button[value=view]")
+        assert page.locator("#color-map").is_hidden() and page.locator("#cameras").is_hidden()
+        assert page.input_value("#up-axis") == "as it came"
+        page.select_option("#up-axis", "+z")  # along which it is looked at first
+        for _ in range(2):
+            looks = page.evaluate("window.gsdff.picture.camera.matrixWorld.elements[10]")
+            assert 0.1 < looks < 0.9, "seen from the side, a little from above"
+            page.click("#start")
         page.context.close()
     assert errors == []

@@ -16,6 +16,9 @@ export function fovFor(fovY: number, aspect: number, photoAspect = 4 / 3): numbe
 const LIFT = 0.15;
 const NARROW = 600;
 const LEAST_RADIUS = 0.01;
+// Cosine between a view and the vertical beyond which nothing turns, and the height from which it looks then.
+const STEEPEST = 0.97;
+const HEIGHT = 0.4;
 
 export class Orbit {
   controls: OrbitControls;
@@ -61,8 +64,20 @@ export class Orbit {
     this.controls = this.makeControls();
     this.controls.target.copy(target);
     this.free(this.isFree);
+    this.standAside();
     this.controls.update();
     this.on.onMove();
+  }
+
+  // Looks from the side where the view would be along the axis that is up.
+  private standAside(): void {
+    const up = this.camera.up.clone().normalize();
+    const away = this.camera.position.clone().sub(this.controls.target);
+    const distance = away.length();
+    if (Math.abs(away.dot(up)) < STEEPEST * distance) return;
+    const side = new Vector3(up.y, up.z, up.x).cross(up);
+    this.camera.position.copy(this.controls.target);
+    this.camera.position.addScaledVector(side.addScaledVector(up, HEIGHT).normalize(), distance);
   }
 
   // Whether one finger, or the first button, turns the scene; otherwise the middle button does.
@@ -101,6 +116,7 @@ export class Orbit {
     this.camera.up.fromArray(this.up);
     this.camera.position.fromArray(this.start.position);
     this.controls.target.fromArray(this.start.target);
+    this.standAside();
     this.controls.update();
   }
 

@@ -3,7 +3,7 @@
 import { byId, formatLength, press, svgElement } from "./dom";
 import type { Page } from "./page";
 import type { Ray } from "./pick";
-import { extentOf } from "./statistics";
+import { medianOf } from "./statistics";
 import type { Transform } from "./transform";
 import { type Point, type View, pixelsPerUnit, project } from "./view";
 
@@ -171,13 +171,12 @@ export class Gizmo {
     return this.page.picture.ray(x / innerWidth, y / innerHeight);
   }
 
-  // Middle of the selection, weighted by opacity; null for none.
+  // Middle of most of the selection; null for none.
   private find(): number[] | null {
     const { editor, shown, picture } = this.page;
     const of = [editor.selected, shown.moves];
     if (of.some((value, i) => value !== this.centre.of[i])) {
-      const extent = editor.numSelected ? extentOf(editor.selected, picture.positions, (row) => picture.original(row).opacity) : null;
-      this.centre = { of, at: extent && extent.centre };
+      this.centre = { of, at: medianOf(editor.selected, picture.positions) };
     }
     return this.centre.at;
   }

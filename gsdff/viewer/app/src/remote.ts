@@ -3,6 +3,7 @@
 import { type PerspectiveCamera, Quaternion } from "three";
 import { mapColor } from "./colormaps";
 import type { Header } from "./data";
+import { button, byId, press } from "./dom";
 import type { Page } from "./page";
 import type { Mode } from "./shown";
 import { type Answer, type HandEdit, type Request, type Scenery, type View, Wire, bitsOf } from "./wire";
@@ -23,8 +24,6 @@ const SAME: Partial<Record<Mode, string>> = {
   heat: "relevancy",
   classes: "classes",
 };
-
-const byId = (id: string) => document.getElementById(id)!;
 
 // The camera as gsdff has it: OpenCV axes, focal lengths and principal point from the projection.
 export function viewOf(camera: PerspectiveCamera, width: number, height: number): View {
@@ -82,7 +81,7 @@ export class Remote {
   // A mode that only the server draws, over the page's own; null for the page's.
   mode: string | null = null;
   private readonly wire: Wire;
-  private readonly canvas = byId("exact") as HTMLCanvasElement;
+  private readonly canvas = byId<HTMLCanvasElement>("exact");
   private readonly waiting = new Map<number, Waiting>();
   // Number of the request for a picture of what is on screen; null before it is asked for.
   private drawing: number | null = null;
@@ -234,14 +233,22 @@ export class Remote {
         button.addEventListener("click", () => this.choose(this.mode === mode ? null : mode));
         return button;
       });
+    if (byId("modes").hidden) buttons.unshift(this.ownMode());
     byId("server-modes").replaceChildren(...buttons);
+  }
+
+  // A page without modes of its own draws colours, and nothing else would bring them back.
+  private ownMode(): HTMLButtonElement {
+    const colours = button("", "colours", () => this.choose(null));
+    press(colours, true);
+    return colours;
   }
 
   private choose(mode: string | null): void {
     if (mode === this.mode) return;
     this.mode = mode;
     for (const button of document.querySelectorAll<HTMLButtonElement>("#server-modes button")) {
-      button.setAttribute("aria-pressed", String(button.value === mode));
+      button.setAttribute("aria-pressed", String(button.value === (mode ?? "")));
     }
     this.change();
   }

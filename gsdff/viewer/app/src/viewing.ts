@@ -44,7 +44,9 @@ export class Viewing {
       page.shown.colorMap = this.map.value;
       page.changed();
     });
-    this.up.append(option("as the photos"), ...Object.keys(AXES).map(option));
+    byId("color-map-row").hidden = !page.data.header.words.length;
+    // without photos it is how COLMAP's cameras stand
+    this.up.append(option(page.data.column("cameras") ? "as the photos" : "as it came"), ...Object.keys(AXES).map(option));
     this.up.addEventListener("change", () => page.orbit.turnUp(AXES[this.up.value] ?? page.data.header.start.up));
     const planes = [byId<HTMLInputElement>("near-plane"), byId<HTMLInputElement>("far-plane")];
     for (const slider of planes) {
