@@ -222,6 +222,52 @@ def test_what_is_hidden_is_saved_as_an_edit_and_what_is_selected_as_a_selection(
         assert picture.size == (WIDTH, HEIGHT)
 
 
+def test_what_is_moved_by_handles_is_moved_in_the_exact_picture_and_in_the_saved_edits(tiny, server, page):
+    wait_for_drawn(page, "drawn by server: colour")
+    first = shot(page)
+    page.evaluate("""() => {
+      const { gsdff } = window, centre = [0, 0, 0];
+      gsdff.take(gsdff.selectable(), "all");
+      gsdff.editor.transform({ operation: "rotate", axis: [0, 0, 1], degrees: 40, centre });
+      gsdff.editor.transform({ operation: "scale", factor: 0.7, centre });
+      gsdff.editor.select(new Uint8Array(60), "new", "none");
+    }""")
+    wait_for_drawn(page, "drawn by server: colour")
+    exact = shot(page)
+    page.evaluate("document.getElementById('exact').style.visibility = 'hidden'")
+    assert difference(exact, first) > 0.03 > 0.02 > difference(exact, shot(page))
+    page.click("#tabs button[value=save]")
+    page.click("#saves button[value=edits]")
+    path = page.locator("#saved", has_text="edits_").inner_text().splitlines()[0].removeprefix("saved ")
+    after = tiny.shared.field.edit(*read_edits(Path(path)).edits)
+    seen = torch.tensor(page.evaluate("[...window.gsdff.picture.positions]")).reshape(60, 3)
+    torch.testing.assert_close(after.working.means, seen, rtol=0, atol=3e-3)
+
+
+def test_no_exact_picture_is_asked_for_while_a_handle_is_held(server, page):
+    wait_for_drawn(page, "drawn by server: colour")
+    page.evaluate("""() => {
+      const { gsdff } = window;
+      gsdff.take(gsdff.selectable(), "all");
+      gsdff.editor.preview({ operation: "move", translation: [0.1, 0, 0] });
+    }""")
+    page.wait_for_timeout(500)
+    assert page.inner_text("#drawn-by") == "drawn by browser"
+    page.evaluate("window.gsdff.editor.preview(null)")
+    wait_for_drawn(page, "drawn by server: colour")
+
+
+def test_what_the_near_plane_cuts_off_is_not_in_the_exact_picture(server, page):
+    wait_for_drawn(page, "drawn by server: colour")
+    first = shot(page)
+    page.click("#tabs button[value=view]")
+    page.locator("#near-plane").evaluate("(e) => { e.value = 0.8; e.dispatchEvent(new Event('input')); }")
+    wait_for_drawn(page, "drawn by server: colour")
+    exact = shot(page)
+    page.evaluate("document.getElementById('exact').style.visibility = 'hidden'")
+    assert difference(exact, first) > 0.03 > 0.02 > difference(exact, shot(page))
+
+
 def test_nothing_selected_is_not_saved_and_said(page):
     page.click("#tabs button[value=save]")
     page.click("#saves button[value=selection]")

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from gsdff.cameras import WorldFrame
+from gsdff.editing.operations.transform import Move, Rotate, Scale
 from gsdff.errors import UserError
 from gsdff.viewer.wire.messages import (
     MOST_EDITS,
@@ -95,10 +97,45 @@ BAD = {
     "another operation": message("save_edits", edits=[{"operation": "stylize", "rows": "gA=="}]),
     "a colour too many": message("save_edits", edits=[{"operation": "delete", "rows": "gA==", "color": [1, 0, 0]}]),
     "no colour": message("save_edits", edits=[{"operation": "recolor", "rows": "gA=="}]),
+    "a move to nowhere": message("save_edits", edits=[{"operation": "move", "rows": "gA=="}]),
+    "a move too far": message(
+        "save_edits", edits=[{"operation": "move", "rows": "gA==", "translation": [0, 0, 1e300]}]
+    ),
+    "a turn without an angle": message(
+        "save_edits", edits=[{"operation": "rotate", "rows": "gA==", "axis": [0, 0, 1]}]
+    ),
+    "a scaling to nothing": message(
+        "save_edits", edits=[{"operation": "scale", "rows": "gA==", "factor": 0, "centre": [0, 0, 0]}]
+    ),
     "no edits": message("save_edits", edits=[]),
     "too many edits": message("save_edits", edits=[{"operation": "delete", "rows": "gA=="}] * (MOST_EDITS + 1)),
     "bytes": b"{}",
 }
+
+
+def test_a_move_of_the_working_frame_is_one_of_the_world():
+    edits = [
+        {"operation": "move", "rows": "gA==", "translation": [1, 0, -2]},
+        {"operation": "rotate", "rows": "gA==", "axis": [0, 1, 0], "degrees": 30, "centre": [1, 2, 3]},
+        {"operation": "scale", "rows": "gA==", "factor": 1.5, "centre": [1, 2, 3]},
+    ]
+    request = read_request(message("save_edits", edits=edits))
+    assert isinstance(request, SaveEdits)
+    frame = WorldFrame((10.0, 0.0, -1.0), 2.0)
+    move, turn, scale = (edit.make(1, frame) for edit in request.edits)
+    assert isinstance(move, Move) and move.translation == (2, 0, -4)
+    assert isinstance(turn, Rotate) and (turn.axis, turn.degrees, turn.centre) == ((0, 1, 0), 30, (12, 4, 5))
+    assert isinstance(scale, Scale) and (scale.factor, scale.centre) == (1.5, (12, 4, 5))
+    here = request.edits[2].make(1)
+    assert isinstance(here, Scale) and here.centre == (1, 2, 3)
+
+
+def test_an_axis_that_is_no_direction_is_refused():
+    edit = {"operation": "rotate", "rows": "gA==", "axis": [0, 0, 0], "degrees": 30, "centre": [0, 0, 0]}
+    request = read_request(message("save_edits", edits=[edit]))
+    assert isinstance(request, SaveEdits)
+    with pytest.raises(UserError, match="axis"):
+        request.edits[0].make(1)
 
 
 @pytest.mark.parametrize("data", BAD.values(), ids=BAD)
