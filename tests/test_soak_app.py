@@ -11,7 +11,7 @@ from tiny_words import write_words
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from soak_app import find_growth  # noqa: E402
+from soak_app import find_growth  # pyright: ignore[reportMissingImports]  # noqa: E402
 
 
 @pytest.mark.slow
