@@ -9,6 +9,8 @@ export type Moved = { rows: Uint8Array; transform: Transform };
 const SCALES = 12;
 const LEVELS = 254;
 const SHORTEST = 1e-6;
+// Largest number of 16 bits.
+const FARTHEST = 65504;
 
 // Axis on an octahedron and angle, as gsdff/viewer/page/packing.py packs them.
 export function unpackTurn(u: number, v: number, angle: number): number[] {
@@ -63,42 +65,66 @@ export class Placing {
     this.first ??= { splats: this.splats.slice(), positions: this.positions.slice() };
     const rows = new Uint8Array(this.largest.length);
     for (const move of changed) for (let row = 0; row < rows.length; row++) rows[row] |= move.rows[row];
-    const steps = moves.map((move) => ({ rows: move.rows, ...similarityOf(move.transform) }));
-    for (let row = 0; row < rows.length; row++) if (rows[row]) this.pack(row, steps.filter((step) => step.rows[row]));
+    const steps = moves.map(stepOf);
+    for (let row = 0; row < rows.length; row++) if (rows[row]) this.pack(row, steps);
     return rows;
   }
 
-  private pack(row: number, steps: ReturnType<typeof similarityOf>[]): void {
+  // Numbers one by one: a selection has many Gaussians, and all are packed again at every step of a drag.
+  private pack(row: number, steps: Step[]): void {
     const { splats, positions, largest, scales } = this;
     const { splats: stored, positions: places } = this.first!;
     const at = row * STRIDE;
     for (let i = 4; i < STRIDE; i++) splats[at + i] = stored[at + i];
-    let place = [places[3 * row], places[3 * row + 1], places[3 * row + 2]];
-    if (steps.length) {
-      let quat = unpackTurn(stored[at + 10], stored[at + 11], stored[at + 15]);
-      let [logFactor, isTurned] = [0, false];
-      for (const step of steps) {
-        const { centre, translation, factor } = step;
-        const offset = turn(step.turn, place.map((value, axis) => value - centre[axis]));
-        place = offset.map((value, axis) => factor * value + centre[axis] + translation[axis]);
-        logFactor += Math.log(factor);
-        if (step.turn[0] === 1) continue;
-        quat = multiply(step.turn, quat);
-        isTurned = true;
-      }
-      place.forEach((value, axis) => {
-        const half = DataUtils.toHalfFloat(Math.min(Math.max(value, -65504), 65504));
-        splats[at + 4 + 2 * axis] = half & 255;
-        splats[at + 5 + 2 * axis] = half >> 8;
-      });
-      if (isTurned) [splats[at + 10], splats[at + 11], splats[at + 15]] = packTurn(quat);
-      const levels = logFactor / this.perLevel;
-      // what is larger than everything was at first is drawn as large as that
-      if (levels) {
-        for (let i = SCALES; i < SCALES + 3; i++) splats[at + i] = Math.round(Math.min(Math.max(stored[at + i] + levels, 1), 255));
-      }
+    let [x, y, z] = [places[3 * row], places[3 * row + 1], places[3 * row + 2]];
+    let [logFactor, isMoved] = [0, false];
+    let quat: number[] | null = null;
+    for (const { rows, matrix: M, from, to, turns, log } of steps) {
+      if (!rows[row]) continue;
+      const [dx, dy, dz] = [x - from[0], y - from[1], z - from[2]];
+      x = M[0] * dx + M[1] * dy + M[2] * dz + to[0];
+      y = M[3] * dx + M[4] * dy + M[5] * dz + to[1];
+      z = M[6] * dx + M[7] * dy + M[8] * dz + to[2];
+      if (turns) quat = multiply(turns, quat ?? unpackTurn(stored[at + 10], stored[at + 11], stored[at + 15]));
+      logFactor += log;
+      isMoved = true;
     }
-    positions.set(place, 3 * row);
+    if (isMoved) {
+      packHalf(splats, at + 4, x);
+      packHalf(splats, at + 6, y);
+      packHalf(splats, at + 8, z);
+    }
+    if (quat) [splats[at + 10], splats[at + 11], splats[at + 15]] = packTurn(quat);
+    if (logFactor) {
+      // what is larger than everything was at first is drawn as large as that
+      const levels = logFactor / this.perLevel;
+      for (let i = at + SCALES; i < at + SCALES + 3; i++) splats[i] = Math.round(Math.min(Math.max(stored[i] + levels, 1), 255));
+    }
+    positions[3 * row] = x;
+    positions[3 * row + 1] = y;
+    positions[3 * row + 2] = z;
     largest[row] = scales[Math.max(splats[at + SCALES], splats[at + SCALES + 1], splats[at + SCALES + 2])];
   }
+}
+
+// A transform as it is applied: x' = matrix (x - from) + to; `turns` is null where no shape turns, `log` is of the factor.
+type Step = { rows: Uint8Array; matrix: number[]; from: number[]; to: number[]; turns: number[] | null; log: number };
+
+function stepOf({ rows, transform }: Moved): Step {
+  const { turn: quat, factor, centre, translation } = similarityOf(transform);
+  const columns = [[factor, 0, 0], [0, factor, 0], [0, 0, factor]].map((axis) => turn(quat, axis));
+  return {
+    rows,
+    matrix: [0, 1, 2].flatMap((i) => columns.map((column) => column[i])),
+    from: centre,
+    to: centre.map((value, axis) => value + translation[axis]),
+    turns: transform.operation === "rotate" ? quat : null,
+    log: Math.log(factor),
+  };
+}
+
+function packHalf(bytes: Uint8Array, at: number, value: number): void {
+  const half = DataUtils.toHalfFloat(Math.min(Math.max(value, -FARTHEST), FARTHEST));
+  bytes[at] = half & 255;
+  bytes[at + 1] = half >> 8;
 }
