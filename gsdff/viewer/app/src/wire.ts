@@ -71,6 +71,9 @@ export function bitsOf(count: number, holds: (row: number) => boolean): string {
   return btoa(letters);
 }
 
+// Edits of one request, as the server has it: it does not read one with more.
+const MOST_EDITS = 64;
+
 export class Wire {
   private socket: WebSocket | null = null;
   private last = 0;
@@ -89,7 +92,11 @@ export class Wire {
   // Sends a request; gives its number, which its answer has.
   ask(request: Request): number {
     const id = ++this.last;
-    this.socket?.send(JSON.stringify({ ...request, id }));
+    const { edits, scenery } = request as { edits?: HandEdit[]; scenery?: Scenery };
+    if ((edits ?? scenery?.edits ?? []).length > MOST_EDITS) {
+      const text = `it takes at most ${MOST_EDITS} edits; save them to this computer`;
+      queueMicrotask(() => this.listener.answer({ type: "failed", id, text }, new Uint8Array()));
+    } else this.socket?.send(JSON.stringify({ ...request, id }));
     return id;
   }
 

@@ -1,5 +1,5 @@
-import { expect, test } from "vitest";
-import { bitsOf, readMessage } from "../src/wire";
+import { expect, test, vi } from "vitest";
+import { type Answer, Wire, bitsOf, readMessage } from "../src/wire";
 
 test("bits are the rows that they are asked for, the first one first", () => {
   expect(bitsOf(10, (row) => row === 0 || row === 9)).toBe(btoa("\x80\x40"));
@@ -18,4 +18,19 @@ test("a message is an answer, or an answer and the bytes after it", () => {
   expect(readMessage(text)).toEqual({ answer: JSON.parse(text), payload: new Uint8Array() });
   const bytes = new Uint8Array([text.length, 0, 0, 0, ...new TextEncoder().encode(text), 7, 8]);
   expect(readMessage(bytes.buffer)).toEqual({ answer: JSON.parse(text), payload: new Uint8Array([7, 8]) });
+});
+
+test("a request with more edits than the server reads fails by its number, and is not sent", async () => {
+  const sent: string[] = [];
+  vi.stubGlobal("WebSocket", class { send = (text: string) => sent.push(text); });
+  const failed: Answer[] = [];
+  const wire = new Wire("ws://here", { answer: (answer) => failed.push(answer), open: () => undefined });
+  const edits = Array.from({ length: 65 }, () => ({ operation: "delete" as const, rows: "gA==" }));
+  const number = wire.ask({ type: "save_edits", edits });
+  expect(failed).toEqual([]);
+  await Promise.resolve();
+  expect(failed).toMatchObject([{ type: "failed", id: number }]);
+  wire.ask({ type: "save_edits", edits: edits.slice(1) });
+  expect(sent).toHaveLength(1);
+  vi.unstubAllGlobals();
 });
