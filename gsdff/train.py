@@ -61,9 +61,9 @@ def main() -> None:
 
     watch = None
     if address is not None:
-        from gsdff.viewer.live import Live
+        from gsdff.viewer.wire.live import LiveApp
 
-        watch = partial(Live, address)
+        watch = partial(LiveApp, address)
     resume = shlex.join(["-m", "gsdff.train", "--out", str(arguments.options.run_folder), "--resume"])
     with joined(arguments.options.device, on_loss=f"continue with: torchrun ... {resume}"):
         train_run(arguments.options, resume=arguments.resume, minutes=arguments.minutes, watch=watch)

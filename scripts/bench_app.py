@@ -125,7 +125,7 @@ def main() -> None:
     page = make_app_page(answers)
     built = time.perf_counter() - started
     load = os.getloadavg()[0]
-    with AppServer(answers, page, find_address("127.0.0.1", 8080)) as server:
+    with AppServer(answers, lambda: page, find_address("127.0.0.1", 8080)) as server:
         origin = Origin(server.address.url)
         with connect(server.url.replace("http", "ws"), origin=origin, max_size=None, proxy=None) as socket:
             socket.recv()

@@ -2,17 +2,16 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.errors import UserError
 from gsdff.io.camera_paths import interpolate
-from gsdff.io.video import FPS, save_video
+from gsdff.viewer.film import Film, in_one_window
 
 PLAYBACK_FPS = 30
 """Camera positions per second of playback in the page."""
@@ -25,8 +24,10 @@ class CameraPath:
 
     def __init__(self) -> None:
         self.keyframes: list[Camera] = []
-        self._playback_ended, self._video_stopped = threading.Event(), threading.Event()
-        """Set to end the last playback, and to stop the video that is being written."""
+        self._playback_ended = threading.Event()
+        """Set to end the last playback."""
+        self._film: Film | None = None
+        """The video that is being written."""
         self._writing = threading.Lock()
 
     def add(self, camera: Camera) -> None:
@@ -42,7 +43,8 @@ class CameraPath:
     def stop(self) -> None:
         """Stops the playback and the video that is being written."""
         self._playback_ended.set()
-        self._video_stopped.set()
+        if self._film is not None:
+            self._film.stop()
 
     def play(self, cameras: list[Camera], set_camera: Callable[[Camera], None], seconds: float) -> None:
         """Moves the page's camera smoothly through keyframes; ends a playback under way."""
@@ -68,44 +70,16 @@ class CameraPath:
         `report` gets the share that is done. Raises `UserError` for fewer than two keyframes, and while another video
         is being written.
         """
-        cameras = interpolate(self.resized_keyframes(), max(1, round(FPS * seconds)))
+        film = Film(self.keyframes, seconds)
         if not self._writing.acquire(blocking=False):
             raise UserError("a video is being written; wait for it, or stop it")
-        self._video_stopped.clear()
-
-        def frames() -> Iterator[Tensor]:
-            for i, camera in enumerate(cameras):
-                if self._video_stopped.is_set():
-                    raise _StoppedError
-                yield render(camera)
-                report((i + 1) / len(cameras))
-
+        self._film = film
         try:
-            save_video(path, frames())
-        except _StoppedError:
-            return False
+            return film.write(path, render, report)
         finally:
+            self._film = None
             self._writing.release()
-        return True
 
     def resized_keyframes(self) -> list[Camera]:
-        """Keyframes in the window size of the first, with their own vertical angle of view.
-
-        Raises `UserError` for fewer than two.
-        """
-        if len(self.keyframes) < 2:
-            raise UserError("a camera path needs at least two keyframes; add some first")
-        first = self.keyframes[0]
-        return [_resized(camera, first.width, first.height) for camera in self.keyframes]
-
-
-def _resized(camera: Camera, width: int, height: int) -> Camera:
-    """Camera in a window of another size: the image is scaled by height, and cut or extended at the sides."""
-    scale = height / camera.height
-    K = camera.K * torch.tensor([[scale], [scale], [1.0]])
-    K[0, 2] += (width - scale * camera.width) / 2
-    return Camera(camera.viewmat, K, width, height)
-
-
-class _StoppedError(Exception):
-    """Ends the video writer from within."""
+        """Keyframes in one window (`in_one_window`)."""
+        return in_one_window(self.keyframes)

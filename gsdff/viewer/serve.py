@@ -3,7 +3,6 @@
 import logging
 import threading
 
-from gsdff.errors import UserError
 from gsdff.field.field import Field
 from gsdff.viewer.page.document import PageOptions, make_page
 from gsdff.viewer.server import Address, Server, find_address
@@ -36,22 +35,19 @@ def serve_app(field: Field, *, host: str = "127.0.0.1", port: int = 8080) -> Non
     answers = Answers(shared)
     page = make_app_page(answers)
     address = find_address(host, port)
-    with AppServer(answers, page, address) as server:
+    with AppServer(answers, lambda: page, address) as server:
         print(f"{field.source}: open {server.url} (Ctrl-C stops it)", flush=True)
         _stay(address)
 
 
 def make_app_page(answers: Answers) -> str:
     """The page of a scene with a server behind it; without words, and with the reason in the log, if it has none."""
-    field = answers.shared.field
-    has_words = field.has_features
-    try:
-        _ = field.vocabulary if has_words else None
-    except UserError as error:
-        log.warning("no queries: %s", error)
-        has_words = False
-    facts = {"scene": answers.scene, "modes": answers.modes}
-    return make_page(field, PageOptions(has_features=has_words), facts)
+    is_training = answers.shared.training is not None
+    facts = {"scene": answers.scene, "version": answers.version, "modes": answers.modes, "isTraining": is_training}
+    # an older run's things may lie in the folder of one that trains
+    return make_page(
+        answers.shared.field, PageOptions(has_features=answers.has_words, has_things=not is_training), facts
+    )
 
 
 def _stay(address: Address) -> None:

@@ -32,7 +32,8 @@ PATIENCE = 60.0
 def serve_shared(shared: SharedScene, host: str = "127.0.0.1", *, page: bool = False) -> Iterator[AppServer]:
     """A server of a scene, with its page or a text in place of it."""
     answers = Answers(shared)
-    with AppServer(answers, make_app_page(answers) if page else "the page", Address(host, 0)) as server:
+    text = make_app_page(answers) if page else "the page"
+    with AppServer(answers, lambda: text, Address(host, 0)) as server:
         yield server
 
 

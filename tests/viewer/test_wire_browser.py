@@ -114,7 +114,7 @@ def shot(page: Any) -> Tensor:
 def expected(server: AppServer, mode: str) -> Tensor:
     """Picture that gsdff draws, in a mode, of the only page's scene."""
     (tab,) = server.tabs
-    request, visible = tab._drawn
+    request, (visible,) = tab._drawn
     camera = request.window.camera()
     return render_mode(server.answers.shared, visible, mode, camera, highlight=True).float() / 255
 

@@ -13,13 +13,12 @@ from gsdff.viewer.wire.messages import (
     MOST_EDITS,
     Draw,
     Encode,
-    Pictured,
     SaveEdits,
     most_bytes,
     read_bits,
     read_request,
-    write_answer,
 )
+from gsdff.viewer.wire.replies import Pictured, write_answer
 
 WINDOW = {
     "position": [0, 0, -2.5], "wxyz": [1, 0, 0, 0], "focal": [1.2, 1.6], "centre": [0.5, 0.35],

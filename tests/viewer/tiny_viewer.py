@@ -15,6 +15,9 @@ from gsdff.io.runs import RunFolder
 from gsdff.viewer.session import Session
 from gsdff.viewer.shared_scene import SharedScene, open_shared_scene
 
+NAMES = ("chair", "lamp", "wall")
+"""Words of the tiny scenes."""
+
 
 @dataclass(frozen=True)
 class TinyViewer:

@@ -54,8 +54,11 @@ class PageOptions:
     classes: Sequence[str] = ()
     has_features: bool = True
     """Without features the page only shows the scene, and its things."""
+    has_things: bool = True
     edits: EditList | None = None
     """Edits to show the scene before and after."""
+    start: Camera | None = None
+    """View that the page begins with, in the working frame; None is that of `choose_cameras`."""
     tour: str | Path | None = None
     """Camera path, as in `make_tour`, and its length in seconds."""
     tour_seconds: float = 12.0
@@ -88,7 +91,7 @@ def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[s
     dictionary = Dictionary()
     if has_features:
         dictionary = make_dictionary(field, options.words, options.classes) if server is None else list_words(field)
-    things = list_things(field, dictionary, options) if has_things(field) else []
+    things = list_things(field, dictionary, options) if options.has_things and has_things(field) else []
     extra = {} if comparison is None else {"sides": comparison.sides[:, None]}
     if things:
         extra["things"] = number_gaussians(field, comparison)
@@ -117,7 +120,7 @@ def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[s
         **describe_packing(packed, scene),
         "background": field.background,
         "frame": {"centre": field.frame.centre, "scale": field.frame.scale},
-        "start": describe_start(cameras[0], find_up(field), scene),
+        "start": describe_start(options.start or cameras[0], find_up(field), scene),
         **describe_words(dictionary),
         "things": things,
         "comparison": None if comparison is None else describe_comparison(comparison, len(scene)),

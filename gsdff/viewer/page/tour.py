@@ -36,8 +36,12 @@ def make_tour(field: Field, path: str | Path, seconds: float, start: Camera) -> 
         flown = orbit([view.camera for view in field.scene.views], num_frames)
     else:
         flown = interpolate(read_cameras(Path(path), field, start), num_frames)
-    frames = [_describe(camera) for camera in flown]
-    return {"seconds": seconds, "frames": frames}
+    return {"seconds": seconds, "frames": describe_flight(flown)}
+
+
+def describe_flight(cameras: Sequence[Camera]) -> list[list[float]]:
+    """Cameras of a flight as the page takes them."""
+    return [list(_describe(camera)) for camera in cameras]
 
 
 def read_cameras(path: Path, field: Field, start: Camera) -> list[Camera]:

@@ -1,5 +1,7 @@
 """The server behind the page: what a page alone cannot do, over one websocket.
 
-messages  what pages and server say          answers  text vectors, queries, what a page shows
-tab       one open page                      server   the page itself, and who may open it
+messages  what pages say                         replies  what the server says
+answers   text vectors, queries, what is shown   saves    files for the run and for the user
+tab       one open page                          server   the page itself, and who may open it
+live      the page of a run that trains
 """

@@ -1,27 +1,35 @@
 """Answers that pages share: latent vectors of texts, and scenes as the display modes draw them."""
 
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.errors import UserError, shown
+from gsdff.field.examples import Seen
+from gsdff.field.field import Field
 from gsdff.field.query import Query
-from gsdff.field.search import PreparedQuery, prepare_vectors
+from gsdff.field.search import PreparedQuery, find, prepare, prepare_vectors
 from gsdff.gaussians import Gaussians
 from gsdff.latents import MIN_NORM, encode
+from gsdff.selection import Selection
 from gsdff.teachers import Teacher
+from gsdff.viewer.picking import Point, latents_at
 from gsdff.viewer.rendering import ALL_ROWS, available_modes, render_mode
 from gsdff.viewer.session import VisibleScene
 from gsdff.viewer.shared_scene import SharedScene
-from gsdff.viewer.wire.messages import Scenery, read_bits
+from gsdff.viewer.wire.messages import Modify, Scenery, read_bits
+
+log = logging.getLogger("gsdff")
 
 MOST_REMEMBERED = 10_000
 """Texts whose vectors are remembered, 2 KB each."""
@@ -50,23 +58,57 @@ class TextMemory:
         return torch.stack([self._vectors[name] for name in names])
 
 
+def has_words(field: Field) -> bool:
+    """Whether a field has features, and a teacher that encodes texts; logs why it has no words."""
+    if not field.has_features:
+        return False
+    try:
+        _ = field.vocabulary
+    except UserError as error:
+        log.warning("no queries: %s", error)
+        return False
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class Similar:
+    """Likeness of all Gaussians to an example."""
+
+    latents: list[float]
+    scores: Float[Tensor, "N"]
+    threshold: float
+    score_range: tuple[float, float]
+
+
 class Answers:
     """Answers about one scene, for all its pages; may be asked from several threads."""
 
-    def __init__(self, shared: SharedScene):
+    def __init__(self, shared: SharedScene, version: int = 0):
         self.shared = shared
         self.scene = secrets.token_hex(8)
         """Text by which a page knows its own server's scene."""
+        self.version = version
+        """State of a scene that trains."""
         self.gaussians: Gaussians = shared.gaussians.to_working_frame(shared.frame)
         self.modes = available_modes(shared)
         field = shared.field
+        self.has_words = has_words(field)
+        """Whether texts can be encoded; the reason is in the log if not."""
         self._field = replace(field, read=field.read | {"teacher": TextMemory(lambda: field.teacher)})
         self._encoding = threading.Lock()
         self._prepare = lru_cache(MOST_QUESTIONS)(self._look_up)
 
+    def renewed(self) -> "Answers":
+        """Answers about the same scene as `shared` has it now, after more steps of its training."""
+        newer = copy(self)
+        newer.version = self.version + 1
+        newer.gaussians = self.shared.gaussians.to_working_frame(self.shared.frame)
+        newer._field = replace(self._field, gaussians=self.shared.gaussians)
+        return newer
+
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "Q K"]:
         """Latent vectors Bᵀt of texts; raises `UserError` for a text that the teacher cannot encode."""
-        with self._encoding:
+        with self._encoding, self.shared.encoding_text():
             vectors = F.normalize(self._field.encode_text(texts), dim=1, eps=MIN_NORM)
         # one by one, so that equal vectors stay equal: a page compares with each of them once
         return torch.cat([encode(vector[None], self._field.B) for vector in vectors])
@@ -94,7 +136,11 @@ class Answers:
         marked = read_bits(scenery.marked, len(self.gaussians)).to(self.shared.device)
         prepared, classes, question = None, None, scenery.question
         if scenery.mode == "relevancy" and question is not None:
-            prepared = self._prepare(Query(question.positives, question.negatives))
+            if question.like:
+                example = torch.tensor(question.like, device=self.shared.device)
+                prepared = prepare_vectors(self._field, Query(like=Seen(example)))
+            else:
+                prepared = self._prepare(Query(question.positives, question.negatives))
             prepared = replace(prepared, threshold=question.threshold, score_range=question.score_range)
         if scenery.mode == "classes" and scenery.classes:
             classes = self._prepare(Query(classes=scenery.classes))
@@ -109,6 +155,30 @@ class Answers:
             heat_colors=None if question is None else torch.tensor(question.colors),
         )
 
+    def find_similar(self, visible: VisibleScene, camera: Camera, place: Point) -> Similar:
+        """Scores of all Gaussians by their likeness to what a camera shows at a place of its window.
+
+        Raises `UserError` if nothing with features is there.
+        """
+        latents = latents_at(self.shared, visible, camera, place)
+        prepared = prepare(self._field, Query(like=Seen(latents)))
+        found = find(self._field, prepared)
+        assert prepared.threshold is not None, "only classes have none"
+        scores = found.scores.masked_fill(~found.answered, 0.0)
+        return Similar(latents.tolist(), scores, prepared.threshold, prepared.score_range)
+
+    def modify(self, request: Modify) -> Bool[Tensor, "N"]:
+        """A selection that is grown, shrunk or cleaned, among the Gaussians that are there."""
+        num = len(self.gaussians)
+        ids = (~read_bits(request.hidden, num)).nonzero()[:, 0]
+        mask = read_bits(request.selected, num)
+        selection = Selection(mask[ids])
+        if not selection:
+            raise UserError("nothing is selected")
+        means = self.gaussians.means.cpu()[ids]
+        mask[ids] = getattr(selection, request.how)(means).mask
+        return mask
+
     def render(
         self, visible: VisibleScene, mode: str, camera: Camera, rows: slice = ALL_ROWS
     ) -> UInt8[Tensor, "h w 3"]:
@@ -117,5 +187,5 @@ class Answers:
             return render_mode(self.shared, visible, mode, camera, highlight=True, rows=rows)
 
     def _look_up(self, query: Query) -> PreparedQuery:
-        with self._encoding:
+        with self._encoding, self.shared.encoding_text():
             return prepare_vectors(self._field, query)

@@ -1,4 +1,4 @@
-"""Messages of pages and their server, a class each: annotations are the limits of what a page may send.
+"""Messages of pages to their server, a class each: annotations are the limits of what a page may send.
 
 Any program can pose as a page. What does not fit here is answered with `Failed`, and nothing else happens.
 """
@@ -34,6 +34,9 @@ MOST_COLORS = 64
 """Largest number of colours between which those of scores are mixed."""
 MOST_EDITS = 64
 """Largest number of edits of one page."""
+MOST_KEYFRAMES = 200
+MOST_LATENTS = 1024
+"""Largest number of channels of an example that is searched for."""
 BASE_BYTES = 1 << 18
 """Largest message, without its bits of Gaussians."""
 
@@ -49,6 +52,10 @@ Place: TypeAlias = tuple[Coordinate, Coordinate, Coordinate]
 Unit: TypeAlias = Annotated[float, Meta(ge=-2, le=2)]
 Focal: TypeAlias = Annotated[float, Meta(gt=1e-3, le=1e3)]
 Side: TypeAlias = Annotated[int, Meta(ge=1, le=4 * MAX_SIDE)]
+
+
+Duration: TypeAlias = Annotated[float, Meta(ge=0.5, le=300)]
+"""Seconds of a film."""
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
@@ -82,16 +89,25 @@ class Window(Struct, frozen=True, forbid_unknown_fields=True):
         return replace(camera, K=torch.tensor([[fx * width, 0, cx * width], [0, fy * height, cy * height], [0, 0, 1]]))
 
 
+Keyframes: TypeAlias = Annotated[tuple[Window, ...], Meta(min_length=2, max_length=MOST_KEYFRAMES)]
+
+
 class Question(Struct, frozen=True, forbid_unknown_fields=True):
     """Words that a page searches for, with what it chose by the scores of its Gaussians."""
 
-    positives: Annotated[Texts, Meta(min_length=1)]
+    positives: Texts
     negatives: Texts
     threshold: Score
     score_range: tuple[Score, Score]
     """Scores between which the page shows colours."""
     colors: Annotated[tuple[Color, ...], Meta(min_length=2, max_length=MOST_COLORS)]
     """These colours, from the lowest score to the highest."""
+    like: Annotated[tuple[Coordinate, ...], Meta(max_length=MOST_LATENTS)] = ()
+    """Latent feature of an example, in place of positives."""
+
+    def __post_init__(self) -> None:
+        if bool(self.positives) == bool(self.like):
+            raise ValueError("Expected texts or an example to search for")
 
 
 class HandEdit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -170,6 +186,8 @@ class Scenery(Struct, frozen=True, forbid_unknown_fields=True):
     marked: bytes = b""
     edits: HandEdits = ()
     """Edits that the page shows."""
+    version: Number = 0
+    """State of a scene that trains, whose Gaussians the bits are of."""
 
 
 class Encode(Request, frozen=True, tag="encode"):
@@ -183,6 +201,8 @@ class Draw(Request, frozen=True, tag="draw"):
 
     window: Window
     scenery: Scenery
+    beside: Scenery | None = None
+    """What the right half shows, if it is something else."""
 
 
 class SavePicture(Request, frozen=True, tag="save_picture"):
@@ -190,6 +210,7 @@ class SavePicture(Request, frozen=True, tag="save_picture"):
 
     window: Window
     scenery: Scenery
+    beside: Scenery | None = None
 
 
 class SaveSelection(Request, frozen=True, tag="save_selection"):
@@ -204,47 +225,92 @@ class SaveEdits(Request, frozen=True, tag="save_edits"):
     edits: Annotated[HandEdits, Meta(min_length=1)]
 
 
-class Hello(Struct, frozen=True, tag="hello", tag_field="type"):
-    """First message to every page."""
+class SaveScene(Request, frozen=True, tag="save_scene"):
+    """Saves the scene after edits as a PLY."""
 
-    scene: str
-    """Text that is another one for every start of a server: a page must not ask about another scene than its own."""
-
-
-class Vectors(Struct, frozen=True, tag="vectors", tag_field="type"):
-    """Answer to `Encode`: a latent vector for each text."""
-
-    id: int
-    vectors: list[list[float]]
+    edits: HandEdits = ()
+    selected: bytes = b""
+    """Gaussians that are saved alone, by their indices before the edits; empty for all."""
 
 
-class Pictured(Struct, frozen=True, tag="pictured", tag_field="type"):
-    """Answer to `Draw`; the picture as JPEG comes after it."""
+class SavePage(Request, frozen=True, tag="save_page"):
+    """Saves what the page shows as a page that needs no server."""
 
-    id: int
-    mode: str
-    width: int
-    height: int
-    is_whole: bool
-    """Whether it is the last one, and not a coarse one before it."""
+    window: Window
+    """The view that it begins with."""
+    edits: HandEdits = ()
+    classes: Annotated[tuple[Text, ...], Meta(max_length=MAX_CLASSES)] = ()
 
 
-class Saved(Struct, frozen=True, tag="saved", tag_field="type"):
-    """Answer to what saves: the file, and how to use it."""
+class Fly(Request, frozen=True, tag="fly"):
+    """Asks for the smooth flight through keyframes."""
 
-    id: int
-    path: str
-    hint: str
-
-
-class Failed(Struct, frozen=True, tag="failed", tag_field="type"):
-    """Answer to a request that could not be met; `id` is None for what is no request."""
-
-    id: int | None
-    text: str
+    keyframes: Keyframes
+    seconds: Duration
 
 
-_DECODER = msgspec.json.Decoder(Encode | Draw | SavePicture | SaveSelection | SaveEdits)
+class SaveFilm(Request, frozen=True, tag="save_film"):
+    """Saves that flight as a film of what the page shows."""
+
+    keyframes: Keyframes
+    seconds: Duration
+    scenery: Scenery
+
+
+class Stop(Request, frozen=True, tag="stop"):
+    """Stops the film that is being made."""
+
+
+class Fetch(Request, frozen=True, tag="fetch"):
+    """Asks for a file that the page has saved before."""
+
+    saved: Number
+    """Number of the request that saved it: no page names a file."""
+    place: Annotated[int, Meta(ge=0, le=1)] = 0
+    """Place among the files that were saved together."""
+
+
+class FindSimilar(Request, frozen=True, tag="find_similar"):
+    """Asks how similar all Gaussians are to what is at a place of the window."""
+
+    window: Window
+    scenery: Scenery
+    place: tuple[Share, Share]
+
+
+class Modify(Request, frozen=True, tag="modify"):
+    """Asks for a selection that is modified by where its Gaussians are."""
+
+    selected: bytes
+    hidden: bytes
+    """Gaussians that are not there."""
+    how: Literal["grow", "shrink", "keep_largest", "drop_floaters"]
+    version: Number = 0
+
+
+class Follow(Request, frozen=True, tag="follow"):
+    """Asks how far the training is, and for the Gaussians if there are newer ones than the page's.
+
+    It is answered when there is something new, at the latest after a moment.
+    """
+
+    scene: Annotated[str, Meta(max_length=64)]
+    version: Number
+    """The scene and its state that the page shows."""
+    holds: bool
+    """Whether the page keeps its Gaussians for now."""
+
+
+class Pause(Request, frozen=True, tag="pause"):
+    """Pauses the training, or resumes it."""
+
+    is_paused: bool
+
+
+_DECODER = msgspec.json.Decoder(
+    Encode | Draw | FindSimilar | Modify | Follow | Pause | Fly | Stop | Fetch
+    | SavePicture | SaveSelection | SaveEdits | SaveScene | SavePage | SaveFilm
+)  # fmt: skip
 
 
 def read_request(data: str | bytes) -> Request:
@@ -255,12 +321,6 @@ def read_request(data: str | bytes) -> Request:
         return _DECODER.decode(data)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise UserError(f"message: {error}") from error
-
-
-def write_answer(answer: Struct, payload: bytes = b"") -> str | bytes:
-    """A message as JSON, or, with bytes after it, the length of its JSON in 4 bytes (little-endian) before both."""
-    text = msgspec.json.encode(answer)
-    return b"".join([len(text).to_bytes(4, "little"), text, payload]) if payload else text.decode()
 
 
 def most_bytes(num_gaussians: int) -> int:

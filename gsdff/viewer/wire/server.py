@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -35,12 +36,18 @@ FRAMES_POLICY = "; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 class AppServer:
-    """Web server of the app; a context manager. Every page has a thread that takes its messages."""
+    """Web server of the app; a context manager. Every page has a thread that takes its messages.
 
-    def __init__(self, answers: Answers, page: str, address: Address):
+    `make_page` gives the page's text to whoever opens it. A scene that trains has up to `most_gaussians`.
+    """
+
+    def __init__(
+        self, answers: Answers, make_page: Callable[[], str], address: Address, *, most_gaussians: int | None = None
+    ):
         self.answers = answers
+        """Answers for pages that are opened from now on."""
         self.tabs: set[AppTab] = set()
-        self._page = page.encode()
+        self._make_page = make_page
         self._connections: WeakSet[ServerConnection] = WeakSet()
         """All that are open, of pages and of browsers that have asked for nothing yet."""
         self._left = threading.Condition()
@@ -57,7 +64,7 @@ class AppServer:
             create_connection=self._connect,  # pyright: ignore[reportArgumentType]  # any function that makes one
             process_request=partial(self.gate.process, self._respond),
             close_timeout=CLOSE_SECONDS,
-            max_size=most_bytes(len(answers.gaussians)),
+            max_size=most_bytes(most_gaussians or len(answers.gaussians)),
             logger=quiet_logger(),
         )
         self._thread = threading.Thread(target=self._server.serve_forever, name="gsdff-app", daemon=True)
@@ -67,6 +74,12 @@ class AppServer:
     def url(self) -> str:
         """URL of the page for a browser on this machine, with its token if it has one."""
         return f"{self.address.url}/{self.gate.token}".rstrip("/")
+
+    @property
+    def open_tabs(self) -> list[AppTab]:
+        """All open pages."""
+        with self._left:
+            return list(self.tabs)
 
     def __enter__(self) -> "AppServer":
         return self
@@ -92,12 +105,13 @@ class AppServer:
         """The page, or None for a websocket."""
         if request.headers.get_all("Upgrade"):
             return None
+        page = self._make_page().encode()
         headers = Headers()
         headers["Content-Type"] = "text/html; charset=utf-8"
-        headers["Content-Length"] = str(len(self._page))
+        headers["Content-Length"] = str(len(page))
         headers["Cache-Control"] = "no-store"  # the same address may show another scene tomorrow
         headers["Connection"] = "close"
-        return Response(HTTPStatus.OK, "OK", headers, self._page)
+        return Response(HTTPStatus.OK, "OK", headers, page)
 
     def _talk(self, connection: ServerConnection) -> None:
         """Takes the messages of one page until it is closed."""

@@ -5,40 +5,29 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from jaxtyping import Int, UInt8
 from msgspec import Struct
 from PIL import Image
 from torch import Tensor
 
-from gsdff.errors import UserError, command
+from gsdff.cameras import Camera
+from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
-from gsdff.viewer import saving
 from gsdff.viewer.failures import FAILURES, describe_failure
-from gsdff.viewer.render_loop import RenderLoop, RowBlock, render_whole
-from gsdff.viewer.rendering import bounded_size, to_numpy
+from gsdff.viewer.render_loop import RenderLoop, RowBlock
+from gsdff.viewer.rendering import bounded_size, split_view, to_numpy
 from gsdff.viewer.session import VisibleScene
+from gsdff.viewer.wire.actions import LONG, Actions, sceneries
 from gsdff.viewer.wire.answers import Answers
-from gsdff.viewer.wire.messages import (
-    Draw,
-    Encode,
-    Failed,
-    Hello,
-    Pictured,
-    Request,
-    Saved,
-    SaveEdits,
-    SavePicture,
-    SaveSelection,
-    Scenery,
-    Vectors,
-    read_bits,
-    read_request,
-    write_answer,
-)
+from gsdff.viewer.wire.messages import Draw, Encode, Follow, Request, SavePicture, Scenery, Stop, read_request
+from gsdff.viewer.wire.replies import Done, Failed, Hello, Pictured, write_answer
 
 MOST_WAITING = 16
 """Requests of a page, but for pictures, that may wait."""
+MOST_CUTS = 2
+"""Sceneries whose Gaussians are remembered."""
 JPEG_QUALITY = 95
 
 
@@ -47,6 +36,11 @@ class AppTab:
 
     def __init__(self, answers: Answers, send: Callable[[str | bytes], None]):
         self.answers, self.send = answers, send
+        """Answers about the newest state of the scene that the page was sent."""
+        self._known = {answers.version: answers}
+        """Those, and those about the state before: what is on its way may be about that."""
+        self._following: Follow | None = None
+        """Newest request for the progress of the training, until it is answered."""
         lock = answers.shared.render_lock
         self.render_loop = RenderLoop(
             self._size,
@@ -59,43 +53,75 @@ class AppTab:
         """Seconds in which words were looked up, which say nothing about the cost of a picture."""
         self._asked: Draw | None = None
         """Newest request for a picture."""
-        self._drawn: tuple[Draw, VisibleScene] | None = None
-        """The request that is being met."""
-        self._cut: tuple[Hashable, Gaussians, Int[Tensor, "M"]] | None = None
-        """Gaussians that are left after what is edited and hidden, and their indices."""
+        self._drawn: tuple[Draw, list[VisibleScene]] | None = None
+        """The request that is being met, and the scenes that it shows."""
+        self._cuts: dict[Hashable, tuple[Gaussians, Int[Tensor, "M"]]] = {}
+        """Gaussians that are left after what is edited and hidden, and their indices, of the last sceneries."""
         self._cutting = threading.Lock()
+        self._actions = Actions(self, self._reply)
         self._newest_text = -1
         self._num_waiting = 0
+        self._is_making = False
+        """Whether something is being made that takes long."""
         self._counting = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="gsdff-answers")
-        send(write_answer(Hello(answers.scene)))
+        self._maker = ThreadPoolExecutor(1, thread_name_prefix="gsdff-maker")
+        self._reply(Hello(answers.scene))
 
     def close(self) -> None:
-        """Ends all threads of the page."""
+        """Ends all threads of the page, after what they are doing."""
+        self._actions.close()
         self.render_loop.close()
-        self._worker.shutdown(cancel_futures=True)
+        for pool in (self._worker, self._maker):
+            pool.shutdown(cancel_futures=True)
 
     def receive(self, data: str | bytes) -> None:
         """Takes a message of the page, and returns at once."""
         try:
             request = read_request(data)
         except UserError as error:
-            self.send(write_answer(Failed(None, str(error))))
+            self._reply(Failed(None, str(error)))
             return
-        if isinstance(request, Draw):
-            self._asked = request
-            self.render_loop.is_enabled = True
-            self.render_loop.invalidate(request.scenery.mode)
-            return
-        if isinstance(request, Encode):
-            self._newest_text = request.id
-        with self._counting:
-            is_too_much = self._num_waiting >= MOST_WAITING
-            self._num_waiting += not is_too_much
-        if is_too_much:
-            self.send(write_answer(Failed(request.id, f"{MOST_WAITING} requests are waiting already; try again later")))
-        else:
-            self._worker.submit(self._answer, request)
+        match request:
+            case Draw():
+                self._asked = request
+                self.render_loop.is_enabled = True
+                self.render_loop.invalidate(tuple(scenery.mode for scenery in sceneries(request)))
+            case Stop():
+                self._actions.stop()
+                self._reply(Done(request.id))
+            case Follow() if self.answers.shared.training is not None:
+                self._following = request
+            case Follow():
+                self._reply(Failed(request.id, "the training is over; load the page again"))
+            case _:
+                self._queue(request)
+
+    def take_follow(self) -> Follow | None:
+        """The request for the progress of the training, which its taker answers; None if there is none."""
+        request, self._following = self._following, None
+        return request
+
+    def give(self, answers: Answers) -> None:
+        """Takes over answers about a newer state of the scene, which the page is sent."""
+        if answers is not self.answers:
+            self._known = {self.answers.version: self.answers, answers.version: answers}
+            self.answers = answers
+
+    def answers_of(self, version: int) -> Answers:
+        """Answers about a state of the scene; raises `UserError` for one that is too old."""
+        answers = self._known.get(version)
+        if answers is None:
+            raise UserError("the training has gone on since; newer Gaussians come")
+        return answers
+
+    def do(self, action: Callable[[], None]) -> None:
+        """Does something in the page's own thread, so that a page that takes nothing in holds nobody else up."""
+        with suppress(RuntimeError):  # the page has been closed
+            self._worker.submit(action)
+
+    def _reply(self, answer: Struct, payload: bytes = b"") -> None:
+        self.send(write_answer(answer, payload))
 
     # --- pictures
 
@@ -110,11 +136,11 @@ class AppTab:
         assert self._drawn is not None
         request, visible = self._drawn
         camera = request.window.camera().resized(block.width, block.height)
-        return self.answers.render(visible, request.scenery.mode, camera, slice(block.top, block.bottom))
+        return self.render(request, visible, camera, slice(block.top, block.bottom))
 
-    def _look_up(self, request: Draw) -> VisibleScene:
+    def _look_up(self, request: Draw) -> list[VisibleScene]:
         started = time.perf_counter()
-        visible = self._show(request.scenery)
+        visible = [self.show(scenery) for scenery in sceneries(request)]
         self._looked_up += time.perf_counter() - started
         return visible
 
@@ -123,58 +149,65 @@ class AppTab:
         request, (height, width, _) = self._drawn[0], image.shape
         if request is self._asked:
             is_whole = (width, height) == self.render_loop.full_size
-            answer = Pictured(request.id, request.scenery.mode, width, height, is_whole)
-            self.send(write_answer(answer, jpeg_bytes(image)))
+            self._reply(Pictured(request.id, request.scenery.mode, width, height, is_whole), jpeg_bytes(image))
 
     def _fail_picture(self, error: BaseException) -> None:
         assert self._asked is not None
-        self.send(write_answer(Failed(self._asked.id, describe_failure(error))))
+        self._reply(Failed(self._asked.id, describe_failure(error)))
 
-    def _show(self, scenery: Scenery) -> VisibleScene:
+    def render(
+        self, request: Draw | SavePicture, visible: list[VisibleScene], camera: Camera, rows: slice
+    ) -> UInt8[Tensor, "h w 3"]:
+        """Some rows of a picture of the scenes that a request shows."""
+        modes = [scenery.mode for scenery in sceneries(request)]
+        images = [self.answers.render(scene, mode, camera, rows) for scene, mode in zip(visible, modes, strict=True)]
+        return images[0] if len(images) == 1 else split_view(*images)
+
+    def show(self, scenery: Scenery) -> VisibleScene:
         """The scene that the page shows; Gaussians are edited and cut out anew only if others are than before."""
-        key = scenery.hidden, scenery.edits
+        answers = self.answers_of(scenery.version)
+        key = scenery.version, scenery.hidden, scenery.edits
         with self._cutting:
-            if self._cut is None or self._cut[0] != key:
-                self._cut = key, *self.answers.cut(scenery)
-            _, gaussians, ids = self._cut
-        return self.answers.show(scenery, gaussians, ids)
+            if key not in self._cuts:
+                while len(self._cuts) >= MOST_CUTS:
+                    del self._cuts[next(iter(self._cuts))]
+                self._cuts[key] = answers.cut(scenery)
+            gaussians, ids = self._cuts[key]
+        return answers.show(scenery, gaussians, ids)
 
     # --- other requests
+
+    def _queue(self, request: Request) -> None:
+        is_long = isinstance(request, LONG)
+        with self._counting:
+            if is_long and self._is_making:
+                problem = "something else is being made; wait for it, or stop it"
+            elif not is_long and self._num_waiting >= MOST_WAITING:
+                problem = f"{MOST_WAITING} requests are waiting already; try again later"
+            else:
+                problem = ""
+                self._is_making = self._is_making or is_long
+                self._num_waiting += not is_long
+                if isinstance(request, Encode):
+                    self._newest_text = request.id
+        if problem:
+            self._reply(Failed(request.id, problem))
+        else:
+            (self._maker if is_long else self._worker).submit(self._answer, request)
 
     def _answer(self, request: Request) -> None:
         try:
             if isinstance(request, Encode) and request.id != self._newest_text:
                 raise UserError("a newer text has come before it")
-            self.send(write_answer(self._find_answer(request)))
+            self._actions.answer(request)
         except FAILURES as error:
-            self.send(write_answer(Failed(request.id, describe_failure(error))))
+            self._reply(Failed(request.id, describe_failure(error)))
         finally:
             with self._counting:
-                self._num_waiting -= 1
-
-    def _find_answer(self, request: Request) -> Struct:
-        shared = self.answers.shared
-        match request:
-            case Encode():
-                return Vectors(request.id, self.answers.encode(request.texts).tolist())
-            case SavePicture():
-                return self._save_picture(request)
-            case SaveSelection():
-                path = saving.save_selection(shared, read_bits(request.selected, len(self.answers.gaussians)))
-                return Saved(request.id, str(path), f'in a file of edits: selection = "{path.name}"')
-            case SaveEdits():
-                num, frame = len(self.answers.gaussians), shared.frame
-                path = saving.write_edit_file(shared, [edit.make(num, frame) for edit in request.edits])
-                return Saved(request.id, str(path), f"replay: {command('edit', shared.field.source, '--edits', path)}")
-        raise AssertionError(f"no answer for {type(request).__name__}")
-
-    def _save_picture(self, request: SavePicture) -> Saved:
-        camera, visible = request.window.camera(), self._show(request.scenery)
-        image = render_whole(
-            camera.width, camera.height, lambda rows: self.answers.render(visible, request.scenery.mode, camera, rows)
-        )
-        path = saving.save_screenshot(self.answers.shared, image)
-        return Saved(request.id, str(path), f"{camera.width}x{camera.height} pixels")
+                if isinstance(request, LONG):
+                    self._is_making = False
+                else:
+                    self._num_waiting -= 1
 
 
 def jpeg_bytes(image: UInt8[Tensor, "H W 3"]) -> bytes:

@@ -1,9 +1,13 @@
 // The question on screen and its answer. Nothing stays on screen under another question's name.
 
-import type { Header, Word } from "./data";
+import type { Header, SceneData, Word } from "./data";
 import type { Scorer } from "./scorer";
 import { type Shown, isAnswerMode } from "./shown";
 import type { Words } from "./words";
+import type { Answer } from "./worker";
+
+// Scores and classes of other Gaussians; `asked` is the question that the scores answer.
+export type Renewed = { asked: Answers["asked"]; scored: Answer | null; labels: Uint8Array | null };
 
 export class Answers {
   // Question of the scores that are shown, and the one that is being computed; empty for none.
@@ -24,7 +28,7 @@ export class Answers {
     private readonly header: Pick<Header, "classes">,
     private readonly shown: Shown,
     private readonly words: Pick<Words, "compare" | "unknown">,
-    private readonly scorer: Pick<Scorer, "ask"> | null,
+    private readonly scorer: Pick<Scorer, "ask" | "renew"> | null,
     // The picture has changed, or only what is said of it.
     private readonly on: { changed(): void; named(): void },
   ) {}
@@ -76,6 +80,29 @@ export class Answers {
       return false;
     }
     return asked === this.numAsked;
+  }
+
+  // Answers for other Gaussians what is shown: the scores and classes, to be taken over with these by `Answers.take`.
+  async renew(data: SceneData): Promise<Renewed> {
+    const { asked, shown } = this;
+    if (!this.scorer) return { asked: null, scored: null, labels: null };
+    this.scorer.renew(data);
+    const isAnswered = asked !== null && shown.scores !== null;
+    const [scored, labelled] = await Promise.all([
+      isAnswered ? this.scorer.ask({ kind: "relevancy", ...this.words.compare(asked.positives, asked.negatives) }) : null,
+      this.labelling ? this.scorer.ask({ kind: "classify", classes: this.header.classes.map((row) => row.vector) }) : null,
+    ]);
+    return { asked, scored, labels: labelled?.labels ?? null };
+  }
+
+  take({ asked, scored, labels }: Renewed): void {
+    const { shown } = this;
+    shown.labels = labels;
+    this.labelling = labels && Promise.resolve(labels);
+    // of another question since, the scores are of these Gaussians already
+    if (asked !== this.asked || !scored) return;
+    shown.scores = scored.scores!;
+    shown.range = scored.range!;
   }
 
   // Takes the answer away, as its question no longer holds; the problem says why.

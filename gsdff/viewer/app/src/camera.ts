@@ -120,6 +120,15 @@ export class Orbit {
     this.controls.update();
   }
 
+  // Looks from a position at a point, as `Page.pose` gives them.
+  place(pose: number[]): void {
+    this.land();
+    this.camera.position.fromArray(pose);
+    this.controls.target.fromArray(pose, 3);
+    this.controls.update();
+    this.on.onMove();
+  }
+
   // Looks at a ball from the side where the camera is, as near as it fits into the window.
   frame(centre: number[], radius: number): void {
     this.land();

@@ -53,8 +53,11 @@ export type Header = {
   facts: [string, string][];
   columns: Record<string, Column>;
   // The server behind the page, known by a text, and the modes that it draws; null for a file.
-  server: { scene: string; modes: string[] } | null;
+  server: Server | null;
 };
+
+// `version` is the state of a scene that trains.
+export type Server = { scene: string; version: number; modes: string[]; isTraining: boolean };
 
 export class SceneData {
   constructor(
@@ -123,6 +126,26 @@ function decode(base64: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(letters.length);
   for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
   return bytes;
+}
+
+// Other Gaussians of a scene, with what stays as it was: words, cameras, the start view.
+export class RenewedData extends SceneData {
+  constructor(
+    private readonly first: SceneData,
+    header: Partial<Header>,
+    bytes: Uint8Array,
+  ) {
+    super({ ...first.header, ...header }, bytes);
+  }
+
+  override column(name: string): ReturnType<SceneData["column"]> {
+    return super.column(name) ?? this.first.column(name);
+  }
+}
+
+export async function inflateBytes(packed: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 export async function readScene(document: Document): Promise<SceneData> {

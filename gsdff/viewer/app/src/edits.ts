@@ -43,20 +43,33 @@ export function hueFor(mean: number[], target: number[]): number[] {
   return chroma.map((value) => 1 + share * value);
 }
 
+function firstState(numGaussians: number): State {
+  const nothing = new Uint8Array(numGaussians);
+  return { name: "", selected: nothing, numSelected: 0, deleted: nothing, tinted: nothing, tints: [], moves: [], edits: [] };
+}
+
 export class Editor {
   private readonly states: State[];
   private at = 0;
 
+  // Whether edits have to wait; selecting does not.
+  isFrozen = false;
+
   constructor(
-    readonly numGaussians: number,
+    private numGaussians: number,
     private readonly shown: Shown,
     // Mean colour of Gaussians, weighted by opacity.
     private readonly meanColor: (rows: Uint8Array) => number[],
     private readonly changed: () => void,
   ) {
-    const nothing = new Uint8Array(numGaussians);
-    const empty = { selected: nothing, numSelected: 0, deleted: nothing, tinted: nothing, tints: [], moves: [], edits: [] };
-    this.states = [{ name: "", ...empty }];
+    this.states = [firstState(numGaussians)];
+  }
+
+  // Begins anew with other Gaussians.
+  restart(numGaussians: number): void {
+    this.numGaussians = numGaussians;
+    this.states.splice(0, Infinity, firstState(numGaussians));
+    this.go(0);
   }
 
   private get state(): State {
@@ -139,6 +152,7 @@ export class Editor {
 
   // Shows the selection moved, as long as a handle is held; null shows it where it is.
   preview(transform: Transform | null): void {
+    if (this.isFrozen) return;
     this.shown.moving = transform && { rows: this.selected, transform };
     this.changed();
   }
@@ -147,7 +161,7 @@ export class Editor {
   transform(transform: Transform): void {
     this.shown.moving = null;
     const { edits, moves, selected, numSelected: count } = this.state;
-    if (!count || isStill(transform)) return this.changed();
+    if (!count || this.isFrozen || isStill(transform)) return this.changed();
     const last = edits[edits.length - 1];
     const merged = last?.transform && last.rows === selected ? merge(last.transform, transform) : null;
     const edit = { operation: transform.operation, rows: selected, count, transform: merged ?? transform };
@@ -159,6 +173,7 @@ export class Editor {
   }
 
   private push(change: Partial<State> & { name: string }): void {
+    if (this.isFrozen && change.edits) return;
     this.states.splice(this.at + 1, Infinity, { ...this.state, ...change });
     while (this.states.length > 2 && this.bytes() > MOST_BYTES) this.states.splice(0, 1);
     this.go(this.states.length - 1);

@@ -11,6 +11,7 @@ import { Gizmo } from "./gizmo";
 import { Hover } from "./hover";
 import { listen } from "./keys";
 import { ThingsPanel } from "./layers";
+import { Live } from "./live";
 import { Measure } from "./measure";
 import { Page } from "./page";
 import { Panels } from "./panels";
@@ -41,7 +42,7 @@ function open(page: Page): void {
     },
     reset: goToStart,
   });
-  new Search(page.words, {
+  const search = new Search(page.words, {
     search: (positives, negatives) => {
       remote?.leave();
       void answers.search(positives, negatives);
@@ -109,6 +110,7 @@ function open(page: Page): void {
   );
   page.changed();
   remote = Remote.open(page);
+  Live.open(page, remote, (text) => search.enter(text));
 }
 
 declare global {

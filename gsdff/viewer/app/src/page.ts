@@ -1,6 +1,6 @@
 // What the page shows and does: the scene, the question, what is selected and deleted by hand. The panels call it.
 
-import { Answers } from "./answers";
+import { Answers, type Renewed } from "./answers";
 import { Orbit } from "./camera";
 import { OPACITY, STRIDE } from "./gaussian";
 import { Names } from "./likely";
@@ -31,14 +31,14 @@ export class Page {
   isVisibleOnly = false;
   // Of lengths that are shown: of one working unit, and their name after the number.
   units: { factor: number; unit: string };
-  private readonly names: Names;
+  private names: Names;
   private readonly scorer: Scorer | null;
   // Told when anything that is shown has changed.
   readonly changedHandlers: (() => void)[] = [];
   // Told when a gesture begins to move the camera.
   readonly gestureHandlers: (() => void)[] = [];
 
-  constructor(readonly data: SceneData) {
+  constructor(public data: SceneData) {
     const { header } = data;
     this.words = new Words(header);
     this.shown = firstShown(data);
@@ -64,6 +64,16 @@ export class Page {
   // Gives words their vectors, which a server has encoded.
   learn(words: Word[], vectors: number[][]): void {
     this.scorer!.add(words, vectors);
+  }
+
+  // Takes over Gaussians of the same scene after more training, with the answers for them.
+  renew(data: SceneData, answers: Renewed): void {
+    this.data = data;
+    this.names = new Names(data);
+    this.picture.replace(data);
+    this.answers.take(answers);
+    // shows it all
+    this.editor.restart(data.numGaussians);
   }
 
   changed(): void {

@@ -42,28 +42,32 @@ function unpackScene(data: SceneData): Stored {
   return { original: rowsOf(values as Uint8Array, rows, columns, capacity), numGaussians: rows, harmonics, splatEncoding };
 }
 
+// The Gaussians as they are drawn, a copy of those that are stored.
+function meshOf({ original, numGaussians, harmonics, splatEncoding }: Stored): [Uint8Array, PackedSplats, SplatMesh] {
+  const drawn = original.slice();
+  const packedArray = new Uint32Array(drawn.buffer);
+  // each has textures of its own, of the same words
+  const extra = { ...harmonics.words };
+  const packedSplats = new PackedSplats({ packedArray, numSplats: numGaussians, extra, splatEncoding });
+  // a mesh that is told no encoding gives its splats the default one
+  return [drawn, packedSplats, new SplatMesh({ packedSplats, splatEncoding })];
+}
+
 // One picture of the scene, in colours of its own: all there is without an edit, before it or after it.
 class Scene {
-  readonly drawn: Uint8Array;
+  drawn: Uint8Array;
   private readonly scene = new THREE.Scene();
-  private readonly splats: PackedSplats;
-  private readonly mesh: SplatMesh;
+  private splats: PackedSplats;
+  private mesh: SplatMesh;
 
   constructor(
     private readonly renderer: THREE.WebGLRenderer,
-    private readonly stored: Stored,
+    private stored: Stored,
     readonly side: Side,
     isAntialiased: boolean,
     ask: () => void,
   ) {
-    const { original, numGaussians, harmonics, splatEncoding } = stored;
-    this.drawn = original.slice();
-    const packedArray = new Uint32Array(this.drawn.buffer);
-    // each has textures of its own, of the same words
-    const extra = { ...harmonics.words };
-    this.splats = new PackedSplats({ packedArray, numSplats: numGaussians, extra, splatEncoding });
-    // a mesh that is told no encoding gives its splats the default one
-    this.mesh = new SplatMesh({ packedSplats: this.splats, splatEncoding });
+    [this.drawn, this.splats, this.mesh] = meshOf(stored);
     // as gsdff draws: sorted by depth, three standard deviations, blurred by 0.3 of a pixel's square
     const spark = new SparkRenderer({
       renderer,
@@ -84,6 +88,15 @@ class Scene {
       const at = row * STRIDE;
       for (let i = OPACITY + 1; i < STRIDE; i++) this.drawn[at + i] = original[at + i];
     }
+  }
+
+  // Shows other Gaussians.
+  replace(stored: Stored): void {
+    this.scene.remove(this.mesh);
+    this.mesh.dispose();
+    this.stored = stored;
+    [this.drawn, this.splats, this.mesh] = meshOf(stored);
+    this.scene.add(this.mesh);
   }
 
   // Shows the harmonics as they are now.
@@ -111,30 +124,37 @@ export class Picture {
   readonly camera = new THREE.PerspectiveCamera(50, 1, NEAREST, FARTHEST);
   readonly renderer: THREE.WebGLRenderer;
   // Middles of the Gaussians.
-  readonly positions: Float32Array;
+  positions!: Float32Array;
   // Share of the width, from the left, that shows the scene before its edit.
   divider = 1;
   // Told after every picture: what lies over it follows.
   readonly drawnHandlers: (() => void)[] = [];
-  private readonly stored: Stored;
-  private readonly scales: Float64Array;
-  private readonly largest: Float32Array;
-  private readonly placing: Placing;
+  private stored!: Stored;
+  private scales!: Float64Array;
+  private largest!: Float32Array;
+  private placing!: Placing;
   private readonly scenes: Partial<Record<Side, Scene>> = {};
   private shown: Shown | null = null;
   private isAsked = false;
 
   constructor(
     canvas: HTMLCanvasElement,
-    readonly data: SceneData,
+    public data: SceneData,
   ) {
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: false });
+    this.replace(data);
+  }
+
+  // Takes over other Gaussians, which are drawn when they are shown.
+  replace(data: SceneData): void {
+    this.data = data;
     this.stored = unpackScene(data);
     const { original, numGaussians } = this.stored;
     this.positions = positionsOf(original, numGaussians);
     this.scales = scaleTable(data.header.logScaleRange);
     this.largest = largestScales(original, numGaussians, this.scales);
     this.placing = new Placing(original, this.positions, this.largest, data.header.logScaleRange);
+    for (const scene of Object.values(this.scenes)) scene.replace(this.stored);
   }
 
   // Side of an edit that is at a place of the window, from 0 at the left to 1.

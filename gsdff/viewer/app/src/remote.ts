@@ -50,7 +50,7 @@ export function sceneryOf({ data, picture, shown, answers, editor }: Page, own: 
   const mode = own ?? (shown.mode === "heat" && !shown.scores ? "colour" : SAME[shown.mode]);
   // what is being moved is not where it will be
   if (!mode || header.comparison || shown.moving) return null;
-  const scenery: Scenery = { mode };
+  const scenery: Scenery = { mode, version: header.server!.version };
   if (mode === "relevancy" && asked) {
     const [positives, negatives] = [asked.positives, asked.negatives].map((words) => words.map((word) => word.name));
     const colors = Array.from({ length: COLORS }, (_, i) => mapColor(shown.colorMap, i / (COLORS - 1)));
@@ -75,7 +75,9 @@ const handEdits = (edits: Page["editor"]["edits"]): HandEdit[] =>
     return transform ? { ...transform, rows: bits } : { operation, rows: bits, color };
   });
 
-type Waiting = { resolve(answer: Answer): void; reject(error: Error): void };
+type Taken = { answer: Answer; payload: Uint8Array<ArrayBuffer> };
+// A quiet request is one that nobody waits for.
+type Waiting = { resolve(taken: Taken): void; reject(error: Error): void; isQuiet: boolean };
 
 export class Remote {
   // A mode that only the server draws, over the page's own; null for the page's.
@@ -89,6 +91,9 @@ export class Remote {
   private rest = 0;
   private slow = 0;
   private isOther = false;
+  private isRenewing = false;
+  // Told when the server has come, and when it has gone.
+  readonly openHandlers: ((isOpen: boolean) => void)[] = [];
 
   // Null for a page from a disk, which has no server.
   static open(page: Page): Remote | null {
@@ -120,7 +125,7 @@ export class Remote {
 
   // Latent vectors of texts; an error has the teacher's own words.
   async encode(texts: string[]): Promise<number[][]> {
-    const answer = await this.ask({ type: "encode", texts });
+    const { answer } = await this.ask({ type: "encode", texts });
     return answer.type === "vectors" ? answer.vectors : [];
   }
 
@@ -129,16 +134,38 @@ export class Remote {
     this.choose(null);
   }
 
+  // Whether the scene on screen is another one than the server's.
+  get isOutdated(): boolean {
+    return this.isOther;
+  }
+
+  // Does something that changes the Gaussians a little, over which the exact picture stays until there is a newer one.
+  renewing(change: () => void): void {
+    this.isRenewing = true;
+    try {
+      change();
+    } finally {
+      this.isRenewing = false;
+    }
+  }
+
   // Drops the exact picture, which shows something else now, and asks for another one when nothing changes any more.
   private change(): void {
-    this.canvas.hidden = true;
-    byId("caption").hidden = false;
+    if (!this.isRenewing) {
+      this.uncover();
+      this.say("drawn by browser");
+    }
     this.drawing = null;
     this.isDrawn = true;
-    this.say("drawn by browser");
     window.clearTimeout(this.rest);
     this.rest = window.setTimeout(() => this.draw(), REST);
     this.mark();
+  }
+
+  // Takes the exact picture away.
+  private uncover(): void {
+    this.canvas.hidden = true;
+    byId("caption").hidden = false;
   }
 
   private draw(): void {
@@ -154,10 +181,10 @@ export class Remote {
     return viewOf(camera, renderer.domElement.width, renderer.domElement.height);
   }
 
-  private ask(request: Request): Promise<Answer> {
+  ask(request: Request, isQuiet = false): Promise<Taken> {
     if (!this.isOpen) return Promise.reject(new Error("the server is not there"));
     return new Promise((resolve, reject) => {
-      this.waiting.set(this.wire.ask(request), { resolve, reject });
+      this.waiting.set(this.wire.ask(request), { resolve, reject, isQuiet });
       this.mark();
     });
   }
@@ -167,16 +194,18 @@ export class Remote {
       this.isOther = answer.scene !== this.server.scene;
       this.change();
       if (this.isOther) this.say("another scene is at this address now: load the page again");
+      this.openHandlers.forEach((handler) => handler(true));
     } else if (answer.type === "pictured") {
       await this.show(answer, payload);
     } else if (answer.type === "failed" && answer.id === this.drawing) {
       this.isDrawn = true;
+      this.uncover();
       this.say(`drawn by browser; the server cannot: ${answer.text}`);
     } else if (answer.id !== null) {
       const waiting = this.waiting.get(answer.id);
       this.waiting.delete(answer.id);
       if (answer.type === "failed") waiting?.reject(new Error(answer.text));
-      else waiting?.resolve(answer);
+      else waiting?.resolve({ answer, payload });
     }
     this.mark();
   }
@@ -201,12 +230,14 @@ export class Remote {
     this.waiting.clear();
     for (const button of document.querySelectorAll<HTMLButtonElement>("#server-modes button, #saves button")) button.disabled = !isOpen;
     this.change();
-    if (!isOpen) this.say("drawn by browser; the server is not there");
+    if (isOpen) return;
+    this.say("drawn by browser; the server is not there");
+    this.openHandlers.forEach((handler) => handler(false));
   }
 
   // Says what the page waits for, if it has waited for some time.
   private mark(): void {
-    const isBusy = this.waiting.size > 0 || !this.isDrawn;
+    const isBusy = [...this.waiting.values()].some(({ isQuiet }) => !isQuiet) || !this.isDrawn;
     if (!isBusy) {
       window.clearTimeout(this.slow);
       this.slow = 0;
@@ -258,7 +289,7 @@ export class Remote {
     byId("saved").textContent = "";
     try {
       if (!request) throw new Error("the server cannot draw this");
-      const answer = await this.ask(request);
+      const { answer } = await this.ask(request);
       if (answer.type === "saved") byId("saved").textContent = `saved ${answer.path}\n${answer.hint}`;
     } catch (error) {
       byId("saved").textContent = `not saved: ${(error as Error).message}`;

@@ -1,6 +1,7 @@
 // Questions to the worker that computes scores, by number.
 
 import type { SceneData, Word } from "./data";
+import type { Latents } from "./scores";
 import type { Answer, Question } from "./worker";
 import ScoreWorker from "./worker?worker&inline";
 
@@ -29,26 +30,29 @@ export class Scorer {
 
   // A worker that has the scene's latents and words; null for a scene without features.
   static open(data: SceneData, warm: number[]): Scorer | null {
-    const latents = data.column("latents");
+    const latents = latentsOf(data);
     const vectors = data.column("vectors");
     if (!latents || !vectors) return null;
     const scorer = new Scorer(vectors.rows);
-    const step = data.header.latentStep;
-    // a part of the file's bytes would be sent with all of them
-    const values = (latents.values as Int8Array).slice();
     const opened = scorer.ask(
       {
         kind: "open",
-        latents: { values, rows: latents.rows, columns: latents.columns, step },
+        latents,
         vectors: transpose(vectors.values as Float32Array, vectors.rows, vectors.columns),
         numBefore: data.numBefore,
         warm,
       },
-      [values.buffer],
+      [latents.values.buffer],
     );
     // whoever asks it something is told the reason again
     opened.catch(() => undefined);
     return scorer;
+  }
+
+  // Takes over other Gaussians, which all questions from now on are about.
+  renew(data: SceneData): void {
+    const latents = latentsOf(data)!;
+    void this.ask({ kind: "renew", latents }, [latents.values.buffer]);
   }
 
   // Gives words their vectors; equal ones share a number, as nothing is compared with the same twice.
@@ -74,6 +78,12 @@ export class Scorer {
       this.worker.postMessage({ ...question, id }, transfer);
     });
   }
+}
+
+function latentsOf(data: SceneData): Latents | null {
+  const column = data.column("latents");
+  // a part of the file's bytes would be sent with all of them
+  return column && { values: (column.values as Int8Array).slice(), rows: column.rows, columns: column.columns, step: data.header.latentStep };
 }
 
 export function transpose(values: Float32Array, rows: number, columns: number): Float32Array {

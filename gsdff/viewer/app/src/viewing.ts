@@ -56,10 +56,10 @@ export class Viewing {
       });
     }
     page.changedHandlers.push(() => this.showPlanes(page));
-    const count = formatCount(page.data.numGaussians);
-    byId("speed").textContent = `${count} Gaussians`;
+    byId("speed").textContent = `${formatCount(page.data.numGaussians)} Gaussians`;
     page.picture.drawnHandlers.push(() => {
       const rate = this.frames.drawn(performance.now());
+      const count = formatCount(page.data.numGaussians);
       byId("speed").textContent = `${count} Gaussians${rate === null ? "" : ` · ${rate.toFixed(rate < 10 ? 1 : 0)} frames per second`}`;
     });
   }

@@ -1,5 +1,6 @@
 // What the page and its server say to one another, as gsdff/viewer/wire/messages.py has it, and the socket for it.
 
+import type { Header } from "./data";
 import type { Edit } from "./edits";
 import type { Transform } from "./transform";
 
@@ -23,7 +24,7 @@ export type Question = {
 };
 
 // What is on screen; `hidden` and `marked` are bits of Gaussians in base64.
-export type Scenery = { mode: string; question?: Question; classes?: string[]; hidden?: string; marked?: string; edits?: HandEdit[] };
+export type Scenery = { mode: string; question?: Question; classes?: string[]; hidden?: string; marked?: string; edits?: HandEdit[]; version?: number };
 
 // An edit of the Gaussians of these bits; places and lengths are those of the working frame.
 export type HandEdit = { operation: Edit["operation"]; rows: string; color?: number[] } & Partial<Omit<Transform, "operation">>;
@@ -32,12 +33,30 @@ export type Request =
   | { type: "encode"; texts: string[] }
   | { type: "draw" | "save_picture"; window: View; scenery: Scenery }
   | { type: "save_selection"; selected: string }
-  | { type: "save_edits"; edits: HandEdit[] };
+  | { type: "save_edits"; edits: HandEdit[] }
+  | { type: "follow"; scene: string; version: number; holds: boolean }
+  | { type: "pause"; is_paused: boolean };
+
+// Progress of a training; with a header, newer Gaussians come after it.
+export type Training = {
+  type: "training";
+  id: number;
+  lines: string[];
+  share: number;
+  is_paused: boolean;
+  is_other: boolean;
+  losses: [number, number][];
+  psnrs: [number, number][];
+  version: number;
+  header: Partial<Header> | null;
+};
 
 export type Answer =
   | { type: "hello"; scene: string }
   | { type: "vectors"; id: number; vectors: number[][] }
   | { type: "pictured"; id: number; mode: string; width: number; height: number; is_whole: boolean }
+  | Training
+  | { type: "done"; id: number }
   | { type: "saved"; id: number; path: string; hint: string }
   | { type: "failed"; id: number | null; text: string };
 

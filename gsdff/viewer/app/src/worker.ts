@@ -6,6 +6,8 @@ export type Question =
   // thresholds and ranges are those of the first `numBefore` Gaussians; `warm` are vectors that will be asked for
   | { id: number; kind: "open"; latents: Latents; vectors: Float32Array; numBefore: number; warm: number[] }
   | { id: number; kind: "add"; vectors: Float32Array }
+  // other Gaussians, for the same vectors
+  | { id: number; kind: "renew"; latents: Latents }
   | { id: number; kind: "relevancy"; positives: number[]; negatives: number[] }
   | { id: number; kind: "classify"; classes: number[] };
 
@@ -34,6 +36,11 @@ function answer(question: Question): Omit<Answer, "milliseconds"> {
     similarities = new Similarities(latents, rowsOf(vectors, latents.columns));
     numBefore = question.numBefore;
     similarities.sum(question.warm);
+    return { id };
+  }
+  if (question.kind === "renew") {
+    similarities = new Similarities(question.latents, similarities.vectors);
+    numBefore = question.latents.rows;
     return { id };
   }
   if (question.kind === "add") {

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from "vitest";
 import { Answers } from "../src/answers";
-import type { Word } from "../src/data";
+import type { SceneData, Word } from "../src/data";
 import type { Shown } from "../src/shown";
 import type { Answer } from "../src/worker";
 
@@ -9,6 +9,8 @@ const [cup, lamp] = [{ name: "cup", vector: 0 }, { name: "lamp", vector: 1 }];
 // A worker whose answers are given by hand, in any order.
 class Worker {
   readonly waiting: { resolve(answer: Answer): void; reject(reason: string): void }[] = [];
+  renewed: unknown = null;
+  renew = (data: unknown) => void (this.renewed = data);
   ask = () => new Promise<Answer>((resolve, reject) => this.waiting.push({ resolve, reject }));
   answer(number: number, value: number): void {
     this.waiting[number].resolve({ id: 0, milliseconds: 1, scores: Float32Array.of(value), threshold: 0.5, range: [0, 1] });
@@ -96,4 +98,32 @@ test("a word that cannot be encoded gives the reason and no answer", async () =>
   answers.encode = () => Promise.reject(new Error("unknown name 'lamp'"));
   await answers.search([lamp], []);
   expect([answers.problem, shown.scores, answers.pending]).toEqual(["unknown name 'lamp'", null, ""]);
+});
+
+test("other Gaussians get the answer to what is asked, at the threshold that was chosen", async () => {
+  const asked = answers.search([cup], []);
+  worker.answer(0, 0.9);
+  await asked;
+  shown.threshold = 0.3;
+  const data = {} as SceneData;
+  const renewing = answers.renew(data);
+  worker.answer(1, 0.4);
+  answers.take(await renewing);
+  expect([worker.renewed, shown.threshold, shown.labels]).toEqual([data, 0.3, null]);
+  expect(shown.scores![0]).toBeCloseTo(0.4);
+});
+
+test("a question that comes while Gaussians are renewed keeps its own answer", async () => {
+  const first = answers.search([cup], []);
+  worker.answer(0, 0.9);
+  await first;
+  const renewing = answers.renew({} as SceneData);
+  const second = answers.search([lamp], []);
+  worker.answer(1, 0.4);
+  worker.answer(2, 0.2);
+  const renewed = await renewing;
+  await second;
+  answers.take(renewed);
+  expect(answers.question).toBe("lamp");
+  expect(shown.scores![0]).toBeCloseTo(0.2);
 });

@@ -1,0 +1,102 @@
+"""Files that a page saves into the run, and may fetch from there: no name and no path comes from a page."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from gsdff.editing.edit import Edit
+from gsdff.errors import UserError, command
+from gsdff.field.field import Field
+from gsdff.gaussians import Gaussians
+from gsdff.io.sidecar import sidecar_path
+from gsdff.viewer import saving
+from gsdff.viewer.page.document import PageOptions, write_page
+from gsdff.viewer.wire.answers import Answers
+from gsdff.viewer.wire.messages import HandEdits, SaveEdits, SavePage, SaveScene, SaveSelection, read_bits
+
+PART_BYTES = 4 << 20
+"""Bytes of a file that are sent at a time."""
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """What was saved, and how to use it; `files` are those that the page may fetch."""
+
+    path: Path
+    hint: str
+    files: tuple[Path, ...] = ()
+
+
+def save_picture(answers: Answers, image: UInt8[Tensor, "H W 3"]) -> SavedFile:
+    """Saves an image as a PNG."""
+    path = saving.save_screenshot(answers.shared, image)
+    return SavedFile(path, f"{image.shape[1]}x{image.shape[0]} pixels", (path,))
+
+
+def save_selection(answers: Answers, request: SaveSelection) -> SavedFile:
+    """Saves selected Gaussians."""
+    path = saving.save_selection(answers.shared, read_bits(request.selected, len(answers.gaussians)))
+    return SavedFile(path, f'in a file of edits: selection = "{path.name}"')
+
+
+def save_edits(answers: Answers, request: SaveEdits) -> SavedFile:
+    """Saves edits as a file that `gsdff edit` replays."""
+    shared = answers.shared
+    path = saving.write_edit_file(shared, _make(answers, request.edits))
+    return SavedFile(path, f"replay: {command('edit', shared.field.source, '--edits', path)}")
+
+
+def save_scene(answers: Answers, request: SaveScene) -> SavedFile:
+    """Saves the scene after its edits, or of it what is selected, as a PLY."""
+    edited = edit_field(answers, request.edits)
+    if request.selected:
+        edited = replace(edited, gaussians=take_selected(answers, edited.gaussians, request))
+    path = saving.free_path(answers.shared, "selection" if request.selected else "scene", ".ply")
+    edited.save(path)
+    files = tuple(file for file in (path, sidecar_path(path)) if file.is_file())
+    return SavedFile(path, f"{len(edited):,} Gaussians; look at it: {command('view', path)}", files)
+
+
+def take_selected(answers: Answers, edited: Gaussians, request: SaveScene) -> Gaussians:
+    """The selected ones of edited Gaussians, of which some are no longer there; raises `UserError` for none."""
+    num = len(answers.gaussians)
+    left = ~read_bits(b"", num)
+    for hand_edit in request.edits:
+        left &= hand_edit.make(num).kept(read_bits(hand_edit.rows, num))
+    mask = read_bits(request.selected, num)[left].to(edited.means.device)
+    if not mask.any():
+        raise UserError("nothing of the selection is left after the edits")
+    return edited.map(lambda tensor: tensor[mask])
+
+
+def save_page(answers: Answers, request: SavePage) -> SavedFile:
+    """Saves the scene after its edits as a page that needs no server."""
+    field = edit_field(answers, request.edits)
+    options = PageOptions(classes=request.classes, has_features=answers.has_words, start=request.window.camera())
+    path = write_page(field, saving.free_path(answers.shared, "page", ".html"), options)
+    return SavedFile(path, f"{path.stat().st_size / 2**20:.1f} MiB; any browser opens it", (path,))
+
+
+def edit_field(answers: Answers, edits: HandEdits) -> Field:
+    """The field after a page's edits."""
+    field = answers.shared.field
+    return field.edit(*_make(answers, edits)) if edits else field
+
+
+def _make(answers: Answers, edits: HandEdits) -> list[Edit]:
+    """A page's edits in the world of the scene."""
+    return [edit.make(len(answers.gaussians), answers.shared.frame) for edit in edits]
+
+
+def read_parts(path: Path) -> Iterator[tuple[bytes, bool]]:
+    """A file's bytes in parts, and whether each is the last; raises `UserError` if the file has gone."""
+    if not path.is_file():
+        raise UserError(f"{path}: is not there any more")
+    left = path.stat().st_size
+    with path.open("rb") as file:
+        while data := file.read(PART_BYTES):
+            left -= len(data)
+            yield data, left <= 0
