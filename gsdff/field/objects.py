@@ -1,11 +1,11 @@
 """Things of a field as a list: names by text, places, sizes, and the views that show each best."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int32
+from jaxtyping import Float, Int32, Integer
 from torch import Tensor
 from tqdm import tqdm
 
@@ -184,16 +184,27 @@ def draw_things(field: FieldBase, things: Things, view: View, shrink: int = 1) -
     """The thing of every pixel of a view, 0 for none: the one with most of the rendered memberships."""
     camera = view.camera
     camera = camera.resized(max(1, camera.width // shrink), max(1, camera.height // shrink))
-    members, shares = things.members.long().to(field.device), things.shares.to(field.device)
+    members, shares = things.members.to(field.device), things.shares.to(field.device)
+    return choose_things(members, shares, len(things), lambda values: field.blend(camera, values))
+
+
+def choose_things(
+    members: Integer[Tensor, "N M"],
+    shares: Float[Tensor, "N M"],
+    num_things: int,
+    blend: Callable[[Float[Tensor, "N D"]], Float[Tensor, "H W D"]],
+) -> Int32[Tensor, "H W"]:
+    """The thing with most of the memberships of Gaussians that `blend` renders, 0 for none."""
+    members = members.long()
     best = drawn = None
-    for start in range(0, len(things) + 1, CHANNELS):
-        num = min(CHANNELS, len(things) + 1 - start)
+    for start in range(0, num_things + 1, CHANNELS):
+        num = min(CHANNELS, num_things + 1 - start)
         columns = members - start
         is_here = (columns >= 0) & (columns < num)
         values = shares.new_zeros(len(shares), num).scatter_add_(1, columns.clamp(0, num - 1), shares * is_here)
         if start == 0:
             values[:, 0] = 1 - shares.sum(1).clamp(0, 1)
-        most, index = field.blend(camera, values).max(-1)
+        most, index = blend(values).max(-1)
         index = start + index.int()
         drawn = index if best is None or drawn is None else torch.where(most > best, index, drawn)
         best = most if best is None else torch.maximum(most, best)

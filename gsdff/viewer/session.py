@@ -57,6 +57,10 @@ class VisibleScene:
     """Class indices of that segmentation."""
     heat_colors: Float[Tensor, "P 3"] | None = None
     """Colours of scores from the lowest to the highest, on the CPU; None for those of `heat`."""
+    class_colors: UInt8[Tensor, "Q 3"] | None = None
+    """Colours of the classes; None for those of `label_palette`."""
+    ids: Int[Tensor, "M"] | None = None
+    """Indices of the Gaussians in the scene before any edit; None if they are all there."""
 
     @cached_property
     def any_selected(self) -> bool:
@@ -260,6 +264,7 @@ class Session:
                 self.threshold,
                 self.prepared_classes,
                 None if self.labels is None else self.labels[ids],
+                ids=ids,
             )
         return self._visible
 

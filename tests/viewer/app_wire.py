@@ -1,5 +1,6 @@
 """A program that poses as a page of the app: it sends whatever it likes over a real connection."""
 
+import base64
 import io
 import json
 import threading
@@ -89,7 +90,13 @@ class AppPage:
 
     def draw(self, camera: Camera, mode: str, **scenery: Any) -> Tensor:
         """Whole picture [H, W, 3] in [0, 1] of a camera."""
-        number = self.send("draw", window=window_of(camera), scenery={"mode": mode, **scenery})
+        return self._receive_picture(self.send("draw", window=window_of(camera), scenery={"mode": mode, **scenery}))
+
+    def draw_beside(self, camera: Camera, left: dict[str, Any], right: dict[str, Any]) -> Tensor:
+        """Whole picture of two halves."""
+        return self._receive_picture(self.send("draw", window=window_of(camera), scenery=left, beside=right))
+
+    def _receive_picture(self, number: int) -> Tensor:
         while True:
             answer, payload = self.receive()
             assert answer["type"] == "pictured", answer
@@ -106,6 +113,16 @@ class AppPage:
         except ConnectionClosed as error:
             assert error.rcvd is not None
             return error.rcvd.code
+
+
+def bits(mask: Tensor) -> str:
+    """Gaussians of a mask, as a page names them."""
+    return base64.b64encode(np.packbits(mask.numpy()).tobytes()).decode()
+
+
+def first(count: int) -> Tensor:
+    """The first of sixty Gaussians."""
+    return torch.arange(60) < count
 
 
 def window_of(camera: Camera) -> dict[str, Any]:

@@ -1,15 +1,25 @@
 """The app in Chromium with its server behind it: words that are not shipped, exact pictures, files."""
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from app_window import (
+    CLEAR,
+    HEIGHT,
+    ROWS,
+    WIDTH,
+    ask,
+    difference,
+    expected,
+    open_app,
+    shot,
+    wait_for_answer,
+    wait_for_drawn,
+)  # fmt: skip
 from app_wire import serve_shared, wait_until
-from page_window import load
 from PIL import Image
 from tiny_run import make_gaussians, open_field, write_run
 from tiny_viewer import TinyViewer, write_tiny_viewer
@@ -18,13 +28,8 @@ from torch import Tensor
 from gsdff.editing.toml_file import read_edits
 from gsdff.export import ExportArguments, export_run
 from gsdff.selection import Selection
-from gsdff.viewer.rendering import render_mode
 from gsdff.viewer.shared_scene import open_shared_scene
 from gsdff.viewer.wire.server import AppServer
-
-WIDTH, HEIGHT = 900, 480
-ROWS, CLEAR = slice(70, -70), slice(430, -20)
-"""Part of the window that nothing lies over but the exact picture."""
 
 
 class AnyWords:
@@ -69,11 +74,6 @@ def open_server(open_words: TinyViewer) -> Iterator[AppServer]:
         yield server
 
 
-def open_app(browser: Any, server: AppServer, **options: Any) -> tuple[Any, list[str]]:
-    page = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, **options).new_page()
-    return page, load(page, server.url)
-
-
 @pytest.fixture
 def page(browser: Any, server: AppServer) -> Iterator[Any]:
     page, errors = open_app(browser, server)
@@ -88,39 +88,6 @@ def open_page(browser: Any, open_server: AppServer) -> Iterator[Any]:
     yield page
     page.context.close()
     assert errors == []
-
-
-def wait_for_drawn(page: Any, by: str) -> None:
-    """Waits until the page says who has drawn what, and the exact picture is on screen if it was the server."""
-    page.get_by_text(by, exact=True).wait_for()
-    assert page.locator("#exact").is_visible() == by.startswith("drawn by server")
-
-
-def ask(page: Any, text: str) -> None:
-    page.fill("#search", text)
-    page.keyboard.press("Enter")
-
-
-def wait_for_answer(page: Any, text: str) -> None:
-    page.locator("#answer", has_text=text).wait_for()
-
-
-def shot(page: Any) -> Tensor:
-    """Screenshot [H, W, 3] in [0, 1]."""
-    with Image.open(io.BytesIO(page.screenshot())) as png:
-        return torch.from_numpy(np.array(png.convert("RGB"))).float() / 255
-
-
-def expected(server: AppServer, mode: str) -> Tensor:
-    """Picture that gsdff draws, in a mode, of the only page's scene."""
-    (tab,) = server.tabs
-    request, (visible,) = tab._drawn
-    camera = request.window.camera()
-    return render_mode(server.answers.shared, visible, mode, camera, highlight=True).float() / 255
-
-
-def difference(one: Tensor, other: Tensor) -> float:
-    return float((one - other)[ROWS, CLEAR].abs().mean())
 
 
 def move(page: Any) -> None:

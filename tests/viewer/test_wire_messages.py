@@ -28,6 +28,9 @@ WINDOW = {
 COLORS = [[0, 0, 0], [1, 1, 1]]
 
 
+QUESTION = {"positives": ["a"], "negatives": [], "threshold": 0, "score_range": [0, 1], "colors": COLORS}
+
+
 def message(kind: str, **fields: object) -> str:
     return json.dumps({"type": kind, "id": 1, **fields})
 
@@ -108,6 +111,25 @@ BAD = {
     ),
     "no edits": message("save_edits", edits=[]),
     "too many edits": message("save_edits", edits=[{"operation": "delete", "rows": "gA=="}] * (MOST_EDITS + 1)),
+    "colours of other classes": draw(classes=["a", "b"], class_colors=[[1, 0, 0]]),
+    "words and an example": draw(
+        question={
+            "positives": ["a"],
+            "negatives": [],
+            "threshold": 0,
+            "score_range": [0, 1],
+            "colors": COLORS,
+            "like": [1],
+        }
+    ),
+    "one class": message("name_classes", names=["a"]),
+    "a path for a number": message("fetch", saved="../scene.ply"),
+    "one keyframe": message("fly", keyframes=[WINDOW], seconds=1),
+    "many keyframes": message("fly", keyframes=[WINDOW] * 201, seconds=1),
+    "a film without end": message("fly", keyframes=[WINDOW] * 2, seconds=1e9),
+    "a place outside": message("find_similar", window=WINDOW, scenery={"mode": "colour"}, place=[2, 0]),
+    "another way to modify": message("modify", selected="", hidden="", how="__class__"),
+    "a scene without a name": message("follow", scene="a" * 65, version=0, holds=False),
     "bytes": b"{}",
 }
 

@@ -1,6 +1,5 @@
 """The app's server: who may talk to it, its answers beside those of `gsdff query`, what it saves."""
 
-import base64
 import logging
 import socket
 import threading
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from app_wire import AppPage, serve_shared, wait_until, window_of
+from app_wire import AppPage, bits, first, serve_shared, wait_until, window_of
 from PIL import Image
 from tiny_run import make_gaussians, open_field, write_run
 from tiny_viewer import TinyViewer, look_at
@@ -53,14 +52,6 @@ def public(tiny: TinyViewer) -> Iterator[AppServer]:
 def page(server: AppServer) -> Iterator[AppPage]:
     with AppPage(server) as page:
         yield page
-
-
-def bits(mask: torch.Tensor) -> str:
-    return base64.b64encode(np.packbits(mask.numpy()).tobytes()).decode()
-
-
-def first(count: int) -> torch.Tensor:
-    return torch.arange(60) < count
 
 
 def get(server: AppServer, path: str = "/", *headers: str, host: str | None = None) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from gsdff.viewer.modes.photo import PHOTO
 from gsdff.viewer.modes.relevancy import RELEVANCY
 from gsdff.viewer.modes.reliability import RELIABILITY
 from gsdff.viewer.modes.teacher import TEACHER
+from gsdff.viewer.modes.things import THINGS
 
 __all__ = ["MODES", "Mode", "ModeInput"]
 
@@ -24,6 +25,7 @@ MODES: dict[str, Mode] = {
         RELIABILITY,
         RELEVANCY,
         CLASSES,
+        THINGS,
         PHOTO,
         TEACHER,
         MASKS,

@@ -31,7 +31,9 @@ def render_classes(inputs: ModeInput, camera: Camera) -> Image:
         latents = blend(inputs, camera, visible.gaussians.features)
         cosines = text_cosine(latents, visible.prepared_classes.positives, inputs.shared.field.B)
         labels = classify(cosines, latents.norm(dim=-1) >= MIN_NORM)
-    palette = label_palette(len(visible.prepared_classes.query.classes))
+    palette = visible.class_colors
+    if palette is None:
+        palette = label_palette(len(visible.prepared_classes.query.classes))
     colors = as_colors(label_colors(labels, palette), visible.gaussians.means)
     return torch.lerp(render_colour(inputs, camera), colors, STRENGTH)
 

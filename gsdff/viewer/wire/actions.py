@@ -12,6 +12,7 @@ from torch import Tensor
 from gsdff.cameras import Camera
 from gsdff.errors import UserError
 from gsdff.io.camera_paths import interpolate
+from gsdff.io.pictures import label_palette
 from gsdff.viewer import saving
 from gsdff.viewer.film import Film, in_one_window
 from gsdff.viewer.page.tour import FRAMES_PER_SECOND, describe_flight
@@ -27,6 +28,7 @@ from gsdff.viewer.wire.messages import (
     Fly,
     Keyframes,
     Modify,
+    NameClasses,
     Pause,
     Request,
     SaveEdits,
@@ -37,7 +39,17 @@ from gsdff.viewer.wire.messages import (
     SaveSelection,
     Scenery,
 )
-from gsdff.viewer.wire.replies import Done, FilePart, Flown, Likeness, Progressed, Saved, Selected, Vectors
+from gsdff.viewer.wire.replies import (
+    Done,
+    FilePart,
+    Flown,
+    Likeness,
+    NamedClasses,
+    Progressed,
+    Saved,
+    Selected,
+    Vectors,
+)
 from gsdff.viewer.wire.saves import SavedFile
 
 MOST_SAVED = 64
@@ -100,6 +112,9 @@ class Actions:
         match request:
             case Encode():
                 return Vectors(request.id, answers.encode(request.texts).tolist()), b""
+            case NameClasses():
+                colors = (label_palette(len(request.names)) / 255).tolist()
+                return NamedClasses(request.id, answers.encode(request.names).tolist(), colors), b""
             case Pause():
                 if training is None:
                     raise UserError("the training is over")

@@ -144,6 +144,7 @@ class Answers:
             prepared = replace(prepared, threshold=question.threshold, score_range=question.score_range)
         if scenery.mode == "classes" and scenery.classes:
             classes = self._prepare(Query(classes=scenery.classes))
+        colors = torch.tensor(scenery.class_colors).mul(255).round().byte() if scenery.class_colors else None
         return VisibleScene(
             gaussians,
             marked[ids],
@@ -153,6 +154,8 @@ class Answers:
             prepared_classes=classes,
             labels=None,
             heat_colors=None if question is None else torch.tensor(question.colors),
+            class_colors=colors,
+            ids=ids,
         )
 
     def find_similar(self, visible: VisibleScene, camera: Camera, place: Point) -> Similar:

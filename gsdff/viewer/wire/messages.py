@@ -44,6 +44,7 @@ Number: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
 """Number of a request, by which its answer is known."""
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=LONGEST)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Meta(max_length=MOST_TEXTS)]
+Classes: TypeAlias = Annotated[tuple[Text, ...], Meta(max_length=MAX_CLASSES)]
 Score: TypeAlias = Annotated[float, Meta(ge=-MOST_SCORE, le=MOST_SCORE)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Color: TypeAlias = tuple[Share, Share, Share]
@@ -180,7 +181,9 @@ class Scenery(Struct, frozen=True, forbid_unknown_fields=True):
 
     mode: Annotated[str, Meta(max_length=32)]
     question: Question | None = None
-    classes: Annotated[tuple[Text, ...], Meta(max_length=MAX_CLASSES)] = ()
+    classes: Classes = ()
+    class_colors: Annotated[tuple[Color, ...], Meta(max_length=MAX_CLASSES)] = ()
+    """Colours of the classes, if there are any; otherwise the usual ones."""
     hidden: bytes = b""
     """Gaussians that are not drawn, and those that are marked, as bits; empty for none."""
     marked: bytes = b""
@@ -189,11 +192,21 @@ class Scenery(Struct, frozen=True, forbid_unknown_fields=True):
     version: Number = 0
     """State of a scene that trains, whose Gaussians the bits are of."""
 
+    def __post_init__(self) -> None:
+        if self.class_colors and len(self.class_colors) != len(self.classes):
+            raise ValueError("Expected a colour for each class")
+
 
 class Encode(Request, frozen=True, tag="encode"):
     """Asks for the latent vectors of texts; a newer one cancels an older."""
 
     texts: Annotated[Texts, Meta(min_length=1)]
+
+
+class NameClasses(Request, frozen=True, tag="name_classes"):
+    """Asks for the latent vectors and colours of classes."""
+
+    names: Annotated[Classes, Meta(min_length=2)]
 
 
 class Draw(Request, frozen=True, tag="draw"):
@@ -239,7 +252,7 @@ class SavePage(Request, frozen=True, tag="save_page"):
     window: Window
     """The view that it begins with."""
     edits: HandEdits = ()
-    classes: Annotated[tuple[Text, ...], Meta(max_length=MAX_CLASSES)] = ()
+    classes: Classes = ()
 
 
 class Fly(Request, frozen=True, tag="fly"):
@@ -308,7 +321,7 @@ class Pause(Request, frozen=True, tag="pause"):
 
 
 _DECODER = msgspec.json.Decoder(
-    Encode | Draw | FindSimilar | Modify | Follow | Pause | Fly | Stop | Fetch
+    Encode | NameClasses | Draw | FindSimilar | Modify | Follow | Pause | Fly | Stop | Fetch
     | SavePicture | SaveSelection | SaveEdits | SaveScene | SavePage | SaveFilm
 )  # fmt: skip
 

@@ -20,6 +20,14 @@ class Vectors(Struct, frozen=True, tag="vectors", tag_field="type"):
     vectors: list[list[float]]
 
 
+class NamedClasses(Struct, frozen=True, tag="named_classes", tag_field="type"):
+    """Answer to `NameClasses`: a latent vector and a colour for each."""
+
+    id: int
+    vectors: list[list[float]]
+    colors: list[list[float]]
+
+
 class Pictured(Struct, frozen=True, tag="pictured", tag_field="type"):
     """Answer to `Draw`; the picture as JPEG comes after it."""
 

@@ -19,6 +19,8 @@ export class Answers {
   readonly times = { query: 0, worker: 0 };
   // The words of the question; null for none.
   asked: { positives: Word[]; negatives: Word[] } | null = null;
+  // The latent feature that is searched for in place of words; null for none.
+  like: number[] | null = null;
   // Has a server give words their vectors; null if there is none.
   encode: ((words: Word[]) => Promise<void>) | null = null;
   private numAsked = 0;
@@ -35,6 +37,7 @@ export class Answers {
 
   async search(positives: Word[], negatives: Word[]): Promise<void> {
     const asked = ++this.numAsked;
+    this.like = null;
     const start = performance.now();
     const question = positives.map((word) => word.name).join(" or ");
     const unknown = this.words.unknown(positives, negatives);
@@ -64,6 +67,15 @@ export class Answers {
     }
   }
 
+  // Shows scores that the server has found, of what is like an example.
+  takeLikeness(like: number[], { scores, threshold, range }: { scores: Float32Array; threshold: number; range: [number, number] }): void {
+    this.clear();
+    this.like = like;
+    this.question = "like this place";
+    Object.assign(this.shown, { scores, threshold, range, mode: "heat" });
+    this.on.changed();
+  }
+
   // Has the server encode words; whether they are, and nothing else has been asked since.
   private async learn(words: Word[], question: string, asked: number): Promise<boolean> {
     // the old answer is none to this question
@@ -86,6 +98,8 @@ export class Answers {
   async renew(data: SceneData): Promise<Renewed> {
     const { asked, shown } = this;
     if (!this.scorer) return { asked: null, scored: null, labels: null };
+    // only the server knows how similar the others are
+    if (this.like) this.clear();
     this.scorer.renew(data);
     const isAnswered = asked !== null && shown.scores !== null;
     const [scored, labelled] = await Promise.all([
@@ -108,12 +122,18 @@ export class Answers {
   // Takes the answer away, as its question no longer holds; the problem says why.
   clear(problem = ""): void {
     this.numAsked++;
-    this.asked = null;
+    this.asked = this.like = null;
     this.question = this.pending = "";
     this.problem = problem;
     this.shown.scores = null;
     if (isAnswerMode(this.shown.mode)) this.shown.mode = "colours";
     this.on.changed();
+  }
+
+  // Forgets the classes of the Gaussians, as others are asked for now.
+  forgetClasses(): void {
+    this.labelling = null;
+    this.shown.labels = null;
   }
 
   // The class of every Gaussian, computed once; null if that failed.

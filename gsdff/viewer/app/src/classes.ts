@@ -24,6 +24,12 @@ export class ClassesPanel {
     this.legend.root.addEventListener("toggle", () => this.measureSoon());
   }
 
+  // Lists other classes.
+  list(): void {
+    this.areas = null;
+    this.legend.list();
+  }
+
   show(): void {
     const { shown, data, side } = this.page;
     // counting a million Gaussians takes longer than a threshold may

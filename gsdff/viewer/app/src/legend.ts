@@ -15,12 +15,20 @@ export class Legend {
     private readonly classes: Header["classes"],
     private readonly shown: Shown,
     private readonly changed: () => void,
-    select: (index: number) => void,
+    private readonly select: (index: number) => void,
   ) {
     // on a phone it would cover the subject
     this.root.open = window.innerWidth > NARROW;
+    this.list();
+  }
+
+  // Lists the classes that there are now.
+  list(): void {
+    const { shown, changed, select } = this;
     const list = this.root.querySelector(".rows")!;
-    classes.forEach(({ name, color }, index) => {
+    this.rows.clear();
+    list.replaceChildren();
+    this.classes.forEach(({ name, color }, index) => {
       const row = element("div", "class");
       const swatch = colorInput(color, `colour of ${name}`, (chosen) => {
         shown.classColors = shown.classColors.map((old, i) => (i === index ? chosen : old));

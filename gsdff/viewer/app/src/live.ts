@@ -34,9 +34,8 @@ export class Live {
   private isLeaving = false;
 
   // Null for a scene that does not train.
-  static open(page: Page, remote: Remote | null, enter: (text: string) => void): Live | null {
-    const { server } = page.data.header;
-    if (!server || !remote) return null;
+  static open(page: Page, remote: Remote, enter: (text: string) => void): Live | null {
+    const server = page.data.header.server!;
     recall(page, remote, enter);
     return server.isTraining ? new Live(page, remote, server) : null;
   }
@@ -82,7 +81,7 @@ export class Live {
     const { version } = page.data.header.server!;
     const holds = page.editor.numSelected > 0;
     const asked = { type: "follow" as const, scene: server.scene, version, holds };
-    const { answer, payload } = await this.remote.ask(asked, true);
+    const { answer, payload } = await this.remote.ask(asked, { isQuiet: true });
     if (answer.type !== "training") return;
     this.show(answer);
     if (answer.is_other) return this.reload();
@@ -121,7 +120,7 @@ export class Live {
 
   // Switches off what changes or saves the scene.
   private freeze(): void {
-    const frozen = "#delete, #keep, #recolor, #save-edits, #saves button:not([value=picture]), .actions button, .actions input";
+    const frozen = "#delete, #keep, #recolor, #save-edits, #film-save, #saves > button:not([value=picture]), .actions button, .actions input";
     for (const control of document.querySelectorAll<HTMLButtonElement | HTMLInputElement>(frozen)) {
       control.disabled = true;
       control.title = WAIT;

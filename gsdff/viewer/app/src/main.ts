@@ -11,13 +11,12 @@ import { Gizmo } from "./gizmo";
 import { Hover } from "./hover";
 import { listen } from "./keys";
 import { ThingsPanel } from "./layers";
-import { Live } from "./live";
 import { Measure } from "./measure";
 import { Page } from "./page";
 import { Panels } from "./panels";
-import { Remote } from "./remote";
 import { Saving } from "./saving";
 import { Search } from "./search";
+import { type ServerParts, openServerParts } from "./server_parts";
 import { SelectPanel } from "./select_panel";
 import { onTap } from "./tap";
 import { ToolBar } from "./toolbar";
@@ -33,21 +32,21 @@ function open(page: Page): void {
     tour.pause();
     orbit.reset();
   };
-  let remote: Remote | null = null;
+  let server: ServerParts | null = null;
   const panels = new Panels(header, {
     threshold: (value) => page.setThreshold(value),
     mode: (mode) => {
-      remote?.leave();
+      server?.remote.leave();
       void page.setMode(mode);
     },
     reset: goToStart,
   });
   const search = new Search(page.words, {
     search: (positives, negatives) => {
-      remote?.leave();
+      server?.remote.leave();
       void answers.search(positives, negatives);
     },
-    encodes: () => remote?.isOpen ?? false,
+    encodes: () => server?.remote.isOpen ?? false,
     clear: (problem) => answers.clear(problem),
   });
   const selecting = new SelectPanel(page);
@@ -84,6 +83,7 @@ function open(page: Page): void {
     if (toolbar.tool === "measure") measure.press(x, y);
     else if (toolbar.tool === "move" && !cameras.press([x * innerWidth, y * innerHeight])) {
       void things.tell(x, y, (text) => panels.showPicked(text));
+      server?.byPlace.press(x, y);
     }
   });
   byId("frame").addEventListener("click", () => page.frame());
@@ -109,8 +109,7 @@ function open(page: Page): void {
     () => panels.modeNames(),
   );
   page.changed();
-  remote = Remote.open(page);
-  Live.open(page, remote, (text) => search.enter(text));
+  server = openServerParts(page, classes, (text) => search.enter(text));
 }
 
 declare global {

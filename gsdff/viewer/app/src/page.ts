@@ -126,6 +126,15 @@ export class Page {
     this.changed();
   }
 
+  // Has other classes, of words that have vectors.
+  setClasses(classes: SceneData["header"]["classes"]): void {
+    const { header } = this.data;
+    header.classes.splice(0, Infinity, ...classes);
+    Object.assign(this.shown, { classColors: classes.map((row) => row.color), isolated: null, hiddenClasses: new Set() });
+    this.names = new Names(this.data);
+    this.answers.forgetClasses();
+  }
+
   setThreshold(value: number): void {
     this.shown.threshold = value;
     this.changed();

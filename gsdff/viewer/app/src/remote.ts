@@ -1,88 +1,26 @@
 // The server behind the page: vectors of any text, exact pictures while the camera rests, files saved into the run.
 
-import { type PerspectiveCamera, Quaternion } from "three";
-import { mapColor } from "./colormaps";
+import { Beside } from "./beside";
 import type { Header } from "./data";
 import { button, byId, press } from "./dom";
 import type { Page } from "./page";
-import type { Mode } from "./shown";
-import { type Answer, type HandEdit, type Request, type Scenery, type View, Wire, bitsOf } from "./wire";
+import { SAME, sceneryOf, viewOf } from "./scenery";
+import { type Answer, type Request, type Scenery, type View, Wire } from "./wire";
 
 // Milliseconds without a change after which a picture is asked for, and of waiting after which the page says so.
 const REST = 40;
 const PATIENCE = 150;
 // Least width of a coarse picture, as a share of the whole one's, that is better than the browser's own.
 const LEAST_SHARE = 0.5;
-// Colours of scores that the server mixes others between.
-const COLORS = 9;
-
-// Modes of the server that draw what the page's own do. Things have none.
-const SAME: Partial<Record<Mode, string>> = {
-  colours: "colour",
-  isolate: "colour",
-  hide: "colour",
-  heat: "relevancy",
-  classes: "classes",
-};
-
-// The camera as gsdff has it: OpenCV axes, focal lengths and principal point from the projection.
-export function viewOf(camera: PerspectiveCamera, width: number, height: number): View {
-  camera.updateMatrixWorld();
-  const { x, y, z, w } = new Quaternion()
-    .setFromRotationMatrix(camera.matrixWorld)
-    .multiply(new Quaternion(1, 0, 0, 0));
-  const projection = camera.projectionMatrix.elements;
-  return {
-    position: camera.position.toArray(),
-    wxyz: [w, x, y, z],
-    focal: [projection[0] / 2, projection[5] / 2],
-    centre: [(1 - projection[8]) / 2, (1 + projection[9]) / 2],
-    width,
-    height,
-  };
-}
-
-// What is on screen, as the server draws it in a mode of its own, or in the page's; null for what it cannot draw.
-export function sceneryOf({ data, picture, shown, answers, editor }: Page, own: string | null): Scenery | null {
-  const { header } = data;
-  const { asked } = answers;
-  // a question without an answer yet shows colours
-  const mode = own ?? (shown.mode === "heat" && !shown.scores ? "colour" : SAME[shown.mode]);
-  // what is being moved is not where it will be
-  if (!mode || header.comparison || shown.moving) return null;
-  const scenery: Scenery = { mode, version: header.server!.version };
-  if (mode === "relevancy" && asked) {
-    const [positives, negatives] = [asked.positives, asked.negatives].map((words) => words.map((word) => word.name));
-    const colors = Array.from({ length: COLORS }, (_, i) => mapColor(shown.colorMap, i / (COLORS - 1)));
-    scenery.question = { positives, negatives, threshold: shown.threshold, score_range: shown.range, colors };
-  }
-  if (mode === "classes") scenery.classes = header.classes.map((row) => row.name);
-  picture.camera.updateMatrixWorld();
-  scenery.hidden = bitsOf(header.numGaussians, (row) => picture.isHidden(row) || picture.isClipped(row));
-  const { things, selectedThing, selected } = shown;
-  if (selected || (things && selectedThing !== null)) {
-    const isMarked = (row: number) => selected?.[row] === 1 || (selectedThing !== null && things?.[row] === selectedThing);
-    scenery.marked = bitsOf(header.numGaussians, isMarked);
-  }
-  // what is deleted is hidden already
-  scenery.edits = handEdits(editor.edits.filter((edit) => edit.operation !== "delete"));
-  return scenery;
-}
-
-const handEdits = (edits: Page["editor"]["edits"]): HandEdit[] =>
-  edits.map(({ operation, rows, color, transform }) => {
-    const bits = bitsOf(rows.length, (row) => rows[row] === 1);
-    return transform ? { ...transform, rows: bits } : { operation, rows: bits, color };
-  });
-
-type Taken = { answer: Answer; payload: Uint8Array<ArrayBuffer> };
+export type Taken = { answer: Answer; payload: Uint8Array<ArrayBuffer> };
 // A quiet request is one that nobody waits for.
-type Waiting = { resolve(taken: Taken): void; reject(error: Error): void; isQuiet: boolean };
+type Waiting = { resolve(taken: Taken): void; reject(error: Error): void; isQuiet: boolean; more?(taken: Taken): void };
 
 export class Remote {
   // A mode that only the server draws, over the page's own; null for the page's.
   mode: string | null = null;
   private readonly wire: Wire;
+  private readonly beside: Beside;
   private readonly canvas = byId<HTMLCanvasElement>("exact");
   private readonly waiting = new Map<number, Waiting>();
   // Number of the request for a picture of what is on screen; null before it is asked for.
@@ -104,11 +42,9 @@ export class Remote {
     private readonly page: Page,
     private readonly server: NonNullable<Header["server"]>,
   ) {
-    for (const id of ["server-modes", "saves", "drawn"]) byId(id).hidden = false;
+    for (const id of ["server-modes", "drawn"]) byId(id).hidden = false;
     this.listModes();
-    for (const button of document.querySelectorAll<HTMLButtonElement>("#saves button")) {
-      button.addEventListener("click", () => void this.save(button.value));
-    }
+    this.beside = new Beside(page, server.modes, () => this.change());
     const { protocol, host, pathname } = window.location;
     this.wire = new Wire(`${protocol === "https:" ? "wss" : "ws"}://${host}${pathname}`, {
       answer: (answer, payload) => void this.take(answer, payload),
@@ -165,26 +101,28 @@ export class Remote {
   // Takes the exact picture away.
   private uncover(): void {
     this.canvas.hidden = true;
+    this.beside.label(null);
     byId("caption").hidden = false;
   }
 
   private draw(): void {
-    const scenery = this.isOpen && !document.hidden ? sceneryOf(this.page, this.mode) : null;
-    if (!scenery) return;
-    this.drawing = this.wire.ask({ type: "draw", window: this.view(), scenery });
+    const pictured = this.isOpen && !document.hidden ? this.pictured() : null;
+    if (!pictured) return;
+    this.drawing = this.wire.ask({ type: "draw", ...pictured });
     this.isDrawn = false;
     this.mark();
   }
 
-  private view(): View {
+  view(): View {
     const { camera, renderer } = this.page.picture;
     return viewOf(camera, renderer.domElement.width, renderer.domElement.height);
   }
 
-  ask(request: Request, isQuiet = false): Promise<Taken> {
+  // The answer to a request, the last one if there are several; `more` is told those before it.
+  ask(request: Request, { isQuiet = false, more }: { isQuiet?: boolean; more?(taken: Taken): void } = {}): Promise<Taken> {
     if (!this.isOpen) return Promise.reject(new Error("the server is not there"));
     return new Promise((resolve, reject) => {
-      this.waiting.set(this.wire.ask(request), { resolve, reject, isQuiet });
+      this.waiting.set(this.wire.ask(request), { resolve, reject, isQuiet, more });
       this.mark();
     });
   }
@@ -203,6 +141,10 @@ export class Remote {
       this.say(`drawn by browser; the server cannot: ${answer.text}`);
     } else if (answer.id !== null) {
       const waiting = this.waiting.get(answer.id);
+      if (answer.type === "progressed" || (answer.type === "part" && !answer.is_last)) {
+        waiting?.more?.({ answer, payload });
+        return;
+      }
       this.waiting.delete(answer.id);
       if (answer.type === "failed") waiting?.reject(new Error(answer.text));
       else waiting?.resolve({ answer, payload });
@@ -222,13 +164,14 @@ export class Remote {
     // it names what the page draws, which is covered
     byId("caption").hidden = this.mode !== null;
     this.isDrawn = answer.is_whole;
+    this.beside.label(answer.mode);
     this.say(`drawn by server: ${answer.mode}${answer.is_whole ? "" : ", coarse"}`);
   }
 
   private toggle(isOpen: boolean): void {
     for (const { reject } of this.waiting.values()) reject(new Error("the server has gone"));
     this.waiting.clear();
-    for (const button of document.querySelectorAll<HTMLButtonElement>("#server-modes button, #saves button")) button.disabled = !isOpen;
+    for (const button of document.querySelectorAll<HTMLButtonElement>("#server-modes button, #saves button, .by-server")) button.disabled = !isOpen;
     this.change();
     if (isOpen) return;
     this.say("drawn by browser; the server is not there");
@@ -265,7 +208,7 @@ export class Remote {
         return button;
       });
     if (byId("modes").hidden) buttons.unshift(this.ownMode());
-    byId("server-modes").replaceChildren(...buttons);
+    byId("server-modes").prepend(...buttons);
   }
 
   // A page without modes of its own draws colours, and nothing else would bring them back.
@@ -284,31 +227,11 @@ export class Remote {
     this.change();
   }
 
-  private async save(kind: string): Promise<void> {
-    const request = this.saving(kind);
-    byId("saved").textContent = "";
-    try {
-      if (!request) throw new Error("the server cannot draw this");
-      const { answer } = await this.ask(request);
-      if (answer.type === "saved") byId("saved").textContent = `saved ${answer.path}\n${answer.hint}`;
-    } catch (error) {
-      byId("saved").textContent = `not saved: ${(error as Error).message}`;
-    }
-  }
-
-  private saving(kind: string): Request | null {
-    const { data, picture, editor } = this.page;
-    if (kind === "selection") {
-      // what is selected by hand, or else by the question
-      const selected = editor.numSelected ? editor.selected : this.page.answer();
-      return { type: "save_selection", selected: bitsOf(data.numGaussians, (row) => selected[row] === 1) };
-    }
-    if (kind === "edits") return { type: "save_edits", edits: handEdits(editor.edits) };
-    if (kind === "hidden") {
-      const rows = bitsOf(data.numGaussians, (row) => picture.isHidden(row));
-      return { type: "save_edits", edits: [{ operation: "delete", rows }] };
-    }
-    const scenery = sceneryOf(this.page, this.mode);
-    return scenery && { type: "save_picture", window: this.view(), scenery };
+  // The picture as it is asked for; null for what the server cannot draw.
+  pictured(): { window: View; scenery: Scenery; beside?: Scenery } | null {
+    const whole = sceneryOf(this.page, this.mode);
+    if (!whole) return null;
+    const [scenery, beside] = this.beside.halves(whole);
+    return { window: this.view(), scenery, beside };
   }
 }

@@ -5,7 +5,7 @@ import { editArchive } from "./edit_file";
 import type { Page } from "./page";
 import { rowsIn } from "./selection";
 
-function download(name: string, content: Blob): void {
+export function download(name: string, content: Blob): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(content);
   link.download = name;

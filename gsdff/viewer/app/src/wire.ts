@@ -21,17 +21,37 @@ export type Question = {
   // Scores between which colours are shown, and the colours from the lowest to the highest.
   score_range: [number, number];
   colors: number[][];
+  // Latent feature of an example, in place of positives.
+  like?: number[];
 };
 
 // What is on screen; `hidden` and `marked` are bits of Gaussians in base64.
-export type Scenery = { mode: string; question?: Question; classes?: string[]; hidden?: string; marked?: string; edits?: HandEdit[]; version?: number };
+export type Scenery = {
+  mode: string;
+  question?: Question;
+  classes?: string[];
+  class_colors?: number[][];
+  hidden?: string;
+  marked?: string;
+  edits?: HandEdit[];
+  version?: number;
+};
 
 // An edit of the Gaussians of these bits; places and lengths are those of the working frame.
 export type HandEdit = { operation: Edit["operation"]; rows: string; color?: number[] } & Partial<Omit<Transform, "operation">>;
 
 export type Request =
   | { type: "encode"; texts: string[] }
-  | { type: "draw" | "save_picture"; window: View; scenery: Scenery }
+  | { type: "name_classes"; names: string[] }
+  | { type: "draw" | "save_picture"; window: View; scenery: Scenery; beside?: Scenery }
+  | { type: "find_similar"; window: View; scenery: Scenery; place: number[] }
+  | { type: "modify"; selected: string; hidden: string; how: string; version: number }
+  | { type: "fly"; keyframes: View[]; seconds: number }
+  | { type: "save_film"; keyframes: View[]; seconds: number; scenery: Scenery }
+  | { type: "save_scene"; edits: HandEdit[]; selected?: string }
+  | { type: "save_page"; window: View; edits: HandEdit[]; classes: string[] }
+  | { type: "stop" }
+  | { type: "fetch"; saved: number; place: number }
   | { type: "save_selection"; selected: string }
   | { type: "save_edits"; edits: HandEdit[] }
   | { type: "follow"; scene: string; version: number; holds: boolean }
@@ -57,7 +77,13 @@ export type Answer =
   | { type: "pictured"; id: number; mode: string; width: number; height: number; is_whole: boolean }
   | Training
   | { type: "done"; id: number }
-  | { type: "saved"; id: number; path: string; hint: string }
+  | { type: "saved"; id: number; path: string; hint: string; names: string[] }
+  | { type: "named_classes"; id: number; vectors: number[][]; colors: number[][] }
+  | { type: "progressed"; id: number; share: number }
+  | { type: "part"; id: number; is_last: boolean }
+  | { type: "flown"; id: number; seconds: number; frames: number[][] }
+  | { type: "scored"; id: number; latents: number[]; threshold: number; score_range: [number, number] }
+  | { type: "selected"; id: number }
   | { type: "failed"; id: number | null; text: string };
 
 export type Listener = {
@@ -88,6 +114,11 @@ export function bitsOf(count: number, holds: (row: number) => boolean): string {
   let letters = "";
   for (let at = 0; at < bytes.length; at += 8192) letters += String.fromCharCode(...bytes.subarray(at, at + 8192));
   return btoa(letters);
+}
+
+// The rows of bits, as 0 or 1 each.
+export function rowsOfBits(bytes: Uint8Array, count: number): Uint8Array {
+  return Uint8Array.from({ length: count }, (_, row) => (bytes[row >> 3] >> (7 - (row & 7))) & 1);
 }
 
 // Edits of one request, as the server has it: it does not read one with more.

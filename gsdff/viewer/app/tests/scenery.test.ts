@@ -1,6 +1,6 @@
 import { PerspectiveCamera, Quaternion, Vector3 } from "three";
 import { expect, test } from "vitest";
-import { viewOf } from "../src/remote";
+import { viewOf } from "../src/scenery";
 
 // Place of a point in a picture by gsdff's conventions, as shares of its sides.
 function place(view: ReturnType<typeof viewOf>, point: Vector3): number[] {
