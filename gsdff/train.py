@@ -44,6 +44,8 @@ class TrainArguments:
     viewer_host: str = "127.0.0.1"
     """Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for all who know the page's address, with its
     token."""
+    viewer_old_page: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The page before this one, for which the server draws: for scenes of many millions of Gaussians."""
     options: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
 
 
@@ -61,9 +63,10 @@ def main() -> None:
 
     watch = None
     if address is not None:
+        from gsdff.viewer.live import Live
         from gsdff.viewer.wire.live import LiveApp
 
-        watch = partial(LiveApp, address)
+        watch = partial(Live if arguments.viewer_old_page else LiveApp, address)
     resume = shlex.join(["-m", "gsdff.train", "--out", str(arguments.options.run_folder), "--resume"])
     with joined(arguments.options.device, on_loss=f"continue with: torchrun ... {resume}"):
         train_run(arguments.options, resume=arguments.resume, minutes=arguments.minutes, watch=watch)

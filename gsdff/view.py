@@ -25,10 +25,9 @@ class ViewArguments:
     token."""
     port: int = 8080
     """Port of the page; the next free one if it is taken."""
-    app: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """The page of `gsdff export --format html`, which draws and answers by itself, with this process behind it: it
-    encodes any text, draws exact pictures when the camera rests, and saves. To replace the other page when it can do
-    all that that one can."""
+    old_page: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The page before this one, for which the server draws: for scenes of many millions of Gaussians, which a browser
+    cannot hold. It goes when nothing needs it."""
     offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
     """Point of the world that positions are relative to, for a file that does not state it: a .splat cannot."""
     dataset: PhotoOptions = field(default_factory=PhotoOptions)
@@ -47,14 +46,14 @@ def main() -> None:
     if not 1 <= arguments.port <= 65535:
         raise UserError(f"--port: expected 1 to 65535, got {arguments.port}")
 
-    from gsdff.viewer.serve import serve, serve_app
+    from gsdff.viewer.serve import serve
     from gsdff.viewer.server import find_address
 
     find_address(arguments.host, arguments.port)  # refused before anything is loaded
     field = open_source(arguments)
     if arguments.data is not None:
         _ = field.scene  # photos that are named must be there
-    (serve_app if arguments.app else serve)(field, host=arguments.host, port=arguments.port)
+    serve(field, host=arguments.host, port=arguments.port, old_page=arguments.old_page)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from typing import NoReturn
 
 from gsdff.field.field import Field
 from gsdff.viewer.page.document import PageOptions, make_page
@@ -12,29 +13,31 @@ from gsdff.viewer.wire.server import AppServer
 
 log = logging.getLogger("gsdff")
 
+MANY = 3_000_000
+"""Number of Gaussians beyond which a page is slow to open."""
 
-def serve(field: Field, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+
+def serve(field: Field, *, host: str = "127.0.0.1", port: int = 8080, old_page: bool = False) -> None:
     """Shows a field in the browser until the process is interrupted; prints the address.
 
     With `host` 127.0.0.1 only this machine can open the page, with 0.0.0.0 everyone who can reach it and knows the
-    address, which then has a random token in it. If `port` is taken the next free one is used. Raises `UserError` for a
-    host that is not this machine's.
+    address, which then has a random token in it. If `port` is taken the next free one is used. `old_page` is the page
+    before, on viser, for which the server draws scenes that are too large for a browser. Raises `UserError` for a host
+    that is not this machine's.
     """
     address = find_address(host, port)
     shared = open_shared_scene(field)
-    with Server(shared, address) as server:
-        print(f"{field.source}: open {server.url} (Ctrl-C stops it)", flush=True)
-        renderer = {"browser": "rendered by the browser", "server": "rendered by the server"}[shared.default_renderer]
-        log.info("%d Gaussians on %s, %s by default", len(field), shared.device, renderer)
-        _stay(address)
-
-
-def serve_app(field: Field, *, host: str = "127.0.0.1", port: int = 8080) -> None:
-    """`serve`, but with the page of `gsdff export --format html` and this process behind it."""
-    shared = open_shared_scene(field)
+    if old_page:
+        with Server(shared, address) as server:
+            print(f"{field.source}: open {server.url} (Ctrl-C stops it)", flush=True)
+            _stay(address)
+    if len(field) > MANY:
+        log.warning(
+            "%d Gaussians: the page has about 60 MB for each million, and the browser sorts them; with --old-page this "
+            "process draws", len(field),
+        )  # fmt: skip
     answers = Answers(shared)
     page = make_app_page(answers)
-    address = find_address(host, port)
     with AppServer(answers, lambda: page, address) as server:
         print(f"{field.source}: open {server.url} (Ctrl-C stops it)", flush=True)
         _stay(address)
@@ -50,7 +53,7 @@ def make_app_page(answers: Answers) -> str:
     )
 
 
-def _stay(address: Address) -> None:
+def _stay(address: Address) -> NoReturn:
     """Waits for Ctrl-C."""
     if not address.is_private:
         log.warning(
@@ -58,3 +61,4 @@ def _stay(address: Address) -> None:
             "machine, put this one's name or address in place of 127.0.0.1", address.host,
         )  # fmt: skip
     threading.Event().wait()
+    raise AssertionError("nobody sets it")

@@ -14,6 +14,7 @@ PICTURES = {
     "relevancy": 4,
     "reliability": 5,
     "classes": 8,
+    "things": 8,
     "photo": 2,
     "teacher": 3,
     "masks": 2,

@@ -356,7 +356,17 @@ def test_a_door_takes_the_next_port_and_ends_quietly_while_a_page_draws(browser,
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "gsdff.view", str(tiny.run.folder), "--port", str(port), "--device", "cpu"]
+        command = [
+            sys.executable,
+            "-m",
+            "gsdff.view",
+            str(tiny.run.folder),
+            "--old-page",
+            "--port",
+            str(port),
+            "--device",
+            "cpu",
+        ]
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -3,10 +3,13 @@
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
+from app_wire import AppPage, bits, first, serve_shared, wait_until, window_of
 from fake_client import FakeClient
+from page_file import write_things
 from pretended.budget import PICTURES
 from read_video import read_video
 from test_live import Client
@@ -34,6 +37,8 @@ from gsdff.viewer.server import Address
 from gsdff.viewer.session import Session
 from gsdff.viewer.shared_scene import SharedScene, open_shared_scene
 from gsdff.viewer.tab import Tab
+from gsdff.viewer.wire import live as live_app_module
+from gsdff.viewer.wire.live import LiveApp
 
 CHAIR = Query(positives=("chair",))
 NAMES = ("lamp", "wall", "chair")
@@ -42,6 +47,7 @@ NAMES = ("lamp", "wall", "chair")
 @pytest.fixture
 def shared(card, tiny: TinyViewer) -> SharedScene:
     """The scene of `tiny`, on the card."""
+    write_things(tiny.run.folder)
     return open_shared_scene(gsdff.load(tiny.run.folder, device="cuda"))
 
 
@@ -142,9 +148,8 @@ def test_a_path_of_cameras_on_the_card_is_interpolated(card, tiny):
         torch.testing.assert_close(ours.viewmat.cpu(), theirs.viewmat)
 
 
-def test_a_run_that_trains_is_looked_at(card, tmp_path, generator, monkeypatch):
-    for name, value in (("MIN_REFRESH_INTERVAL", 0.0), ("REFRESH_SHARE", 1e9), ("SPLATS_PER_SECOND", 1e12)):
-        monkeypatch.setattr(live_module, name, value)
+def make_trainer(tmp_path: Path, generator: torch.Generator) -> tuple[Trainer, RunFolder]:
+    """A short run on the card."""
     scene = tiny_scene()
     config = TrainConfig(
         device="cuda", log_every=2, picture_every=6, checkpoint_every=6,
@@ -157,6 +162,13 @@ def test_a_run_that_trains_is_looked_at(card, tmp_path, generator, monkeypatch):
     folder.path.mkdir()
     write_config(folder.config, config)
     trainer = Trainer(config, scene, torch.device("cuda"), initial_gaussians(config, scene))
+    return trainer, folder
+
+
+def test_a_run_that_trains_is_looked_at(card, tmp_path, generator, monkeypatch):
+    for name, value in (("MIN_REFRESH_INTERVAL", 0.0), ("REFRESH_SHARE", 1e9), ("SPLATS_PER_SECOND", 1e12)):
+        monkeypatch.setattr(live_module, name, value)
+    trainer, folder = make_trainer(tmp_path, generator)
     live = Live(Address("127.0.0.1", 0), trainer, folder)
     live._stop_polling()  # pages are updated between the steps here
     client = Client(0)
@@ -176,10 +188,62 @@ def test_a_run_that_trains_is_looked_at(card, tmp_path, generator, monkeypatch):
         return measures
 
     try:
-        with TrainingLogger(config, scene, folder, 0, trainer.total_steps) as logger:
+        with TrainingLogger(trainer.config, trainer.scene, folder, 0, trainer.total_steps) as logger:
             train(trainer, logger, folder, advance)
     finally:
         live.__exit__()
         client.server.stop()
     assert {"colour", "depth", "opacity", "features"} <= seen
     assert not client.notes
+
+
+def test_the_app_answers_from_the_card_as_from_the_cpu(shared):
+    edits = [{"operation": "recolor", "rows": bits(first(30)), "color": [1, 0, 0]}]
+    edits += [{"operation": "delete", "rows": bits(first(20))}]
+    camera = look_at(shared)
+    with serve_shared(shared, page=True) as server, AppPage(server) as page:
+        for mode in server.answers.modes:
+            classes = ["chair", "lamp"] if mode == "classes" else []
+            scenery = {"hidden": bits(first(10)), "marked": bits(first(40)), "edits": edits, "classes": classes}
+            assert page.draw(camera, mode, **scenery).shape == (30, 40, 3)
+        number = page.send("find_similar", window=window_of(camera), scenery={"mode": "colour"}, place=[0.5, 0.5])
+        answer, scores = page.receive()
+        assert (answer["type"], answer["id"], len(scores)) == ("scored", number, 240), answer
+        page.send("modify", selected=bits(first(25)), hidden=bits(first(5)), how="grow")
+        assert page.receive()[0]["type"] == "selected"
+        kept = {"edits": edits, "selected": bits(first(40))}
+        for kind, fields in (("save_scene", kept), ("save_page", {"window": window_of(camera), "edits": edits})):
+            answer = page.ask(kind, **fields)
+            assert answer["type"] == "saved", answer
+        answer = page.ask("name_classes", names=["wall", "lamp"])
+        assert len(answer["vectors"]) == 2
+
+
+def test_a_run_that_trains_on_the_card_is_followed(card, tmp_path, generator, monkeypatch):
+    for name, value in (("MIN_REFRESH_INTERVAL", 0.0), ("REFRESH_SHARE", 1e9)):
+        monkeypatch.setattr(live_app_module, name, value)
+    trainer, folder = make_trainer(tmp_path, generator)
+    live = LiveApp(Address("127.0.0.1", 0), trainer, folder)
+    received = []
+    scene = live.server.answers.scene
+
+    def advance(trainer: Trainer) -> dict[str, torch.Tensor]:
+        measures = live.advance(trainer)
+        with AppPage(live.server) as page:
+            wait_until(lambda: live.server.tabs)
+            page.send("follow", scene=scene, version=0, holds=False)
+            wait_until(lambda: any(tab._following is not None for tab in live.server.tabs))
+            live.update_pages()
+            answer, columns = page.receive()
+            received.append((answer["is_other"], len(columns) > 0))
+        wait_until(lambda: not live.server.tabs)
+        return measures
+
+    try:
+        with TrainingLogger(trainer.config, trainer.scene, folder, 0, trainer.total_steps) as logger:
+            train(trainer, logger, folder, advance)
+        live.finish()
+        assert "scene-columns" in live.make_page()
+    finally:
+        live.__exit__()
+    assert received == [(False, True)] * 8 + [(True, False)] * 4

@@ -159,7 +159,8 @@ def test_halves_show_two_modes_and_are_named(server, page):
     wait_for_drawn(page, "drawn by server: colour")
     whole = shot(page)
     page.select_option("#beside", "depth")
-    page.locator("#half-right", has_text="depth").wait_for()
+    page.get_by_text("drawn by server: colour | depth", exact=True).wait_for()
+    assert page.inner_text("#half-right") == "depth"
     assert page.inner_text("#half-left") == "colour"
     halved = shot(page)
     middle = halved.shape[1] // 2
@@ -188,6 +189,8 @@ def test_things_are_drawn_by_the_server_too(browser, tmp_path):
         wait_for_drawn(page, "drawn by server: things")
         assert difference(shot(page), expected(server, "things")) < 0.01
         assert page.locator("#server-modes button[value=things]").count() == 0
+        ask(page, "thing:2")
+        assert page.evaluate("window.gsdff.editor.numSelected") == 12
         page.context.close()
     assert errors == []
 

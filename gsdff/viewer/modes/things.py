@@ -1,10 +1,13 @@
 """The things mode: the thing of every pixel, in a colour of its own."""
 
+from dataclasses import replace
+
 import torch
 
 from gsdff.cameras import Camera
 from gsdff.field.objects import choose_things, read_things
 from gsdff.io.pictures import label_palette
+from gsdff.things import Things
 from gsdff.viewer.modes.classes import STRENGTH
 from gsdff.viewer.modes.colour import render_colour
 from gsdff.viewer.modes.common import Image, Mode, ModeInput, as_colors, blend
@@ -18,8 +21,8 @@ NO_THING = 0.3
 def render_things(inputs: ModeInput, camera: Camera) -> Image:
     """Things with most of the memberships in every pixel, over the scene."""
     visible, device = inputs.visible, inputs.shared.device
-    things = read_things(inputs.shared.field)
-    members, shares = things.members.to(device), things.shares.to(device)
+    things = _find_things(inputs.shared)
+    members, shares = things.members, things.shares
     if visible.ids is not None:
         members, shares = members[visible.ids], shares[visible.ids]
     ids = choose_things(members, shares, len(things), lambda values: blend(inputs, camera, values))
@@ -27,6 +30,16 @@ def render_things(inputs: ModeInput, camera: Camera) -> Image:
     colors = torch.cat([palette.new_full((1, 3), NO_THING), palette])[ids.long()]
     covered = blend(inputs, camera, torch.ones(len(members), 1, device=device))
     return torch.lerp(render_colour(inputs, camera), colors, STRENGTH * covered.clamp(0, 1))
+
+
+def _find_things(shared: SharedScene) -> Things:
+    """The things on the scene's device, read once."""
+    read = shared.field.read
+    if "drawn_things" not in read:
+        things = read_things(shared.field)
+        members, shares = (tensor.to(shared.device) for tensor in (things.members, things.shares))
+        read["drawn_things"] = replace(things, members=members, shares=shares)
+    return read["drawn_things"]
 
 
 def are_there(shared: SharedScene) -> bool:

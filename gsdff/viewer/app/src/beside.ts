@@ -28,8 +28,8 @@ export class Beside {
     return [whole, sceneryOf(this.page, value)!];
   }
 
-  // Names the halves of a picture in a mode; null for a picture without halves.
-  label(mode: string | null): void {
+  // Names the halves of a picture in a mode, null for a picture without halves; gives the name of the whole.
+  label(mode: string | null): string {
     const { value } = this.choice;
     const isWhole = mode === null || value === NOTHING;
     const [left, right] = value === EDITS ? ["before the edits", "after"] : [mode ?? "", value];
@@ -37,5 +37,6 @@ export class Beside {
       byId(id).hidden = isWhole;
       byId(id).textContent = text;
     }
+    return isWhole ? (mode ?? "") : `${left} | ${right}`;
   }
 }

@@ -46,6 +46,11 @@ function open(page: Page): void {
       server?.remote.leave();
       void answers.search(positives, negatives);
     },
+    thing: (number) => {
+      if (!header.things.some((thing) => thing.id === number)) return false;
+      page.take(page.thing(number), `select thing ${number}`);
+      return true;
+    },
     encodes: () => server?.remote.isOpen ?? false,
     clear: (problem) => answers.clear(problem),
   });

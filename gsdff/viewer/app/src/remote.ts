@@ -164,8 +164,7 @@ export class Remote {
     // it names what the page draws, which is covered
     byId("caption").hidden = this.mode !== null;
     this.isDrawn = answer.is_whole;
-    this.beside.label(answer.mode);
-    this.say(`drawn by server: ${answer.mode}${answer.is_whole ? "" : ", coarse"}`);
+    this.say(`drawn by server: ${this.beside.label(answer.mode)}${answer.is_whole ? "" : ", coarse"}`);
   }
 
   private toggle(isOpen: boolean): void {

@@ -12,6 +12,8 @@ export type SearchHandlers = {
   search(positives: Word[], negatives: Word[]): void;
   // Whether a server encodes any text.
   encodes(): boolean;
+  // Selects a thing by its number; false if there is none.
+  thing(number: number): boolean;
   // No question is left, or none that has an answer: then for this reason.
   clear(problem?: string): void;
 };
@@ -44,6 +46,11 @@ export class Search {
     const [, sign, rest] = /^\s*([-+]?)(.*)$/.exec(text)!;
     const name = fold(rest);
     if (!name) return;
+    const thing = /^thing:(\d+)$/.exec(name);
+    if (thing && this.handlers.thing(Number(thing[1]))) {
+      this.box.value = "";
+      return this.hideCompletions();
+    }
     const word = this.words.recognise(name) ?? (this.handlers.encodes() ? this.words.learn(name) : undefined);
     if (!word) return this.fail(name);
     const isNegative = sign === "-";
