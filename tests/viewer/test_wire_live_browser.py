@@ -133,3 +133,14 @@ def test_the_training_is_paused_and_goes_on(run, page):
     said(page, "stage 1")
     run.step(1)
     said(page, "step 2 of 46")
+
+
+def test_states_that_have_been_replaced_leave_no_textures(run, page):
+    textures = []
+    for _ in range(6):
+        before = page.evaluate("window.gsdff.data.header.server.version")
+        run.step(1)
+        wait_until(page, f"window.gsdff.data.header.server.version > {before}")
+        page.get_by_text("drawn by server: colour", exact=True).wait_for()
+        textures.append(page.evaluate("window.gsdff.picture.renderer.info.memory.textures"))
+    assert max(textures[2:]) <= max(textures[:2]), textures
