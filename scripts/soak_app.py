@@ -1,4 +1,4 @@
-"""Uses `gsdff view RUN --app` in several tabs for minutes, and fails if anything is logged or memory keeps growing.
+"""Uses `gsdff view RUN` in several tabs for minutes, and fails if anything is logged or memory keeps growing.
 
     python scripts/soak_app.py runs/demo [--minutes 10]
 
@@ -68,7 +68,7 @@ def main() -> None:
         raise UserError(f"needs a browser: one of {', '.join(BROWSERS)}")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         log = Path(folder) / "stderr"
-        command = [sys.executable, "-m", "gsdff.view", str(options.run), "--app"]
+        command = [sys.executable, "-m", "gsdff.view", str(options.run)]
         with log.open("w") as stderr:
             server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
         try:

@@ -30,6 +30,8 @@ def serve(field: Field, *, host: str = "127.0.0.1", port: int = 8080, old_page: 
     if old_page:
         with Server(shared, address) as server:
             print(f"{field.source}: open {server.url} (Ctrl-C stops it)", flush=True)
+            renderer = {"browser": "rendered by the browser", "server": "rendered by the server"}
+            log.info("%d Gaussians on %s, %s by default", len(field), shared.device, renderer[shared.default_renderer])
             _stay(address)
     if len(field) > MANY:
         log.warning(

@@ -199,7 +199,7 @@ def test_what_is_not_there_is_refused(door, tmp_path):
         door(tmp_path / "nowhere")
 
 
-def test_the_door_serves_until_it_is_interrupted(door, tiny, monkeypatch, capsys, caplog):
+def test_the_door_serves_the_old_page_until_it_is_interrupted(door, tiny, monkeypatch, capsys, caplog):
     caplog.set_level("INFO", logger="gsdff")
     ports = []
 
@@ -215,7 +215,7 @@ def test_the_door_serves_until_it_is_interrupted(door, tiny, monkeypatch, capsys
 
     monkeypatch.setattr(serve, "threading", SimpleNamespace(Event=Interrupted))
     with pytest.raises(KeyboardInterrupt):
-        door(tiny.run.folder)
+        door(tiny.run.folder, "--old-page")
     assert "60 Gaussians on cpu, rendered by the browser by default" in caplog.text
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", ports[0]))
@@ -232,7 +232,7 @@ def test_the_command_serves_the_app_until_it_is_interrupted(door, tiny, monkeypa
 
     monkeypatch.setattr(serve, "threading", SimpleNamespace(Event=Interrupted))
     with pytest.raises(KeyboardInterrupt):
-        door(tiny.run.folder, "--app")
+        door(tiny.run.folder)
     ((url, page),) = seen
     assert '"server": {"scene": ' in page and "scene-columns" in page
     with pytest.raises(urllib.error.URLError):

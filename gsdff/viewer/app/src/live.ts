@@ -120,7 +120,7 @@ export class Live {
 
   // Switches off what changes or saves the scene.
   private freeze(): void {
-    const frozen = "#delete, #keep, #recolor, #save-edits, #film-save, #saves > button:not([value=picture]), .actions button, .actions input";
+    const frozen = "#delete, #keep, #recolor, #gizmo, #save-edits, #film-save, #saves > button:not([value=picture]), .actions button, .actions input";
     for (const control of document.querySelectorAll<HTMLButtonElement | HTMLInputElement>(frozen)) {
       control.disabled = true;
       control.title = WAIT;
