@@ -247,6 +247,16 @@ def test_the_edited_scene_is_saved_with_its_features_and_fetched_in_parts(tiny, 
     assert fetch(page, number, 1) == path.with_name(answer["names"][1]).read_bytes()
 
 
+def test_what_is_moved_in_the_page_is_moved_in_the_world(tiny, page):
+    shared = tiny.shared
+    edits = [{"operation": "move", "rows": bits(first(10)), "translation": [0.1, 0.2, -0.3]}]
+    answer = page.ask("save_scene", edits=edits)
+    saved, before = gsdff.load(Path(answer["path"]), device="cpu").gaussians.means, shared.gaussians.means
+    offset = shared.frame.scale * torch.tensor([0.1, 0.2, -0.3])
+    torch.testing.assert_close(saved[:10], before[:10] + offset, rtol=1e-5, atol=1e-5)
+    assert torch.equal(saved[10:], before[10:]) and shared.frame.scale != 1
+
+
 def test_the_selection_is_saved_as_it_is_after_the_edits(tiny, page):
     answer = page.ask("save_scene", edits=[GONE], selected=bits(first(25)))
     assert Path(answer["path"]).name == "selection_001.ply"
