@@ -88,10 +88,11 @@ def _search(
 ) -> tuple[Float[Tensor, "Q k"], Int64[Tensor, "Q k"]]:
     places = points.detach().cpu().double().numpy()
     num = len(places)
-    queries = np.arange(num) if of is None else of.cpu().numpy().nonzero()[0]
+    tree, found = _tree_of(places), []
+    # in the order of the tree's leaves, in which the next point is among what the cache still holds
+    queries = tree.indices if of is None else tree.indices[of.cpu().numpy()[tree.indices]]
     num_others = min(count, max(num - 1, 0))
     ranks = list(range(1, num_others + 2))  # given a list, scipy returns a table even for one column
-    tree, found = _tree_of(places), []
     with tqdm(total=len(queries), desc="neighbours", unit="point", leave=False, delay=1) as bar:
         for start in range(0, max(len(queries), 1), QUERIES_AT_A_TIME):
             some = queries[start : start + QUERIES_AT_A_TIME]
@@ -102,7 +103,8 @@ def _search(
     is_self = ids == queries[:, None]
     # among many points at one place a point may not find itself; all it found are equally near then
     is_self[~is_self.any(axis=1), -1] = True
-    others, other_ids = (found[~is_self].reshape(len(queries), num_others) for found in (distances, ids))
+    order = queries.argsort()
+    others, other_ids = (found[~is_self].reshape(len(queries), num_others)[order] for found in (distances, ids))
     return torch.from_numpy(others).to(points), torch.from_numpy(other_ids).to(points.device, torch.int64)
 
 
