@@ -43,9 +43,14 @@ SHOWN = {
     "pooled teacher, exact masks": "pooled teacher",
     "robust + graph + pooled, purity (best), exact masks": "best, exact masks",
     "robust + graph + pooled, purity (best), felzenszwalb masks": "best, felzenszwalb",
+    "robust + graph + things, sam-like masks": "things, SAM-like masks",
+    "robust + graph + things, exact masks": "things, exact masks",
 }
 """Arms in the figure, with their titles in it."""
-SHORT = ("naive", "robust + graph (default)", "robust + graph + pooled, purity (best), exact masks")
+SHORT = (
+    "naive", "robust + graph (default)",
+    "robust + graph + things, sam-like masks", "robust + graph + things, exact masks",
+)  # fmt: skip
 """Arms in the short figure of the README."""
 CROP = (96, 72)
 """Width and height of the crops in the figure, in pixels of the photo."""
@@ -126,6 +131,8 @@ def write_figure(path: Path, scene: Scene, rows: Sequence[Mapping[str, Any]], sh
     """Writes one figure, with the crops that contain most borders."""
     first = {row["arm"]: row for row in rows if (row["level"], row["seed"]) == (rows[0]["level"], 0)}
     arms = [arm for arm in shown if arm in first]
+    if not arms:
+        return
     crops = []
     for view in [scene.views[view_id] for view_id in scene.test_ids][:CROPS]:
         drawn = Path("evaluation") / f"{picture_name(view)}_labels.png"
