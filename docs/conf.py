@@ -31,5 +31,9 @@ html_title = f"gsdff {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+share = Path(__file__).parents[1] / "build" / "share"
+if (share / "demo.html").is_file():  # scripts/docs.sh has exported the trained scene
+    html_extra_path = [str(share)]
+    tags.add("share")  # Sphinx gives it to this file
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
