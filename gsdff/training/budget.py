@@ -10,12 +10,13 @@ import logging
 import math
 import time
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import torch
 
 from gsdff.config.options import Stage1Config, TrainConfig
 from gsdff.device import wait_for
-from gsdff.errors import UserError
+from gsdff.errors import UserError, shown
 from gsdff.gaussians import Gaussians
 from gsdff.ranks import this_job
 from gsdff.scene import Scene
@@ -69,8 +70,9 @@ class Budget:
 
 def check_minutes(config: TrainConfig, minutes: float) -> None:
     """Raises `UserError` if no schedule can be chosen for this time."""
-    if not (minutes > 0 and math.isfinite(minutes)):
-        raise UserError(f"`minutes`: expected a number above 0, got {minutes:g}")
+    is_number = isinstance(minutes, Real) and not isinstance(minutes, bool)
+    if not (is_number and minutes > 0 and math.isfinite(minutes)):
+        raise UserError(f"`minutes`: expected a number above 0, got {shown(minutes)}")
     if config.stage1_from is not None:
         raise UserError("`minutes`: chooses a schedule for stage 1, which `stage1_from` leaves out; use `stage2.steps`")
     if config.stage1.steps < 1:
@@ -93,7 +95,7 @@ def fit_schedule(config: TrainConfig, scene: Scene, device: torch.device, minute
     stage2 = f" + {chosen.stage2.steps:,}" if config.teacher.name != "none" else ""
     log.info(
         "schedule for %g minutes: %s%s steps, at most %s Gaussians, photos of about %dx%d (a step takes %.0f ms with "
-        "%s Gaussians at %dx%d); expected: %.1f minutes",
+        "%s Gaussians at %dx%d); expected: %.2g minutes",
         minutes, f"{chosen.stage1.steps:,}", stage2, f"{chosen.stage1.max_gaussians:,}", width, height,
         1000 * speed.of_step(config.stage1.max_gaussians, speed.pixels), f"{config.stage1.max_gaussians:,}",
         camera.width, camera.height, found.seconds / 60,

@@ -118,6 +118,12 @@ def test_a_time_that_is_none_is_refused(minutes: float) -> None:
         fit_schedule(SMALL, tiny_scene(), CPU, minutes)
 
 
+@pytest.mark.parametrize("minutes", ["5", [1]])
+def test_minutes_that_are_no_number_are_refused_from_python(minutes: object, unchecked: None) -> None:
+    with pytest.raises(UserError, match="`minutes`: expected a number above 0, got"):
+        fit("demo", minutes=minutes)  # pyright: ignore[reportArgumentType]
+
+
 def test_minutes_beside_another_choice_of_the_steps_are_refused(tmp_path) -> None:
     with pytest.raises(UserError, match="`iterations` and `minutes` both"):
         fit("demo", iterations=10, minutes=1)
