@@ -21,7 +21,7 @@ from gsdff.files.writing import VIDEO_SUFFIXES, check_paths
 from gsdff.run_folder import DEMO, RunFolder
 
 if TYPE_CHECKING:
-    from gsdff.viewer.server import Address
+    from gsdff.viewer.address import Address
 
 log = logging.getLogger("gsdff")
 
@@ -44,8 +44,6 @@ class TrainArguments:
     viewer_host: str = "127.0.0.1"
     """Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for all who know the page's address, with its
     token."""
-    viewer_old_page: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """The page before this one, for which the server draws: for scenes of many millions of Gaussians."""
     options: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
 
 
@@ -63,10 +61,9 @@ def main() -> None:
 
     watch = None
     if address is not None:
-        from gsdff.viewer.live import Live
         from gsdff.viewer.wire.live import LiveApp
 
-        watch = partial(Live if arguments.viewer_old_page else LiveApp, address)
+        watch = partial(LiveApp, address)
     resume = shlex.join(["-m", "gsdff.train", "--out", str(arguments.options.run_folder), "--resume"])
     with joined(arguments.options.device, on_loss=f"continue with: torchrun ... {resume}"):
         train_run(arguments.options, resume=arguments.resume, minutes=arguments.minutes, watch=watch)
@@ -78,7 +75,7 @@ def find_page(arguments: TrainArguments) -> "Address | None":
         return None
     if not 1 <= arguments.viewer_port <= 65535:
         raise UserError(f"--viewer-port: expected 1 to 65535, got {arguments.viewer_port}")
-    from gsdff.viewer.server import find_address
+    from gsdff.viewer.address import find_address
 
     address = find_address(arguments.viewer_host, arguments.viewer_port)
     if not address.is_private:

@@ -25,9 +25,6 @@ class ViewArguments:
     token."""
     port: int = 8080
     """Port of the page; the next free one if it is taken."""
-    old_page: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """The page before this one, for which the server draws: for scenes of many millions of Gaussians, which a browser
-    cannot hold. It goes when nothing needs it."""
     offset: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="X Y Z")] = None
     """Point of the world that positions are relative to, for a file that does not state it: a .splat cannot."""
     dataset: PhotoOptions = field(default_factory=PhotoOptions)
@@ -46,14 +43,14 @@ def main() -> None:
     if not 1 <= arguments.port <= 65535:
         raise UserError(f"--port: expected 1 to 65535, got {arguments.port}")
 
+    from gsdff.viewer.address import find_address
     from gsdff.viewer.serve import serve
-    from gsdff.viewer.server import find_address
 
     find_address(arguments.host, arguments.port)  # refused before anything is loaded
     field = open_source(arguments)
     if arguments.data is not None:
         _ = field.scene  # photos that are named must be there
-    serve(field, host=arguments.host, port=arguments.port, old_page=arguments.old_page)
+    serve(field, host=arguments.host, port=arguments.port)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
     python scripts/viewer_pictures.py runs/room_a
 
-Writes docs/pictures/viewer_{query,split,edit}.jpg, and of the app (`gsdff view RUN --app`) app_{desk,wide,phone}.jpg. A
-browser (Chromium by Playwright) is driven as in the tests.
+Writes docs/pictures/app_{desk,wide,phone}.jpg. A browser (Chromium by Playwright) is driven as in the tests.
 """
 
 import gsdff  # isort: skip  # before torch: it sets how torch's threads wait
@@ -14,63 +13,24 @@ from typing import Any
 
 import tyro
 
-from gsdff.viewer.server import Address, Server
 from gsdff.viewer.shared_scene import SharedScene, open_shared_scene
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "viewer"))
 
 from app_wire import serve_shared  # noqa: E402
-from browser import Page, open_browser  # noqa: E402
+from browser import open_browser  # noqa: E402
 from page_window import load  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
-WIDTH, HEIGHT = 1280, 800
-APP_SIZES = {"desk": (1280, 720), "wide": (1920, 1080), "phone": (390, 844)}
-APP_QUALITY = 72
-CLASSES = "wall, floor, sofa, rug, table, cabinet, plant, book, pillow"
+SIZES = {"desk": (1280, 720), "wide": (1920, 1080), "phone": (390, 844)}
+QUALITY = 72
 
 
-def take(page: Page, name: str) -> None:
-    """Saves the page, with its controls, once nothing moves."""
-    page.settled()
-    path = PICTURES / f"viewer_{name}.jpg"
-    page.page.screenshot(path=path, type="jpeg", quality=80)
-    print(path)
-
-
-def take_viewer(browser: Any, shared: SharedScene) -> None:
-    """Takes three pictures of the viewer: a query, an edit, classes beside colours."""
-    with Server(shared, Address("127.0.0.1", 0)) as server:
-        page = Page(browser, server, WIDTH, HEIGHT)
-        page.fill("Prompts", "sofa")
-        page.wait_until(lambda: page.tab.mode == "relevancy", "the query is answered")
-        take(page, "query")
-        page.turn_to("Edit")
-        page.press("Recolour")
-        page.wait_for_text('recolor "sofa"')
-        page.choose("Rendering", "server (exact)")
-        page.choose("Mode", "colour")
-        page.wait_for_text("full resolution")
-        take(page, "edit")
-        page.close()
-
-        page = Page(browser, server, WIDTH, HEIGHT)
-        page.fill("Classes", CLASSES)
-        page.press("Segment")
-        page.wait_until(lambda: page.tab.mode == "classes", "the classes are known")
-        page.choose("Mode", "colour")
-        page.choose("Split view", "classes")
-        page.choose("Rendering", "server (exact)")
-        page.wait_for_text("full resolution")
-        take(page, "split")
-        page.close()
-
-
-def take_app(browser: Any, shared: SharedScene) -> None:
-    """Takes three pictures of the app, of three sizes: classes, a selection with its handles, a query on a phone."""
+def take(browser: Any, shared: SharedScene) -> None:
+    """Takes three pictures of three sizes: classes, a selection with its handles, a query on a phone."""
     with serve_shared(shared, page=True) as server:
-        for (name, (width, height)), act in zip(APP_SIZES.items(), (show_classes, show_handles, ask), strict=True):
+        for (name, (width, height)), act in zip(SIZES.items(), (show_classes, show_handles, ask), strict=True):
             is_phone = width < 600
             context = browser.new_context(
                 viewport={"width": width, "height": height}, has_touch=is_phone, is_mobile=is_phone
@@ -79,7 +39,7 @@ def take_app(browser: Any, shared: SharedScene) -> None:
             errors = load(page, server.url)
             act(page)
             path = PICTURES / f"app_{name}.jpg"
-            page.screenshot(path=path, type="jpeg", quality=APP_QUALITY)
+            page.screenshot(path=path, type="jpeg", quality=QUALITY)
             print(path)
             context.close()
             assert not errors, errors
@@ -115,13 +75,10 @@ def show_handles(page: Any) -> None:
     wait_for_exact(page, "colour")
 
 
-def main(run: tyro.conf.Positional[Path], /, *, only_app: bool = False) -> None:
-    """Takes all pictures, or those of the app alone."""
-    shared = open_shared_scene(gsdff.load(run))
+def main(run: tyro.conf.Positional[Path], /) -> None:
+    """Takes the pictures."""
     with open_browser() as browser:
-        if not only_app:
-            take_viewer(browser, shared)
-        take_app(browser, shared)
+        take(browser, open_shared_scene(gsdff.load(run)))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ DOORS = {"__main__", "view", "train", "evaluate", "export", "prepare", "query", 
 HEAVY = {
     "gsplat", "gsplat.exporter", "gsplat.strategy", "imageio_ffmpeg", "kornia", "lpips", "numba", "numba.core",
     "numba.extending", "numba.types", "open_clip", "plyfile", "pycolmap", "scipy", "scipy.ndimage", "segment_anything",
-    "skimage", "tensorboard", "timm", "torch.utils.tensorboard", "torchvision", "triton", "viser",
+    "skimage", "tensorboard", "timm", "torch.utils.tensorboard", "torchvision", "triton",
     "yaml",
 }  # fmt: skip
 """A part with a name of its own here is a dependency of its own: gsplat's rasteriser, strategies and exporter."""

@@ -19,7 +19,7 @@ def names(pins: list[str]) -> set[str]:
 
 def test_torch_and_what_it_brings_stay_as_they_are(script):
     chosen = names(script["choose"]("3.12", {}))
-    assert {"gsplat", "kornia", "kornia-rs", "viser", "msgspec", "numba", "beartype"} <= chosen
+    assert {"gsplat", "kornia", "kornia-rs", "websockets", "msgspec", "numba", "beartype"} <= chosen
     assert not chosen & {"torch", "torchvision", "triton", "numpy", "sympy", "pycolmap", "imageio-ffmpeg"}
     assert not {name for name in chosen if name.startswith(("nvidia-", "cuda-"))}
 

@@ -20,7 +20,7 @@ def train(
 ) -> None:
     """Runs both stages from the trainer's step to the end; logs every step, and saves checkpoints behind it.
 
-    `advance` does one step; a viewer passes one that waits while the run is paused (`gsdff.viewer.live`).
+    `advance` does one step; a viewer passes one that waits while the run is paused (`gsdff.viewer.wire.live`).
     """
     config = trainer.config
 

@@ -47,7 +47,7 @@ log = logging.getLogger("gsdff")
 
 
 class Watcher(Protocol):
-    """A viewer of a run that trains (`gsdff.viewer.live`)."""
+    """A viewer of a run that trains (`gsdff.viewer.wire.live`)."""
 
     def advance(self, trainer: Trainer) -> dict[str, Tensor]:
         """Does one step of the training, when it is not paused."""

@@ -1,14 +1,12 @@
-"""Viewer in the browser, for a finished scene or one that trains: displays, queries, selects and edits.
+"""Viewer in the browser, for a finished scene or one that trains: a page that draws, asks and edits, and its server.
 
-shared_scene  data shared by all tabs          session        query, selection and edits of one tab
-modes/        display modes                    rendering      images and splat colours of any mode
-render_loop   renders whenever a tab changes   splats         Gaussians that the browser draws
-picking       Gaussians under the mouse        camera_path    keyframes, playback and video
-saving        files saved from the page        frustums       cameras of the photos
-tab           actions of the controls          gizmo          handles that move the selection
-panel         controls; their HTML: markup     server         the page, with a tab per browser
-live          the page during training         live_panel     its controls
-page/         a scene as one HTML file         app/         its source, in TypeScript
-wire/         the server behind that page      serve        opens either page
-training_progress  steps, speed, pause         fair_lock      lock in turn for training and pages
+page/             a scene as the page takes it   app/           the page itself, in TypeScript
+wire/             the server behind it           serve          opens it for a loaded field
+shared_scene      what all pages share           visible_scene  what one picture shows
+modes/            display modes                  rendering      images of any mode
+render_loop       coarse pictures, then whole    fair_lock      lock in turn for training and pages
+live_scene        a scene that trains            training_progress  its steps, speed, curves, and a pause
+picking           the feature at a place         film           flights as MP4
+gate              who may talk to the server     address        where it is
+failures          errors that a page survives
 """

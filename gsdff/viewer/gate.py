@@ -1,30 +1,22 @@
 """Checks of every request to a page before its server answers it, as any web page can send requests to this machine.
 
 Refused are: other web pages (by their Origin), pages whose domain name was made to lead to this machine (DNS rebinding,
-by the Host), frames in other pages, addresses that make the page obey another server, and, if other machines can reach
-the page, everyone who does not know the token in its address.
+by the Host), frames in other pages, and, if other machines can reach the page, everyone who does not know the token in
+its address.
 """
 
 import logging
 import re
 import secrets
 import socket
-import threading
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import parse_qsl
 
 log = logging.getLogger("gsdff")
 
-PAGE_OPTIONS = {"darkMode", "fixedDpr", "logCamera", "showStats", "websocket"}
-"""Options in the page's address that are harmless; viser knows others, such as one that loads a recording."""
-MAX_MESSAGE_BYTES = 1 << 20
-"""Largest message that a page may send; ours send a few hundred bytes."""
 HEADERS = {
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
@@ -32,12 +24,6 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-CONTENT_POLICY = (
-    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
-    "connect-src 'self' ws://{host} wss://{host} data: blob:; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; object-src 'none'"
-)
-"""Content-Security-Policy of the page: it talks to its own server alone. viser's script is in the page itself."""
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z._-]+)(:[0-9]{1,5})?", re.ASCII)
 """A Host header in lower case: a name or an address, and a port, which may be that of a tunnel."""
 
@@ -45,8 +31,6 @@ WRONG_NAME = (
     "this name is not one of this page's; open the address that gsdff has printed, or, if this is the full name of its "
     "machine, start `gsdff view` with --host, or `gsdff train` with --viewer-host, and the name"
 )
-
-_starting = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -59,48 +43,18 @@ class Refusal:
 
 @dataclass
 class Gate:
-    """Checks the requests to the server of one page. Closed until `is_open` is set."""
+    """Checks the requests to the server of one page."""
 
     host: str
     """Address or name that the server listens on."""
+    policy: str
+    """Content-Security-Policy of the page, with {host} for its Host."""
     token: str = ""
     """First part of the path of the page's address; empty if only this machine can reach the page."""
-    is_open: bool = False
-    is_installed: bool = False
-    options: Collection[str] = frozenset(PAGE_OPTIONS)
-    """Options that the page's address may have."""
-    policy: str = CONTENT_POLICY
-    """Content-Security-Policy of the page, with {host} for its Host."""
     _logged: set[str] = field(default_factory=set)
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Context in which viser starts its server, which then asks this gate about every request.
-
-        viser has no hook for it, so its call of the websockets library gets more arguments here.
-        """
-        from websockets.asyncio import server as library
-
-        with _starting:
-            original: Callable[..., Any] = library.serve
-
-            def serve(handler: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-                if handler.__module__.partition(".")[0] == "viser":
-                    options["process_request"] = partial(self.process, options["process_request"])
-                    options |= {"max_size": MAX_MESSAGE_BYTES, "logger": quiet_logger()}
-                    self.is_installed = True
-                return original(handler, *arguments, **options)
-
-            library.serve = serve
-            try:
-                yield
-            finally:
-                library.serve = original
 
     def find_refusal(self, path: str, headers: Any) -> Refusal | None:
         """Reason to refuse a request with this path and these headers (of websockets); None to let it in."""
-        if not self.is_open:
-            return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the page is not ready yet; load it again")
         hosts = [host.lower() for host in headers.get_all("Host")]
         if len(hosts) != 1 or not self._is_own(hosts[0]):
             return Refusal(HTTPStatus.FORBIDDEN, WRONG_NAME)
@@ -108,15 +62,11 @@ class Gate:
         needs_origin = bool(headers.get_all("Upgrade"))  # browsers always say where such a request comes from
         if origins not in ([f"http://{hosts[0]}"], [f"https://{hosts[0]}"]) and (origins or needs_origin):
             return Refusal(HTTPStatus.FORBIDDEN, "this request comes from another web page or program")
-        place, _, query = path.partition("?")
+        place = path.partition("?")[0]
         if not secrets.compare_digest(place.strip("/").encode(errors="surrogateescape"), self.token.encode()):
             if self.token:
                 return Refusal(HTTPStatus.FORBIDDEN, "open the whole address that gsdff has printed, with its token")
             return Refusal(HTTPStatus.NOT_FOUND, "there is only one page here, /")
-        for name, value in parse_qsl(query, keep_blank_values=True):
-            own = f"{hosts[0]}/{self.token}".rstrip("/")
-            if name not in self.options or (name == "websocket" and value not in (f"ws://{own}", f"wss://{own}")):
-                return Refusal(HTTPStatus.BAD_REQUEST, "the page has no such option in its address")
         return None
 
     def _is_own(self, host: str) -> bool:
@@ -143,7 +93,8 @@ class Gate:
             self._log(refusal, request.headers)
             response = connection.respond(refusal.status, f"gsdff: {refusal.reason}\n")
         else:
-            response = answer(connection, replace(request, path="/"))
+            query = request.path.partition("?")[2]
+            response = answer(connection, replace(request, path=f"/?{query}"))
             if response is None:  # a socket, whose Origin has been checked
                 assert request.headers.get_all("Upgrade"), "nothing else opens one"
                 return None

@@ -1,7 +1,6 @@
-"""Images and splat colours of any display mode, and the highlight of the selection."""
+"""Images of any display mode, and the highlight of what is marked."""
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -12,14 +11,12 @@ from torch import Tensor
 from gsdff.cameras import Camera
 from gsdff.viewer.modes import MODES, ModeInput
 from gsdff.viewer.modes.common import Image, blend
-from gsdff.viewer.session import VisibleScene
 from gsdff.viewer.shared_scene import SharedScene
+from gsdff.viewer.visible_scene import VisibleScene
 
 ALL_ROWS = slice(None)
 HIGHLIGHT = (1.0, 0.62, 0.05)
 """Colour of the selection."""
-SPLAT_TINT = 0.55
-"""Share of `HIGHLIGHT` in the colour of a selected splat."""
 IMAGE_TINT = 0.35
 """Share of `HIGHLIGHT` in a pixel that only selected Gaussians cover."""
 
@@ -41,34 +38,15 @@ def available_modes(shared: SharedScene) -> tuple[str, ...]:
     return tuple(name for name, mode in MODES.items() if mode.is_available(shared))
 
 
-def mode_legends(modes: Iterable[str | None], visible: VisibleScene, *, on_server: bool) -> str:
-    """Legends of several modes as HTML, without repetition; None is no mode."""
-    legends = [MODES[name].legend(visible, on_server) for name in modes if name is not None]
-    return "".join(dict.fromkeys(legends))
-
-
-def splat_colors(shared: SharedScene, visible: VisibleScene, mode: str, *, highlight: bool) -> Float[Tensor, "M 3"]:
-    """Colours in [0, 1] for the browser to blend; `highlight` highlights the selection."""
-    row = MODES[mode]
-    assert row.splat_colors is not None, f"a browser cannot render the mode {mode}"
-    colors = row.splat_colors(ModeInput(shared, visible, highlight))
-    if not (highlight and visible.any_selected and row.tints_selection):
-        return colors
-    tinted = torch.lerp(colors, colors.new_tensor(HIGHLIGHT), SPLAT_TINT)
-    return torch.where(visible.selected[:, None], tinted, colors)
-
-
 def render_mode(
     shared: SharedScene,
     visible: VisibleScene,
     mode: str,
     camera: Camera,
-    *,
-    highlight: bool,
     rows: slice = ALL_ROWS,
 ) -> UInt8[Tensor, "h w 3"]:
-    """Some rows of a camera's image, on the CPU; `highlight` highlights the selection."""
-    row, inputs = MODES[mode], ModeInput(shared, visible, highlight)
+    """Some rows of a camera's image, on the CPU."""
+    row, inputs = MODES[mode], ModeInput(shared, visible)
     with torch.no_grad():
         if row.shows_photo:
             return _to_bytes(row.render(inputs, camera)[rows])
@@ -77,7 +55,7 @@ def render_mode(
         if not len(visible.gaussians):
             return torch.zeros(part.height, part.width, 3, dtype=torch.uint8)
         image = row.render(inputs, part)
-        if highlight and visible.any_selected and row.tints_selection:
+        if visible.any_selected and row.tints_selection:
             image = _tint_selection(image, _selected_opacity(inputs, part))
         return _to_bytes(image)
 
@@ -91,7 +69,7 @@ def split_view(left: UInt8[Tensor, "h w 3"], right: UInt8[Tensor, "h w 3"]) -> U
 
 
 def to_numpy(image: UInt8[Tensor, "h w 3"]) -> np.ndarray:
-    """The image as a contiguous array, as viser takes it."""
+    """The image as a contiguous array, as Pillow takes it."""
     return np.ascontiguousarray(image.numpy())
 
 

@@ -5,32 +5,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from gsdff.cameras import Camera, WorldFrame
-from gsdff.errors import UserError
 from gsdff.field.field import Field
 from gsdff.gaussians import Gaussians
-from gsdff.io.camera_paths import find_up
 from gsdff.io.pictures import PcaBasis
 from gsdff.render import render_depth
 from gsdff.rotation import quats_to_matrices
 from gsdff.scene import View
 from gsdff.viewer.fair_lock import FairLock
+from gsdff.viewer.page.start import choose_cameras
 from gsdff.viewer.training_progress import TrainingProgress
 
 log = logging.getLogger("gsdff")
 
-Renderer = Literal["browser", "server"]
-"""The browser renders splats of one colour each (SH degree 0); the server, this process, renders exactly."""
-BROWSER_LIMIT = 1_000_000
+MOST_IN_BROWSER = 1_000_000
 """Number of Gaussians that a laptop's browser still sorts while the camera moves."""
 
 
@@ -52,8 +45,8 @@ class SharedScene:
     """Progress of the run that trains the scene; None for a finished one. Only a finished one can be edited."""
 
     def replace_field(self, field: Field, training: TrainingProgress | None) -> None:
-        """Shows another field of the same photos, whose colours of features, names and depth are computed anew."""
-        for name in ("feature_colors", "names", "depth"):
+        """Shows another field of the same photos, whose colours of features and depth are computed anew."""
+        for name in ("feature_colors", "depth"):
             field.read.pop(name, None)
         self.field, self.training = field, training
 
@@ -73,9 +66,9 @@ class SharedScene:
         return self.field.gaussians
 
     @property
-    def default_renderer(self) -> Renderer:
-        """Renderer of a new tab."""
-        return "server" if self.device.type == "cuda" or len(self.gaussians) > BROWSER_LIMIT else "browser"
+    def is_large(self) -> bool:
+        """Whether there are too many Gaussians for a browser: pages have no harmonics, and this process draws."""
+        return len(self.gaussians) > MOST_IN_BROWSER
 
     @property
     def device(self) -> torch.device:
@@ -88,44 +81,6 @@ class SharedScene:
         return None if self.gaussians.features is None else self.field.feature_colors
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """All names of a closed vocabulary; empty if any words can be queried, or none."""
-        if "names" not in self.field.read:
-            self.field.read["names"] = self._find_names()
-        return self.field.read["names"]
-
-    def _find_names(self) -> tuple[str, ...]:
-        try:
-            vocabulary = self.field.vocabulary if self.field.has_features else None
-        except UserError as error:
-            log.warning("%s", error)
-            return ()
-        return () if vocabulary is None else tuple(vocabulary.vectors)
-
-    @property
-    def background_pixel(self) -> np.ndarray:
-        """Background of the scene as an image of one pixel, for the browser to fill the window with."""
-        return np.full((1, 1, 3), [round(255 * channel) for channel in self.field.background], np.uint8)
-
-    @cached_property
-    def up(self) -> Float[Tensor, "3"]:
-        """Up direction of the photos; +z of the input without photos."""
-        cameras = [view.camera for view in self.views]
-        return find_up(cameras).float() if cameras else torch.tensor([0.0, 0.0, 1.0])
-
-    @cached_property
-    def initial_camera(self) -> Camera:
-        """Camera of a new tab: that of the middle photo; without photos, one that sees most of the scene."""
-        if self.views:
-            return self.views[len(self.views) // 2].camera
-        forward = torch.tensor([0.0, 1.0, 0.0])
-        down = -self.up
-        R = torch.stack([torch.linalg.cross(down, forward), down, forward])
-        viewmat = torch.eye(4)
-        viewmat[:3, :3], viewmat[:3, 3] = R, R @ (2.5 * forward)
-        return Camera(viewmat, torch.tensor([[800.0, 0, 400], [0, 800, 300], [0, 0, 1]]), 800, 600)
-
-    @property
     def typical_depth(self) -> float:
         """Median over photos of the depth in their middle; half of it is brightest in the depth mode."""
         if "depth" not in self.field.read:
@@ -133,8 +88,9 @@ class SharedScene:
         return self.field.read["depth"]
 
     def _measure_depth(self) -> float:
-        depths = [self.depth_at(view.camera) for view in self.views[:: -(-len(self.views) // 8)]] if self.views else []
-        return float(torch.tensor(depths or [self.depth_at(self.initial_camera)]).median())
+        some = self.views[:: -(-len(self.views) // 8)] if self.views else []
+        cameras = [view.camera for view in some] or choose_cameras(self.field)
+        return float(torch.tensor([self.depth_at(camera) for camera in cameras]).median())
 
     def depth_at(self, camera: Camera) -> float:
         """Median depth in the middle of a camera's image; 1 if nothing is there."""

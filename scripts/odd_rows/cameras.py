@@ -125,8 +125,8 @@ def georeferenced(here: Here) -> str:
     "test_the_origin_can_be_chosen",
 )
 def georeferenced_round_trip(here: Here) -> str:
-    from gsdff.viewer.saving import save_scene
-    from gsdff.viewer.session import Session
+    from saved_by_page import save_scene
+
     from gsdff.viewer.shared_scene import open_shared_scene
 
     write_transforms(here.folder / "data", shift=UTM)
@@ -137,7 +137,7 @@ def georeferenced_round_trip(here: Here) -> str:
     again = loaded.save(here.folder / "again.ply")
     expect(again.read_bytes() == first.read_bytes(), "exported again, the PLY has other bytes")
     shared = open_shared_scene(loaded)
-    viewed = read_ply(save_scene(shared, Session(shared.gaussians, shared.frame, loaded), only_selected=False))
+    viewed = read_ply(save_scene(shared))
     moved = float((viewed.positions - loaded.gaussians.positions).abs().max())
     away = float((loaded.gaussians.positions - field.gaussians.positions).abs().max())
     expect(moved < 1e-5 and away < 1e-5, f"positions differ by {away:.2g} in the export and {moved:.2g} in the viewer")

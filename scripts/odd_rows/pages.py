@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
+from app_wire import AppPage, serve_shared, window_of
 from PIL import Image
 from tiny_viewer import write_tiny_viewer
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
-from wire import WirePage
 
 from gsdff.viewer.modes import MODES
 from gsdff.viewer.rendering import MAX_IMAGE_PIXELS
-from gsdff.viewer.server import Address, Server
+from gsdff.viewer.wire.server import AppServer
 from odd_rows.make import make_run, write_transforms
 from odd_rows.table import Here, Table, code, environment, expect
 
@@ -69,13 +70,8 @@ def status_of(port: int, path: str = "/", *, host: str = "", headers: tuple[str,
 
 def socket_status(port: int, origin: str | None, path: str = "/") -> int:
     """HTTP status with which a websocket is answered; 101 if it is opened."""
-    import viser
-
     try:
-        with connect(
-            f"ws://127.0.0.1:{port}{path}", origin=origin, proxy=None,  # pyright: ignore[reportArgumentType]
-            subprotocols=[f"viser-v{viser.__version__}"],  # pyright: ignore[reportArgumentType]
-        ):  # fmt: skip
+        with connect(f"ws://127.0.0.1:{port}{path}", origin=origin, proxy=None):  # pyright: ignore[reportArgumentType]
             return 101
     except InvalidStatus as error:
         return error.response.status_code
@@ -155,33 +151,11 @@ def token(here: Here) -> str:
 
 
 @contextmanager
-def page(here: Here) -> Iterator[WirePage]:
-    """A page of a real server in this process."""
+def page(here: Here) -> Iterator[tuple[AppServer, AppPage]]:
+    """A server in this process, and a program that poses as a page of it."""
     tiny = write_tiny_viewer(here.folder, torch.Generator().manual_seed(0))
-    with Server(tiny.shared, Address("127.0.0.1", 0)) as server, WirePage(server) as wire:
-        yield wire
-
-
-@row(
-    "C1",
-    "a page sends viser's messages for a public share link and an upload",
-    "test_messages_that_are_not_offered_do_nothing",
-    "test_no_handler_is_left_that_belongs_to_the_server",
-)
-def share(here: Here) -> str:
-    asked: list[str] = []
-    with page(here) as wire:
-        viser_server = type(wire.server.viser)
-        with mock.patch.object(viser_server, "request_share_url", lambda _: asked.append("share")):
-            wire.send("ShareUrlRequest")
-            wire.send("FileTransferStartUpload", filename="x", mime_type="x", part_count=1, size_bytes=4,
-                      transfer_uuid="t", source_component_uuid=wire.control("mode")._impl.uuid)  # fmt: skip
-            wire.set("mode", "depth")
-            wire.wait_until(lambda: wire.tab.mode == "depth")
-        handlers = wire.server.viser._websock_server._incoming_handlers
-        uploads = wire.tab.client.gui._current_file_upload_states
-    expect(not asked and not handlers and not uploads, f"{asked}, {handlers}, {uploads}")
-    return "no tunnel is asked for and no upload begun; the server has 0 handlers of its own, and the page goes on"
+    with serve_shared(tiny.shared) as server, AppPage(server) as hostile:
+        yield server, hostile
 
 
 # --- C4
@@ -189,31 +163,34 @@ def share(here: Here) -> str:
 
 @row(
     "C4",
-    "a window of 20000², 10⁶² or 10⁹x1 pixels, and a screenshot of it",
+    "a window of 20000² or 32768x1 pixels, one of 10⁹x1, and a saved picture of the first",
     "test_windows_of_any_size_are_drawn_within_the_limits",
-    "test_a_screenshot_of_an_enormous_window_is_of_bounded_size_and_says_so",
+    "test_a_saved_picture_of_an_enormous_window_is_of_bounded_size_and_says_so",
 )
 def sizes(here: Here) -> str:
-    with page(here) as wire:
+    with page(here) as (server, hostile):
+        camera = server.answers.shared.views[0].camera
         drawn = []
-        for width, height in ((20_000, 20_000), (10**6, 10**6), (10**9, 1)):
-            wire.move(image_width=width, image_height=height)
-            wire.wait_until(lambda width=width: wire.tab.client.camera.image_width == width)
-            drawn.append((wire.tab.camera.width, wire.tab.camera.height))
-        wire.move(image_width=20_000, image_height=20_000)
-        wire.wait_until(lambda: wire.tab.client.camera.image_width == 20_000)
+        for width, height in ((20_000, 20_000), (32_768, 1)):
+            number = hostile.send("draw", window=window_of(camera, width, height), scenery={"mode": "colour"})
+            answer: dict[str, Any] = {}
+            while not answer.get("is_whole"):
+                answer, _ = hostile.receive()
+                expect(answer["id"] == number and answer["type"] == "pictured", f"{answer}")
+            drawn.append((answer["width"], answer["height"]))
+        hostile.send("draw", window=window_of(camera, 10**9, 1), scenery={"mode": "colour"})
+        refused = hostile.receive()[0]["text"]
         before = peak_memory()
-        wire.tab.perform(wire.tab.save_screenshot)
-        note = wire.wait_for_note("Saved screenshot")
+        saved = hostile.ask("save_picture", window=window_of(camera, 20_000, 20_000), scenery={"mode": "colour"})
         grown = peak_memory() - before
-        with Image.open(next(wire.tab.shared.folder.glob("screenshot_*.png"))) as png:
+        with Image.open(saved["path"]) as png:
             size = png.size
-    expect(all(1 <= w * h <= MAX_IMAGE_PIXELS for w, h in [*drawn, size]), f"drawn {drawn}, screenshot {size}")
-    expect(grown < 1e9, f"the screenshot took {grown / 1e9:.1f} GB")
+    expect(all(1 <= w * h <= MAX_IMAGE_PIXELS for w, h in [*drawn, size]), f"drawn {drawn}, saved {size}")
+    expect(grown < 1e9, f"the picture took {grown / 1e9:.1f} GB")
     shown = ", ".join(f"{w}x{h}" for w, h in drawn)
     return (
-        f"drawn as {shown}; the screenshot is {size[0]}x{size[1]} and takes {max(grown, 0) / 1e6:.0f} MB more; "
-        f"{code(here.shorten(note))}"
+        f"drawn as {shown}; the third: {code(refused)}; the saved picture takes {max(grown, 0) / 1e6:.0f} MB more and "
+        f"says {code(saved['hint'])}"
     )
 
 
@@ -225,36 +202,42 @@ def peak_memory() -> int:
 
 @row(
     "C4",
-    "a painter raises an error",
-    "test_the_error_of_a_painter_is_shown_and_the_tab_goes_on_drawing",
+    "a mode raises an error while it draws",
+    "test_the_error_of_a_mode_is_answered_and_the_page_goes_on",
 )
 def painter(here: Here) -> str:
     def fail(inputs: object, camera: object) -> None:
         raise RuntimeError("no memory left")
 
-    with page(here) as wire, mock.patch.dict(MODES, opacity=replace(MODES["opacity"], render=fail)):
-        wire.set("mode", "opacity")
-        note = wire.wait_for_note("Cannot be drawn")
-        wire.set("mode", "depth")
-        wire.wait_until(lambda: wire.tab._failure is None and wire.tab.mode == "depth")
-        expect(wire.tab.render_loop._thread.is_alive(), "the tab does not draw any more")
-    return f"the page shows {code(note)} and goes on drawing"
+    with page(here) as (server, hostile), mock.patch.dict(MODES, opacity=replace(MODES["opacity"], render=fail)):
+        camera = server.answers.shared.views[0].camera
+        answer = hostile.ask("draw", window=window_of(camera), scenery={"mode": "opacity"})
+        expect(answer["type"] == "failed", f"{answer}")
+        hostile.draw(camera, "depth")
+    return f"the page gets {code(answer['text'])} and goes on drawing"
 
 
 @row(
     "C4",
     "a threshold of NaN, an unknown mode, a camera at 1e300",
-    "test_values_that_a_control_cannot_have_are_answered",
-    "test_cameras_that_are_none_are_answered",
+    "test_what_no_page_says_is_refused_with_the_reason",
+    "test_a_picture_that_cannot_be_drawn_is_refused_in_words_and_the_next_one_comes",
 )
 def answered(here: Here) -> str:
-    with page(here) as wire:
-        wire.set("threshold", math.nan)
-        notes = [wire.wait_for_note("Threshold")]
-        wire.set("mode", "no such mode")
-        notes.append(wire.wait_for_note("Mode: expected"))
-        wire.move(position=(1e300, 0.0, 0.0))
-        notes.append(wire.wait_for_note("position of the camera"))
-        wire.set("mode", "depth")
-        wire.wait_until(lambda: wire.tab.mode == "depth")
-    return f"the page shows {'; '.join(map(code, notes))}"
+    with page(here) as (server, hostile):
+        camera = server.answers.shared.views[0].camera
+        window, question = window_of(camera), {"positives": ["chair"], "negatives": [], "score_range": [0, 1]}
+        asked = {"mode": "relevancy", "question": question | {"threshold": math.nan, "colors": [[0, 0, 0], [1, 1, 1]]}}
+        wrong = [
+            {"window": window, "scenery": asked},
+            {"window": window, "scenery": {"mode": "no such mode"}},
+            {"window": window | {"position": [1e300, 0.0, 0.0]}, "scenery": {"mode": "colour"}},
+        ]
+        texts = []
+        for request in wrong:
+            hostile.send("draw", **request)
+            answer, _ = hostile.receive()
+            expect(answer["type"] == "failed", f"{answer}")
+            texts.append(answer["text"])
+        hostile.draw(camera, "depth")
+    return f"the page gets {'; '.join(map(code, texts))}, and goes on drawing"

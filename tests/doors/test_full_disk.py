@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from dying import killed_at
+from saved_by_page import bits_of, save_scene
 from tiny_answers import write_asked_run
 from tiny_run import open_field
 
@@ -25,9 +26,8 @@ from gsdff.io.ply import read_ply
 from gsdff.io.sidecar import sidecar_path
 from gsdff.latents import Basis
 from gsdff.selection import Selection
-from gsdff.viewer.saving import save_scene
-from gsdff.viewer.session import Session
 from gsdff.viewer.shared_scene import open_shared_scene
+from gsdff.viewer.wire.messages import HandEdit
 
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
 
@@ -57,10 +57,7 @@ def some(field, version):
 def save_viewed(field, version, folder):
     shared = open_shared_scene(field)
     shared.folder = folder
-    session = Session(shared.gaussians, shared.frame, field)
-    session.select(some(field, version).mask)
-    session.edit(Delete)
-    save_scene(shared, session, only_selected=False)
+    save_scene(shared, HandEdit("delete", bits_of(some(field, version).mask)))
 
 
 def segment(field, version, folder):

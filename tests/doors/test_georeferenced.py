@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from plyfile import PlyData
+from saved_by_page import save_scene
 from tiny_answers import write_asked_run
 from tiny_run import open_field
 from tiny_scene import TinyDataset
@@ -27,9 +28,8 @@ from gsdff.io.runs import load_run
 from gsdff.io.sidecar import Sidecar, sidecar_path
 from gsdff.metrics import psnr
 from gsdff.origin import ZERO
-from gsdff.viewer.saving import save_scene
-from gsdff.viewer.session import Session
 from gsdff.viewer.shared_scene import open_shared_scene
+from gsdff.viewer.wire.answers import Answers
 
 UTM = (500000.0, 4649776.0, 100.0)
 SAME = 90.0
@@ -214,10 +214,8 @@ def test_selections_queries_and_the_viewer_agree(near, far):
         hit = field.query("chair")
         masks.append(hit.selection.grow(field.gaussians.means).mask)
         shared = open_shared_scene(field)
-        session = Session(shared.gaussians, shared.frame, field)
-        session.select(masks[-1])
-        drawn.append(session.visible.gaussians.means)
-        path = save_scene(shared, session, only_selected=True)
+        drawn.append(Answers(shared).gaussians.means)
+        path = save_scene(shared, selected=masks[-1])
         saved.append(read_ply(path))
         cameras = [view.camera for view in field.scene.views]
         drawn.append(torch.stack([camera.viewmat for camera in orbit(cameras, 5)]))

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -133,19 +133,18 @@ def write_old(folder: Path) -> None:
 
 
 def save_from_page() -> None:
-    """The edits and the scene of a session, as the page's buttons save them."""
-    from gsdff import Recolor, load
-    from gsdff.field.query import Query
-    from gsdff.viewer.saving import save_edits, save_scene
-    from gsdff.viewer.session import Session
-    from gsdff.viewer.shared_scene import open_shared_scene
+    """The edits and the scene of a page, as its buttons save them."""
+    from saved_by_page import bits_of, save_edits, save_scene
 
-    shared = open_shared_scene(load("run", device="cpu"))
-    session = Session(shared.gaussians, shared.frame, shared.field)
-    session.search(Query(positives=("lamp",), threshold=0.0))
-    session.edit(partial(Recolor, color=(0.0, 1.0, 0.0)))
-    save_edits(shared, session)
-    save_scene(shared, session, only_selected=False)
+    from gsdff import load
+    from gsdff.viewer.shared_scene import open_shared_scene
+    from gsdff.viewer.wire.messages import HandEdit
+
+    field = load("run", device="cpu")
+    shared = open_shared_scene(field)
+    green = HandEdit("recolor", bits_of(field.query("lamp", threshold=0.0).selection.mask), color=(0.0, 1.0, 0.0))
+    save_edits(shared, green)
+    save_scene(shared, green)
 
 
 NO_FEATURES = ("--features", "none")

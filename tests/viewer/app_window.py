@@ -48,7 +48,7 @@ def expected(server: AppServer, mode: str) -> Tensor:
     (tab,) = server.tabs
     request, (visible,) = tab._drawn
     camera = request.window.camera()
-    return render_mode(server.answers.shared, visible, mode, camera, highlight=True).float() / 255
+    return render_mode(server.answers.shared, visible, mode, camera).float() / 255
 
 
 def difference(one: Tensor, other: Tensor) -> float:

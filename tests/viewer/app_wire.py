@@ -19,8 +19,9 @@ from websockets.typing import Origin
 
 from gsdff.cameras import Camera
 from gsdff.rotation import matrices_to_quats
+from gsdff.viewer.address import Address
+from gsdff.viewer.page.document import Page
 from gsdff.viewer.serve import make_app_page
-from gsdff.viewer.server import Address
 from gsdff.viewer.shared_scene import SharedScene
 from gsdff.viewer.wire.answers import Answers
 from gsdff.viewer.wire.server import AppServer
@@ -31,10 +32,11 @@ PATIENCE = 60.0
 
 @contextmanager
 def serve_shared(shared: SharedScene, host: str = "127.0.0.1", *, page: bool = False) -> Iterator[AppServer]:
-    """A server of a scene, with its page or a text in place of it."""
+    """A server of a scene, with its page or an empty one in place of it."""
     answers = Answers(shared)
-    text = make_app_page(answers) if page else "the page"
-    with AppServer(answers, lambda: text, Address(host, 0)) as server:
+    empty = {"title": "a page", "server": {"scene": answers.scene, "version": 0}}
+    served = make_app_page(answers) if page else Page(empty, b"columns")
+    with AppServer(answers, lambda: served, Address(host, 0)) as server:
         yield server
 
 
@@ -90,13 +92,14 @@ class AppPage:
 
     def draw(self, camera: Camera, mode: str, **scenery: Any) -> Tensor:
         """Whole picture [H, W, 3] in [0, 1] of a camera."""
-        return self._receive_picture(self.send("draw", window=window_of(camera), scenery={"mode": mode, **scenery}))
+        return self.receive_picture(self.send("draw", window=window_of(camera), scenery={"mode": mode, **scenery}))
 
     def draw_beside(self, camera: Camera, left: dict[str, Any], right: dict[str, Any]) -> Tensor:
         """Whole picture of two halves."""
-        return self._receive_picture(self.send("draw", window=window_of(camera), scenery=left, beside=right))
+        return self.receive_picture(self.send("draw", window=window_of(camera), scenery=left, beside=right))
 
-    def _receive_picture(self, number: int) -> Tensor:
+    def receive_picture(self, number: int) -> Tensor:
+        """The whole picture of a request, whatever comes before it."""
         while True:
             answer, payload = self.receive()
             assert answer["type"] == "pictured", answer
@@ -125,14 +128,14 @@ def first(count: int) -> Tensor:
     return torch.arange(60) < count
 
 
-def window_of(camera: Camera) -> dict[str, Any]:
-    """A camera as a page describes it."""
+def window_of(camera: Camera, width: int | None = None, height: int | None = None) -> dict[str, Any]:
+    """A camera as a page describes it, in a window of its own size by default."""
     K = camera.K
     return {
         "position": camera.position.tolist(),
         "wxyz": matrices_to_quats(camera.viewmat[:3, :3].T).tolist(),
         "focal": [float(K[0, 0]) / camera.width, float(K[1, 1]) / camera.height],
         "centre": [float(K[0, 2]) / camera.width, float(K[1, 2]) / camera.height],
-        "width": camera.width,
-        "height": camera.height,
+        "width": width or camera.width,
+        "height": height or camera.height,
     }

@@ -138,9 +138,10 @@ def test_a_page_with_a_server_names_words_and_leaves_their_vectors_to_it(open_wo
 
 
 def test_a_page_with_a_server_leaves_its_policy_to_it_and_a_file_has_one(field):
-    served, file = make_page(field, server={"scene": "a", "modes": ["colour"]}), make_page(field)
+    server = {"scene": "a", "modes": ["colour"]}
+    served, file = make_page(field, server=server).served(), make_page(field).file()
     assert "Content-Security-Policy" not in served and "default-src 'none'" in file and "ws:" not in file
-    assert json.loads(element(served, "scene-header"))["server"] == {"scene": "a", "modes": ["colour"]}
+    assert json.loads(element(served, "scene-header"))["server"] == server and not element(served, "scene-columns")
     assert json.loads(element(file, "scene-header"))["server"] is None
 
 

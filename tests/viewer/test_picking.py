@@ -1,4 +1,4 @@
-"""Picking with the mouse."""
+"""The feature at a place of a picture."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ from tiny_viewer import look_at
 
 from gsdff.errors import UserError
 from gsdff.gaussians import Gaussians
-from gsdff.viewer.picking import in_rectangle, latents_at
-from gsdff.viewer.session import Session
+from gsdff.viewer.picking import latents_at
+from gsdff.viewer.visible_scene import VisibleScene
 
 
 def gaussians_at(means: list[list[float]], scale: float = 0.05) -> Gaussians:
@@ -33,8 +33,8 @@ def camera(tiny):
     return replace(camera, viewmat=torch.eye(4), K=torch.tensor([[20.0, 0, 20], [0, 20, 10], [0, 0, 1]]))
 
 
-def visible_of(tiny, gaussians: Gaussians):
-    return Session(gaussians.to_input_frame(tiny.shared.frame), tiny.shared.frame, tiny.shared.field).visible
+def visible_of(gaussians: Gaussians) -> VisibleScene:
+    return VisibleScene(gaussians, torch.zeros(len(gaussians), dtype=torch.bool))
 
 
 @pytest.mark.parametrize(
@@ -42,51 +42,28 @@ def visible_of(tiny, gaussians: Gaussians):
     [([0.0, 0, 2], (0.5, 0.5)), ([1.0, 0.5, 2.0], (0.75, 0.75)), ([-1.8, -0.9, 2.0], (0.05, 0.05))],
 )
 def test_a_click_on_a_gaussian_gives_its_latents(tiny, camera, mean, point):
-    visible = visible_of(tiny, gaussians_at([mean, [0.0, 0.0, 9.0]], 0.3))
+    visible = visible_of(gaussians_at([mean, [0.0, 0.0, 9.0]], 0.3))
     found = latents_at(tiny.shared, visible, camera, point)
     assert torch.allclose(found / found.norm(), visible.gaussians.features[0] / 2**0.5, atol=2e-2)
 
 
 def test_a_click_is_at_what_is_in_front(tiny, camera):
-    visible = visible_of(tiny, gaussians_at([[0.0, 0.0, 3.0], [0.0, 0.0, 2.0]], 0.8))
+    visible = visible_of(gaussians_at([[0.0, 0.0, 3.0], [0.0, 0.0, 2.0]], 0.8))
     found = latents_at(tiny.shared, visible, camera, (0.5, 0.5))
     assert torch.allclose(found / found[1].abs(), torch.tensor([2.0, -1.0, 0.0]), atol=2e-2)
 
 
 @pytest.mark.parametrize("point", [(0.0, 0.0), (1.0, 1.0), (0.999, 0.0)])
 def test_a_click_at_the_border_gives_nothing_but_an_answer(tiny, camera, point):
-    found = latents_at(tiny.shared, visible_of(tiny, gaussians_at([[0.0, 0.0, 2.0]])), camera, point)
+    found = latents_at(tiny.shared, visible_of(gaussians_at([[0.0, 0.0, 2.0]])), camera, point)
     assert found.shape == (3,) and not found.any()
 
 
 def test_a_click_needs_features_and_something_to_see(tiny, camera):
     shared = tiny.shared
-    visible = visible_of(tiny, gaussians_at([[0.0, 0.0, 2.0]]))
-    with pytest.raises(UserError, match="box"):
+    visible = visible_of(gaussians_at([[0.0, 0.0, 2.0]]))
+    with pytest.raises(UserError, match="visible Gaussians with features"):
         latents_at(replace(shared, field=replace(shared.field, basis=None)), visible, camera, (0.5, 0.5))
     nothing = replace(visible, gaussians=visible.gaussians.map(lambda tensor: tensor[:0]))
-    with pytest.raises(UserError, match="box"):
+    with pytest.raises(UserError, match="visible Gaussians with features"):
         latents_at(shared, nothing, camera, (0.5, 0.5))
-
-
-def test_a_rectangle_holds_the_centres_that_are_seen_in_it(tiny, camera):
-    """At depth 2 the window shows x in -2..2 and y in -1..1, so that these lie at 0.25, 0.5 and 0.75 across."""
-    places = [[-1.0, 0, 2], [0.0, 0, 2], [1.0, 0.5, 2], [2.0, 1.0, 4], [-1.0, 0, -2], [0.0, 0, 0], [3.0, 0, 2]]
-    visible = visible_of(tiny, gaussians_at(places))
-
-    def inside(low, high) -> list[int]:
-        return in_rectangle(visible, camera, low, high).nonzero()[:, 0].tolist()
-
-    assert inside((0.0, 0.0), (1.0, 1.0)) == [0, 1, 2, 3]  # neither behind the camera, nor at it, nor beside
-    assert inside((0.2, 0.4), (0.6, 0.6)) == [0, 1]
-    assert inside((0.7, 0.7), (0.8, 0.8)) == [2, 3]  # at any depth
-    assert inside((0.3, 0.0), (0.4, 1.0)) == []
-
-
-def test_a_rectangle_is_of_the_working_frame(tiny):
-    """All chairs are left of the middle from the first photo, all lamps right of it."""
-    visible = tiny.session().visible
-    camera = tiny.shared.views[0].camera
-    left = in_rectangle(visible, camera, (0.0, 0.0), (0.5, 1.0))
-    right = in_rectangle(visible, camera, (0.5, 0.0), (1.0, 1.0))
-    assert torch.equal(left, torch.arange(60) < 30) and torch.equal(right, ~left)

@@ -1,4 +1,4 @@
-"""Opening a scene, the cameras of new tabs, and cameras of a browser."""
+"""Opening a scene, its photos and depths, and cameras of a browser."""
 
 import logging
 import math
@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fake_client import FakeClient
 from tiny_run import make_gaussians, open_field
+from tiny_viewer import see
 
 from gsdff import view as door
 from gsdff.errors import UserError
@@ -17,15 +17,14 @@ from gsdff.export import ExportArguments, export_run
 from gsdff.field.placement import fit_frame
 from gsdff.io.ply import write_ply
 from gsdff.rotation import matrices_to_quats
+from gsdff.viewer.page.start import choose_cameras
 from gsdff.viewer.rendering import available_modes, render_mode
-from gsdff.viewer.session import Session
 from gsdff.viewer.shared_scene import make_camera, open_shared_scene
 
 
 def test_a_run_is_opened_with_photos_and_questions(tiny):
     shared = tiny.shared
     assert len(shared.views) == 10 and shared.folder == tiny.run.folder / "viewer" and not shared.folder.exists()
-    assert shared.names == ("chair", "lamp", "wall")
     assert shared.frame.scale == pytest.approx(tiny.run.frame.scale)
     assert torch.equal(shared.gaussians.means, shared.field.gaussians.means)
 
@@ -39,12 +38,12 @@ def test_a_ply_without_features_and_photos_can_be_looked_at_and_edited(tmp_path,
         shared = open_shared_scene(open_field(path))
     assert "no queries" in caplog.text and "no photos" in caplog.text
     assert shared.folder == tmp_path / "other_viewer" and not shared.field.has_features
-    assert shared.names == () and shared.pca is None
-    assert shared.nearest_view(shared.initial_camera) is None
+    assert shared.pca is None and not shared.is_large
+    (camera,) = choose_cameras(shared.field)
+    assert shared.nearest_view(camera) is None
     assert available_modes(shared) == ("colour", "depth", "opacity")
-    session = Session(shared.gaussians, shared.frame, shared.field)
     for mode in available_modes(shared):
-        picture = render_mode(shared, session.visible, mode, shared.initial_camera.resized(40, 30), highlight=True)
+        picture = render_mode(shared, see(shared), mode, camera.resized(40, 30))
         assert picture[10:20, 13:27].float().mean() > 20  # it is in the middle
         assert picture.any(-1).float().mean() < 0.9  # and not all over
 
@@ -72,8 +71,7 @@ def test_a_run_whose_photos_are_gone_is_shown_without_them(tiny, caplog):
         shared = open_shared_scene(open_field(tiny.run.folder))
     assert "no photos" in caplog.text and shared.views == [] and shared.frame == tiny.run.frame
     assert "photo" not in available_modes(shared) and "colour" in available_modes(shared)
-    visible = Session(shared.gaussians, shared.frame, shared.field).visible
-    assert render_mode(shared, visible, "colour", shared.initial_camera, highlight=False).any()
+    assert render_mode(shared, see(shared), "colour", choose_cameras(shared.field)[0]).any()
 
 
 def test_photos_that_were_named_and_are_not_there_are_a_users_mistake(tiny, tmp_path, call):
@@ -113,19 +111,6 @@ def test_a_browsers_camera_by_hand():
     assert torch.allclose(camera.K, torch.tensor([[100.0, 0, 150], [0, 100, 100], [0, 0, 1]]), atol=1e-4)
 
 
-def test_up_is_the_photographers(tiny):
-    assert torch.allclose(tiny.shared.up, torch.tensor([0.0, -1.0, 0.0]), atol=1e-6)  # y is down in these
-    assert replace(tiny.shared, views=[]).up.tolist() == [0, 0, 1]
-
-
-def test_without_photos_one_stands_before_the_scene_upright(tiny):
-    camera = replace(tiny.shared, views=[]).initial_camera
-    assert torch.allclose(camera.position, torch.tensor([0.0, -2.5, 0.0]))
-    assert torch.allclose(camera.viewmat[:3, :3] @ camera.viewmat[:3, :3].T, torch.eye(3))
-    assert torch.linalg.det(camera.viewmat[:3, :3]) == 1
-    assert camera.viewmat[1, :3].tolist() == [0, 0, -1]  # down
-
-
 def test_depths_are_those_in_the_middle_of_the_photos(tiny):
     shared = tiny.shared
     camera = shared.views[4].camera
@@ -145,17 +130,3 @@ def test_a_fit_frame_any_scene_holds_most_of_it(generator, count):
     assert (distances <= 1.0001).float().mean() >= 0.5
     invisible = replace(gaussians, logit_opacities=torch.full((count,), -9.0))
     assert fit_frame(invisible).scale > 0
-
-
-def test_standing_at_a_photos_place_shows_the_photo(tiny):
-    """Sets the window's camera as a tab does: a round trip through viser's own camera."""
-    client = FakeClient(30, 22)
-    camera = tiny.shared.views[6].camera
-    client.camera.up_direction = tiny.shared.up.numpy()
-    client.camera.position = camera.position.numpy()
-    client.camera.look_at = camera.position.numpy() + camera.viewmat[2, :3].numpy()
-    client.camera.fov = 2 * math.atan(0.5 * camera.height / float(camera.K[1, 1]))
-    seen = make_camera(client.camera.wxyz, client.camera.position, client.camera.fov, 30, 22)
-    assert torch.allclose(seen.viewmat, camera.viewmat, atol=1e-5)
-    picture = render_mode(tiny.shared, tiny.session().visible, "colour", seen, highlight=False)
-    assert (picture.int() - tiny.shared.views[6].image.int()).abs().max() <= 2

@@ -1,24 +1,19 @@
-"""The viewer on the pretended card: every mode with marks and a selection, edits, a film, and a run that trains."""
+"""The viewer on the pretended card: every mode, edits, files, and a run that trains."""
 
-from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from app_wire import AppPage, bits, first, serve_shared, wait_until, window_of
-from fake_client import FakeClient
 from page_file import write_things
 from pretended.budget import PICTURES
-from read_video import read_video
-from test_live import Client
+from tiny_answers import NUM_CHAIR
 from tiny_field import write_maps
 from tiny_scene import tiny_scene
-from tiny_viewer import TinyViewer, look_at
+from tiny_viewer import TinyViewer, look_at, see
 
 import gsdff
-from gsdff import Delete, Move, Recolor
 from gsdff.config.file import write_config
 from gsdff.config.options import FeatureConfig, Stage1Config, Stage2Config, TeacherConfig, TrainConfig
 from gsdff.field.query import Query
@@ -28,15 +23,11 @@ from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger
 from gsdff.training.loop import train
 from gsdff.training.trainer import Trainer
-from gsdff.viewer import live as live_module
-from gsdff.viewer.live import Live
+from gsdff.viewer.address import Address
 from gsdff.viewer.modes import MODES
-from gsdff.viewer.panel import Panel
-from gsdff.viewer.rendering import render_mode, splat_colors
-from gsdff.viewer.server import Address
-from gsdff.viewer.session import Session
+from gsdff.viewer.rendering import render_mode
 from gsdff.viewer.shared_scene import SharedScene, open_shared_scene
-from gsdff.viewer.tab import Tab
+from gsdff.viewer.visible_scene import VisibleScene
 from gsdff.viewer.wire import live as live_app_module
 from gsdff.viewer.wire.live import LiveApp
 
@@ -51,94 +42,29 @@ def shared(card, tiny: TinyViewer) -> SharedScene:
     return open_shared_scene(gsdff.load(tiny.run.folder, device="cuda"))
 
 
-def ask(shared: SharedScene) -> Session:
-    """A session with a query and classes."""
-    session = Session(shared.gaussians, shared.frame, shared.field)
-    session.search(CHAIR)
-    session.segment(NAMES)
-    return session
+def ask(shared: SharedScene) -> VisibleScene:
+    """The scene with a query and classes, and the chair marked."""
+    marked = torch.arange(60, device=shared.device) < NUM_CHAIR
+    return see(shared, CHAIR, classes=NAMES, marked=marked)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_mode_is_the_cpus_with_a_selection_and_without(tiny, shared, mode):
-    sessions = ask(tiny.shared), ask(shared)
+def test_every_mode_is_the_cpus(tiny, shared, mode):
     camera = look_at(tiny.shared)
-    for highlight in (True, False):
-        expected, got = (
-            render_mode(scene, session.visible, mode, camera, highlight=highlight)
-            for scene, session in zip((tiny.shared, shared), sessions, strict=True)
-        )
-        assert not got.is_cuda
-        assert ((expected.int() - got.int()).abs().amax(-1) > 2).double().mean() < 0.02
+    expected, got = (render_mode(scene, ask(scene), mode, camera) for scene in (tiny.shared, shared))
+    assert not got.is_cuda
+    assert ((expected.int() - got.int()).abs().amax(-1) > 2).double().mean() < 0.02
     for top, bottom in pairwise((0, 7, 30)):
-        rows = slice(top, bottom)
-        block = render_mode(shared, sessions[1].visible, mode, camera, highlight=True, rows=rows)
-        assert block.shape == (bottom - top, 40, 3)
-    if MODES[mode].splat_colors is not None:
-        colors = [
-            splat_colors(scene, session.visible, mode, highlight=True).cpu()
-            for scene, session in zip((tiny.shared, shared), sessions, strict=True)
-        ]
-        torch.testing.assert_close(colors[1], colors[0], rtol=1e-3, atol=1e-3)
+        assert render_mode(shared, ask(shared), mode, camera, slice(top, bottom)).shape == (bottom - top, 40, 3)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_picture_waits_no_more_than_allowed(card, shared, mode):
-    session, camera = ask(shared), look_at(shared)
-    render_mode(shared, session.visible, mode, camera, highlight=True)  # what is kept for the next picture is made now
+    visible, camera = ask(shared), look_at(shared)
+    render_mode(shared, visible, mode, camera)  # what is kept for the next picture is made now
     card.clear()
-    render_mode(shared, session.visible, mode, camera, highlight=True)
+    render_mode(shared, visible, mode, camera)
     assert card.num_waits <= PICTURES[mode], card.table()
-
-
-def test_selections_and_edits_are_the_cpus(tiny, shared):
-    sessions = [Session(scene.gaussians, scene.frame, scene.field) for scene in (tiny.shared, shared)]
-    for session in sessions:
-        session.search(CHAIR)
-        session.edit(partial(Recolor, color=(0.1, 0.2, 0.9)))
-        session.search(Query(positives=("lamp",)), "add")
-        session.modify_selection(lambda selection, means: selection.grow(means, 1))
-        session.hide()
-        session.show_all()
-        session.search(CHAIR)
-        session.edit(partial(Move, translation=(0.1, 0.0, 0.0)))
-        session.search(Query(positives=("lamp",)))
-        session.edit(Delete)
-        session.undo()
-        session.redo()
-    expected, got = (session.result() for session in sessions)
-    for (name, ours), (_, theirs) in zip(got.items(), expected.items(), strict=True):
-        torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-4, atol=1e-4, msg=name)
-
-
-def test_a_page_is_operated_and_films(shared, tmp_path):
-    client = FakeClient(48, 36)
-    tab = Tab(shared, client)
-    panel = Panel(client.gui, tab)
-    try:
-        client.gui["Prompts"].value = "chair"
-        client.gui["Search"].press()
-        client.gui["Show cameras"].choose(True)
-        client.scene.click(0.5, 0.5)
-        client.scene.box((0.2, 0.2), (0.8, 0.8), "shift")
-        client.gui["Prompts"].value = "lamp"
-        client.gui["Search"].press()
-        tab.recolor((40, 110, 220))
-        tab.set_display(mode="depth", split_mode="relevancy", renderer="server")
-        tab.refresh()
-        tab.save_screenshot()
-        camera = tab.camera
-        tab.camera_path.add(camera)
-        tab.camera_path.add(replace(camera.resized(60, 20), viewmat=shared.views[6].camera.viewmat))
-        draw = partial(tab.render_whole, tab.render_request)
-        assert tab.camera_path.save(tmp_path / "film.mp4", 0.2, draw, lambda share: None)
-        assert read_video(tmp_path / "film.mp4")[1].shape[1:] == (36, 48, 3)
-        tab.save_scene(only_selected=False)
-        tab.save_edits()
-    finally:
-        tab.close()
-    bad = [note for note in client.notes if note[2] == "red"]
-    assert not bad and panel.count is not None
 
 
 def test_a_path_of_cameras_on_the_card_is_interpolated(card, tiny):
@@ -163,38 +89,6 @@ def make_trainer(tmp_path: Path, generator: torch.Generator) -> tuple[Trainer, R
     write_config(folder.config, config)
     trainer = Trainer(config, scene, torch.device("cuda"), initial_gaussians(config, scene))
     return trainer, folder
-
-
-def test_a_run_that_trains_is_looked_at(card, tmp_path, generator, monkeypatch):
-    for name, value in (("MIN_REFRESH_INTERVAL", 0.0), ("REFRESH_SHARE", 1e9), ("SPLATS_PER_SECOND", 1e12)):
-        monkeypatch.setattr(live_module, name, value)
-    trainer, folder = make_trainer(tmp_path, generator)
-    live = Live(Address("127.0.0.1", 0), trainer, folder)
-    live._stop_polling()  # pages are updated between the steps here
-    client = Client(0)
-    live.server.viser.get_clients = lambda: {0: client}
-    live.server._open(client)
-    (panel,) = live.server.open_panels
-    seen = set()
-
-    def advance(trainer: Trainer) -> dict[str, torch.Tensor]:
-        measures = live.advance(trainer)
-        live.update_pages()
-        tab = panel.tab
-        for mode in set(tab.modes) - {"relevancy", "classes"}:
-            tab.set_display(mode=mode)
-            tab.render(tab.render_request, tab.camera)
-            seen.add(mode)
-        return measures
-
-    try:
-        with TrainingLogger(trainer.config, trainer.scene, folder, 0, trainer.total_steps) as logger:
-            train(trainer, logger, folder, advance)
-    finally:
-        live.__exit__()
-        client.server.stop()
-    assert {"colour", "depth", "opacity", "features"} <= seen
-    assert not client.notes
 
 
 def test_the_app_answers_from_the_card_as_from_the_cpu(shared):
@@ -243,7 +137,7 @@ def test_a_run_that_trains_on_the_card_is_followed(card, tmp_path, generator, mo
         with TrainingLogger(trainer.config, trainer.scene, folder, 0, trainer.total_steps) as logger:
             train(trainer, logger, folder, advance)
         live.finish()
-        assert "scene-columns" in live.make_page()
+        assert live.make_page().columns
     finally:
         live.__exit__()
     assert received == [(False, True)] * 8 + [(True, False)] * 4

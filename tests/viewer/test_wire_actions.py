@@ -12,7 +12,7 @@ from app_wire import AppPage, bits, first, serve_shared, wait_until, window_of
 from page_file import read_page, write_things
 from read_video import read_video
 from tiny_run import open_field
-from tiny_viewer import NAMES, TinyViewer, look_at
+from tiny_viewer import NAMES, TinyViewer, look_at, see
 
 import gsdff
 from gsdff.editing.operations.delete import Delete
@@ -65,11 +65,10 @@ def test_classes_of_ones_own_are_drawn_in_the_colours_of_the_page(tiny, page):
     field = tiny.shared.field
     torch.testing.assert_close(torch.tensor(answer["vectors"]), field.encode_text(["lamp", "chair"]) @ field.B)
     assert torch.allclose(torch.tensor(answer["colors"]), label_palette(2) / 255)
-    session, camera = tiny.session(), look_at(tiny.shared)
-    session.segment(("lamp", "chair"))
+    camera = look_at(tiny.shared)
     colors = torch.tensor([[255, 0, 0], [0, 0, 255]], dtype=torch.uint8)
-    visible = replace(session.visible, class_colors=colors)
-    expected = render_mode(tiny.shared, visible, "classes", camera, highlight=True).float() / 255
+    visible = replace(see(tiny.shared, classes=("lamp", "chair")), class_colors=colors)
+    expected = render_mode(tiny.shared, visible, "classes", camera).float() / 255
     scenery = {"classes": ["lamp", "chair"], "class_colors": [[1, 0, 0], [0, 0, 1]]}
     drawn = page.draw(camera, "classes", **scenery)
     assert (drawn - expected).abs().mean() < 0.02

@@ -20,8 +20,9 @@ from gsdff.io.runs import load_run
 from gsdff.training.loop import train
 from gsdff.training.trainer import Trainer
 from gsdff.viewer import live_scene as live_scene_module
+from gsdff.viewer.address import Address
 from gsdff.viewer.page.packing import pack
-from gsdff.viewer.server import Address
+from gsdff.viewer.page.start import choose_cameras
 from gsdff.viewer.wire import live as live_module
 from gsdff.viewer.wire.live import LiveApp
 
@@ -49,8 +50,7 @@ class Looker:
 
     def __init__(self, live: LiveApp):
         self.live = live
-        header = live.make_page().partition('id="scene-header">')[2].partition("</script>")[0]
-        self.header: dict[str, Any] = json.loads(header)
+        self.header: dict[str, Any] = json.loads(json.dumps(live.make_page().header))
         self.page = AppPage(live.server)
         self.version = self.header["server"]["version"]
         wait_until(lambda: live.server.tabs)
@@ -89,7 +89,7 @@ def test_a_run_that_is_looked_at_ends_with_the_bits_of_one_that_is_not(open_run,
             while not ended.is_set():
                 looker = Looker(live)
                 answers = live.server.answers
-                camera = answers.shared.initial_camera.resized(32, 24)
+                camera = choose_cameras(answers.shared.field)[0].resized(32, 24)
                 with looker.page as page:
                     while not ended.is_set():
                         answer, _ = looker.follow()
@@ -160,7 +160,7 @@ def test_pictures_are_of_the_gaussians_that_the_page_has_and_older_bits_are_refu
     trainer, folder, _ = open_run()
     live = show(trainer, folder)
     looker = Looker(live)
-    camera = live.shared.initial_camera.resized(32, 24)
+    camera = choose_cameras(live.shared.field)[0].resized(32, 24)
     for _ in range(3):
         live.advance(trainer)
         looker.follow()
@@ -174,7 +174,7 @@ def test_while_it_trains_only_a_picture_can_be_saved(open_run, show):
     trainer, folder, _ = open_run()
     looker = Looker(show(trainer, folder))
     page, bits = looker.page, base64.b64encode(bytes([255] * 8)).decode()
-    camera = looker.live.shared.initial_camera.resized(32, 24)
+    camera = choose_cameras(looker.live.shared.field)[0].resized(32, 24)
     assert page.ask("save_picture", window=window_of(camera), scenery={"mode": "colour"})["type"] == "saved"
     for kind, fields in (
         ("save_selection", {"selected": bits}),

@@ -9,7 +9,7 @@ from page_window import load, wait_until
 
 from gsdff.training.loop import train
 from gsdff.training.trainer import Trainer
-from gsdff.viewer.server import Address
+from gsdff.viewer.address import Address
 from gsdff.viewer.wire import live as live_module
 from gsdff.viewer.wire.live import LiveApp
 

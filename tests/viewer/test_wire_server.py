@@ -14,7 +14,7 @@ import torch
 from app_wire import AppPage, bits, first, serve_shared, wait_until, window_of
 from PIL import Image
 from tiny_run import make_gaussians, open_field, write_run
-from tiny_viewer import TinyViewer, look_at
+from tiny_viewer import TinyViewer, look_at, see
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gsdff.editing.operations.delete import Delete
@@ -25,7 +25,10 @@ from gsdff.field.relevancy import DEFAULT_NEGATIVES
 from gsdff.gaussians import Gaussians
 from gsdff.io.pictures import heat
 from gsdff.selection import Selection
-from gsdff.viewer.rendering import render_mode
+from gsdff.viewer.modes import MODES
+from gsdff.viewer.page.start import choose_cameras
+from gsdff.viewer.render_loop import MAX_PIXELS
+from gsdff.viewer.rendering import MAX_IMAGE_PIXELS, render_mode
 from gsdff.viewer.shared_scene import open_shared_scene
 from gsdff.viewer.wire import server as server_module
 from gsdff.viewer.wire.answers import Answers
@@ -79,8 +82,8 @@ def refused(server: AppServer, **differences: str | None) -> int:
 def test_the_page_may_talk_to_its_own_server_alone_and_is_in_no_frame(server):
     status, text = get(server)
     place = f"127.0.0.1:{server.address.port}"
-    assert status == 200 and text.endswith("\r\n\r\nthe page")
-    assert f"connect-src blob: data: ws://{place} wss://{place};" in text and "default-src 'none'" in text
+    assert status == 200 and "<title>a page</title>" in text
+    assert f"connect-src blob: data: 'self' ws://{place} wss://{place};" in text and "default-src 'none'" in text
     assert "frame-ancestors 'none'" in text and "Cache-Control: no-store" in text
 
 
@@ -92,7 +95,19 @@ def test_a_socket_of_another_page_is_refused(server, origin):
 def test_a_name_that_leads_here_and_other_places_are_refused(server):
     assert get(server, host="evil.example")[0] == 403
     assert get(server, "/../../etc/passwd")[0] == 404
-    assert get(server, "/?websocket=ws://evil.example")[0] == 400
+    assert get(server, "/?websocket=ws://evil.example")[0] == 404
+
+
+def test_a_page_asks_for_its_own_columns_and_an_older_one_is_told_to_load_again(server, public):
+    get(server)
+    status, text = get(server, f"/?columns={server.answers.scene}.0")
+    assert status == 200 and text.endswith("\r\n\r\ncolumns") and "application/octet-stream" in text
+    for query in (f"columns={server.answers.scene}.1", "columns=", f"columns={server.answers.scene}.0&x"):
+        status, text = get(server, f"/?{query}")
+        assert status == 404 and "load it again" in text
+    get(public, f"/{public.gate.token}")
+    assert get(public, f"/?columns={public.answers.scene}.0")[0] == 403
+    assert get(public, f"/{public.gate.token}?columns={public.answers.scene}.0")[0] == 200
 
 
 @pytest.mark.parametrize("path", ["", "/", "/wrong"])
@@ -231,8 +246,7 @@ def test_too_many_requests_are_refused_until_there_is_room(slow, page):
 @pytest.mark.parametrize("mode", ["colour", "depth", "opacity", "features", "photo", "teacher", "masks"])
 def test_a_picture_is_that_of_the_mode(tiny, page, mode):
     camera = look_at(tiny.shared)
-    session = tiny.session()
-    expected = render_mode(tiny.shared, session.visible, mode, camera, highlight=True).float() / 255
+    expected = render_mode(tiny.shared, see(tiny.shared), mode, camera).float() / 255
     drawn = page.draw(camera, mode)
     assert drawn.shape == expected.shape and expected.std() > 0.05
     assert (drawn - expected).abs().mean() < 0.02  # it comes as JPEG
@@ -258,9 +272,7 @@ def test_every_pixel_has_the_class_of_gsdff_segment(tiny):
     hit = tiny.shared.field.segment(names, view=view)
     scenery = Scenery("classes", classes=names)
     drawn = answers.render(answers.show(scenery, *answers.cut(scenery)), "classes", view.camera)
-    session = tiny.session()
-    session.segment(names)
-    expected = render_mode(tiny.shared, session.visible, "classes", view.camera, highlight=True)
+    expected = render_mode(tiny.shared, see(tiny.shared, classes=names), "classes", view.camera)
     assert torch.equal(drawn, expected)
     assert hit.labels is not None and {0, 1} <= set(hit.labels.unique().tolist())
 
@@ -318,6 +330,45 @@ def test_a_picture_that_cannot_be_drawn_is_refused_in_words_and_the_next_one_com
     assert page.draw(look_at(tiny.shared), "colour").any()
 
 
+def test_a_picture_from_elsewhere_shows_what_the_last_one_did(tiny, page):
+    one, other = (tiny.shared.views[i].camera for i in (3, 6))
+    number = page.send("draw", window=window_of(one))
+    answer = page.receive()[0]
+    assert (answer["id"], answer["type"]) == (number, "failed") and "in the first request" in answer["text"]
+    left, right = {"mode": "colour", "hidden": bits(first(30))}, {"mode": "depth"}
+    page.draw_beside(one, left, right)
+    again = page.receive_picture(page.send("draw", window=window_of(other)))
+    assert torch.equal(again, page.draw_beside(other, left, right))
+
+
+@pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (32_768, 1), (1, 32_768), (1, 1)])
+def test_windows_of_any_size_are_drawn_within_the_limits(tiny, page, width, height):
+    picture = page.receive_picture(
+        page.send("draw", window=window_of(tiny.shared.views[3].camera, width, height), scenery={"mode": "photo"})
+    )
+    assert 1 <= len(picture) * len(picture[0]) <= MAX_PIXELS
+
+
+def test_a_saved_picture_of_an_enormous_window_is_of_bounded_size_and_says_so(tiny, page):
+    window = window_of(tiny.shared.views[3].camera, 20_000, 5_000)
+    answer = page.ask("save_picture", window=window, scenery={"mode": "photo"})
+    with Image.open(answer["path"]) as png:
+        assert png.size == (5760, 1440) and png.width * png.height <= MAX_IMAGE_PIXELS
+    assert answer["hint"] == "5760x1440 pixels"
+
+
+def test_the_error_of_a_mode_is_answered_and_the_page_goes_on(tiny, page, monkeypatch):
+    def fail(inputs: object, camera: object) -> None:
+        raise RuntimeError("no memory left")
+
+    camera = tiny.shared.views[3].camera
+    with monkeypatch.context() as patch:
+        patch.setitem(MODES, "opacity", replace(MODES["opacity"], render=fail))
+        answer = page.ask("draw", window=window_of(camera), scenery={"mode": "opacity"})
+    assert (answer["type"], answer["text"]) == ("failed", "RuntimeError: no memory left")
+    assert page.draw(camera, "opacity").any()
+
+
 def test_pages_at_once_have_pictures_of_their_own(tiny, server, page):
     camera = look_at(tiny.shared)
     with AppPage(server) as other:
@@ -357,7 +408,7 @@ def test_a_selection_is_saved_and_none_is_refused(tiny, page):
 def test_a_picture_is_saved_whole_and_without_loss(tiny, page):
     camera = look_at(tiny.shared, 80, 60)
     answer = page.ask("save_picture", window=window_of(camera), scenery={"mode": "colour"})
-    expected = render_mode(tiny.shared, tiny.session().visible, "colour", camera, highlight=True)
+    expected = render_mode(tiny.shared, see(tiny.shared), "colour", camera)
     saved = torch.from_numpy(np.array(Image.open(answer["path"])))
     assert "80x60" in answer["hint"] and (saved.int() - expected.int()).abs().max() <= 1
 
@@ -382,7 +433,7 @@ def test_a_ply_without_features_is_served_with_what_it_has(tmp_path, plain):
     with serve_shared(open_shared_scene(open_field(ply)), page=True) as server, AppPage(server) as page:
         assert server.answers.modes == ("colour", "depth", "opacity")
         assert '"words": []' in get(server)[1]
-        camera = server.answers.shared.initial_camera.resized(60, 45)
+        camera = choose_cameras(server.answers.shared.field)[0].resized(60, 45)
         assert page.draw(camera, "depth").any()
         assert "expected features" in page.ask("encode", texts=["chair"])["text"]
         question = {"positives": ["chair"], "negatives": [], "threshold": 0.5, "score_range": [0, 1], "colors": COLORS}

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from PIL import Image
 from tiny_answers import write_asked_run
 from tiny_run import TinyRun, open_field
+from torch import Tensor
 
 from gsdff.cameras import Camera
+from gsdff.field.query import Query
+from gsdff.field.search import prepare
 from gsdff.io.runs import RunFolder
-from gsdff.viewer.session import Session
 from gsdff.viewer.shared_scene import SharedScene, open_shared_scene
+from gsdff.viewer.visible_scene import VisibleScene
 
 NAMES = ("chair", "lamp", "wall")
 """Words of the tiny scenes."""
@@ -25,10 +29,6 @@ class TinyViewer:
 
     run: TinyRun
     shared: SharedScene
-
-    def session(self) -> Session:
-        """A new session."""
-        return Session(self.shared.gaussians, self.shared.frame, self.shared.field)
 
 
 def write_tiny_viewer(root: Path, generator: torch.Generator) -> TinyViewer:
@@ -50,6 +50,27 @@ def write_tiny_viewer(root: Path, generator: torch.Generator) -> TinyViewer:
         labels[5:, :12], labels[5:, 12:] = 1, 2
         Image.fromarray(labels).save(RunFolder(run.folder).masks / f"{view.key}.png")
     return TinyViewer(run, shared)
+
+
+def see(
+    shared: SharedScene,
+    query: Query | None = None,
+    *,
+    classes: tuple[str, ...] = (),
+    marked: Bool[Tensor, "N"] | None = None,
+    hidden: Bool[Tensor, "N"] | None = None,
+) -> VisibleScene:
+    """What is drawn for a question about a scene, with some Gaussians marked and some left out; by default none."""
+    nothing = torch.zeros(len(shared.gaussians), dtype=torch.bool, device=shared.device)
+    ids = (nothing if hidden is None else hidden).logical_not().nonzero()[:, 0]
+    gaussians = shared.gaussians.to_working_frame(shared.frame).map(lambda tensor: tensor[ids])
+    return VisibleScene(
+        gaussians,
+        (nothing if marked is None else marked)[ids],
+        None if query is None else prepare(shared.field, query),
+        prepare(shared.field, Query(classes=classes)) if classes else None,
+        ids=ids,
+    )
 
 
 def look_at(shared: SharedScene, width: int = 40, height: int = 30) -> Camera:

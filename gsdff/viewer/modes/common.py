@@ -10,9 +10,8 @@ from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.render import render_features
-from gsdff.viewer.markup import note
-from gsdff.viewer.session import VisibleScene
 from gsdff.viewer.shared_scene import SharedScene
+from gsdff.viewer.visible_scene import VisibleScene
 
 Image = Float[Tensor, "H W 3"]
 
@@ -23,8 +22,6 @@ class ModeInput:
 
     shared: SharedScene
     visible: VisibleScene
-    highlight: bool
-    """Whether the selection is to be highlighted."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +30,13 @@ class Mode:
 
     name: str
     render: Callable[[ModeInput, Camera], Image]
-    """Image on the server; its values are clamped to [0, 1] afterwards."""
+    """Image; its values are clamped to [0, 1] afterwards."""
     is_available: Callable[[SharedScene], bool] = lambda shared: True
     """Whether the scene has something to show in this mode."""
-    splat_colors: Callable[[ModeInput], Float[Tensor, "M 3"]] | None = None
-    """Colours of the Gaussians in [0, 1], for the browser to blend; None if only the server can render this mode."""
     tints_selection: bool = True
     """Whether the selection is tinted afterwards; False if `render` highlights it itself."""
     shows_photo: bool = False
     """Whether images show a photo rather than the Gaussians: these are never tinted, and always rendered whole."""
-    legend: Callable[[VisibleScene, bool], str] = lambda visible, on_server: ""
-    """HTML for the panel that explains the colours; the second argument is whether the server renders."""
 
 
 # --- Gaussians
@@ -65,11 +58,6 @@ def as_colors(image: UInt8[Tensor, "*S 3"], like: Tensor) -> Float[Tensor, "*S 3
 def has_photos(shared: SharedScene) -> bool:
     """Whether there are photos."""
     return bool(shared.views)
-
-
-def describe_photo(visible: VisibleScene, on_server: bool) -> str:
-    """Legend of modes that show the nearest photo."""
-    return note("photo nearest to the camera")
 
 
 def fit_into_window(

@@ -1,16 +1,12 @@
 """The features mode: the first three principal components of the features as colours."""
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from gsdff.cameras import Camera
 from gsdff.io.pictures import PcaBasis, pca_colors
 from gsdff.latents import MIN_NORM
-from gsdff.viewer.markup import note
-from gsdff.viewer.modes.colour import base_colors, render_colour
+from gsdff.viewer.modes.colour import render_colour
 from gsdff.viewer.modes.common import Image, Mode, ModeInput, blend
-from gsdff.viewer.session import VisibleScene
 
 
 def render_pca(inputs: ModeInput, camera: Camera) -> Image:
@@ -27,23 +23,8 @@ def render_pca(inputs: ModeInput, camera: Camera) -> Image:
     return colors * alpha
 
 
-def pca_of_splats(inputs: ModeInput) -> Float[Tensor, "M 3"]:
-    """Colours of the Gaussians' own features."""
-    pca, features = inputs.shared.pca, inputs.visible.gaussians.features
-    if pca is None or features is None:
-        return base_colors(inputs)
-    return pca_colors(features, pca)[0].to(features)
-
-
-def describe(visible: VisibleScene, on_server: bool) -> str:
-    """Legend of the mode."""
-    return note("principal components of the features, the same in all views")
-
-
 FEATURES = Mode(
     "features",
     render_pca,
     is_available=lambda shared: shared.gaussians.features is not None,
-    splat_colors=pca_of_splats,
-    legend=describe,
 )

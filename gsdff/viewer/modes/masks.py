@@ -11,7 +11,7 @@ from gsdff.io.pictures import label_colors, label_palette
 from gsdff.io.runs import RunFolder
 from gsdff.masks.store import MaskStore
 from gsdff.scene import View
-from gsdff.viewer.modes.common import Image, Mode, ModeInput, describe_photo, fit_into_window
+from gsdff.viewer.modes.common import Image, Mode, ModeInput, fit_into_window
 from gsdff.viewer.shared_scene import SharedScene
 
 STRENGTH = 0.55
@@ -49,5 +49,4 @@ MASKS = Mode(
     render_masks,
     is_available=lambda shared: any(load_segments(shared, view) is not None for view in shared.views),
     shows_photo=True,
-    legend=describe_photo,
 )

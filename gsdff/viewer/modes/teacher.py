@@ -8,7 +8,7 @@ from gsdff.errors import UserError
 from gsdff.io.pictures import pca_colors
 from gsdff.scene import View
 from gsdff.teachers.store import find_store
-from gsdff.viewer.modes.common import Image, Mode, ModeInput, describe_photo, fit_into_window
+from gsdff.viewer.modes.common import Image, Mode, ModeInput, fit_into_window
 from gsdff.viewer.shared_scene import SharedScene
 
 
@@ -40,5 +40,4 @@ TEACHER = Mode(
     render_teacher_map,
     is_available=lambda shared: any(load_teacher_map(shared, view) is not None for view in shared.views),
     shows_photo=True,
-    legend=describe_photo,
 )

@@ -1,4 +1,4 @@
-"""The HTML file: the built app, the packed scene and its words in one text."""
+"""The page: the built app, the packed scene and its words, in one HTML file or served in two parts."""
 
 import base64
 import html
@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 import gsdff
 from gsdff.cameras import Camera
 from gsdff.editing.edit import EditList
 from gsdff.errors import UserError
 from gsdff.field.field import Field
-from gsdff.field.hit import default_view
 from gsdff.files.places import make_folder
 from gsdff.files.writing import write_text
 from gsdff.gaussians import Gaussians
@@ -30,18 +26,15 @@ from gsdff.viewer.page.comparison import Comparison, compare
 from gsdff.viewer.page.dictionary import Dictionary, list_words, make_dictionary
 from gsdff.viewer.page.loss import measure_answers, measure_picture
 from gsdff.viewer.page.packing import PackedScene, pack, unpack
+from gsdff.viewer.page.start import choose_cameras, describe_start, find_up
 from gsdff.viewer.page.things import describe_things, has_things, number_gaussians
 from gsdff.viewer.page.tour import describe_cameras, make_tour
 
-MOST_CAMERAS = 3
-"""Views whose pictures are compared."""
-DISTANCE, SIDE, FOV = 2.5, 400, 0.9
-"""Distance from the middle, image side and field of view of the start view of a scene without photos."""
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob: data:; worker-src blob: data:; "
-    "connect-src blob: data:{sockets}; style-src 'unsafe-inline'; img-src blob: data:"
+    "connect-src blob: data:{sources}; style-src 'unsafe-inline'; img-src blob: data:"
 )
-"""Content-Security-Policy of the page: it asks nothing of a network, or of its own server's `sockets` alone."""
+"""Content-Security-Policy of the page: it asks nothing of a network, or of its own server's `sources` alone."""
 POLICY_ELEMENT = '<meta http-equiv="Content-Security-Policy" content="{}">'
 
 
@@ -54,6 +47,8 @@ class PageOptions:
     classes: Sequence[str] = ()
     has_features: bool = True
     """Without features the page only shows the scene, and its things."""
+    has_harmonics: bool = True
+    """Without harmonics the page draws Gaussians in one colour from all sides."""
     has_things: bool = True
     edits: EditList | None = None
     """Edits to show the scene before and after."""
@@ -64,18 +59,54 @@ class PageOptions:
     tour_seconds: float = 12.0
 
 
+@dataclass(frozen=True, eq=False)
+class Page:
+    """What the app shows: a header, and columns of numbers."""
+
+    header: dict[str, Any]
+    columns: bytes
+    """All columns, one after another; the header says where each begins. Those of a file are deflated."""
+
+    def file(self) -> str:
+        """The text of a file that needs no server; it has the page's policy in it, as no server sends one."""
+        policy = POLICY_ELEMENT.format(POLICY.format(sources=""))
+        return self._fill(policy, base64.b64encode(self.columns).decode())
+
+    def served(self) -> str:
+        """The text that a server sends, without the columns, for which the app asks then."""
+        return self._fill("", "")
+
+    def _fill(self, policy: str, columns: str) -> str:
+        home = files("gsdff.viewer.page")
+        bundle = home / "bundle"
+        licences = [
+            place.read_text(encoding="utf-8") for place in (bundle / "LICENSES.txt", home / "wordnet_licence.txt")
+        ]
+        texts = {
+            "title": html.escape(self.header["title"]),
+            "policy": policy,
+            "licences": html.escape("\n----\n\n".join(licences)),
+            # nothing in a name may end the element that holds it
+            "header": json.dumps(self.header).replace("<", "\\u003c"),
+            "columns": columns,
+            "app": base64.b64encode((bundle / "app.js.gz").read_bytes()).decode(),
+        }
+        shell = (bundle / "shell.html").read_text(encoding="utf-8")
+        return re.sub(r"\{\{(\w+)\}\}", lambda match: texts[match[1]], shell)
+
+
 def write_page(field: Field, path: Path, options: PageOptions = PageOptions()) -> Path:  # frozen
     """Writes a field as one HTML file; returns the path."""
-    text = make_page(field, options)
+    text = make_page(field, options).file()
     make_folder(path.parent)
     write_text(path, text)
     return path
 
 
-def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[str, Any] | None = None) -> str:
-    """The text of the page: of a file, or with `server`, which it is told, of one that a server stands behind.
+def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[str, Any] | None = None) -> Page:
+    """The page of a field: for a file, or with `server`, which it is told, one that a server stands behind.
 
-    For a server nothing is measured and no word encoded, so that the page opens soon.
+    For a server nothing is measured, nothing deflated and no word encoded, so that the page opens soon.
     """
     if field.device.type != "cpu":  # a copy reads its words again
         field = field.to("cpu")
@@ -87,7 +118,7 @@ def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[s
         raise UserError(f"{field.source}: expected Gaussians to show, it holds none")
     comparison = None if options.edits is None else compare(field, options.edits, scene)
     shown = scene if comparison is None else comparison.gaussians
-    packed = pack(shown)
+    packed = pack(shown, has_harmonics=options.has_harmonics)
     dictionary = Dictionary()
     if has_features:
         dictionary = make_dictionary(field, options.words, options.classes) if server is None else list_words(field)
@@ -98,12 +129,13 @@ def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[s
     if field.has_photos:
         extra["cameras"] = describe_cameras([view.camera for view in field.scene.views])
     columns, data = store_columns(packed, dictionary, extra)
-    deflated = zlib.compress(data, 9 if server is None else 1)
     cameras = choose_cameras(field)
-    facts = state_size(deflated, len(shown), has_features, extra)
+    facts = [("Gaussians", f"{len(shown):,}")]
     if comparison is not None:
         facts.append(("edits", f"{len(scene):,} Gaussians before, {comparison.num_after:,} after"))
     if server is None:
+        data = zlib.compress(data, 9)
+        facts = state_size(len(data), len(shown), has_features, extra)
         unpacked = unpack(packed, shown).map(lambda tensor: tensor[: len(scene)])
         likeness = measure_picture(scene, unpacked, cameras, field)
         facts.append(
@@ -129,7 +161,7 @@ def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[s
         "columns": columns,
         "server": server,
     }
-    return fill_shell(title, header, deflated)
+    return Page(header, data)
 
 
 def list_things(field: Field, dictionary: Dictionary, options: PageOptions) -> list[dict[str, Any]]:
@@ -140,10 +172,10 @@ def list_things(field: Field, dictionary: Dictionary, options: PageOptions) -> l
     return describe_things(field, names)
 
 
-def state_size(deflated: bytes, num: int, has_features: bool, extra: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+def state_size(size: int, num: int, has_features: bool, extra: dict[str, np.ndarray]) -> list[tuple[str, str]]:
     """Facts about the size of the file, per Gaussian and of what is added to it."""
     contents = " with features and words" if has_features else ""
-    facts = [("Gaussians", f"{num:,}, {len(deflated) / num:.1f} bytes each{contents}")]
+    facts = [("Gaussians", f"{num:,}, {size / num:.1f} bytes each{contents}")]
     if "things" in extra:
         share = len(zlib.compress(extra["things"].tobytes(), 9)) / num
         facts.append(("things", f"{share:.2f} bytes of these"))
@@ -201,59 +233,6 @@ def store_columns(
         columns[name] = {"start": start, "type": values.dtype.name, "rows": rows, "columns": width}
         start += len(parts[-1])
     return columns, b"".join(parts)
-
-
-def choose_cameras(field: Field) -> list[Camera]:
-    """The view that the page starts with, and others to compare pictures in; in the working frame."""
-    if not field.has_photos:
-        viewmat = torch.eye(4)
-        viewmat[2, 3] = DISTANCE
-        focal = SIDE / 2 / float(np.tan(FOV / 2))
-        K = torch.tensor([[focal, 0, SIDE / 2], [0, focal, SIDE / 2], [0, 0, 1]])
-        return [Camera(viewmat, K, SIDE, SIDE)]
-    scene = field.scene
-    held_out = [scene.views[i].camera for i in scene.test_ids or range(len(scene.views))]
-    return [default_view(field).camera, *held_out[1:MOST_CAMERAS]]
-
-
-def find_up(field: Field) -> Float[Tensor, "3"]:
-    """Mean upward direction of the photos; without photos that of COLMAP's cameras."""
-    ups = [-view.camera.viewmat[1, :3] for view in field.scene.views] if field.has_photos else []
-    mean = torch.stack(ups).mean(0) if ups else torch.zeros(3)
-    return mean / mean.norm() if mean.norm() > 0.1 else torch.tensor([0.0, -1.0, 0.0])
-
-
-def describe_start(camera: Camera, up: Float[Tensor, "3"], scene: Gaussians) -> dict[str, Any]:
-    """A camera as orbit controls take it; they turn about what it sees in the middle of its image."""
-    points = scene.means @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
-    sideways = points[:, :2].norm(dim=1) / points[:, 2].clamp_min(1e-6)
-    seen = points[(points[:, 2] > 0.05) & (sideways < 0.2) & (scene.opacities > 0.5), 2]
-    depth = float(seen.median()) if len(seen) else 1.0
-    target = camera.position + depth * camera.viewmat[2, :3]
-    return {
-        "position": camera.position.tolist(),
-        "target": target.tolist(),
-        "up": up.tolist(),
-        "fovY": camera.fov_y,
-    }
-
-
-def fill_shell(title: str, header: dict[str, Any], deflated: bytes) -> str:
-    """The text of the page. A server sends its policy as a header, a file has to hold it."""
-    home = files("gsdff.viewer.page")
-    bundle = home / "bundle"
-    licences = [place.read_text(encoding="utf-8") for place in (bundle / "LICENSES.txt", home / "wordnet_licence.txt")]
-    texts = {
-        "title": html.escape(title),
-        "policy": "" if header["server"] else POLICY_ELEMENT.format(POLICY.format(sockets="")),
-        "licences": html.escape("\n----\n\n".join(licences)),
-        # nothing in a name may end the element that holds it
-        "header": json.dumps(header).replace("<", "\\u003c"),
-        "columns": base64.b64encode(deflated).decode(),
-        "app": base64.b64encode((bundle / "app.js.gz").read_bytes()).decode(),
-    }
-    shell = (bundle / "shell.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: texts[match[1]], shell)
 
 
 def _word_list(names: dict[str, int | None]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ and opacity in 8 bits, positions as float16, axis and angle of the rotation and 
 are unit vectors in 8 bits with one step for all: queries are cosines, which do not depend on a latent's length.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +32,8 @@ LEVELS = 127
 """Largest number of a latent in 8 bits."""
 LEAST_SPAN = 1e-6
 """Least range of values that is divided into steps."""
+BLOCK = 1 << 15
+"""Gaussians that are packed at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,28 +50,21 @@ class PackedScene:
     latent_step: float
 
 
-def pack(gaussians: Gaussians) -> PackedScene:
-    """Packs Gaussians, which must be on the CPU and near the origin (the working frame): positions become float16."""
+def pack(gaussians: Gaussians, *, has_harmonics: bool = True) -> PackedScene:
+    """Packs Gaussians, which must be on the CPU and near the origin (the working frame): positions become float16.
+
+    Without harmonics a Gaussian keeps the colour of degree 0.
+    """
     colors = gaussians.base_colors.double().numpy()
     low, high = np.quantile(colors, [OUTLIERS, 1 - OUTLIERS]) if colors.size else (0.0, 1.0)
     color_range = _span(min(low, 0.0), max(high, 1.0))
-    log_scales = gaussians.log_scales.double().clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE).numpy()
-    scale_range = _span(log_scales.min(initial=0.0), log_scales.max(initial=-20.0))
-    rgba = np.concatenate([_share(colors, color_range), gaussians.opacities.double().numpy()[:, None]], axis=1)
-    half = gaussians.means.clamp(-FARTHEST, FARTHEST).numpy().astype("<f2").view(np.uint8).reshape(-1, 6)
-    quats = _encode_rotations(gaussians.quats.double().numpy())
-    # 0 is Spark's mark of a flat Gaussian
-    scales = 1 + np.round(254 * _share(log_scales, scale_range))
-    parts = [np.round(255 * rgba.clip(0, 1)), half, quats[:, :2], scales, quats[:, 2:]]
-    harmonics, steps = _pack_harmonics(gaussians.shN)
-    latents, latent_step = None, 0.0
-    if gaussians.features is not None:
-        units = F.normalize(gaussians.features.double(), dim=1, eps=MIN_NORM)
-        units[gaussians.features.norm(dim=1) < MIN_NORM] = 0
-        # a float32, as the page multiplies by
-        latent_step = float(np.float32(max(float(units.abs().max()) if units.numel() else 0.0, LEAST_SPAN) / LEVELS))
-        latents = (units / latent_step).round().clamp(-LEVELS, LEVELS).to(torch.int8).numpy()
-    splats = np.concatenate([part.astype(np.uint8) for part in parts], axis=1)
+    smallest, largest = _bounds(gaussians.log_scales.clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE))
+    scale_range = _span(min(smallest, 0.0), max(largest, -20.0))
+    splats = np.empty((len(gaussians), SPLAT_BYTES), np.uint8)
+    for rows in _blocks(len(gaussians)):
+        splats[rows] = _pack_splats(gaussians.map(lambda tensor: tensor[rows]), color_range, scale_range)
+    harmonics, steps = _pack_harmonics(gaussians.shN if has_harmonics else gaussians.shN[:, :0])
+    latents, latent_step = (None, 0.0) if gaussians.features is None else _pack_latents(gaussians.features)
     return PackedScene(splats, harmonics, latents, color_range, scale_range, steps, latent_step)
 
 
@@ -110,14 +106,62 @@ def _share(values: Float[np.ndarray, "N D"], span: tuple[float, float]) -> Float
     return ((values - low) / (high - low)).clip(0, 1)
 
 
+def _bounds(values: Float[Tensor, "*S"]) -> tuple[float, float]:
+    """Least and largest value; zero for none."""
+    if not values.numel():
+        return 0.0, 0.0
+    low, high = values.aminmax()
+    return float(low), float(high)
+
+
+def _blocks(num: int) -> Iterator[slice]:
+    """Rows that are packed at a time, so that what is in between stays near the processor."""
+    return (slice(first, first + BLOCK) for first in range(0, num, BLOCK))
+
+
+def _pack_splats(
+    gaussians: Gaussians, color_range: tuple[float, float], scale_range: tuple[float, float]
+) -> UInt8[np.ndarray, "n 16"]:
+    colors = _share(gaussians.base_colors.double().numpy(), color_range)
+    rgba = np.concatenate([colors, gaussians.opacities.double().numpy()[:, None]], axis=1)
+    half = gaussians.means.clamp(-FARTHEST, FARTHEST).numpy().astype("<f2").view(np.uint8).reshape(-1, 6)
+    quats = _encode_rotations(gaussians.quats.double().numpy())
+    log_scales = gaussians.log_scales.double().clamp(LEAST_LOG_SCALE, MOST_LOG_SCALE).numpy()
+    # 0 is Spark's mark of a flat Gaussian
+    scales = 1 + np.round(254 * _share(log_scales, scale_range))
+    parts = [np.round(255 * rgba.clip(0, 1)), half, quats[:, :2], scales, quats[:, 2:]]
+    return np.concatenate([part.astype(np.uint8) for part in parts], axis=1)
+
+
+def _pack_latents(features: Float[Tensor, "N K"]) -> tuple[Int8[np.ndarray, "N K"], float]:
+    """Unit vectors in steps, and the step, which is a float32, as the page multiplies by."""
+
+    def units(rows: slice) -> Float[Tensor, "n K"]:
+        block = features[rows]
+        found = F.normalize(block.double(), dim=1, eps=MIN_NORM)
+        found[block.norm(dim=1) < MIN_NORM] = 0
+        return found
+
+    largest = max((float(units(rows).abs().max()) for rows in _blocks(len(features))), default=0.0)
+    step = float(np.float32(max(largest, LEAST_SPAN) / LEVELS))
+    packed = np.empty(features.shape, np.int8)
+    for rows in _blocks(len(features)):
+        packed[rows] = (units(rows) / step).round().clamp(-LEVELS, LEVELS).to(torch.int8).numpy()
+    return packed, step
+
+
 def _pack_harmonics(shN: Float[Tensor, "N B 3"]) -> tuple[tuple[Int8[np.ndarray, "N _"], ...], tuple[float, ...]]:
     bands, steps = [], []
     for first, last, levels in BANDS:
         if shN.shape[1] < last:
             break
-        band = shN[:, first:last].double().reshape(len(shN), -1)
-        steps.append(max(float(band.abs().max()) if band.numel() else 0.0, LEAST_SPAN) / levels)
-        bands.append((band / steps[-1]).round().to(torch.int8).numpy())
+        band = shN[:, first:last].reshape(len(shN), -1)
+        low, high = _bounds(band)
+        steps.append(max(high, -low, LEAST_SPAN) / levels)
+        packed = np.empty(band.shape, np.int8)
+        for rows in _blocks(len(band)):
+            packed[rows] = (band[rows].double() / steps[-1]).round().to(torch.int8).numpy()
+        bands.append(packed)
     return tuple(bands), tuple(steps)
 
 

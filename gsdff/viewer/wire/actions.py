@@ -13,11 +13,10 @@ from gsdff.cameras import Camera
 from gsdff.errors import UserError
 from gsdff.io.camera_paths import interpolate
 from gsdff.io.pictures import label_palette
-from gsdff.viewer import saving
 from gsdff.viewer.film import Film, in_one_window
 from gsdff.viewer.page.tour import FRAMES_PER_SECOND, describe_flight
 from gsdff.viewer.render_loop import render_whole
-from gsdff.viewer.session import VisibleScene
+from gsdff.viewer.visible_scene import VisibleScene
 from gsdff.viewer.wire import saves
 from gsdff.viewer.wire.answers import Answers
 from gsdff.viewer.wire.messages import (
@@ -183,7 +182,7 @@ class Actions:
         self.film = film = Film(_cameras(request.keyframes), request.seconds)
         if self._is_closed:
             film.stop()
-        path = saving.free_path(answers.shared, "video", ".mp4")
+        path = saves.free_path(answers.shared, "video", ".mp4")
         try:
             is_written = film.write(path, render, lambda share: self._send(Progressed(request.id, share), b""))
         finally:
@@ -196,6 +195,7 @@ class Actions:
 
 def sceneries(request: Draw | SavePicture) -> list[Scenery]:
     """What a picture shows: one scene, or two halves."""
+    assert request.scenery is not None, "a tab completes requests"
     return [request.scenery] if request.beside is None else [request.scenery, request.beside]
 
 

@@ -25,8 +25,8 @@ from gsdff.selection import Selection
 from gsdff.teachers import Teacher
 from gsdff.viewer.picking import Point, latents_at
 from gsdff.viewer.rendering import ALL_ROWS, available_modes, render_mode
-from gsdff.viewer.session import VisibleScene
 from gsdff.viewer.shared_scene import SharedScene
+from gsdff.viewer.visible_scene import VisibleScene
 from gsdff.viewer.wire.messages import Modify, Scenery, read_bits
 
 log = logging.getLogger("gsdff")
@@ -149,10 +149,7 @@ class Answers:
             gaussians,
             marked[ids],
             prepared,
-            scores=None,
-            threshold=None if question is None else question.threshold,
             prepared_classes=classes,
-            labels=None,
             heat_colors=None if question is None else torch.tensor(question.colors),
             class_colors=colors,
             ids=ids,
@@ -187,7 +184,7 @@ class Answers:
     ) -> UInt8[Tensor, "h w 3"]:
         """Some rows of an image, as `gsdff query` scores its pixels."""
         with self.shared.render_lock:
-            return render_mode(self.shared, visible, mode, camera, highlight=True, rows=rows)
+            return render_mode(self.shared, visible, mode, camera, rows)
 
     def _look_up(self, query: Query) -> PreparedQuery:
         with self._encoding, self.shared.encoding_text():

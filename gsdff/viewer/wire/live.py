@@ -19,13 +19,13 @@ from typing import Any
 from gsdff.interrupts import expect_interrupt
 from gsdff.io.runs import RunFolder
 from gsdff.training.trainer import Trainer
+from gsdff.viewer.address import Address
 from gsdff.viewer.failures import FAILURES, describe_failure
 from gsdff.viewer.live_scene import MIN_REFRESH_INTERVAL, POLL_INTERVAL, REFRESH_SHARE, LiveScene
 from gsdff.viewer.page.dictionary import Dictionary
-from gsdff.viewer.page.document import describe_packing, store_columns
+from gsdff.viewer.page.document import Page, describe_packing, store_columns
 from gsdff.viewer.page.packing import pack
 from gsdff.viewer.serve import make_app_page
-from gsdff.viewer.server import Address
 from gsdff.viewer.training_progress import thin_out
 from gsdff.viewer.wire.answers import Answers
 from gsdff.viewer.wire.messages import Follow
@@ -62,7 +62,7 @@ class LiveApp(LiveScene):
         self._stop_polling()
         self.server.close()
 
-    def make_page(self) -> str:
+    def make_page(self) -> Page:
         """The page of the scene as it is now."""
         with self._changing:
             if self.shared.training is not None:
@@ -159,7 +159,7 @@ class LiveApp(LiveScene):
             if self._packed is None or self._packed[0] is not answers:
                 started = time.perf_counter()
                 gaussians = answers.gaussians.to("cpu")
-                packed = pack(gaussians)
+                packed = pack(gaussians, has_harmonics=not self.shared.is_large)
                 columns, data = store_columns(packed, Dictionary(), {})
                 columns.pop("vectors", None)  # the page has them, and those of words that it has learned
                 header = describe_packing(packed, gaussians) | {"columns": columns}

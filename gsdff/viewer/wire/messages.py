@@ -23,11 +23,12 @@ from gsdff.editing.values import LARGEST_FACTOR, MOST_DEGREES
 from gsdff.errors import UserError
 from gsdff.field.query import MAX_CLASSES, MOST_SCORE
 from gsdff.selection import Selection
-from gsdff.viewer.messages import FARTHEST
 from gsdff.viewer.rendering import MAX_SIDE, bounded_size
 from gsdff.viewer.shared_scene import make_camera
 from gsdff.words import LONGEST
 
+FARTHEST = 1e6
+"""Largest coordinate of a position, in the working frame, in which a scene measures about 1."""
 MOST_TEXTS = 64
 """Largest number of texts of one question."""
 MOST_COLORS = 64
@@ -213,7 +214,8 @@ class Draw(Request, frozen=True, tag="draw"):
     """Asks for pictures of what the page shows, coarse and then whole; a newer one cancels an older."""
 
     window: Window
-    scenery: Scenery
+    scenery: Scenery | None = None
+    """None for that of the last request, `beside` included."""
     beside: Scenery | None = None
     """What the right half shows, if it is something else."""
 

@@ -17,9 +17,9 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
+from gsdff.viewer.address import Address
 from gsdff.viewer.gate import Gate, make_token, quiet_logger
-from gsdff.viewer.page.document import POLICY
-from gsdff.viewer.server import Address
+from gsdff.viewer.page.document import POLICY, Page
 from gsdff.viewer.wire.answers import Answers
 from gsdff.viewer.wire.messages import most_bytes
 from gsdff.viewer.wire.tab import AppTab
@@ -28,6 +28,8 @@ log = logging.getLogger("gsdff")
 
 MOST_TABS = 32
 """Largest number of open pages; each has two threads."""
+MOST_PAGES = 2
+"""Pages whose columns are kept, for those that have just been opened."""
 CLOSE_SECONDS = 2.0
 """Time in which a page that is closed may say goodbye."""
 BROKEN = (CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA, CloseCode.MESSAGE_TOO_BIG)
@@ -38,22 +40,24 @@ FRAMES_POLICY = "; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 class AppServer:
     """Web server of the app; a context manager. Every page has a thread that takes its messages.
 
-    `make_page` gives the page's text to whoever opens it. A scene that trains has up to `most_gaussians`.
+    `make_page` gives the page to whoever opens it. A scene that trains has up to `most_gaussians`.
     """
 
     def __init__(
-        self, answers: Answers, make_page: Callable[[], str], address: Address, *, most_gaussians: int | None = None
+        self, answers: Answers, make_page: Callable[[], Page], address: Address, *, most_gaussians: int | None = None
     ):
         self.answers = answers
         """Answers for pages that are opened from now on."""
         self.tabs: set[AppTab] = set()
         self._make_page = make_page
+        self._pages: dict[str, Page] = {}
+        """The last ones, by what they ask for their columns by."""
         self._connections: WeakSet[ServerConnection] = WeakSet()
         """All that are open, of pages and of browsers that have asked for nothing yet."""
         self._left = threading.Condition()
         """Guards `tabs`, and is notified when one is closed."""
-        policy = POLICY.format(sockets=" ws://{host} wss://{host}") + FRAMES_POLICY
-        self.gate = Gate(address.host, make_token(address.host), is_open=True, options=(), policy=policy)
+        policy = POLICY.format(sources=" 'self' ws://{host} wss://{host}") + FRAMES_POLICY
+        self.gate = Gate(address.host, policy, make_token(address.host))
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         listener = socket.create_server((address.host, address.port), family=family)
         self.address = replace(address, port=listener.getsockname()[1])
@@ -102,16 +106,20 @@ class AppServer:
         return connection
 
     def _respond(self, connection: Any, request: Request) -> Response | None:
-        """The page, or None for a websocket."""
+        """The page or its columns, or None for a websocket."""
         if request.headers.get_all("Upgrade"):
             return None
-        page = self._make_page().encode()
-        headers = Headers()
-        headers["Content-Type"] = "text/html; charset=utf-8"
-        headers["Content-Length"] = str(len(page))
-        headers["Cache-Control"] = "no-store"  # the same address may show another scene tomorrow
-        headers["Connection"] = "close"
-        return Response(HTTPStatus.OK, "OK", headers, page)
+        query = request.path.partition("?")[2]
+        if query:
+            page = self._pages.get(query)
+            if page is None:
+                return connection.respond(HTTPStatus.NOT_FOUND, "gsdff: this page is out of date; load it again\n")
+            return _answer("application/octet-stream", page.columns)
+        page = self._make_page()
+        while len(self._pages) >= MOST_PAGES:
+            del self._pages[next(iter(self._pages))]
+        self._pages[columns_query(page)] = page
+        return _answer("text/html; charset=utf-8", page.served().encode())
 
     def _talk(self, connection: ServerConnection) -> None:
         """Takes the messages of one page until it is closed."""
@@ -134,6 +142,21 @@ class AppServer:
             with self._left:
                 self.tabs.discard(tab)
                 self._left.notify_all()
+
+
+def columns_query(page: Page) -> str:
+    """Query by which a page asks for its columns: the scene and its state."""
+    server = page.header["server"]
+    return f"columns={server['scene']}.{server['version']}"
+
+
+def _answer(kind: str, body: bytes) -> Response:
+    headers = Headers()
+    headers["Content-Type"] = kind
+    headers["Content-Length"] = str(len(body))
+    headers["Cache-Control"] = "no-store"  # the same address may show another scene tomorrow
+    headers["Connection"] = "close"
+    return Response(HTTPStatus.OK, "OK", headers, body)
 
 
 def _send(connection: ServerConnection, data: str | bytes) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from jaxtyping import Int, UInt8
-from msgspec import Struct
+from msgspec import Struct, structs
 from PIL import Image
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from gsdff.gaussians import Gaussians
 from gsdff.viewer.failures import FAILURES, describe_failure
 from gsdff.viewer.render_loop import RenderLoop, RowBlock
 from gsdff.viewer.rendering import bounded_size, split_view, to_numpy
-from gsdff.viewer.session import VisibleScene
+from gsdff.viewer.visible_scene import VisibleScene
 from gsdff.viewer.wire.actions import LONG, Actions, sceneries
 from gsdff.viewer.wire.answers import Answers
 from gsdff.viewer.wire.messages import Draw, Encode, Follow, Request, SavePicture, Scenery, Stop, read_request
@@ -84,9 +84,18 @@ class AppTab:
             return
         match request:
             case Draw():
+                request = self._complete(request)
+                if request is None:
+                    return
+                # newer Gaussians of a training from where the page looks already: a coarse picture would flicker
+                is_renewed = self._asked is not None and (
+                    request.window == self._asked.window
+                    and sceneries(request)[0].version != sceneries(self._asked)[0].version
+                )
                 self._asked = request
                 self.render_loop.is_enabled = True
-                self.render_loop.invalidate(tuple(scenery.mode for scenery in sceneries(request)))
+                modes = tuple(scenery.mode for scenery in sceneries(request))
+                self.render_loop.invalidate(modes, is_moving=not is_renewed)
             case Stop():
                 self._actions.stop()
                 self._reply(Done(request.id))
@@ -125,6 +134,15 @@ class AppTab:
 
     # --- pictures
 
+    def _complete(self, request: Draw) -> Draw | None:
+        """The request with what it is to show; None, with an answer, if it names nothing and nothing came before."""
+        if request.scenery is not None:
+            return request
+        if self._asked is None:
+            self._reply(Failed(request.id, "message: expected a scenery in the first request for a picture"))
+            return None
+        return structs.replace(request, scenery=self._asked.scenery, beside=self._asked.beside)
+
     def _size(self) -> tuple[int, int]:
         assert self._asked is not None, "nothing is drawn before it is asked for"
         return bounded_size(self._asked.window.width, self._asked.window.height)
@@ -149,7 +167,8 @@ class AppTab:
         request, (height, width, _) = self._drawn[0], image.shape
         if request is self._asked:
             is_whole = (width, height) == self.render_loop.full_size
-            self._reply(Pictured(request.id, request.scenery.mode, width, height, is_whole), jpeg_bytes(image))
+            mode = sceneries(request)[0].mode
+            self._reply(Pictured(request.id, mode, width, height, is_whole), jpeg_bytes(image))
 
     def _fail_picture(self, error: BaseException) -> None:
         assert self._asked is not None

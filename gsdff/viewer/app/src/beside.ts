@@ -11,6 +11,11 @@ const EDITS = "before | after";
 export class Beside {
   private readonly choice = byId<HTMLSelectElement>("beside");
 
+  // What has been chosen for the right half.
+  get chosen(): string {
+    return this.choice.value;
+  }
+
   constructor(
     private readonly page: Page,
     modes: string[],

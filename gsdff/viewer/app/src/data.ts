@@ -56,8 +56,8 @@ export type Header = {
   server: Server | null;
 };
 
-// `version` is the state of a scene that trains.
-export type Server = { scene: string; version: number; modes: string[]; isTraining: boolean };
+// `version` is the state of a scene that trains; `draws` is whether the server draws while the camera moves, too.
+export type Server = { scene: string; version: number; modes: string[]; isTraining: boolean; draws: boolean };
 
 export class SceneData {
   constructor(
@@ -111,12 +111,13 @@ async function write(base64: string, writable: WritableStream<BufferSource>): Pr
   await writer.close();
 }
 
-async function readInto(found: Uint8Array, readable: ReadableStream<Uint8Array>): Promise<number> {
+async function readInto(found: Uint8Array, readable: ReadableStream<Uint8Array>, report?: (length: number) => void): Promise<number> {
   const reader = readable.getReader();
   let length = 0;
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     found.set(part.value, length);
     length += part.value.length;
+    report?.(length);
   }
   return length;
 }
@@ -148,11 +149,22 @@ export async function inflateBytes(packed: Uint8Array<ArrayBuffer>): Promise<Uin
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-export async function readScene(document: Document): Promise<SceneData> {
+// Reads the scene of a page: its file holds all, its server is asked for the columns. `report` is told the share that has come.
+export async function readScene(document: Document, report: (share: number) => void): Promise<SceneData> {
   const text = (id: string) => document.getElementById(id)!.textContent!;
   const header: Header = JSON.parse(text("scene-header"));
   const size = Math.max(...Object.values(header.columns).map(({ start, type, rows, columns }) => start + BYTES[type] * rows * columns));
-  return new SceneData(header, await inflate(text("scene-columns").trim(), size));
+  const { server } = header;
+  return new SceneData(header, server ? await fetchColumns(server, size, report) : await inflate(text("scene-columns").trim(), size));
+}
+
+async function fetchColumns({ scene, version }: Server, size: number, report: (share: number) => void): Promise<Uint8Array> {
+  const response = await fetch(`?columns=${scene}.${version}`);
+  if (!response.ok) throw new Error(await response.text());
+  const found = new Uint8Array(size);
+  const length = await readInto(found, response.body!, (length) => report(length / size));
+  if (length !== size) throw new Error(`${length} bytes of ${size} have come; load the page again`);
+  return found;
 }
 
 // Rows that are made at a time, so that they stay near the processor.

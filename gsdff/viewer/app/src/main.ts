@@ -123,7 +123,17 @@ declare global {
   }
 }
 
-readScene(document)
+// Says how much of the scene has come, and when the rest will have.
+function loading(): (share: number) => void {
+  const started = performance.now();
+  return (share) => {
+    const left = ((performance.now() - started) / 1000) * (1 / share - 1);
+    const rest = left > 1 ? `, about ${Math.round(left)} s left` : "";
+    byId("loading").textContent = `opening the scene … ${Math.floor(100 * share)} %${rest}`;
+  };
+}
+
+readScene(document, loading())
   .then((data) => {
     window.gsdff = new Page(data);
     open(window.gsdff);

@@ -3,6 +3,7 @@
 import { PackedSplats, SparkRenderer, SplatMesh } from "@sparkjsdev/spark";
 import * as THREE from "three";
 import { type SceneData, rowsOf } from "./data";
+import { byId } from "./dom";
 import { OPACITY, STRIDE, largestScales, positionsOf, scaleTable } from "./gaussian";
 import { Harmonics } from "./harmonics";
 import { isFlat, paint } from "./paint";
@@ -42,42 +43,49 @@ function unpackScene(data: SceneData): Stored {
   return { original: rowsOf(values as Uint8Array, rows, columns, capacity), numGaussians: rows, harmonics, splatEncoding };
 }
 
-// The Gaussians as they are drawn, a copy of those that are stored.
-function meshOf({ original, numGaussians, harmonics, splatEncoding }: Stored): [Uint8Array, PackedSplats, SplatMesh] {
-  const drawn = original.slice();
-  const packedArray = new Uint32Array(drawn.buffer);
-  // each has textures of its own, of the same words
-  const extra = { ...harmonics.words };
-  const packedSplats = new PackedSplats({ packedArray, numSplats: numGaussians, extra, splatEncoding });
-  // a mesh that is told no encoding gives its splats the default one
-  return [drawn, packedSplats, new SplatMesh({ packedSplats, splatEncoding })];
-}
-
 // One picture of the scene, in colours of its own: all there is without an edit, before it or after it.
 class Scene {
+  // The Gaussians as they are drawn, a copy of those that are stored.
   drawn: Uint8Array;
-  private readonly scene = new THREE.Scene();
-  private splats: PackedSplats;
-  private mesh: SplatMesh;
+  // Of Spark, from the first picture on: a server may draw all of them.
+  private mesh: SplatMesh | null = null;
+  private scene: THREE.Scene | null = null;
+  private isFlat = false;
 
   constructor(
     private readonly renderer: THREE.WebGLRenderer,
     private stored: Stored,
     readonly side: Side,
-    isAntialiased: boolean,
-    ask: () => void,
+    private readonly isAntialiased: boolean,
+    private readonly ask: () => void,
   ) {
-    [this.drawn, this.splats, this.mesh] = meshOf(stored);
+    this.drawn = stored.original.slice();
+  }
+
+  private open(): THREE.Scene {
+    const { renderer, isAntialiased } = this;
     // as gsdff draws: sorted by depth, three standard deviations, blurred by 0.3 of a pixel's square
     const spark = new SparkRenderer({
       renderer,
-      onDirty: ask,
+      onDirty: this.ask,
       sortRadial: false,
       maxStdDev: 3,
       preBlurAmount: isAntialiased ? 0 : 0.3,
       blurAmount: isAntialiased ? 0.3 : 0,
     });
-    this.scene.add(spark, this.mesh);
+    return new THREE.Scene().add(spark, this.addMesh());
+  }
+
+  private addMesh(): SplatMesh {
+    const { numGaussians, harmonics, splatEncoding } = this.stored;
+    const packedArray = new Uint32Array(this.drawn.buffer);
+    // each has textures of its own, of the same words
+    const extra = { ...harmonics.words };
+    const packedSplats = new PackedSplats({ packedArray, numSplats: numGaussians, extra, splatEncoding });
+    // a mesh that is told no encoding gives its splats the default one
+    this.mesh = new SplatMesh({ packedSplats, splatEncoding });
+    this.setBands(this.isFlat);
+    return this.mesh;
   }
 
   // Takes places, sizes and turns of Gaussians that have been moved.
@@ -92,16 +100,17 @@ class Scene {
 
   // Shows other Gaussians.
   replace(stored: Stored): void {
-    this.scene.remove(this.mesh);
-    this.mesh.dispose();
     this.stored = stored;
-    [this.drawn, this.splats, this.mesh] = meshOf(stored);
-    this.scene.add(this.mesh);
+    this.drawn = stored.original.slice();
+    if (!this.mesh) return;
+    this.scene!.remove(this.mesh);
+    this.mesh.dispose();
+    this.scene!.add(this.addMesh());
   }
 
   // Shows the harmonics as they are now.
   showHarmonics(): void {
-    for (const [name, texture] of Object.entries(this.splats.extra)) {
+    for (const [name, texture] of Object.entries(this.mesh?.packedSplats?.extra ?? {})) {
       if (name.endsWith("Texture")) (texture as { value: THREE.Texture }).value.needsUpdate = true;
     }
   }
@@ -109,13 +118,22 @@ class Scene {
   show(shown: Shown, colorRange: [number, number]): void {
     const { original, numGaussians } = this.stored;
     paint(original, this.drawn, STRIDE, numGaussians, shown, { colorRange, side: this.side });
-    this.mesh.maxSh = isFlat(shown.mode) ? 0 : 3;
-    this.splats.setMaxSh(this.mesh.maxSh);
-    this.splats.needsUpdate = true;
-    this.mesh.updateVersion();
+    this.isFlat = isFlat(shown.mode);
+    this.setBands(this.isFlat);
+  }
+
+  // Draws with all harmonics, or with colours that are the same from all sides.
+  private setBands(isFlat: boolean): void {
+    const { mesh } = this;
+    if (!mesh) return;
+    mesh.maxSh = isFlat ? 0 : 3;
+    mesh.packedSplats!.setMaxSh(mesh.maxSh);
+    mesh.packedSplats!.needsUpdate = true;
+    mesh.updateVersion();
   }
 
   draw(camera: THREE.Camera): void {
+    this.scene ??= this.open();
     this.renderer.render(this.scene, camera);
   }
 }
@@ -127,6 +145,10 @@ export class Picture {
   positions!: Float32Array;
   // Share of the width, from the left, that shows the scene before its edit.
   divider = 1;
+  // Whether splats are drawn here; a server draws them otherwise.
+  drawsSplats: boolean;
+  // Number of times that what is shown has changed, apart from the camera.
+  revision = 0;
   // Told after every picture: what lies over it follows.
   readonly drawnHandlers: (() => void)[] = [];
   private stored!: Stored;
@@ -142,6 +164,7 @@ export class Picture {
     public data: SceneData,
   ) {
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: false });
+    this.drawsSplats = !data.header.server?.draws;
     this.replace(data);
   }
 
@@ -195,6 +218,7 @@ export class Picture {
 
   show(shown: Shown): void {
     this.shown = shown;
+    this.revision++;
     const { moves, moving } = shown;
     const moved = this.placing.place(moving ? [...moves, moving] : moves);
     // turning them takes too long for every step of a drag
@@ -285,7 +309,8 @@ export class Picture {
   async png(): Promise<Blob> {
     // the browser forgets a picture once it has been shown
     this.draw();
-    const found = await new Promise<Blob | null>((done) => this.renderer.domElement.toBlob(done, "image/png"));
+    const canvas = this.drawsSplats ? this.renderer.domElement : byId<HTMLCanvasElement>("exact");
+    const found = await new Promise<Blob | null>((done) => canvas.toBlob(done, "image/png"));
     if (!found) throw new Error("the browser gave no picture");
     return found;
   }
@@ -303,7 +328,8 @@ export class Picture {
       this.renderer.setClearColor(new THREE.Color().setRGB(r, g, b), 1);
       const left = Math.round(from * width);
       this.renderer.setScissor(left, 0, Math.round(to * width) - left, height);
-      this.scene(side).draw(this.camera);
+      if (this.drawsSplats) this.scene(side).draw(this.camera);
+      else this.renderer.clear();
     }
   }
 

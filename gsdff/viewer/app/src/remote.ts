@@ -1,4 +1,5 @@
-// The server behind the page: vectors of any text, exact pictures while the camera rests, files saved into the run.
+// The server behind the page: vectors of any text, exact pictures, files saved into the run. Pictures are drawn while the
+// camera rests, over the browser's own; of a scene with too many Gaussians for a browser while it moves, too.
 
 import { Beside } from "./beside";
 import type { Header } from "./data";
@@ -26,6 +27,11 @@ export class Remote {
   // Number of the request for a picture of what is on screen; null before it is asked for.
   private drawing: number | null = null;
   private isDrawn = true;
+  // Whether a picture is asked for of which nothing has come, and whether something has changed since.
+  private isAwaited = false;
+  private isStale = false;
+  // What the server was asked to draw last, by what it depends on.
+  private sent = "";
   private rest = 0;
   private slow = 0;
   private isOther = false;
@@ -42,7 +48,7 @@ export class Remote {
     private readonly page: Page,
     private readonly server: NonNullable<Header["server"]>,
   ) {
-    for (const id of ["server-modes", "drawn"]) byId(id).hidden = false;
+    for (const id of ["server-modes", "drawn", "server-draws-row"]) byId(id).hidden = false;
     this.listModes();
     this.beside = new Beside(page, server.modes, () => this.change());
     const { protocol, host, pathname } = window.location;
@@ -51,6 +57,12 @@ export class Remote {
       open: (isOpen) => this.toggle(isOpen),
     });
     page.picture.onChange = () => this.change();
+    const draws = byId<HTMLInputElement>("server-draws");
+    draws.checked = server.draws;
+    draws.addEventListener("change", () => {
+      page.picture.drawsSplats = !draws.checked;
+      page.picture.ask();
+    });
     page.answers.encode = async (words) => page.learn(words, await this.encode(words.map((word) => word.name)));
     this.change();
   }
@@ -87,6 +99,11 @@ export class Remote {
 
   // Drops the exact picture, which shows something else now, and asks for another one when nothing changes any more.
   private change(): void {
+    if (!this.page.picture.drawsSplats) {
+      this.isStale = true;
+      if (!this.isAwaited) this.drawNext();
+      return;
+    }
     if (!this.isRenewing) {
       this.uncover();
       this.say("drawn by browser");
@@ -105,11 +122,24 @@ export class Remote {
     byId("caption").hidden = false;
   }
 
+  // Draws once all has changed that changes now: one picture is under way at a time, so that each is seen.
+  private drawNext(): void {
+    window.clearTimeout(this.rest);
+    this.rest = window.setTimeout(() => this.draw(), 0);
+  }
+
   private draw(): void {
-    const pictured = this.isOpen && !document.hidden ? this.pictured() : null;
+    if (!this.isOpen || document.hidden) return;
+    const { picture } = this.page;
+    const [near, far] = picture.planes;
+    const key = [picture.revision, this.mode, this.beside.chosen].join();
+    // what lies between the planes follows the camera
+    const isSame = key === this.sent && near === 0 && far === Infinity;
+    const pictured = isSame ? { window: this.view() } : this.pictured();
     if (!pictured) return;
+    this.sent = key;
     this.drawing = this.wire.ask({ type: "draw", ...pictured });
-    this.isDrawn = false;
+    [this.isDrawn, this.isAwaited, this.isStale] = [false, true, false];
     this.mark();
   }
 
@@ -136,9 +166,10 @@ export class Remote {
     } else if (answer.type === "pictured") {
       await this.show(answer, payload);
     } else if (answer.type === "failed" && answer.id === this.drawing) {
-      this.isDrawn = true;
+      [this.isDrawn, this.sent] = [true, ""];
       this.uncover();
-      this.say(`drawn by browser; the server cannot: ${answer.text}`);
+      this.say(`${this.page.picture.drawsSplats ? "drawn by browser; " : ""}the server cannot: ${answer.text}`);
+      this.goOn();
     } else if (answer.id !== null) {
       const waiting = this.waiting.get(answer.id);
       if (answer.type === "progressed" || (answer.type === "part" && !answer.is_last)) {
@@ -154,9 +185,10 @@ export class Remote {
 
   private async show(answer: Answer & { type: "pictured" }, payload: Uint8Array<ArrayBuffer>): Promise<void> {
     const isBetter = answer.is_whole || this.mode !== null || answer.width >= LEAST_SHARE * this.view().width;
-    if (!isBetter) return;
+    if (!isBetter && this.page.picture.drawsSplats) return;
     const bitmap = await createImageBitmap(new Blob([payload], { type: "image/jpeg" }));
     if (answer.id !== this.drawing) return;
+    this.goOn();
     this.canvas.width = answer.width;
     this.canvas.height = answer.height;
     this.canvas.getContext("2d")!.drawImage(bitmap, 0, 0);
@@ -167,13 +199,20 @@ export class Remote {
     this.say(`drawn by server: ${this.beside.label(answer.mode)}${answer.is_whole ? "" : ", coarse"}`);
   }
 
+  // Asks for the next picture, if something has changed while one was made.
+  private goOn(): void {
+    this.isAwaited = false;
+    if (this.isStale) this.drawNext();
+  }
+
   private toggle(isOpen: boolean): void {
+    [this.sent, this.isAwaited] = ["", false];
     for (const { reject } of this.waiting.values()) reject(new Error("the server has gone"));
     this.waiting.clear();
     for (const button of document.querySelectorAll<HTMLButtonElement>("#server-modes button, #saves button, .by-server")) button.disabled = !isOpen;
     this.change();
     if (isOpen) return;
-    this.say("drawn by browser; the server is not there");
+    this.say(`${this.page.picture.drawsSplats ? "drawn by browser; " : ""}the server is not there`);
     this.openHandlers.forEach((handler) => handler(false));
   }
 

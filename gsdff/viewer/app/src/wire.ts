@@ -43,7 +43,8 @@ export type HandEdit = { operation: Edit["operation"]; rows: string; color?: num
 export type Request =
   | { type: "encode"; texts: string[] }
   | { type: "name_classes"; names: string[] }
-  | { type: "draw" | "save_picture"; window: View; scenery: Scenery; beside?: Scenery }
+  | { type: "draw"; window: View; scenery?: Scenery; beside?: Scenery }
+  | { type: "save_picture"; window: View; scenery: Scenery; beside?: Scenery }
   | { type: "find_similar"; window: View; scenery: Scenery; place: number[] }
   | { type: "modify"; selected: string; hidden: string; how: string; version: number }
   | { type: "fly"; keyframes: View[]; seconds: number }
