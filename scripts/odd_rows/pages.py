@@ -110,7 +110,7 @@ def check_gate(port: int) -> str:
     "test_a_socket_of_another_page_is_refused",
     "test_a_name_that_leads_here_is_refused",
     "test_a_socket_under_a_name_that_leads_here_is_refused",
-    "test_another_web_page_can_neither_order_nor_frame_this_one",
+    "test_the_page_is_served_and_cannot_be_framed",
 )
 def forged(here: Here) -> str:
     make_run(here.folder)

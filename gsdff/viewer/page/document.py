@@ -131,11 +131,12 @@ def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[s
     columns, data = store_columns(packed, dictionary, extra)
     cameras = choose_cameras(field)
     facts = [("Gaussians", f"{len(shown):,}")]
-    if comparison is not None:
-        facts.append(("edits", f"{len(scene):,} Gaussians before, {comparison.num_after:,} after"))
     if server is None:
         data = zlib.compress(data, 9)
         facts = state_size(len(data), len(shown), has_features, extra)
+    if comparison is not None:
+        facts.append(("edits", f"{len(scene):,} Gaussians before, {comparison.num_after:,} after"))
+    if server is None:
         unpacked = unpack(packed, shown).map(lambda tensor: tensor[: len(scene)])
         likeness = measure_picture(scene, unpacked, cameras, field)
         facts.append(

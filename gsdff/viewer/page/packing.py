@@ -62,7 +62,7 @@ def pack(gaussians: Gaussians, *, has_harmonics: bool = True) -> PackedScene:
     scale_range = _span(min(smallest, 0.0), max(largest, -20.0))
     splats = np.empty((len(gaussians), SPLAT_BYTES), np.uint8)
     for rows in _blocks(len(gaussians)):
-        splats[rows] = _pack_splats(gaussians.map(lambda tensor: tensor[rows]), color_range, scale_range)
+        splats[rows] = _pack_splats(_take(gaussians, rows), color_range, scale_range)
     harmonics, steps = _pack_harmonics(gaussians.shN if has_harmonics else gaussians.shN[:, :0])
     latents, latent_step = (None, 0.0) if gaussians.features is None else _pack_latents(gaussians.features)
     return PackedScene(splats, harmonics, latents, color_range, scale_range, steps, latent_step)
@@ -117,6 +117,10 @@ def _bounds(values: Float[Tensor, "*S"]) -> tuple[float, float]:
 def _blocks(num: int) -> Iterator[slice]:
     """Rows that are packed at a time, so that what is in between stays near the processor."""
     return (slice(first, first + BLOCK) for first in range(0, num, BLOCK))
+
+
+def _take(gaussians: Gaussians, rows: slice) -> Gaussians:
+    return gaussians.map(lambda tensor: tensor[rows])
 
 
 def _pack_splats(
