@@ -5,6 +5,7 @@ import io
 import json
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -121,6 +122,11 @@ class AppPage:
 def bits(mask: Tensor) -> str:
     """Gaussians of a mask, as a page names them."""
     return base64.b64encode(np.packbits(mask.numpy()).tobytes()).decode()
+
+
+def rows(mask: Tensor) -> str:
+    """Gaussians of an edit, as a page names them."""
+    return base64.b64encode(zlib.compress(np.packbits(mask.numpy()).tobytes())).decode()
 
 
 def first(count: int) -> Tensor:

@@ -243,7 +243,7 @@ def test_letters_in_the_box_are_no_keys_and_f_looks_at_the_selection(page):
     leave_the_box(page)
     page.keyboard.press("f")
     assert page.evaluate("window.gsdff.pose()") != start
-    page.keyboard.press("h")
+    page.keyboard.press("Home")
     assert page.evaluate("window.gsdff.pose()") == pytest.approx(start)
     page.keyboard.press("Escape")
 

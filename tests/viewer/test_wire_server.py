@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from app_wire import AppPage, bits, first, serve_shared, wait_until, window_of
+from app_wire import AppPage, bits, first, rows, serve_shared, wait_until, window_of
 from PIL import Image
 from tiny_run import make_gaussians, open_field, write_run
 from tiny_viewer import TinyViewer, look_at, see
@@ -291,8 +291,8 @@ def test_what_a_page_edits_is_drawn_as_gsdff_edit_makes_it(tiny, page):
     edited = field.edit(Recolor(Selection(first(30)), color=(1.0, 0.0, 0.0)), Delete(Selection(first(20))))
     expected = edited.draw(camera).image.clamp(0, 1)
     edits = [
-        {"operation": "recolor", "rows": bits(first(30)), "color": [1, 0, 0]},
-        {"operation": "delete", "rows": bits(first(20))},
+        {"operation": "recolor", "rows": rows(first(30)), "color": [1, 0, 0]},
+        {"operation": "delete", "rows": rows(first(20))},
     ]
     drawn = page.draw(camera, "colour", edits=edits)
     assert (drawn - expected).abs().mean() < 0.02
@@ -385,8 +385,8 @@ def test_pages_at_once_have_pictures_of_their_own(tiny, server, page):
 def test_edits_are_saved_as_a_file_that_makes_them_again(tiny, page):
     field = tiny.shared.field
     edits = [
-        {"operation": "recolor", "rows": bits(first(10)), "color": [0, 1, 0]},
-        {"operation": "delete", "rows": bits(first(5))},
+        {"operation": "recolor", "rows": rows(first(10)), "color": [0, 1, 0]},
+        {"operation": "delete", "rows": rows(first(5))},
     ]
     answer = page.ask("save_edits", edits=edits)
     path = Path(answer["path"])

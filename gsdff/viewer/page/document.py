@@ -149,6 +149,7 @@ def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[s
     title = field.source.stem if field.source.is_file() else field.source.resolve().name
     header = {
         "title": title,
+        "file": field.source.name if field.source.is_file() else None,
         **describe_packing(packed, scene),
         "background": field.background,
         "frame": {"centre": field.frame.centre, "scale": field.frame.scale},

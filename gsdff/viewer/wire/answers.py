@@ -119,7 +119,7 @@ class Answers:
         kept = ~read_bits(scenery.hidden, num)
         for hand_edit in scenery.edits:
             edit = hand_edit.make(num)
-            mask = read_bits(hand_edit.rows, num)
+            mask = hand_edit.mask(num)
             kept &= edit.kept(mask)
             if edit.kept(mask).all():
                 gaussians = edit.apply(gaussians, mask.to(self.shared.device))

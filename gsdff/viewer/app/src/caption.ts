@@ -10,6 +10,7 @@ export type Named = {
   pending: string;
   numDeleted: number;
   numSelected: number;
+  numHidden: number;
 };
 
 export function captionOf(shown: Shown, header: Pick<Header, "classes" | "things">, named: Named): string[] {
@@ -34,6 +35,7 @@ export function captionOf(shown: Shown, header: Pick<Header, "classes" | "things
   if (shown.isolatedThing !== null) parts.push(`only ${nameOf(shown.isolatedThing)}`);
   else if (shown.hiddenThings.size) parts.push(`without ${[...shown.hiddenThings].map(nameOf).join(", ")}`);
   if (shown.selectedThing !== null) parts.push(`${nameOf(shown.selectedThing)} marked`);
+  if (named.numHidden) parts.push(`${formatCount(named.numHidden)} hidden`);
   if (named.numDeleted) parts.push(`${formatCount(named.numDeleted)} deleted`);
   if (named.numSelected) parts.push(`${formatCount(named.numSelected)} selected`);
   if (pending) parts.push(`searching for “${pending}” …`);

@@ -55,7 +55,7 @@ export class Remote {
     this.wire = new Wire(`${protocol === "https:" ? "wss" : "ws"}://${host}${pathname}`, {
       answer: (answer, payload) => void this.take(answer, payload),
       open: (isOpen) => this.toggle(isOpen),
-    });
+    }, server.most);
     page.picture.onChange = () => this.change();
     const draws = byId<HTMLInputElement>("server-draws");
     draws.checked = server.draws;

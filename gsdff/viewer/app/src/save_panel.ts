@@ -15,6 +15,8 @@ export class SavePanel {
     private readonly remote: Remote,
   ) {
     byId("saves").hidden = false;
+    const { file, server } = page.data.header;
+    byId("saves-where").textContent = `by the server, ${file === null ? "into the run" : `beside ${file}`}: ${server!.folder}`;
     for (const made of document.querySelectorAll<HTMLButtonElement>("#saves > button")) {
       made.addEventListener("click", () => void this.save(made.value));
     }

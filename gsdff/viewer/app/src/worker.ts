@@ -1,5 +1,6 @@
 // Scores away from the page, so that it never stands still.
 
+import { withRim } from "./rim";
 import { type Latents, Similarities, classify, relevancy, scoreRange, suggestThreshold } from "./scores";
 
 export type Question =
@@ -9,7 +10,9 @@ export type Question =
   // other Gaussians, for the same vectors
   | { id: number; kind: "renew"; latents: Latents }
   | { id: number; kind: "relevancy"; positives: number[]; negatives: number[] }
-  | { id: number; kind: "classify"; classes: number[] };
+  | { id: number; kind: "classify"; classes: number[] }
+  // a byte for each Gaussian: whether it is there, selected, and may be part of the rim
+  | { id: number; kind: "rim"; positions: Float32Array; there: Uint8Array; selected: Uint8Array; possible: Uint8Array };
 
 export type Answer = {
   id: number;
@@ -17,6 +20,8 @@ export type Answer = {
   threshold?: number;
   range?: [number, number];
   labels?: Uint8Array;
+  // A selection with its rim.
+  found?: Uint8Array;
   // Why there is no answer.
   problem?: string;
   // Time that the answer took.
@@ -47,6 +52,10 @@ function answer(question: Question): Omit<Answer, "milliseconds"> {
     similarities.add(rowsOf(question.vectors, similarities.latents.columns));
     return { id };
   }
+  if (question.kind === "rim") {
+    const { positions, there, selected, possible } = question;
+    return { id, found: withRim(positions, there, selected, possible) };
+  }
   if (question.kind === "classify") return { id, labels: classify(similarities, question.classes) };
   const scores = relevancy(similarities, question.positives, question.negatives);
   const own = scores.subarray(0, numBefore);
@@ -61,6 +70,6 @@ self.onmessage = (event: MessageEvent<Question>) => {
   } catch (error) {
     found = { id: event.data.id, problem: String(error) };
   }
-  const sent = [found.scores, found.labels].filter((values) => values !== undefined).map((values) => values.buffer);
+  const sent = [found.scores, found.labels, found.found].filter((values) => values !== undefined).map((values) => values.buffer);
   self.postMessage({ ...found, milliseconds: performance.now() - start }, { transfer: sent });
 };

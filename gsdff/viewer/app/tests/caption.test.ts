@@ -7,7 +7,7 @@ const header = {
   things: [{ id: 2, name: "chair", score: null, count: 1, size: [], color: [] }],
 };
 const plain = { mode: "colours", threshold: 0.5, isolated: null, hiddenClasses: new Set(), hiddenThings: new Set(), isolatedThing: null, selectedThing: null };
-const nothing = { question: "", pending: "", numDeleted: 0, numSelected: 0 };
+const nothing = { question: "", pending: "", numDeleted: 0, numSelected: 0, numHidden: 0 };
 const caption = (changes: object, named = {}) => captionOf({ ...plain, ...changes } as Shown, header, { ...nothing, ...named });
 
 test("every mode says what it shows, and of which question", () => {
