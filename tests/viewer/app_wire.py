@@ -85,9 +85,11 @@ class AppPage:
         return json.loads(data[4 : 4 + size]), data[4 + size :]
 
     def ask(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """Answer to a request."""
+        """Answer to a request, when it is met."""
         number = self.send(kind, **fields)
         answer, _ = self.receive()
+        while answer["type"] == "progressed":
+            answer, _ = self.receive()
         assert answer["id"] == number
         return answer
 

@@ -135,3 +135,25 @@ def test_a_text_that_a_locked_thing_takes_part_of_is_saved_by_its_gaussians(page
     page.click("#tabs button[value=things]")
     lock.click()
     assert edit.selection is not None
+
+
+# --- scores
+
+
+def test_an_answer_that_the_page_finds_itself_is_its_workers_to_the_bit(page):
+    wait_until(page, "window.gsdff.scorer.here !== null")
+    for word in WORDS:
+        own, workers = page.evaluate(
+            """async (word) => {
+              const { scorer, words } = window.gsdff;
+              const { here } = scorer;
+              const { positives, negatives } = words.compare([words.find(word)], []);
+              const own = await scorer.score(positives, negatives);
+              scorer.here = null;
+              const workers = await scorer.score(positives, negatives);
+              scorer.here = here;
+              return [own, workers].map(({ scores, threshold, range }) => [[...scores], threshold, range]);
+            }""",
+            word,
+        )
+        assert own == workers

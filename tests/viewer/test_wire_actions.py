@@ -287,6 +287,8 @@ def test_the_selection_is_saved_as_it_is_after_the_edits(tiny, page):
 def test_the_share_page_shows_what_the_page_shows_from_where_it_looks(tiny, page):
     camera = look_at(tiny.shared)
     number = page.send("save_page", window=window_of(camera), edits=[GONE], classes=["lamp", "wall"])
+    told, _ = page.receive()
+    assert told == {"type": "progressed", "id": number, "share": pytest.approx(0.9)}
     answer, _ = page.receive()
     assert answer["type"] == "saved", answer
     header, columns = read_page(Path(answer["path"]))

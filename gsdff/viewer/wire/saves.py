@@ -1,7 +1,7 @@
 """Files that a page saves into the viewer's folder, and may fetch from there: no name and no path comes from a page."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,11 +85,11 @@ def take_selected(answers: Answers, edited: Gaussians, request: SaveScene) -> Ga
     return edited.map(lambda tensor: tensor[mask])
 
 
-def save_page(answers: Answers, request: SavePage) -> SavedFile:
-    """Saves the scene after its edits as a page that needs no server."""
+def save_page(answers: Answers, request: SavePage, report: Callable[[float], None]) -> SavedFile:
+    """Saves the scene after its edits as a page that needs no server; `report` is told the share that is done."""
     field = edit_field(answers, request.edits)
     options = PageOptions(classes=request.classes, has_features=answers.has_words, start=request.window.camera())
-    path = write_page(field, free_path(answers.shared, "page", ".html"), options)
+    path = write_page(field, free_path(answers.shared, "page", ".html"), options, report)
     return SavedFile(path, f"{path.stat().st_size / 2**20:.1f} MiB; any browser opens it", (path,))
 
 

@@ -2,7 +2,7 @@
 
 import { byId } from "./dom";
 import type { Page } from "./page";
-import { sceneryOf } from "./scenery";
+import { nameOf, sceneryOf } from "./scenery";
 import type { Scenery } from "./wire";
 
 const NOTHING = "one picture";
@@ -21,7 +21,7 @@ export class Beside {
     modes: string[],
     changed: () => void,
   ) {
-    this.choice.append(new Option(NOTHING, NOTHING), new Option(EDITS, EDITS), ...modes.map((name) => new Option(`… | ${name}`, name)));
+    this.choice.append(new Option(NOTHING, NOTHING), new Option(EDITS, EDITS), ...modes.map((name) => new Option(`… | ${nameOf(name)}`, name)));
     this.choice.addEventListener("change", changed);
   }
 
@@ -37,11 +37,12 @@ export class Beside {
   label(mode: string | null): string {
     const { value } = this.choice;
     const isWhole = mode === null || value === NOTHING;
-    const [left, right] = value === EDITS ? ["before the edits", "after"] : [mode ?? "", value];
+    const whole = mode === null ? "" : nameOf(mode, this.page.shown.mode);
+    const [left, right] = value === EDITS ? ["before the edits", "after"] : [whole, nameOf(value)];
     for (const [id, text] of [["half-left", left], ["half-right", right]]) {
       byId(id).hidden = isWhole;
       byId(id).textContent = text;
     }
-    return isWhole ? (mode ?? "") : `${left} | ${right}`;
+    return isWhole ? whole : `${left} | ${right}`;
   }
 }

@@ -18,7 +18,7 @@ export function captionOf(shown: Shown, header: Pick<Header, "classes" | "things
   const { question, pending } = named;
   const nameOf = (id: number) => {
     const thing = header.things.find((other) => other.id === id);
-    return thing ? thingName(thing) : "no thing";
+    return thing ? thingName(thing, header.things) : "no thing";
   };
   const answer = `relevancy of “${question}” from ${threshold.toFixed(3)}`;
   const first = {

@@ -5,6 +5,7 @@ import { Beside } from "./beside";
 import type { Header } from "./data";
 import { button, byId, press } from "./dom";
 import type { Page } from "./page";
+import type { Progress } from "./progress";
 import { SAME, sceneryOf, viewOf } from "./scenery";
 import { type Answer, type Request, type Scenery, type View, Wire } from "./wire";
 
@@ -32,6 +33,8 @@ export class Remote {
   private isStale = false;
   // What the server was asked to draw last, by what it depends on.
   private sent = "";
+  // Name of what the exact picture shows.
+  private drawnAs = "";
   private rest = 0;
   private slow = 0;
   private isOther = false;
@@ -97,8 +100,10 @@ export class Remote {
     }
   }
 
-  // Drops the exact picture, which shows something else now, and asks for another one when nothing changes any more.
+  // Drops the exact picture, which shows something else now, and asks for another one when nothing changes any more. One
+  // of Gaussians that have changed a little stays meanwhile, and is called what it is.
   private change(): void {
+    if (this.isRenewing && !this.canvas.hidden) this.say(`drawn by server: ${this.drawnAs}, of an earlier state`);
     if (!this.page.picture.drawsSplats) {
       this.isStale = true;
       if (!this.isAwaited) this.drawNext();
@@ -157,6 +162,19 @@ export class Remote {
     });
   }
 
+  // Has something made that takes long, with a bar in place of the busy mark.
+  async make(request: Request, progress: Progress): Promise<Taken> {
+    progress.begin();
+    const more = ({ answer }: Taken) => {
+      if (answer.type === "progressed") progress.show(answer.share);
+    };
+    try {
+      return await this.ask(request, { isQuiet: true, more });
+    } finally {
+      progress.end();
+    }
+  }
+
   private async take(answer: Answer, payload: Uint8Array<ArrayBuffer>): Promise<void> {
     if (answer.type === "hello") {
       this.isOther = answer.scene !== this.server.scene;
@@ -196,7 +214,8 @@ export class Remote {
     // it names what the page draws, which is covered
     byId("caption").hidden = this.mode !== null;
     this.isDrawn = answer.is_whole;
-    this.say(`drawn by server: ${this.beside.label(answer.mode)}${answer.is_whole ? "" : ", coarse"}`);
+    this.drawnAs = this.beside.label(answer.mode);
+    this.say(`drawn by server: ${this.drawnAs}${answer.is_whole ? "" : ", coarse"}`);
   }
 
   // Asks for the next picture, if something has changed while one was made.

@@ -19,6 +19,12 @@ export const SAME: Partial<Record<Mode, string>> = {
   things: "things",
 };
 
+// Name of a server's mode in the page: the page's own, where that draws the same.
+export function nameOf(mode: string, shown?: Mode): string {
+  if (shown && SAME[shown] === mode) return shown;
+  return Object.entries(SAME).find(([, other]) => other === mode)?.[0] ?? mode;
+}
+
 // The camera as gsdff has it: OpenCV axes, focal lengths and principal point from the projection.
 export function viewOf(camera: PerspectiveCamera, width: number, height: number): View {
   camera.updateMatrixWorld();

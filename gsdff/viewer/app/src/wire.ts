@@ -39,8 +39,11 @@ export type Scenery = {
   version?: number;
 };
 
-// An edit of the Gaussians of these bits, which are deflated; places and lengths are those of the working frame.
-export type HandEdit = { operation: Edit["operation"]; rows: string; color?: number[]; text?: ByText } & Partial<Omit<Transform, "operation">>;
+// Bits of an edit's Gaussians, deflated, in base64: no other bits may be mistaken for them.
+export type Packed = string & { readonly isDeflated: true };
+
+// An edit; places and lengths are those of the working frame.
+export type HandEdit = { operation: Edit["operation"]; rows: Packed; color?: number[]; text?: ByText } & Partial<Omit<Transform, "operation">>;
 
 export type Request =
   | { type: "encode"; texts: string[] }
@@ -122,13 +125,13 @@ function toBase64(bytes: Uint8Array): string {
   return btoa(letters);
 }
 
-const packed = new WeakMap<Uint8Array, string>();
+const packed = new WeakMap<Uint8Array, Packed>();
 
 // The bits of an edit's rows, which never change, deflated: of hundreds of edits each is of few Gaussians.
-export function packRows(rows: Uint8Array): string {
+export function packRows(rows: Uint8Array): Packed {
   let found = packed.get(rows);
   if (found === undefined) {
-    found = toBase64(zlibSync(packSelection(rows, rows.length)));
+    found = toBase64(zlibSync(packSelection(rows, rows.length))) as Packed;
     packed.set(rows, found);
   }
   return found;

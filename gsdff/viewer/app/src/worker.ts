@@ -1,7 +1,7 @@
 // Scores away from the page, so that it never stands still.
 
 import { withRim } from "./rim";
-import { type Latents, Similarities, classify, relevancy, scoreRange, suggestThreshold } from "./scores";
+import { type Latents, type Shared, Similarities, classify, score } from "./scores";
 
 export type Question =
   // thresholds and ranges are those of the first `numBefore` Gaussians; `warm` are vectors that will be asked for
@@ -10,6 +10,8 @@ export type Question =
   // other Gaussians, for the same vectors
   | { id: number; kind: "renew"; latents: Latents }
   | { id: number; kind: "relevancy"; positives: number[]; negatives: number[] }
+  // what has been computed so far, of weights those of some vectors
+  | { id: number; kind: "share"; vectors: number[] }
   | { id: number; kind: "classify"; classes: number[] }
   // a byte for each Gaussian: whether it is there, selected, and may be part of the rim
   | { id: number; kind: "rim"; positions: Float32Array; there: Uint8Array; selected: Uint8Array; possible: Uint8Array };
@@ -20,6 +22,7 @@ export type Answer = {
   threshold?: number;
   range?: [number, number];
   labels?: Uint8Array;
+  shared?: Shared;
   // A selection with its rim.
   found?: Uint8Array;
   // Why there is no answer.
@@ -57,9 +60,8 @@ function answer(question: Question): Omit<Answer, "milliseconds"> {
     return { id, found: withRim(positions, there, selected, possible) };
   }
   if (question.kind === "classify") return { id, labels: classify(similarities, question.classes) };
-  const scores = relevancy(similarities, question.positives, question.negatives);
-  const own = scores.subarray(0, numBefore);
-  return { id, scores, threshold: suggestThreshold(own, similarities.factors), range: scoreRange(own) };
+  if (question.kind === "share") return { id, shared: similarities.share(question.vectors) };
+  return { id, ...score(similarities, question.positives, question.negatives, numBefore) };
 }
 
 self.onmessage = (event: MessageEvent<Question>) => {

@@ -1,6 +1,6 @@
 import { unzlibSync } from "three/addons/libs/fflate.module.js";
 import { expect, test, vi } from "vitest";
-import { type Answer, Wire, bitsOf, packRows, readMessage, rowsOfBits } from "../src/wire";
+import { type Answer, type Packed, Wire, bitsOf, packRows, readMessage, rowsOfBits } from "../src/wire";
 
 test("bits are the rows that they are asked for, the first one first", () => {
   expect(bitsOf(10, (row) => row === 0 || row === 9)).toBe(btoa("\x80\x40"));
@@ -34,14 +34,14 @@ test("a request with more than the server reads fails by its number, and is not 
   const failed: Answer[] = [];
   const most = { edits: 64, bytes: 10_000 };
   const wire = new Wire("ws://here", { answer: (answer) => failed.push(answer), open: () => undefined }, most);
-  const edits = Array.from({ length: 65 }, () => ({ operation: "delete" as const, rows: "gA==" }));
+  const edits = Array.from({ length: 65 }, () => ({ operation: "delete" as const, rows: "gA==" as Packed }));
   const number = wire.ask({ type: "save_edits", edits });
   expect(failed).toEqual([]);
   await Promise.resolve();
   expect(failed).toMatchObject([{ type: "failed", id: number }]);
   wire.ask({ type: "save_edits", edits: edits.slice(1) });
   expect(sent).toHaveLength(1);
-  wire.ask({ type: "save_edits", edits: [{ operation: "delete", rows: "A".repeat(10_000) }] });
+  wire.ask({ type: "save_edits", edits: [{ operation: "delete", rows: "A".repeat(10_000) as Packed }] });
   await Promise.resolve();
   expect([sent.length, failed.length]).toEqual([1, 2]);
   vi.unstubAllGlobals();
