@@ -312,6 +312,13 @@ def test_a_ply_without_features_is_a_plain_viewer(browser, tmp_path, generator):
         assert page.locator("#server-modes button").all_inner_texts() == ["colours", "depth", "opacity"]
         page.click("#server-modes button:first-child")
         wait_for_drawn(page, "drawn by server: colours")
+        page.click("#tabs button[value=save]")
+        assert "beside plain.ply" in page.inner_text("#saves-where") and "plain_viewer" in page.inner_text(
+            "#saves-where"
+        )
+        page.evaluate("window.gsdff.editor.delete(new Uint8Array(60).fill(1, 0, 5))")
+        assert "gsdff edit plain.ply --edits edits.toml" in page.inner_text("#edits-note")
+        page.keyboard.press("Control+z")
         page.click("#tabs button[value=view]")
         assert page.locator("#color-map").is_hidden() and page.locator("#cameras").is_hidden()
         assert page.input_value("#up-axis") == "as it came"

@@ -17,6 +17,7 @@ from tiny_run import open_field
 from tiny_viewer import TinyViewer, write_tiny_viewer
 
 import gsdff
+from gsdff.editing.toml_file import read_edits
 from gsdff.selection import Selection
 from gsdff.viewer.page import document
 from gsdff.viewer.page.dictionary import make_dictionary
@@ -123,6 +124,21 @@ def test_the_edited_scene_its_selection_and_the_share_page_are_saved_and_fetched
     assert fetch(page, "page_001.html") == (folder / "page_001.html").read_bytes()
     header, columns = read_page(folder / "page_001.html")
     assert len(columns["splats"]) == int((~mask).sum()) and header["server"] is None
+
+
+def test_a_session_of_hundreds_of_edits_is_drawn_and_saved(tiny, page):
+    page.evaluate("""() => {
+      const { editor } = window.gsdff;
+      const rows = (i) => Uint8Array.from({ length: 60 }, (_, row) => (row % 30 === i % 30 ? 1 : 0));
+      for (let i = 0; i < 300; i++) editor.recolor([i % 2, 1, 0], rows(i));
+    }""")
+    wait_for_drawn(page, "drawn by server: colours")
+    page.click("#tabs button[value=save]")
+    assert "into the run: " in page.inner_text("#saves-where")
+    page.click("#saves button[value=edits]")
+    page.locator("#saved", has_text="edits_").wait_for()
+    path = page.inner_text("#saved").splitlines()[0].removeprefix("saved ")
+    assert len(read_edits(Path(path)).edits) == 300
 
 
 def test_while_the_words_of_a_share_page_are_encoded_a_bar_says_how_long_it_takes(page, monkeypatch):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tiny_run import make_gaussians, open_field, write_run
 from tiny_viewer import TinyViewer, look_at, see
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gsdff.editing.edit import Edit
 from gsdff.editing.operations.delete import Delete
 from gsdff.editing.operations.recolor import Recolor
 from gsdff.editing.toml_file import read_edits
@@ -32,7 +34,7 @@ from gsdff.viewer.rendering import MAX_IMAGE_PIXELS, render_mode
 from gsdff.viewer.shared_scene import open_shared_scene
 from gsdff.viewer.wire import server as server_module
 from gsdff.viewer.wire.answers import Answers
-from gsdff.viewer.wire.messages import Question, Scenery
+from gsdff.viewer.wire.messages import HandEdit, Question, Scenery
 from gsdff.viewer.wire.server import AppServer
 
 COLORS = [[0, 0, 0], [1, 1, 1]]
@@ -284,6 +286,30 @@ def test_what_a_page_hides_is_not_drawn(tiny, page):
     drawn = page.draw(camera, "colour", hidden=bits(first(30)))
     assert (drawn - expected).abs().mean() < 0.02 < (drawn - page.draw(camera, "colour")).abs().mean()
     assert not page.draw(camera, "colour", hidden=bits(first(60))).any()
+
+
+def test_an_edit_after_others_is_made_on_their_result(tiny, page, server, monkeypatch):
+    made = []
+    make = HandEdit.make
+
+    def make_and_count(edit: HandEdit, *rest: Any) -> Edit:
+        made.append(edit)
+        return make(edit, *rest)
+
+    monkeypatch.setattr(HandEdit, "make", make_and_count)
+    camera = look_at(tiny.shared)
+    edits = [{"operation": "recolor", "rows": rows(torch.arange(60) == i), "color": [i % 2, 1, 0]} for i in range(20)]
+    edits.append({"operation": "delete", "rows": rows(first(5))})
+    for count in range(1, 22):
+        page.draw(camera, "colour", edits=edits[:count])
+        page.draw_beside(camera, {"mode": "colour"}, {"mode": "colour", "edits": edits[:count]})
+    assert len(made) == 21
+    drawn = page.draw(camera, "colour", edits=edits)
+    with AppPage(server) as other:
+        assert torch.equal(other.draw(camera, "colour", edits=edits), drawn)
+    page.draw(camera, "colour", edits=edits[:3])
+    with AppPage(server) as other:
+        assert torch.equal(other.draw(camera, "colour", edits=edits[:3]), page.draw(camera, "colour", edits=edits[:3]))
 
 
 def test_what_a_page_edits_is_drawn_as_gsdff_edit_makes_it(tiny, page):
