@@ -74,7 +74,7 @@ def test_answers_and_what_is_hidden_are_drawn_by_the_server(server, page):
     wait_for_drawn(page, "drawn by server: heat")
     assert difference(shot(page), expected(server, "relevancy")) < 0.01
     page.click("#modes button[value=isolate]")
-    wait_for_drawn(page, "drawn by server: colours")
+    wait_for_drawn(page, "drawn by server: isolate")
     assert difference(shot(page), expected(server, "colour")) < 0.005
     assert sent(page)[-1]["scenery"]["hidden"]
 

@@ -3,6 +3,7 @@
 import { byId } from "./dom";
 import type { Page } from "./page";
 import { nameOf, sceneryOf } from "./scenery";
+import type { Mode } from "./shown";
 import type { Scenery } from "./wire";
 
 const NOTHING = "one picture";
@@ -33,11 +34,12 @@ export class Beside {
     return [whole, sceneryOf(this.page, value)!];
   }
 
-  // Names the halves of a picture in a mode, null for a picture without halves; gives the name of the whole.
-  label(mode: string | null): string {
+  // Names the halves of a picture in a mode, null for a picture without halves; gives the name of the whole. `own` is the
+  // page's mode when the picture was asked for.
+  label(mode: string | null, own?: Mode): string {
     const { value } = this.choice;
     const isWhole = mode === null || value === NOTHING;
-    const whole = mode === null ? "" : nameOf(mode, this.page.shown.mode);
+    const whole = mode === null ? "" : nameOf(mode, own);
     const [left, right] = value === EDITS ? ["before the edits", "after"] : [whole, nameOf(value)];
     for (const [id, text] of [["half-left", left], ["half-right", right]]) {
       byId(id).hidden = isWhole;

@@ -7,6 +7,7 @@ import { button, byId, press } from "./dom";
 import type { Page } from "./page";
 import type { Progress } from "./progress";
 import { SAME, sceneryOf, viewOf } from "./scenery";
+import type { Mode } from "./shown";
 import { type Answer, type Request, type Scenery, type View, Wire } from "./wire";
 
 // Milliseconds without a change after which a picture is asked for, and of waiting after which the page says so.
@@ -33,8 +34,9 @@ export class Remote {
   private isStale = false;
   // What the server was asked to draw last, by what it depends on.
   private sent = "";
-  // Name of what the exact picture shows.
+  // Name of what the exact picture shows, and the page's mode when it was asked for.
   private drawnAs = "";
+  private askedMode: Mode | undefined;
   private rest = 0;
   private slow = 0;
   private isOther = false;
@@ -143,6 +145,7 @@ export class Remote {
     const pictured = isSame ? { window: this.view() } : this.pictured();
     if (!pictured) return;
     this.sent = key;
+    this.askedMode = this.page.shown.mode;
     this.drawing = this.wire.ask({ type: "draw", ...pictured });
     [this.isDrawn, this.isAwaited, this.isStale] = [false, true, false];
     this.mark();
@@ -214,7 +217,7 @@ export class Remote {
     // it names what the page draws, which is covered
     byId("caption").hidden = this.mode !== null;
     this.isDrawn = answer.is_whole;
-    this.drawnAs = this.beside.label(answer.mode);
+    this.drawnAs = this.beside.label(answer.mode, this.askedMode);
     this.say(`drawn by server: ${this.drawnAs}${answer.is_whole ? "" : ", coarse"}`);
   }
 
