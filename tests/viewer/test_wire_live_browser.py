@@ -84,6 +84,7 @@ def test_a_page_shows_the_training_and_goes_on_as_that_of_the_finished_run(run, 
 
     run.step(20)  # the features begin
     page.locator("#tabs button[value=search]").wait_for()
+    page.locator("#loading").wait_for(state="hidden")
     assert page.evaluate("window.gsdff.pose()") == pytest.approx(camera, abs=1e-4)
     page.fill("#search", "chair")
     page.keyboard.press("Enter")

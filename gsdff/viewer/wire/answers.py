@@ -81,7 +81,7 @@ class Similar:
 
 
 @dataclass(frozen=True, eq=False)
-class Edited:
+class PageEdits:
     """All Gaussians after some edits of a page, and those that are kept."""
 
     edits: HandEdits
@@ -122,11 +122,11 @@ class Answers:
         # one by one, so that equal vectors stay equal: a page compares with each of them once
         return torch.cat([encode(vector[None], self._field.B) for vector in vectors])
 
-    def edit(self, edits: HandEdits, before: Edited | None = None) -> Edited:
+    def edit(self, edits: HandEdits, before: PageEdits | None = None) -> PageEdits:
         """The Gaussians after a page's edits; goes on from `before`, if these are its edits and more."""
         num = len(self.gaussians)
         if before is None or edits[: len(before.edits)] != before.edits:
-            before = Edited((), self.gaussians, torch.ones(num, dtype=torch.bool))
+            before = PageEdits((), self.gaussians, torch.ones(num, dtype=torch.bool))
         gaussians, kept = before.gaussians, before.kept
         for hand_edit in edits[len(before.edits) :]:
             edit = hand_edit.make(num)
@@ -134,9 +134,9 @@ class Answers:
             kept = kept & edit.kept(mask)
             if edit.kept(mask).all():
                 gaussians = edit.apply(gaussians, mask.to(self.shared.device))
-        return Edited(edits, gaussians, kept)
+        return PageEdits(edits, gaussians, kept)
 
-    def cut(self, scenery: Scenery, edited: Edited | None = None) -> tuple[Gaussians, Int[Tensor, "M"]]:
+    def cut(self, scenery: Scenery, edited: PageEdits | None = None) -> tuple[Gaussians, Int[Tensor, "M"]]:
         """The Gaussians that a page shows, after its edits, and their indices before them."""
         edited = edited or self.edit(scenery.edits)
         gaussians, num = edited.gaussians, len(self.gaussians)

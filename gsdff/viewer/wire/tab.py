@@ -20,7 +20,7 @@ from gsdff.viewer.render_loop import RenderLoop, RowBlock
 from gsdff.viewer.rendering import bounded_size, split_view, to_numpy
 from gsdff.viewer.visible_scene import VisibleScene
 from gsdff.viewer.wire.actions import LONG, Actions, sceneries
-from gsdff.viewer.wire.answers import Answers, Edited
+from gsdff.viewer.wire.answers import Answers, PageEdits
 from gsdff.viewer.wire.messages import Draw, Encode, Follow, Request, SavePicture, Scenery, Stop, read_request
 from gsdff.viewer.wire.replies import Done, Failed, Hello, Pictured, write_answer
 
@@ -57,7 +57,7 @@ class AppTab:
         """The request that is being met, and the scenes that it shows."""
         self._cuts: dict[Hashable, tuple[Gaussians, Int[Tensor, "M"]]] = {}
         """Gaussians that are left after what is edited and hidden, and their indices, of the last sceneries."""
-        self._edited: tuple[int, Edited] | None = None
+        self._edited: tuple[int, PageEdits] | None = None
         """The Gaussians after the last edits, and the state of the scene that they are of."""
         self._cutting = threading.Lock()
         self._actions = Actions(self, self._reply)
