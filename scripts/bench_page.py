@@ -3,7 +3,7 @@
     python scripts/bench_page.py runs/demo [--copies 19]
 
 Writes the page of a run, or with copies of it side by side a larger one, opens it in Chromium (WebGL in software), and
-measures in the page, median of `--repeats`: a query from Enter to the numbers on screen (of which the worker's part), a
+measures in the page, median of `--repeats`: a query from Enter to the numbers on screen (of which the scores), a
 threshold, a mode, the Gaussian under a click, what is said of it when the pointer rests, a selection by a box. The
 first query of a word counts, words that were searched for before do not. Words are asked for when the picture stands
 still, and others at once after a change of the picture, when drawing in software takes the processor. Drawing itself is
@@ -120,8 +120,8 @@ def measure(browser: Any, path: Path, options: Options) -> list[tuple[str, str]]
     repeats, fresh = min(options.repeats, (len(words) - 1) // 2), iter(words[1:])
     for what, is_still in (("query of a new word", True), ("the same while the picture is drawn", False)):
         times = [ask(page, next(fresh), clock, is_still=is_still) for _ in range(repeats)]
-        query, worker, cpu = (median(time[key] for time in times) for key in ("query", "worker", "cpu"))
-        rows.append((what, f"{query:.0f} ms, {worker:.0f} of them in the worker, {cpu:.0f} of CPU"))
+        query, scoring, cpu = (median(time[key] for time in times) for key in ("query", "scoring", "cpu"))
+        rows.append((what, f"{query:.0f} ms, {scoring:.0f} of them for the scores, {cpu:.0f} of CPU"))
     slide = """(value) => { const e = document.querySelector("#threshold"); e.value = value;
         const start = performance.now(); e.dispatchEvent(new Event("input")); return performance.now() - start; }"""
     rows.append(("threshold", time_of(page, slide, [0.2 + 0.05 * i for i in range(options.repeats)])))

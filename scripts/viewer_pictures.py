@@ -54,7 +54,7 @@ def ask(page: Any) -> None:
     """Asks for a sofa."""
     page.fill("#search", "sofa")
     page.keyboard.press("Enter")
-    wait_for_exact(page, "relevancy")
+    wait_for_exact(page, "heat")
     page.locator("#search").blur()
 
 
@@ -72,7 +72,7 @@ def show_handles(page: Any) -> None:
     page.click("#modes button[value=colours]")
     page.click("#tabs button[value=select]")
     page.click("#gizmo")
-    wait_for_exact(page, "colour")
+    wait_for_exact(page, "colours")
 
 
 def main(run: tyro.conf.Positional[Path], /) -> None:

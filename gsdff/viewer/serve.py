@@ -8,6 +8,7 @@ from gsdff.viewer.address import find_address
 from gsdff.viewer.page.document import Page, PageOptions, make_page
 from gsdff.viewer.shared_scene import open_shared_scene
 from gsdff.viewer.wire.answers import Answers
+from gsdff.viewer.wire.messages import MOST_EDITS, most_bytes
 from gsdff.viewer.wire.server import AppServer
 
 log = logging.getLogger("gsdff")
@@ -43,6 +44,8 @@ def make_app_page(answers: Answers) -> Page:
         "modes": answers.modes,
         "isTraining": is_training,
         "draws": is_large,
+        "folder": str(shared.folder),
+        "most": {"edits": MOST_EDITS, "bytes": most_bytes(len(answers.gaussians))},
     }
     # an older run's things may lie in the folder of one that trains
     options = PageOptions(has_features=answers.has_words, has_things=not is_training, has_harmonics=not is_large)

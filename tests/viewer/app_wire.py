@@ -5,6 +5,7 @@ import io
 import json
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -84,9 +85,11 @@ class AppPage:
         return json.loads(data[4 : 4 + size]), data[4 + size :]
 
     def ask(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """Answer to a request."""
+        """Answer to a request, when it is met."""
         number = self.send(kind, **fields)
         answer, _ = self.receive()
+        while answer["type"] == "progressed":
+            answer, _ = self.receive()
         assert answer["id"] == number
         return answer
 
@@ -121,6 +124,11 @@ class AppPage:
 def bits(mask: Tensor) -> str:
     """Gaussians of a mask, as a page names them."""
     return base64.b64encode(np.packbits(mask.numpy()).tobytes()).decode()
+
+
+def rows(mask: Tensor) -> str:
+    """Gaussians of an edit, as a page names them."""
+    return base64.b64encode(zlib.compress(np.packbits(mask.numpy()).tobytes())).decode()
 
 
 def first(count: int) -> Tensor:

@@ -18,6 +18,7 @@ from gsdff.export import ExportArguments, export_run
 from gsdff.field.relevancy import DEFAULT_NEGATIVES
 from gsdff.gaussians import Gaussians
 from gsdff.rotation import quats_to_matrices
+from gsdff.viewer.page import dictionary
 from gsdff.viewer.page.dictionary import NOUNS, list_words, make_dictionary, read_words
 from gsdff.viewer.page.document import make_page
 from gsdff.viewer.page.packing import pack, unpack
@@ -98,6 +99,13 @@ def test_a_closed_vocabulary_is_shipped_whole_and_names_of_one_thing_share_a_vec
 def test_fewer_words_are_compared_with_the_same_others(field):
     found = make_dictionary(field, ["Chair"], ())
     assert list(found.names) == ["chair"] and len(found.vectors) == 5
+
+
+def test_the_share_of_the_words_that_are_encoded_is_reported(field, monkeypatch):
+    monkeypatch.setattr(dictionary, "BATCH", 2)
+    shares = []
+    make_dictionary(field, None, (), shares.append)
+    assert shares == pytest.approx([0.4, 0.8, 1])
 
 
 def test_a_word_outside_a_closed_vocabulary_is_refused(field):

@@ -134,6 +134,7 @@ def test_an_answer_is_intersected_with_a_box(page):
     page.click("#tabs button[value=search]")
     page.click("#tab-search .how button[value=intersect]")
     assert page.inner_text("#take-answer") == "keep what is both here and selected"
+    page.uncheck("#rim")
     page.click("#take-answer")
     assert selected(page) == answer & box and answer & box
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from app_wire import AppPage, bits, first, serve_shared, wait_until, window_of
+from app_wire import AppPage, bits, first, rows, serve_shared, wait_until, window_of
 from page_file import write_things
 from pretended.budget import PICTURES
 from tiny_answers import NUM_CHAIR
@@ -92,8 +92,8 @@ def make_trainer(tmp_path: Path, generator: torch.Generator) -> tuple[Trainer, R
 
 
 def test_the_app_answers_from_the_card_as_from_the_cpu(shared):
-    edits = [{"operation": "recolor", "rows": bits(first(30)), "color": [1, 0, 0]}]
-    edits += [{"operation": "delete", "rows": bits(first(20))}]
+    edits = [{"operation": "recolor", "rows": rows(first(30)), "color": [1, 0, 0]}]
+    edits += [{"operation": "delete", "rows": rows(first(20))}]
     camera = look_at(shared)
     with serve_shared(shared, page=True) as server, AppPage(server) as page:
         for mode in server.answers.modes:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from app_wire import AppPage, bits, first, serve_shared, wait_until, window_of
+from app_wire import AppPage, bits, first, rows, serve_shared, wait_until, window_of
 from page_file import read_page, write_things
 from read_video import read_video
 from tiny_run import open_field
@@ -17,6 +17,7 @@ from tiny_viewer import NAMES, TinyViewer, look_at, see
 import gsdff
 from gsdff.editing.operations.delete import Delete
 from gsdff.editing.operations.recolor import Recolor
+from gsdff.editing.toml_file import read_edits
 from gsdff.field.examples import Seen
 from gsdff.field.query import Query
 from gsdff.field.search import search
@@ -28,9 +29,9 @@ from gsdff.viewer.shared_scene import open_shared_scene
 from gsdff.viewer.wire import saves
 from gsdff.viewer.wire.server import AppServer
 
-RED = {"operation": "recolor", "rows": bits(first(30)), "color": [1, 0, 0]}
-GONE = {"operation": "delete", "rows": bits(first(20))}
-MOST_GONE = {"operation": "delete", "rows": bits(first(50))}
+RED = {"operation": "recolor", "rows": rows(first(30)), "color": [1, 0, 0]}
+GONE = {"operation": "delete", "rows": rows(first(20))}
+MOST_GONE = {"operation": "delete", "rows": rows(first(50))}
 
 
 @pytest.fixture
@@ -248,12 +249,30 @@ def test_the_edited_scene_is_saved_with_its_features_and_fetched_in_parts(tiny, 
 
 def test_what_is_moved_in_the_page_is_moved_in_the_world(tiny, page):
     shared = tiny.shared
-    edits = [{"operation": "move", "rows": bits(first(10)), "translation": [0.1, 0.2, -0.3]}]
+    edits = [{"operation": "move", "rows": rows(first(10)), "translation": [0.1, 0.2, -0.3]}]
     answer = page.ask("save_scene", edits=edits)
     saved, before = gsdff.load(Path(answer["path"]), device="cpu").gaussians.means, shared.gaussians.means
     offset = shared.frame.scale * torch.tensor([0.1, 0.2, -0.3])
     torch.testing.assert_close(saved[:10], before[:10] + offset, rtol=1e-5, atol=1e-5)
     assert torch.equal(saved[10:], before[10:]) and shared.frame.scale != 1
+
+
+def test_a_deletion_by_text_is_saved_by_its_text_and_shown_by_its_gaussians(tiny, page):
+    text = {"positives": ["chair"], "negatives": ["lamp"], "threshold": 0.4, "rim": False}
+    path = Path(page.ask("save_edits", edits=[RED, GONE | {"text": text}])["path"])
+    red, gone = read_edits(path).edits
+    assert gone == Delete(("chair",), negatives=("lamp",), threshold=0.4, rim=False)
+    assert red.target in path.parent.glob("*.safetensors")
+    assert not path.with_name(f"{path.stem}_2.safetensors").exists()
+    saved = page.ask("save_scene", edits=[GONE | {"text": text}])
+    assert len(gsdff.load(saved["path"], device="cpu")) == 40
+
+
+def test_hundreds_of_edits_are_saved_and_replayed(tiny, page):
+    edits = [RED | {"rows": rows(torch.arange(60) == i % 50), "color": [i % 2, 1, 0]} for i in range(300)]
+    path = Path(page.ask("save_edits", edits=[*edits, GONE | {"rows": rows(torch.arange(60) >= 50)}])["path"])
+    replayed = open_field(tiny.run.folder).edit(*read_edits(path).edits)
+    assert len(read_edits(path).edits) == 301 and len(replayed) == 50
 
 
 def test_the_selection_is_saved_as_it_is_after_the_edits(tiny, page):
@@ -268,6 +287,8 @@ def test_the_selection_is_saved_as_it_is_after_the_edits(tiny, page):
 def test_the_share_page_shows_what_the_page_shows_from_where_it_looks(tiny, page):
     camera = look_at(tiny.shared)
     number = page.send("save_page", window=window_of(camera), edits=[GONE], classes=["lamp", "wall"])
+    told, _ = page.receive()
+    assert told == {"type": "progressed", "id": number, "share": pytest.approx(0.9)}
     answer, _ = page.receive()
     assert answer["type"] == "saved", answer
     header, columns = read_page(Path(answer["path"]))

@@ -99,7 +99,7 @@ def move(page: Any) -> None:
 
 
 def test_a_camera_at_rest_gets_the_exact_picture_and_a_moving_one_drops_it(server, page):
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     first = shot(page)
     assert difference(first, expected(server, "colour")) < 0.005 < first[ROWS, CLEAR].std()
     page.mouse.move(600, 200)
@@ -107,13 +107,13 @@ def test_a_camera_at_rest_gets_the_exact_picture_and_a_moving_one_drops_it(serve
     page.mouse.move(640, 240)
     page.get_by_text("drawn by browser").wait_for()
     page.mouse.up()
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     second = shot(page)
     assert difference(second, expected(server, "colour")) < 0.005 < difference(first, second)
 
 
 def test_what_the_browser_draws_is_close_to_the_exact_picture(server, page):
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     exact = shot(page)
     page.evaluate("document.getElementById('exact').hidden = true")
     drawn = shot(page)
@@ -129,10 +129,10 @@ def test_a_word_that_is_not_shipped_is_answered_as_by_gsdff_query(open_words, op
     scores = torch.tensor(page.evaluate("[...window.gsdff.shown.scores]"))
     torch.testing.assert_close(scores, hit.scores, rtol=0, atol=0.02)  # from latents in 8 bits
     assert page.evaluate("window.gsdff.selected().length") == len(hit.selection)
-    wait_for_drawn(page, "drawn by server: relevancy")
+    wait_for_drawn(page, "drawn by server: heat")
     assert difference(shot(page), expected(open_server, "relevancy")) < 0.01
     move(page)
-    wait_for_drawn(page, "drawn by server: relevancy")
+    wait_for_drawn(page, "drawn by server: heat")
 
 
 def test_negatives_are_encoded_too(open_words, open_page):
@@ -173,7 +173,7 @@ def test_what_is_hidden_is_saved_as_an_edit_and_what_is_selected_as_a_selection(
     page.click("#modes button[value=isolate]")
     selected = torch.zeros(60, dtype=torch.bool)
     selected[page.evaluate("window.gsdff.selected()")] = True
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: isolate")
     page.click("#tabs button[value=save]")
     page.click("#saves button[value=hidden]")
     saved = page.locator("#saved", has_text="edits_").inner_text()
@@ -190,7 +190,7 @@ def test_what_is_hidden_is_saved_as_an_edit_and_what_is_selected_as_a_selection(
 
 
 def test_what_is_moved_by_handles_is_moved_in_the_exact_picture_and_in_the_saved_edits(tiny, server, page):
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     first = shot(page)
     page.evaluate("""() => {
       const { gsdff } = window, centre = [0, 0, 0];
@@ -199,7 +199,7 @@ def test_what_is_moved_by_handles_is_moved_in_the_exact_picture_and_in_the_saved
       gsdff.editor.transform({ operation: "scale", factor: 0.7, centre });
       gsdff.editor.select(new Uint8Array(60), "new", "none");
     }""")
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     exact = shot(page)
     page.evaluate("document.getElementById('exact').style.visibility = 'hidden'")
     assert difference(exact, first) > 0.03 > 0.02 > difference(exact, shot(page))
@@ -212,7 +212,7 @@ def test_what_is_moved_by_handles_is_moved_in_the_exact_picture_and_in_the_saved
 
 
 def test_no_exact_picture_is_asked_for_while_a_handle_is_held(server, page):
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     page.evaluate("""() => {
       const { gsdff } = window;
       gsdff.take(gsdff.selectable(), "all");
@@ -221,15 +221,15 @@ def test_no_exact_picture_is_asked_for_while_a_handle_is_held(server, page):
     page.wait_for_timeout(500)
     assert page.inner_text("#drawn-by") == "drawn by browser"
     page.evaluate("window.gsdff.editor.preview(null)")
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
 
 
 def test_what_the_near_plane_cuts_off_is_not_in_the_exact_picture(server, page):
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     first = shot(page)
     page.click("#tabs button[value=view]")
     page.locator("#near-plane").evaluate("(e) => { e.value = 0.8; e.dispatchEvent(new Event('input')); }")
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     exact = shot(page)
     page.evaluate("document.getElementById('exact').style.visibility = 'hidden'")
     assert difference(exact, first) > 0.03 > 0.02 > difference(exact, shot(page))
@@ -242,7 +242,7 @@ def test_nothing_selected_is_not_saved_and_said(page):
 
 
 def test_waiting_for_the_server_is_said(server, page):
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     assert page.locator("#busy").is_hidden()
     with server.answers.shared.render_lock:
         page.click("#server-modes button[value=depth]")
@@ -257,7 +257,7 @@ def test_two_pages_show_what_each_was_asked(browser, server, page):
     other.click("#server-modes button[value=opacity]")
     ask(page, "lamp")
     wait_for_drawn(other, "drawn by server: opacity")
-    wait_for_drawn(page, "drawn by server: relevancy")
+    wait_for_drawn(page, "drawn by server: heat")
     other.context.close()
     wait_until(lambda: len(server.tabs) == 1)
     assert errors == []
@@ -266,7 +266,7 @@ def test_two_pages_show_what_each_was_asked(browser, server, page):
 def test_a_page_whose_server_has_gone_goes_on_alone(browser, tiny):
     with serve_shared(tiny.shared, page=True) as server:
         page, _ = open_app(browser, server)  # the browser logs that it cannot connect
-        wait_for_drawn(page, "drawn by server: colour")
+        wait_for_drawn(page, "drawn by server: colours")
     wait_for_drawn(page, "drawn by browser; the server is not there")
     ask(page, "chair")
     wait_for_answer(page, "chair: ")
@@ -279,7 +279,7 @@ def test_a_page_whose_server_has_gone_goes_on_alone(browser, tiny):
 def test_another_servers_scene_is_not_taken_for_its_own(browser, tiny):
     with serve_shared(tiny.shared, page=True) as server:
         page, _ = open_app(browser, server)
-        wait_for_drawn(page, "drawn by server: colour")
+        wait_for_drawn(page, "drawn by server: colours")
         server.answers.scene = "another"
         for connection in list(server._connections):
             connection.close()
@@ -291,7 +291,7 @@ def test_another_servers_scene_is_not_taken_for_its_own(browser, tiny):
 def test_a_narrow_windows_picture_lies_where_its_splats_are(browser, server):
     page, errors = open_app(browser, server)
     page.set_viewport_size({"width": 390, "height": 700})
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     page.add_style_tag(content="#panel, #drawn, #caption, #top { visibility: hidden }")
     exact = shot(page)
     page.evaluate("document.getElementById('exact').style.visibility = 'hidden'")
@@ -305,13 +305,20 @@ def test_a_ply_without_features_is_a_plain_viewer(browser, tmp_path, generator):
     ply = export_run(ExportArguments(run.folder, out=tmp_path / "plain.ply"))
     with serve_shared(open_shared_scene(open_field(ply)), page=True) as server:
         page, errors = open_app(browser, server)
-        wait_for_drawn(page, "drawn by server: colour")
+        wait_for_drawn(page, "drawn by server: colours")
         assert page.locator("#tabs button[value=search]").is_hidden() and shot(page)[ROWS, CLEAR].std() > 0.05
         page.click("#server-modes button[value=depth]")
         wait_for_drawn(page, "drawn by server: depth")
         assert page.locator("#server-modes button").all_inner_texts() == ["colours", "depth", "opacity"]
         page.click("#server-modes button:first-child")
-        wait_for_drawn(page, "drawn by server: colour")
+        wait_for_drawn(page, "drawn by server: colours")
+        page.click("#tabs button[value=save]")
+        assert "beside plain.ply" in page.inner_text("#saves-where") and "plain_viewer" in page.inner_text(
+            "#saves-where"
+        )
+        page.evaluate("window.gsdff.editor.delete(new Uint8Array(60).fill(1, 0, 5))")
+        assert "gsdff edit plain.ply --edits edits.toml" in page.inner_text("#edits-note")
+        page.keyboard.press("Control+z")
         page.click("#tabs button[value=view]")
         assert page.locator("#color-map").is_hidden() and page.locator("#cameras").is_hidden()
         assert page.input_value("#up-axis") == "as it came"

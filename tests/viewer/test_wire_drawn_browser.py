@@ -48,7 +48,7 @@ def sent(page: Any) -> list[dict[str, Any]]:
 
 
 def test_the_picture_is_the_servers_from_the_first_to_the_last_step_of_a_move(server, page):
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     first = shot(page)
     assert difference(first, expected(server, "colour")) < 0.005 < first[ROWS, CLEAR].std()
     page.mouse.move(600, 200)
@@ -60,7 +60,7 @@ def test_the_picture_is_the_servers_from_the_first_to_the_last_step_of_a_move(se
     page.mouse.up()
     wait_until(lambda: "coarse" not in page.inner_text("#drawn-by"))
     page.wait_for_timeout(400)
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     second = shot(page)
     assert difference(second, expected(server, "colour")) < 0.005 < difference(first, second)
     requests = sent(page)
@@ -71,10 +71,10 @@ def test_the_picture_is_the_servers_from_the_first_to_the_last_step_of_a_move(se
 def test_answers_and_what_is_hidden_are_drawn_by_the_server(server, page):
     ask(page, "chair")
     wait_for_answer(page, "chair: ")
-    wait_for_drawn(page, "drawn by server: relevancy")
+    wait_for_drawn(page, "drawn by server: heat")
     assert difference(shot(page), expected(server, "relevancy")) < 0.01
     page.click("#modes button[value=isolate]")
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: isolate")
     assert difference(shot(page), expected(server, "colour")) < 0.005
     assert sent(page)[-1]["scenery"]["hidden"]
 
@@ -82,14 +82,14 @@ def test_answers_and_what_is_hidden_are_drawn_by_the_server(server, page):
 def test_no_splat_is_sorted_until_the_browser_is_told_to_draw_in_one_colour_from_all_sides(server, page):
     header = page.evaluate("window.gsdff.data.header")
     assert header["server"]["draws"] and not any(name.startswith("sh") for name in header["columns"])
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     page.evaluate("document.getElementById('exact').hidden = true")
     blank = shot(page)[ROWS, CLEAR]
     assert blank.std() < 1e-6
     page.click("#tabs button[value=view]")
     page.click("#server-draws")
     page.get_by_text("drawn by browser").wait_for()
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     exact = shot(page)
     page.evaluate("document.getElementById('exact').hidden = true")
     page.wait_for_timeout(500)

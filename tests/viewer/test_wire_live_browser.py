@@ -78,12 +78,13 @@ def test_a_page_shows_the_training_and_goes_on_as_that_of_the_finished_run(run, 
     run.step(11)
     said(page, "step 11 of 46")
     wait_until(page, f"window.gsdff.data.numGaussians > {before}")
-    page.get_by_text("drawn by server: colour", exact=True).wait_for()
+    page.get_by_text("drawn by server: colours", exact=True).wait_for()
     assert page.locator(".curve").count() == 2
     camera = page.evaluate("window.gsdff.orbit.place([0.1, 0.2, -2, 0, 0, 0.1]); window.gsdff.pose()")
 
     run.step(20)  # the features begin
     page.locator("#tabs button[value=search]").wait_for()
+    page.locator("#loading").wait_for(state="hidden")
     assert page.evaluate("window.gsdff.pose()") == pytest.approx(camera, abs=1e-4)
     page.fill("#search", "chair")
     page.keyboard.press("Enter")
@@ -91,7 +92,7 @@ def test_a_page_shows_the_training_and_goes_on_as_that_of_the_finished_run(run, 
     scores = page.evaluate("[...window.gsdff.shown.scores]")
     run.step(5)
     wait_until(page, f"window.gsdff.shown.scores && window.gsdff.shown.scores[3] !== {scores[3]}")
-    page.get_by_text("drawn by server: relevancy", exact=True).wait_for()
+    page.get_by_text("drawn by server: heat", exact=True).wait_for()
 
     run.end()
     run.live.finish()
@@ -105,6 +106,20 @@ def test_a_page_shows_the_training_and_goes_on_as_that_of_the_finished_run(run, 
     assert page.evaluate("window.gsdff.editor.numDeleted") == count(page)
 
 
+def test_a_picture_of_an_earlier_state_is_called_one_until_the_next_has_come(run, page):
+    page.get_by_text("drawn by server: colours", exact=True).wait_for()
+    page.evaluate("""() => {
+      const line = document.getElementById("drawn-by");
+      window.said = [];
+      new MutationObserver(() => window.said.push(line.textContent)).observe(line, { childList: true });
+    }""")
+    run.step(1)
+    wait_until(page, "window.gsdff.data.header.server.version > 0")
+    wait_until(page, "window.said.at(-1) === 'drawn by server: colours'")
+    assert page.evaluate("window.said[0]") == "drawn by server: colours, of an earlier state"
+    assert page.locator("#exact").is_visible()
+
+
 def test_what_is_selected_stays_and_edits_wait_for_the_end(run, page):
     said(page, "step 0 of 46")
     page.click("#tabs button[value=select]")
@@ -113,7 +128,7 @@ def test_what_is_selected_stays_and_edits_wait_for_the_end(run, page):
     before = count(page)
     run.step(11)
     said(page, "step 11 of 46")
-    said(page, "while something is selected its Gaussians stay as they are")
+    said(page, "while something is selected or hidden its Gaussians stay as they are")
     assert count(page) == before == page.evaluate("window.gsdff.editor.numSelected")
     assert page.locator("#delete").is_disabled() and page.locator("#recolor").is_disabled()
     page.keyboard.press("Delete")
@@ -141,6 +156,6 @@ def test_states_that_have_been_replaced_leave_no_textures(run, page):
         before = page.evaluate("window.gsdff.data.header.server.version")
         run.step(1)
         wait_until(page, f"window.gsdff.data.header.server.version > {before}")
-        page.get_by_text("drawn by server: colour", exact=True).wait_for()
+        page.get_by_text("drawn by server: colours", exact=True).wait_for()
         textures.append(page.evaluate("window.gsdff.picture.renderer.info.memory.textures"))
     assert max(textures[2:]) <= max(textures[:2]), textures

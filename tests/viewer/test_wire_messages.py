@@ -1,22 +1,28 @@
 """A page may say a few things to the app's server: everything else is refused, in words."""
 
+import base64
 import json
+import zlib
 
 import numpy as np
 import pytest
 import torch
 
 from gsdff.cameras import WorldFrame
+from gsdff.editing.operations.delete import Delete
 from gsdff.editing.operations.transform import Move, Rotate, Scale
 from gsdff.errors import UserError
+from gsdff.selection import Selection
 from gsdff.viewer.wire.messages import (
     MOST_EDITS,
+    MOST_SELECTIONS,
     Draw,
     Encode,
     SaveEdits,
     most_bytes,
     read_bits,
     read_request,
+    read_rows,
 )
 from gsdff.viewer.wire.replies import Pictured, write_answer
 
@@ -28,6 +34,9 @@ WINDOW = {
 COLORS = [[0, 0, 0], [1, 1, 1]]
 
 
+WORDS = {"positives": ["a"], "negatives": [], "threshold": 0, "rim": True}
+ONE_ROW = base64.b64encode(zlib.compress(b"\x80")).decode()
+"""The first Gaussian, as an edit's."""
 QUESTION = {"positives": ["a"], "negatives": [], "threshold": 0, "score_range": [0, 1], "colors": COLORS}
 
 
@@ -98,6 +107,27 @@ BAD = {
     ),
     "another operation": message("save_edits", edits=[{"operation": "stylize", "rows": "gA=="}]),
     "a colour too many": message("save_edits", edits=[{"operation": "delete", "rows": "gA==", "color": [1, 0, 0]}]),
+    "words of a recolouring": message(
+        "save_edits",
+        edits=[
+            {
+                "operation": "recolor",
+                "rows": "gA==",
+                "color": [1, 0, 0],
+                "text": WORDS,
+            }
+        ],
+    ),
+    "no words of a deletion by text": message(
+        "save_edits",
+        edits=[
+            {
+                "operation": "delete",
+                "rows": "gA==",
+                "text": WORDS | {"positives": []},
+            }
+        ],
+    ),
     "no colour": message("save_edits", edits=[{"operation": "recolor", "rows": "gA=="}]),
     "a move to nowhere": message("save_edits", edits=[{"operation": "move", "rows": "gA=="}]),
     "a move too far": message(
@@ -136,9 +166,9 @@ BAD = {
 
 def test_a_move_of_the_working_frame_is_one_of_the_world():
     edits = [
-        {"operation": "move", "rows": "gA==", "translation": [1, 0, -2]},
-        {"operation": "rotate", "rows": "gA==", "axis": [0, 1, 0], "degrees": 30, "centre": [1, 2, 3]},
-        {"operation": "scale", "rows": "gA==", "factor": 1.5, "centre": [1, 2, 3]},
+        {"operation": "move", "rows": ONE_ROW, "translation": [1, 0, -2]},
+        {"operation": "rotate", "rows": ONE_ROW, "axis": [0, 1, 0], "degrees": 30, "centre": [1, 2, 3]},
+        {"operation": "scale", "rows": ONE_ROW, "factor": 1.5, "centre": [1, 2, 3]},
     ]
     request = read_request(message("save_edits", edits=edits))
     assert isinstance(request, SaveEdits)
@@ -152,11 +182,19 @@ def test_a_move_of_the_working_frame_is_one_of_the_world():
 
 
 def test_an_axis_that_is_no_direction_is_refused():
-    edit = {"operation": "rotate", "rows": "gA==", "axis": [0, 0, 0], "degrees": 30, "centre": [0, 0, 0]}
+    edit = {"operation": "rotate", "rows": ONE_ROW, "axis": [0, 0, 0], "degrees": 30, "centre": [0, 0, 0]}
     request = read_request(message("save_edits", edits=[edit]))
     assert isinstance(request, SaveEdits)
     with pytest.raises(UserError, match="axis"):
         request.edits[0].make(1)
+
+
+def test_a_deletion_by_text_has_its_words_or_its_gaussians():
+    text = {"positives": ["mug"], "negatives": [], "threshold": 0.25, "rim": True}
+    request = read_request(message("save_edits", edits=[{"operation": "delete", "rows": ONE_ROW, "text": text}]))
+    assert isinstance(request, SaveEdits)
+    assert request.edits[0].make(1, by_text=True) == Delete(("mug",), threshold=0.25)
+    assert isinstance(request.edits[0].make(1).target, Selection)
 
 
 @pytest.mark.parametrize("data", BAD.values(), ids=BAD)
@@ -177,9 +215,32 @@ def test_bits_of_another_scene_are_refused(count):
         read_bits(bytes(count), 61)
 
 
+def test_deflated_rows_are_the_gaussians_that_they_name():
+    bits = np.packbits(np.arange(61) % 3 == 0).tobytes()
+    assert read_rows(zlib.compress(bits), 61).tolist() == (np.arange(61) % 3 == 0).tolist()
+    assert not read_rows(b"", 61).any()
+
+
+@pytest.mark.parametrize(
+    "data",
+    {
+        "too many": zlib.compress(bytes(9)),
+        "too few": zlib.compress(bytes(7)),
+        "a megabyte of them": zlib.compress(bytes(1 << 20)),
+        "cut off": zlib.compress(bytes(8))[:-3],
+        "more after them": zlib.compress(bytes(8)) + b"x",
+        "not deflated": bytes(8),
+    }.values(),
+)
+def test_rows_that_are_none_of_the_scene_are_refused(data):
+    with pytest.raises(UserError, match=r"^message: "):
+        read_rows(data, 61)
+
+
 def test_the_largest_message_of_a_page_fits():
     bits = "A" * (4 * -(-125_000 // 3))
-    edits = [{"operation": "recolor", "rows": bits, "color": [0.123456789] * 3}] * MOST_EDITS
+    edit = {"operation": "recolor", "rows": bits, "color": [0.123456789] * 3}
+    edits = [edit] * (MOST_SELECTIONS - 2) + [edit | {"rows": ""}] * (MOST_EDITS - MOST_SELECTIONS + 2)
     text = draw(hidden=bits, marked=bits, edits=edits, classes=["a" * 100] * 254)
     assert len(text) < most_bytes(1_000_000) < 1.1 * len(text)
 

@@ -1,5 +1,7 @@
 """The app in Chromium: films, files for this computer, classes of one's own, halves, likeness, changed selections."""
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,10 @@ from tiny_run import open_field
 from tiny_viewer import TinyViewer, write_tiny_viewer
 
 import gsdff
+from gsdff.editing.toml_file import read_edits
 from gsdff.selection import Selection
+from gsdff.viewer.page import document
+from gsdff.viewer.page.dictionary import make_dictionary
 from gsdff.viewer.shared_scene import open_shared_scene
 from gsdff.viewer.wire.server import AppServer
 
@@ -51,6 +56,7 @@ def select_answer(page: Any, text: str) -> Any:
     """Selects what answers a question, by hand; the mask."""
     ask(page, text)
     wait_for_answer(page, f"{text}: ")
+    page.uncheck("#rim")
     page.click("#take-answer")
     return mask_of(page)
 
@@ -63,11 +69,11 @@ def mask_of(page: Any) -> torch.Tensor:
 
 
 def test_a_film_is_flown_made_and_fetched(tiny, page):
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     page.click("#tabs button[value=view]")
     page.click("#film summary")
     page.click("#film-add")
-    assert page.inner_text("#film-count") == "1 view" and page.locator("#film-save").is_disabled()
+    assert page.inner_text("#film-count") == "1 view of 2" and page.locator("#film-save").is_disabled()
     page.evaluate("window.gsdff.orbit.place([0.6, 0.3, -2, 0, 0, 0])")
     page.click("#film-add")
     page.fill("#film-seconds", "0.5")
@@ -120,6 +126,41 @@ def test_the_edited_scene_its_selection_and_the_share_page_are_saved_and_fetched
     assert len(columns["splats"]) == int((~mask).sum()) and header["server"] is None
 
 
+def test_a_session_of_hundreds_of_edits_is_drawn_and_saved(tiny, page):
+    page.evaluate("""() => {
+      const { editor } = window.gsdff;
+      const rows = (i) => Uint8Array.from({ length: 60 }, (_, row) => (row % 30 === i % 30 ? 1 : 0));
+      for (let i = 0; i < 300; i++) editor.recolor([i % 2, 1, 0], rows(i));
+    }""")
+    wait_for_drawn(page, "drawn by server: colours")
+    page.click("#tabs button[value=save]")
+    assert "into the run: " in page.inner_text("#saves-where")
+    page.click("#saves button[value=edits]")
+    page.locator("#saved", has_text="edits_").wait_for()
+    path = page.inner_text("#saved").splitlines()[0].removeprefix("saved ")
+    assert len(read_edits(Path(path)).edits) == 300
+
+
+def test_while_the_words_of_a_share_page_are_encoded_a_bar_says_how_long_it_takes(page, monkeypatch):
+    may_go_on = threading.Event()
+
+    def encode_slowly(field: Any, words: Any, classes: Any, report: Any) -> Any:
+        time.sleep(1.1)
+        report(0.5)
+        assert may_go_on.wait(60)
+        return make_dictionary(field, words, classes, report)
+
+    monkeypatch.setattr(document, "make_dictionary", encode_slowly)
+    page.click("#tabs button[value=save]")
+    page.click("#saves button[value=page]")
+    page.locator("#save-left", has_text="about ").wait_for()
+    assert page.evaluate("document.getElementById('save-share').value") == pytest.approx(0.45)
+    assert page.locator("#busy").is_hidden()
+    may_go_on.set()
+    page.locator("#saved", has_text=".html").wait_for()
+    assert page.locator("#save-share").is_hidden() and page.locator("#save-left").is_hidden()
+
+
 # --- classes
 
 
@@ -156,12 +197,12 @@ def test_a_class_that_the_teacher_does_not_know_is_refused_and_the_others_stay(p
 
 
 def test_halves_show_two_modes_and_are_named(server, page):
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     whole = shot(page)
     page.select_option("#beside", "depth")
-    page.get_by_text("drawn by server: colour | depth", exact=True).wait_for()
+    page.get_by_text("drawn by server: colours | depth", exact=True).wait_for()
     assert page.inner_text("#half-right") == "depth"
-    assert page.inner_text("#half-left") == "colour"
+    assert page.inner_text("#half-left") == "colours"
     halved = shot(page)
     middle = halved.shape[1] // 2
     assert (halved[ROWS, middle + 10 : -20] - whole[ROWS, middle + 10 : -20]).abs().mean() > 0.03
@@ -199,7 +240,7 @@ def test_things_are_drawn_by_the_server_too(browser, tmp_path):
 
 
 def test_what_is_like_a_place_is_found(tiny, page):
-    wait_for_drawn(page, "drawn by server: colour")
+    wait_for_drawn(page, "drawn by server: colours")
     place = page.evaluate("""() => {
         for (let x = 0.55; x < 0.9; x += 0.02) for (let y = 0.2; y < 0.8; y += 0.02) {
             if (window.gsdff.pick(x, y) !== null) return [x, y];
@@ -210,10 +251,10 @@ def test_what_is_like_a_place_is_found(tiny, page):
     wait_for_answer(page, "like this place: ")
     scores = torch.tensor(page.evaluate("[...window.gsdff.shown.scores]"))
     assert scores.max() > 0.9 and 0 < page.evaluate("window.gsdff.selected().length") < 60
-    wait_for_drawn(page, "drawn by server: relevancy")
+    wait_for_drawn(page, "drawn by server: heat")
     ask(page, "chair")
     wait_for_answer(page, "chair: ")
-    wait_for_drawn(page, "drawn by server: relevancy")
+    wait_for_drawn(page, "drawn by server: heat")
 
 
 def test_a_selection_grows_and_shrinks(tiny, page):

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from app_wire import AppPage, bits, first, serve_shared, wait_until, window_of
+from app_wire import AppPage, bits, first, rows, serve_shared, wait_until, window_of
 from PIL import Image
 from tiny_run import make_gaussians, open_field, write_run
 from tiny_viewer import TinyViewer, look_at, see
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gsdff.editing.edit import Edit
 from gsdff.editing.operations.delete import Delete
 from gsdff.editing.operations.recolor import Recolor
 from gsdff.editing.toml_file import read_edits
@@ -32,7 +34,7 @@ from gsdff.viewer.rendering import MAX_IMAGE_PIXELS, render_mode
 from gsdff.viewer.shared_scene import open_shared_scene
 from gsdff.viewer.wire import server as server_module
 from gsdff.viewer.wire.answers import Answers
-from gsdff.viewer.wire.messages import Question, Scenery
+from gsdff.viewer.wire.messages import HandEdit, Question, Scenery
 from gsdff.viewer.wire.server import AppServer
 
 COLORS = [[0, 0, 0], [1, 1, 1]]
@@ -286,13 +288,37 @@ def test_what_a_page_hides_is_not_drawn(tiny, page):
     assert not page.draw(camera, "colour", hidden=bits(first(60))).any()
 
 
+def test_an_edit_after_others_is_made_on_their_result(tiny, page, server, monkeypatch):
+    made = []
+    make = HandEdit.make
+
+    def make_and_count(edit: HandEdit, *rest: Any) -> Edit:
+        made.append(edit)
+        return make(edit, *rest)
+
+    monkeypatch.setattr(HandEdit, "make", make_and_count)
+    camera = look_at(tiny.shared)
+    edits = [{"operation": "recolor", "rows": rows(torch.arange(60) == i), "color": [i % 2, 1, 0]} for i in range(20)]
+    edits.append({"operation": "delete", "rows": rows(first(5))})
+    for count in range(1, 22):
+        page.draw(camera, "colour", edits=edits[:count])
+        page.draw_beside(camera, {"mode": "colour"}, {"mode": "colour", "edits": edits[:count]})
+    assert len(made) == 21
+    drawn = page.draw(camera, "colour", edits=edits)
+    with AppPage(server) as other:
+        assert torch.equal(other.draw(camera, "colour", edits=edits), drawn)
+    page.draw(camera, "colour", edits=edits[:3])
+    with AppPage(server) as other:
+        assert torch.equal(other.draw(camera, "colour", edits=edits[:3]), page.draw(camera, "colour", edits=edits[:3]))
+
+
 def test_what_a_page_edits_is_drawn_as_gsdff_edit_makes_it(tiny, page):
     camera, field = look_at(tiny.shared), tiny.shared.field
     edited = field.edit(Recolor(Selection(first(30)), color=(1.0, 0.0, 0.0)), Delete(Selection(first(20))))
     expected = edited.draw(camera).image.clamp(0, 1)
     edits = [
-        {"operation": "recolor", "rows": bits(first(30)), "color": [1, 0, 0]},
-        {"operation": "delete", "rows": bits(first(20))},
+        {"operation": "recolor", "rows": rows(first(30)), "color": [1, 0, 0]},
+        {"operation": "delete", "rows": rows(first(20))},
     ]
     drawn = page.draw(camera, "colour", edits=edits)
     assert (drawn - expected).abs().mean() < 0.02
@@ -385,8 +411,8 @@ def test_pages_at_once_have_pictures_of_their_own(tiny, server, page):
 def test_edits_are_saved_as_a_file_that_makes_them_again(tiny, page):
     field = tiny.shared.field
     edits = [
-        {"operation": "recolor", "rows": bits(first(10)), "color": [0, 1, 0]},
-        {"operation": "delete", "rows": bits(first(5))},
+        {"operation": "recolor", "rows": rows(first(10)), "color": [0, 1, 0]},
+        {"operation": "delete", "rows": rows(first(5))},
     ]
     answer = page.ask("save_edits", edits=edits)
     path = Path(answer["path"])

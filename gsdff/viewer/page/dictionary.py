@@ -1,6 +1,6 @@
 """Words that a page can be searched for, as their vectors Bᵀt: a word needs as many numbers as a latent."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,11 +36,17 @@ class Dictionary:
     vectors: Float[Tensor, "V K"] = field(default_factory=lambda: torch.zeros(0, 0))
 
 
-def make_dictionary(field: FieldBase, words: Sequence[str] | None, classes: Sequence[str]) -> Dictionary:
+def make_dictionary(
+    field: FieldBase,
+    words: Sequence[str] | None,
+    classes: Sequence[str],
+    report: Callable[[float], None] = lambda _share: None,
+) -> Dictionary:
     """The words of a page: those given, or else all of a closed vocabulary, or else common nouns.
 
-    Without `classes` the legend has those of a closed vocabulary. Raises `UserError` for words that the field does not
-    know, for one class, and for more than `MAX_CLASSES`.
+    `report` is told the share of the words that are encoded. Without `classes` the legend has those of a closed
+    vocabulary. Raises `UserError` for words that the field does not know, for one class, and for more than
+    `MAX_CLASSES`.
     """
     vocabulary = field.vocabulary
     if vocabulary is not None and not vocabulary.vectors:
@@ -51,7 +57,11 @@ def make_dictionary(field: FieldBase, words: Sequence[str] | None, classes: Sequ
     needed = list(DEFAULT_NEGATIVES) if has_defaults else known or []
     chosen = _unique(classes)
     names = _unique([*offered, *needed, *chosen])
-    texts = torch.cat([field.encode_text(names[i : i + BATCH]) for i in range(0, len(names), BATCH)]).cpu()
+    encoded = []
+    for start in range(0, len(names), BATCH):
+        encoded.append(field.encode_text(names[start : start + BATCH]).cpu())
+        report(min(1.0, (start + BATCH) / len(names)))
+    texts = torch.cat(encoded)
     rows: dict[bytes, int] = {}
     row_of = {name: rows.setdefault(text.numpy().tobytes(), len(rows)) for name, text in zip(names, texts, strict=True)}
     first = {row: name for name, row in reversed(row_of.items())}

@@ -5,7 +5,7 @@ import html
 import json
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -30,6 +30,8 @@ from gsdff.viewer.page.start import choose_cameras, describe_start, find_up
 from gsdff.viewer.page.things import describe_things, has_things, number_gaussians
 from gsdff.viewer.page.tour import describe_cameras, make_tour
 
+WORDS_SHARE = 0.9
+"""Share of the time that encoding the words takes, if there are many."""
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob: data:; worker-src blob: data:; "
     "connect-src blob: data:{sources}; style-src 'unsafe-inline'; img-src blob: data:"
@@ -95,18 +97,30 @@ class Page:
         return re.sub(r"\{\{(\w+)\}\}", lambda match: texts[match[1]], shell)
 
 
-def write_page(field: Field, path: Path, options: PageOptions = PageOptions()) -> Path:  # frozen
-    """Writes a field as one HTML file; returns the path."""
-    text = make_page(field, options).file()
+def write_page(
+    field: Field,
+    path: Path,
+    options: PageOptions = PageOptions(),  # frozen
+    report: Callable[[float], None] = lambda _share: None,
+) -> Path:
+    """Writes a field as one HTML file; returns the path. `report` is told the share that is done, again and again."""
+    text = make_page(field, options, report=lambda share: report(WORDS_SHARE * share)).file()
     make_folder(path.parent)
     write_text(path, text)
     return path
 
 
-def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[str, Any] | None = None) -> Page:
+def make_page(
+    field: Field,
+    options: PageOptions = PageOptions(),
+    server: dict[str, Any] | None = None,
+    *,
+    report: Callable[[float], None] = lambda _share: None,
+) -> Page:
     """The page of a field: for a file, or with `server`, which it is told, one that a server stands behind.
 
-    For a server nothing is measured, nothing deflated and no word encoded, so that the page opens soon.
+    For a server nothing is measured, nothing deflated and no word encoded, so that the page opens soon. `report` is
+    told the share of the words that are encoded.
     """
     if field.device.type != "cpu":  # a copy reads its words again
         field = field.to("cpu")
@@ -120,8 +134,10 @@ def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[s
     shown = scene if comparison is None else comparison.gaussians
     packed = pack(shown, has_harmonics=options.has_harmonics)
     dictionary = Dictionary()
-    if has_features:
-        dictionary = make_dictionary(field, options.words, options.classes) if server is None else list_words(field)
+    if has_features and server is None:
+        dictionary = make_dictionary(field, options.words, options.classes, report)
+    elif has_features:
+        dictionary = list_words(field)
     things = list_things(field, dictionary, options) if options.has_things and has_things(field) else []
     extra = {} if comparison is None else {"sides": comparison.sides[:, None]}
     if things:
@@ -150,6 +166,7 @@ def make_page(field: Field, options: PageOptions = PageOptions(), server: dict[s
     title = field.source.stem if field.source.is_file() else field.source.resolve().name
     header = {
         "title": title,
+        "file": field.source.name if field.source.is_file() else None,
         **describe_packing(packed, scene),
         "background": field.background,
         "frame": {"centre": field.frame.centre, "scale": field.frame.scale},

@@ -145,7 +145,7 @@ class Actions:
             case SaveScene():
                 return self._keep(request, saves.save_scene(answers, request))
             case SavePage():
-                return self._keep(request, saves.save_page(answers, request))
+                return self._keep(request, saves.save_page(answers, request, self._reporter(request)))
             case SaveFilm():
                 return self._keep(request, self._film(request))
         raise AssertionError(f"no answer for {type(request).__name__}")
@@ -156,6 +156,10 @@ class Actions:
             del self._saved[next(iter(self._saved))]
         self._saved[request.id] = saved.files
         return Saved(request.id, str(saved.path), saved.hint, [file.name for file in saved.files]), b""
+
+    def _reporter(self, request: Request) -> Callable[[float], None]:
+        """What tells the page the share of a request that is done."""
+        return lambda share: self._send(Progressed(request.id, share), b"")
 
     def _fetch(self, request: Fetch) -> None:
         files = self._saved.get(request.saved, ())
@@ -184,7 +188,7 @@ class Actions:
             film.stop()
         path = saves.free_path(answers.shared, "video", ".mp4")
         try:
-            is_written = film.write(path, render, lambda share: self._send(Progressed(request.id, share), b""))
+            is_written = film.write(path, render, self._reporter(request))
         finally:
             self.film = None
         if not is_written:

@@ -27,7 +27,7 @@ from gsdff.viewer.picking import Point, latents_at
 from gsdff.viewer.rendering import ALL_ROWS, available_modes, render_mode
 from gsdff.viewer.shared_scene import SharedScene
 from gsdff.viewer.visible_scene import VisibleScene
-from gsdff.viewer.wire.messages import Modify, Scenery, read_bits
+from gsdff.viewer.wire.messages import HandEdits, Modify, Scenery, read_bits
 
 log = logging.getLogger("gsdff")
 
@@ -80,6 +80,15 @@ class Similar:
     score_range: tuple[float, float]
 
 
+@dataclass(frozen=True, eq=False)
+class PageEdits:
+    """All Gaussians after some edits of a page, and those that are kept."""
+
+    edits: HandEdits
+    gaussians: Gaussians
+    kept: Bool[Tensor, "N"]
+
+
 class Answers:
     """Answers about one scene, for all its pages; may be asked from several threads."""
 
@@ -113,17 +122,25 @@ class Answers:
         # one by one, so that equal vectors stay equal: a page compares with each of them once
         return torch.cat([encode(vector[None], self._field.B) for vector in vectors])
 
-    def cut(self, scenery: Scenery) -> tuple[Gaussians, Int[Tensor, "M"]]:
-        """The Gaussians that a page shows, after its edits, and their indices before them."""
-        gaussians, num = self.gaussians, len(self.gaussians)
-        kept = ~read_bits(scenery.hidden, num)
-        for hand_edit in scenery.edits:
+    def edit(self, edits: HandEdits, before: PageEdits | None = None) -> PageEdits:
+        """The Gaussians after a page's edits; goes on from `before`, if these are its edits and more."""
+        num = len(self.gaussians)
+        if before is None or edits[: len(before.edits)] != before.edits:
+            before = PageEdits((), self.gaussians, torch.ones(num, dtype=torch.bool))
+        gaussians, kept = before.gaussians, before.kept
+        for hand_edit in edits[len(before.edits) :]:
             edit = hand_edit.make(num)
-            mask = read_bits(hand_edit.rows, num)
-            kept &= edit.kept(mask)
+            mask = hand_edit.mask(num)
+            kept = kept & edit.kept(mask)
             if edit.kept(mask).all():
                 gaussians = edit.apply(gaussians, mask.to(self.shared.device))
-        ids = kept.to(self.shared.device).nonzero()[:, 0]
+        return PageEdits(edits, gaussians, kept)
+
+    def cut(self, scenery: Scenery, edited: PageEdits | None = None) -> tuple[Gaussians, Int[Tensor, "M"]]:
+        """The Gaussians that a page shows, after its edits, and their indices before them."""
+        edited = edited or self.edit(scenery.edits)
+        gaussians, num = edited.gaussians, len(self.gaussians)
+        ids = (edited.kept & ~read_bits(scenery.hidden, num)).to(self.shared.device).nonzero()[:, 0]
         return (gaussians if len(ids) == num else gaussians.map(lambda tensor: tensor[ids])), ids
 
     def show(self, scenery: Scenery, gaussians: Gaussians, ids: Int[Tensor, "M"]) -> VisibleScene:

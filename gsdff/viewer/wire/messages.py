@@ -4,6 +4,7 @@ Any program can pose as a page. What does not fit here is answered with `Failed`
 """
 
 import math
+import zlib
 from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
@@ -33,8 +34,10 @@ MOST_TEXTS = 64
 """Largest number of texts of one question."""
 MOST_COLORS = 64
 """Largest number of colours between which those of scores are mixed."""
-MOST_EDITS = 64
+MOST_EDITS = 1000
 """Largest number of edits of one page."""
+MOST_SELECTIONS = 66
+"""Largest number of selections of one message, if none of them can be deflated."""
 MOST_KEYFRAMES = 200
 MOST_LATENTS = 1024
 """Largest number of channels of an example that is searched for."""
@@ -112,37 +115,59 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("Expected texts or an example to search for")
 
 
+class ByText(Struct, frozen=True, forbid_unknown_fields=True):
+    """Words that select the same in another training, as the fields of `Selector`."""
+
+    positives: Annotated[Texts, Meta(min_length=1)]
+    negatives: Texts
+    threshold: Annotated[float, Meta(ge=-1, le=1)]
+    rim: bool
+
+
 class HandEdit(Struct, frozen=True, forbid_unknown_fields=True):
-    """An edit made in a page, of the Gaussians of these bits; places and lengths are those of the working frame."""
+    """An edit made in a page, of some Gaussians; places and lengths are those of the working frame."""
 
     operation: Literal["delete", "recolor", "move", "rotate", "scale"]
     rows: bytes
+    """Bits of the Gaussians, deflated: hundreds of edits are of few Gaussians each."""
     color: Color | None = None
     translation: Place | None = None
     axis: tuple[Unit, Unit, Unit] | None = None
     degrees: Annotated[float, Meta(ge=-MOST_DEGREES, le=MOST_DEGREES)] | None = None
     factor: Annotated[float, Meta(ge=1 / LARGEST_FACTOR, le=LARGEST_FACTOR)] | None = None
     centre: Place | None = None
+    text: ByText | None = None
+    """Words that have selected what is deleted."""
 
     def __post_init__(self) -> None:
+        if self.text is not None and self.operation != "delete":
+            raise ValueError(f"Expected words of delete alone, got some of {self.operation}")
         given = {name for name in OPERATION_FIELDS if getattr(self, name) is not None}
         expected = set(FIELDS_OF[self.operation])
         if given != expected:
             names = " and ".join(sorted(expected)) or "none of its fields"
             raise ValueError(f"Expected {names} of {self.operation}, got {' and '.join(sorted(given)) or 'none'}")
 
-    def make(self, num_gaussians: int, frame: WorldFrame | None = None) -> Edit:
+    def mask(self, num_gaussians: int) -> Bool[Tensor, "N"]:
+        """The Gaussians that are edited; raises `UserError` for bits of another number of Gaussians."""
+        return read_rows(self.rows, num_gaussians)
+
+    def make(self, num_gaussians: int, frame: WorldFrame | None = None, *, by_text: bool = False) -> Edit:
         """The edit, in a world whose working frame this is, or in the working frame.
 
-        Raises `UserError` if it selects nothing, for an axis that is no direction, or for bits of another number of
-        Gaussians.
+        With `by_text` a deletion of what words select has the words in place of the Gaussians. Raises `UserError` if it
+        selects nothing, for an axis that is no direction, or for bits of another number of Gaussians.
         """
-        selection = Selection(read_bits(self.rows, num_gaussians))
+        selection = Selection(self.mask(num_gaussians))
         if not selection:
             raise UserError("nothing is selected to be edited")
         frame = frame or WorldFrame()
         centre = None if self.centre is None else _to_world(self.centre, frame)
         match self.operation:
+            case "delete" if by_text and self.text is not None:
+                text = self.text
+                negatives = text.negatives or None
+                return Delete(text.positives, negatives=negatives, threshold=text.threshold, rim=text.rim)
             case "delete":
                 return Delete(selection)
             case "recolor":
@@ -339,8 +364,22 @@ def read_request(data: str | bytes) -> Request:
 
 
 def most_bytes(num_gaussians: int) -> int:
-    """Length of the largest message of a page with so many Gaussians: bits of every edit and more, in base64."""
-    return BASE_BYTES + (MOST_EDITS + 2) * 4 * -(-num_gaussians // 8 // 3)
+    """Length of the largest message of a page with so many Gaussians: bits of selections and more, in base64."""
+    return BASE_BYTES + MOST_SELECTIONS * 4 * -(-num_gaussians // 8 // 3)
+
+
+def read_rows(deflated: bytes, num_gaussians: int) -> Bool[Tensor, "N"]:
+    """Gaussians of a mask, as `read_bits`, from its bits deflated by zlib; raises `UserError` for anything else."""
+    if not deflated:
+        return read_bits(b"", num_gaussians)
+    expected, reader = -(-num_gaussians // 8), zlib.decompressobj()
+    try:
+        bits = reader.decompress(deflated, expected + 1)  # whatever it would inflate to
+    except zlib.error as error:
+        raise UserError(f"message: rows: expected deflated bits, got {error}") from error
+    if not reader.eof or reader.unused_data:
+        raise UserError(f"message: rows: expected {expected} bytes, deflated, for {num_gaussians:,} Gaussians")
+    return read_bits(bits, num_gaussians)
 
 
 def read_bits(bits: bytes, num_gaussians: int) -> Bool[Tensor, "N"]:

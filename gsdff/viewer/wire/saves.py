@@ -1,7 +1,7 @@
 """Files that a page saves into the viewer's folder, and may fetch from there: no name and no path comes from a page."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def save_edits(answers: Answers, request: SaveEdits) -> SavedFile:
     """Saves edits as a file that `gsdff edit` replays, with selections beside it."""
     shared = answers.shared
     path = free_path(shared, "edits", ".toml")
-    write_edits(path, EditList(_make(answers, request.edits)))
+    write_edits(path, EditList(_make(answers, request.edits, by_text=True)))
     return SavedFile(path, f"replay: {command('edit', shared.field.source, '--edits', path)}")
 
 
@@ -78,18 +78,18 @@ def take_selected(answers: Answers, edited: Gaussians, request: SaveScene) -> Ga
     num = len(answers.gaussians)
     left = ~read_bits(b"", num)
     for hand_edit in request.edits:
-        left &= hand_edit.make(num).kept(read_bits(hand_edit.rows, num))
+        left &= hand_edit.make(num).kept(hand_edit.mask(num))
     mask = read_bits(request.selected, num)[left].to(edited.means.device)
     if not mask.any():
         raise UserError("nothing of the selection is left after the edits")
     return edited.map(lambda tensor: tensor[mask])
 
 
-def save_page(answers: Answers, request: SavePage) -> SavedFile:
-    """Saves the scene after its edits as a page that needs no server."""
+def save_page(answers: Answers, request: SavePage, report: Callable[[float], None]) -> SavedFile:
+    """Saves the scene after its edits as a page that needs no server; `report` is told the share that is done."""
     field = edit_field(answers, request.edits)
     options = PageOptions(classes=request.classes, has_features=answers.has_words, start=request.window.camera())
-    path = write_page(field, free_path(answers.shared, "page", ".html"), options)
+    path = write_page(field, free_path(answers.shared, "page", ".html"), options, report)
     return SavedFile(path, f"{path.stat().st_size / 2**20:.1f} MiB; any browser opens it", (path,))
 
 
@@ -99,9 +99,9 @@ def edit_field(answers: Answers, edits: HandEdits) -> Field:
     return field.edit(*_make(answers, edits)) if edits else field
 
 
-def _make(answers: Answers, edits: HandEdits) -> list[Edit]:
+def _make(answers: Answers, edits: HandEdits, *, by_text: bool = False) -> list[Edit]:
     """A page's edits in the world of the scene."""
-    return [edit.make(len(answers.gaussians), answers.shared.frame) for edit in edits]
+    return [edit.make(len(answers.gaussians), answers.shared.frame, by_text=by_text) for edit in edits]
 
 
 def free_path(shared: SharedScene, stem: str, suffix: str) -> Path:

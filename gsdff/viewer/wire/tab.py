@@ -20,7 +20,7 @@ from gsdff.viewer.render_loop import RenderLoop, RowBlock
 from gsdff.viewer.rendering import bounded_size, split_view, to_numpy
 from gsdff.viewer.visible_scene import VisibleScene
 from gsdff.viewer.wire.actions import LONG, Actions, sceneries
-from gsdff.viewer.wire.answers import Answers
+from gsdff.viewer.wire.answers import Answers, PageEdits
 from gsdff.viewer.wire.messages import Draw, Encode, Follow, Request, SavePicture, Scenery, Stop, read_request
 from gsdff.viewer.wire.replies import Done, Failed, Hello, Pictured, write_answer
 
@@ -57,6 +57,8 @@ class AppTab:
         """The request that is being met, and the scenes that it shows."""
         self._cuts: dict[Hashable, tuple[Gaussians, Int[Tensor, "M"]]] = {}
         """Gaussians that are left after what is edited and hidden, and their indices, of the last sceneries."""
+        self._edited: tuple[int, PageEdits] | None = None
+        """The Gaussians after the last edits, and the state of the scene that they are of."""
         self._cutting = threading.Lock()
         self._actions = Actions(self, self._reply)
         self._newest_text = -1
@@ -183,14 +185,21 @@ class AppTab:
         return images[0] if len(images) == 1 else split_view(*images)
 
     def show(self, scenery: Scenery) -> VisibleScene:
-        """The scene that the page shows; Gaussians are edited and cut out anew only if others are than before."""
+        """The scene that the page shows; Gaussians are edited and cut out anew only if others are than before.
+
+        Edits that follow those before are made on their result: each costs a copy of the scene.
+        """
         answers = self.answers_of(scenery.version)
         key = scenery.version, scenery.hidden, scenery.edits
         with self._cutting:
             if key not in self._cuts:
                 while len(self._cuts) >= MOST_CUTS:
                     del self._cuts[next(iter(self._cuts))]
-                self._cuts[key] = answers.cut(scenery)
+                version, before = self._edited or (scenery.version, None)
+                edited = answers.edit(scenery.edits, before if version == scenery.version else None)
+                if scenery.edits:  # the half before the edits has none
+                    self._edited = scenery.version, edited
+                self._cuts[key] = answers.cut(scenery, edited)
             gaussians, ids = self._cuts[key]
         return answers.show(scenery, gaussians, ids)
 

@@ -15,8 +15,8 @@ export class Answers {
   pending = "";
   // Why there is no answer; empty if there is one, or no question.
   problem = "";
-  // Time from a question to its answer on screen, and of the worker's part; for measurements.
-  readonly times = { query: 0, worker: 0 };
+  // Time from a question to its answer on screen, and for the scores alone; for measurements.
+  readonly times = { query: 0, scoring: 0 };
   // The words of the question; null for none.
   asked: { positives: Word[]; negatives: Word[] } | null = null;
   // The latent feature that is searched for in place of words; null for none.
@@ -30,7 +30,7 @@ export class Answers {
     private readonly header: Pick<Header, "classes">,
     private readonly shown: Shown,
     private readonly words: Pick<Words, "compare" | "unknown">,
-    private readonly scorer: Pick<Scorer, "ask" | "renew"> | null,
+    private readonly scorer: Pick<Scorer, "ask" | "score" | "renew"> | null,
     // The picture has changed, or only what is said of it.
     private readonly on: { changed(): void; named(): void },
   ) {}
@@ -51,7 +51,7 @@ export class Answers {
     this.asked = { positives, negatives };
     this.on.named();
     try {
-      const answer = await this.scorer!.ask({ kind: "relevancy", ...compared });
+      const answer = await this.scorer!.score(compared.positives, compared.negatives);
       if (asked !== this.numAsked) return;
       this.question = question;
       this.pending = "";
@@ -61,7 +61,7 @@ export class Answers {
       if (!isAnswerMode(this.shown.mode)) this.shown.mode = "heat";
       this.on.changed();
       this.times.query = performance.now() - start;
-      this.times.worker = answer.milliseconds;
+      this.times.scoring = answer.milliseconds;
     } catch (error) {
       if (asked === this.numAsked) this.clear(`"${question}" has no answer: ${String(error)}`);
     }
@@ -102,8 +102,9 @@ export class Answers {
     if (this.like) this.clear();
     this.scorer.renew(data);
     const isAnswered = asked !== null && shown.scores !== null;
+    const compared = this.words.compare(asked?.positives ?? [], asked?.negatives ?? []);
     const [scored, labelled] = await Promise.all([
-      isAnswered ? this.scorer.ask({ kind: "relevancy", ...this.words.compare(asked.positives, asked.negatives) }) : null,
+      isAnswered ? this.scorer.score(compared.positives, compared.negatives) : null,
       this.labelling ? this.scorer.ask({ kind: "classify", classes: this.header.classes.map((row) => row.vector) }) : null,
     ]);
     return { asked, scored, labels: labelled?.labels ?? null };

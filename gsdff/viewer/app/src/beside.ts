@@ -2,7 +2,8 @@
 
 import { byId } from "./dom";
 import type { Page } from "./page";
-import { sceneryOf } from "./scenery";
+import { nameOf, sceneryOf } from "./scenery";
+import type { Mode } from "./shown";
 import type { Scenery } from "./wire";
 
 const NOTHING = "one picture";
@@ -21,7 +22,7 @@ export class Beside {
     modes: string[],
     changed: () => void,
   ) {
-    this.choice.append(new Option(NOTHING, NOTHING), new Option(EDITS, EDITS), ...modes.map((name) => new Option(`… | ${name}`, name)));
+    this.choice.append(new Option(NOTHING, NOTHING), new Option(EDITS, EDITS), ...modes.map((name) => new Option(`… | ${nameOf(name)}`, name)));
     this.choice.addEventListener("change", changed);
   }
 
@@ -33,15 +34,17 @@ export class Beside {
     return [whole, sceneryOf(this.page, value)!];
   }
 
-  // Names the halves of a picture in a mode, null for a picture without halves; gives the name of the whole.
-  label(mode: string | null): string {
+  // Names the halves of a picture in a mode, null for a picture without halves; gives the name of the whole. `own` is the
+  // page's mode when the picture was asked for.
+  label(mode: string | null, own?: Mode): string {
     const { value } = this.choice;
     const isWhole = mode === null || value === NOTHING;
-    const [left, right] = value === EDITS ? ["before the edits", "after"] : [mode ?? "", value];
+    const whole = mode === null ? "" : nameOf(mode, own);
+    const [left, right] = value === EDITS ? ["before the edits", "after"] : [whole, nameOf(value)];
     for (const [id, text] of [["half-left", left], ["half-right", right]]) {
       byId(id).hidden = isWhole;
       byId(id).textContent = text;
     }
-    return isWhole ? (mode ?? "") : `${left} | ${right}`;
+    return isWhole ? whole : `${left} | ${right}`;
   }
 }

@@ -10,6 +10,7 @@ export type Named = {
   pending: string;
   numDeleted: number;
   numSelected: number;
+  numHidden: number;
 };
 
 export function captionOf(shown: Shown, header: Pick<Header, "classes" | "things">, named: Named): string[] {
@@ -17,7 +18,7 @@ export function captionOf(shown: Shown, header: Pick<Header, "classes" | "things
   const { question, pending } = named;
   const nameOf = (id: number) => {
     const thing = header.things.find((other) => other.id === id);
-    return thing ? thingName(thing) : "no thing";
+    return thing ? thingName(thing, header.things) : "no thing";
   };
   const answer = `relevancy of “${question}” from ${threshold.toFixed(3)}`;
   const first = {
@@ -34,6 +35,7 @@ export function captionOf(shown: Shown, header: Pick<Header, "classes" | "things
   if (shown.isolatedThing !== null) parts.push(`only ${nameOf(shown.isolatedThing)}`);
   else if (shown.hiddenThings.size) parts.push(`without ${[...shown.hiddenThings].map(nameOf).join(", ")}`);
   if (shown.selectedThing !== null) parts.push(`${nameOf(shown.selectedThing)} marked`);
+  if (named.numHidden) parts.push(`${formatCount(named.numHidden)} hidden`);
   if (named.numDeleted) parts.push(`${formatCount(named.numDeleted)} deleted`);
   if (named.numSelected) parts.push(`${formatCount(named.numSelected)} selected`);
   if (pending) parts.push(`searching for “${pending}” …`);

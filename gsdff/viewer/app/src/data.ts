@@ -33,6 +33,8 @@ export type Tour = { seconds: number; frames: number[][] };
 
 export type Header = {
   title: string;
+  // The file that the scene is from; null for a run.
+  file: string | null;
   numGaussians: number;
   colorRange: [number, number];
   logScaleRange: [number, number];
@@ -56,8 +58,17 @@ export type Header = {
   server: Server | null;
 };
 
-// `version` is the state of a scene that trains; `draws` is whether the server draws while the camera moves, too.
-export type Server = { scene: string; version: number; modes: string[]; isTraining: boolean; draws: boolean };
+// `version` is the state of a scene that trains; `draws` is whether the server draws while the camera moves, too; `folder` is
+// the one where files are saved, `most` what one request may have.
+export type Server = {
+  scene: string;
+  version: number;
+  modes: string[];
+  isTraining: boolean;
+  draws: boolean;
+  folder: string;
+  most: { edits: number; bytes: number };
+};
 
 export class SceneData {
   constructor(

@@ -3,7 +3,7 @@
 import { zipSync } from "three/addons/libs/fflate.module.js";
 import { toHex } from "./dom";
 import type { Header } from "./data";
-import type { Edit } from "./edits";
+import type { ByText, Edit } from "./edits";
 import type { Transform } from "./transform";
 
 const FORMAT = "gsdff-selection-1";
@@ -45,27 +45,45 @@ export function inWorld(transform: Transform, { centre, scale }: Frame): Record<
 }
 
 const toToml = (value: number | number[]) => (Array.isArray(value) ? `[${value.join(", ")}]` : String(value));
+// A word is of letters that JSON writes as TOML does, but for one.
+const textsToToml = (texts: string[]) => `[${texts.map((text) => JSON.stringify(text).replace(/\x7f/g, "\\u007f")).join(", ")}]`;
 
-// The list, with a selection by its file's name.
-export function editList(edits: readonly Edit[], title: string, frame: Frame): string {
-  const tables = edits.map(({ operation, count, color, transform }, i) =>
+// What words select, as `gsdff edit` finds it again.
+const linesOf = ({ positives, negatives, threshold, rim }: ByText) => [
+  `positives = ${textsToToml(positives)}`,
+  ...(negatives.length ? [`negatives = ${textsToToml(negatives)}`] : []),
+  `threshold = ${Number.isInteger(threshold) ? threshold.toFixed(1) : threshold}`,
+  ...(rim ? [] : ["rim = false"]),
+];
+
+// How the edits of a page are replayed, of a file or else a run, which is anywhere.
+export const replayOf = (file: string | null) => `gsdff edit ${file === null ? "RUN" : quoted(file)} --edits edits.toml`;
+
+// A name for a shell, as one word.
+const quoted = (name: string) => (/^[\w.,@%+=:-]+$/.test(name) ? name : `'${name.replace(/'/g, `'"'"'`)}'`);
+
+// The list, with a selection by its words or else its file's name.
+export function editList(edits: readonly Edit[], title: string, frame: Frame, file: string | null = null): string {
+  const tables = edits.map(({ operation, count, color, transform, text }, i) =>
     [
       "[[edit]]",
       `operation = "${operation}"`,
-      `selection = "${fileOf(i + 1)}"  # ${count} Gaussians`,
+      ...(text ? [`# ${count} Gaussians in the page`, ...linesOf(text)] : [`selection = "${fileOf(i + 1)}"  # ${count} Gaussians`]),
       ...(color ? [`color = "${toHex(color)}"`] : []),
       ...(transform ? Object.entries(inWorld(transform, frame)).map(([key, value]) => `${key} = ${toToml(value)}`) : []),
       "",
     ].join("\n"),
   );
-  // a line break in a title would end the comment
-  const name = title.replace(/[\x00-\x1f\x7f]/g, " ");
-  return [`# Edits made in the page of ${name}. Unpack, then: gsdff edit RUN --edits edits.toml`, "", ...tables].join("\n");
+  // a line break in a name would end the comment
+  const comment = `# Edits made in the page of ${title}. Unpack, then: ${replayOf(file)}`.replace(/[\x00-\x1f\x7f]/g, " ");
+  return [comment, "", ...tables].join("\n");
 }
 
 // Everything in one archive. Edits are of the first `count` Gaussians, those of the run.
-export function editArchive(edits: readonly Edit[], count: number, { title, frame }: Pick<Header, "title" | "frame">): Uint8Array {
-  const files: Record<string, Uint8Array> = { "edits.toml": new TextEncoder().encode(editList(edits, title, frame)) };
-  edits.forEach(({ rows }, i) => (files[fileOf(i + 1)] = selectionFile(rows, count, `edit ${i + 1} made in the page of ${title}`)));
+export function editArchive(edits: readonly Edit[], count: number, { title, frame, file }: Pick<Header, "title" | "frame" | "file">): Uint8Array {
+  const files: Record<string, Uint8Array> = { "edits.toml": new TextEncoder().encode(editList(edits, title, frame, file)) };
+  edits.forEach(({ rows, text }, i) => {
+    if (!text) files[fileOf(i + 1)] = selectionFile(rows, count, `edit ${i + 1} made in the page of ${title}`);
+  });
   return zipSync(files, { level: 0 });
 }

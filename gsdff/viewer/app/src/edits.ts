@@ -1,4 +1,4 @@
-// What is selected, deleted, recoloured and moved by hand, step by step: every step can be undone.
+// What is selected, hidden, deleted, recoloured and moved by hand, step by step: every step can be undone.
 
 import { LUMINANCE } from "./paint";
 import { type How, combine, countOf } from "./selection";
@@ -8,9 +8,12 @@ import { type Transform, isStill, merge } from "./transform";
 
 // Bytes of steps that are remembered; the oldest are forgotten first.
 const MOST_BYTES = 128 * 2 ** 20;
-const MOST_TINTS = 255;
+const MOST_TINTS = 65_535;
 const DARKEST = 1 / 255;
 const NAMES = { move: "move", rotate: "turn", scale: "scale" };
+
+// Words that select the same in another training of the scene.
+export type ByText = { positives: string[]; negatives: string[]; threshold: number; rim: boolean };
 
 export type Edit = {
   operation: "delete" | "recolor" | Transform["operation"];
@@ -20,6 +23,8 @@ export type Edit = {
   color?: number[];
   // Of a move, a turn or a scaling, in the working frame.
   transform?: Transform;
+  // Of a deletion of what words select.
+  text?: ByText;
 };
 
 type State = {
@@ -27,8 +32,13 @@ type State = {
   name: string;
   selected: Uint8Array;
   numSelected: number;
+  // The words that select it; null if nothing less than the rows does.
+  text: ByText | null;
+  // What is not drawn, and not selected either, but is there: no edit.
+  hidden: Uint8Array;
+  numHidden: number;
   deleted: Uint8Array;
-  tinted: Uint8Array;
+  tinted: Uint16Array;
   tints: number[][];
   moves: readonly Moved[];
   edits: readonly Edit[];
@@ -43,9 +53,27 @@ export function hueFor(mean: number[], target: number[]): number[] {
   return chroma.map((value) => 1 + share * value);
 }
 
+// What is hidden, with more of it.
+function hide(hidden: Uint8Array, more: Uint8Array): Pick<State, "hidden" | "numHidden"> {
+  const both = hidden.map((is, row) => is | more[row]);
+  return { hidden: both, numHidden: countOf(both) };
+}
+
 function firstState(numGaussians: number): State {
   const nothing = new Uint8Array(numGaussians);
-  return { name: "", selected: nothing, numSelected: 0, deleted: nothing, tinted: nothing, tints: [], moves: [], edits: [] };
+  return {
+    name: "",
+    selected: nothing,
+    numSelected: 0,
+    text: null,
+    hidden: nothing,
+    numHidden: 0,
+    deleted: nothing,
+    tinted: new Uint16Array(numGaussians),
+    tints: [],
+    moves: [],
+    edits: [],
+  };
 }
 
 export class Editor {
@@ -84,6 +112,15 @@ export class Editor {
     return this.state.numSelected;
   }
 
+  get numHidden(): number {
+    return this.state.numHidden;
+  }
+
+  // Whether something is selected or hidden, which other Gaussians would not be.
+  get isHolding(): boolean {
+    return this.numSelected > 0 || this.numHidden > 0;
+  }
+
   get edits(): readonly Edit[] {
     return this.state.edits;
   }
@@ -109,10 +146,12 @@ export class Editor {
     this.go(this.at + 1);
   }
 
-  select(found: Uint8Array, how: How, name: string): void {
+  // With the words that select all that is found, if words do.
+  select(found: Uint8Array, how: How, name: string, text: ByText | null = null): void {
     const selected = combine(this.selected, found, how);
     if (selected.every((is, row) => is === this.selected[row])) return;
-    this.push({ name, selected, numSelected: countOf(selected) });
+    const isAlone = how === "new" || (how === "add" && !this.numSelected);
+    this.push({ name, selected, numSelected: countOf(selected), text: isAlone ? text : null });
   }
 
   // Selects what is not selected, of those that may be.
@@ -120,18 +159,41 @@ export class Editor {
     this.select(selectable.map((is, row) => is & (1 - this.selected[row])), "new", "invert");
   }
 
-  // Hides Gaussians, those that are selected unless others are named, and no others; returns their number.
+  // Draws what is selected no more, until all is shown again.
+  hide(): void {
+    const { selected, numSelected, hidden } = this.state;
+    if (!numSelected) return;
+    const nothing = { selected: new Uint8Array(this.numGaussians), numSelected: 0, text: null };
+    this.push({ name: `hide ${numSelected}`, ...nothing, ...hide(hidden, selected) });
+  }
+
+  // Draws what is selected alone, of those that may be.
+  isolate(selectable: Uint8Array): void {
+    const { selected, numSelected, hidden } = this.state;
+    if (!numSelected) return;
+    const others = hide(hidden, selectable.map((is, row) => is & (1 - selected[row])));
+    if (others.numHidden > this.numHidden) this.push({ name: `show ${numSelected} alone`, ...others });
+  }
+
+  showAll(): void {
+    if (this.numHidden) this.push({ name: "show all", hidden: new Uint8Array(this.numGaussians), numHidden: 0 });
+  }
+
+  // Deletes Gaussians, those that are selected unless others are named, and no others; returns their number.
   delete(rows = this.selected): number {
-    const { selected, deleted, edits } = this.state;
+    const { selected, text, hidden, deleted, edits } = this.state;
     const count = countOf(rows);
     if (!count) return 0;
-    const left = selected.map((is, row) => is & (1 - rows[row]));
+    const [left, stillHidden] = [selected, hidden].map((mask) => mask.map((is, row) => is & (1 - rows[row])));
     this.push({
       name: `delete ${count}`,
       selected: left,
       numSelected: countOf(left),
+      text: null,
+      hidden: stillHidden,
+      numHidden: countOf(stillHidden),
       deleted: deleted.map((is, row) => is | rows[row]),
-      edits: [...edits, { operation: "delete", rows, count }],
+      edits: [...edits, { operation: "delete", rows, count, ...(text && rows === selected && { text }) }],
     });
     return count;
   }
@@ -181,17 +243,18 @@ export class Editor {
 
   // Arrays are shared between steps that do not change them.
   private bytes(): number {
-    const arrays = new Set(this.states.flatMap(({ selected, deleted, tinted }) => [selected, deleted, tinted]));
-    return arrays.size * this.numGaussians;
+    const arrays = new Set(this.states.flatMap(({ selected, hidden, deleted, tinted }) => [selected, hidden, deleted, tinted]));
+    return [...arrays].reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
 
   private go(to: number): void {
     if (!this.states[to]) return;
     this.at = to;
-    const { selected, numSelected, deleted, tinted, tints, moves, edits } = this.state;
+    const { selected, numSelected, hidden, numHidden, deleted, tinted, tints, moves, edits } = this.state;
     this.shown.moves = moves;
     this.shown.moving = null;
     this.shown.selected = numSelected ? selected : null;
+    this.shown.hidden = numHidden ? hidden : null;
     this.shown.deleted = edits.some((edit) => edit.operation === "delete") ? deleted : null;
     this.shown.tinted = tints.length ? tinted : null;
     this.shown.tints = tints;

@@ -2,19 +2,21 @@
 
 import { byId } from "./dom";
 import type { Page } from "./page";
+import { Progress } from "./progress";
 import type { Remote } from "./remote";
 import type { SavePanel } from "./save_panel";
 import { sceneryOf } from "./scenery";
 import { poseAt } from "./tour";
 import type { View } from "./wire";
 
-const MOST = 200;
+const [LEAST, MOST] = [2, 200];
 
 export class FilmPanel {
   private readonly views: View[] = [];
   private readonly seconds = byId<HTMLInputElement>("film-seconds");
   private flight = 0;
   private isMaking = false;
+  private readonly progress = new Progress("film");
 
   constructor(
     private readonly page: Page,
@@ -76,18 +78,13 @@ export class FilmPanel {
 
   private async make(): Promise<void> {
     const scenery = sceneryOf(this.page, this.remote.mode);
-    const share = byId<HTMLProgressElement>("film-share");
-    share.value = 0;
     this.isMaking = true;
     this.say("");
     this.show();
-    const more = ({ answer }: { answer: { type: string; share?: number } }) => {
-      if (answer.type === "progressed") share.value = answer.share!;
-    };
     try {
       if (!scenery) throw new Error("the server cannot draw this");
       const request = { type: "save_film" as const, keyframes: this.views, seconds: this.length, scenery };
-      const { answer } = await this.remote.ask(request, { isQuiet: true, more });
+      const { answer } = await this.remote.make(request, this.progress);
       if (answer.type === "saved") this.saves.offer(byId("film-said"), answer);
     } catch (error) {
       this.say(`no film: ${(error as Error).message}`);
@@ -103,10 +100,12 @@ export class FilmPanel {
 
   private show(): void {
     const { length } = this.views;
-    byId("film-count").textContent = `${length} view${length === 1 ? "" : "s"}`;
-    const has = { "film-remove": length > 0, "film-play": length > 1, "film-save": length > 1 && !this.isMaking };
+    const views = `${length} view${length === 1 ? "" : "s"}`;
+    byId("film-count").textContent = length < LEAST ? `${views} of ${LEAST}` : views;
+    byId("film-hint").hidden = length >= LEAST;
+    const has = { "film-remove": length > 0, "film-play": length >= LEAST, "film-save": length >= LEAST && !this.isMaking };
     for (const [id, is] of Object.entries(has)) byId<HTMLButtonElement>(id).disabled = !is || !this.remote.isOpen;
     byId("film-play").textContent = this.flight ? "stop the flight" : "fly";
-    byId("film-stop").hidden = byId("film-share").hidden = !this.isMaking;
+    byId("film-stop").hidden = !this.isMaking;
   }
 }

@@ -48,7 +48,7 @@ export class Harmonics {
   readonly words: Record<string, Uint32Array> = {};
   readonly steps: Record<string, number> = {};
   private readonly bands: (Layout & { values: Int8Array; rows: number; columns: number })[];
-  private tinted: Uint8Array | null = null;
+  private tinted: Uint16Array | null = null;
   private moves: readonly Moved[] = [];
   private turns = new Turns([]);
 
@@ -64,7 +64,7 @@ export class Harmonics {
   }
 
   // Changes the words to tints, by their number from 1 on, and to turns; false if nothing has changed.
-  show(tinted: Uint8Array | null, tints: number[][], moves: readonly Moved[]): boolean {
+  show(tinted: Uint16Array | null, tints: number[][], moves: readonly Moved[]): boolean {
     if ((tinted === this.tinted && moves === this.moves) || !this.bands.length) return false;
     const [before, turnsBefore] = [this.tinted, this.turns];
     if (moves !== this.moves) this.turns = new Turns(moves);

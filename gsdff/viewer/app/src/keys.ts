@@ -3,7 +3,7 @@
 import { byId, element } from "./dom";
 
 export type Action =
-  | "undo" | "redo" | "delete" | "invert" | "all" | "none" | "escape" | "frame" | "start"
+  | "undo" | "redo" | "delete" | "invert" | "all" | "none" | "escape" | "frame" | "start" | "conceal" | "alone" | "reveal"
   | "move" | "box" | "lasso" | "brush" | "sphere" | "measure" | "smaller" | "larger" | "depth" | "gizmo"
   | "search" | "fold" | "tour" | "sheet" | `mode${number}`;
 
@@ -20,7 +20,10 @@ export const KEYS: Key[] = [
   { action: "none", key: "a", isCtrl: true, isShift: true, shown: "Ctrl+Shift+A", text: "select nothing" },
   { action: "escape", key: "escape", shown: "Esc", text: "leave the tool, then select nothing" },
   { action: "frame", key: "f", shown: "F", text: "look at the selection, or the whole" },
-  { action: "start", key: "h", shown: "H", text: "back to the first view" },
+  { action: "start", key: "home", shown: "Home", text: "back to the first view" },
+  { action: "conceal", key: "h", shown: "H", text: "hide the selection" },
+  { action: "alone", key: "h", isShift: true, shown: "Shift+H", text: "show the selection alone" },
+  { action: "reveal", key: "u", shown: "U", text: "show all that is hidden" },
   ...MODE_KEYS.map((i): Key => ({ action: `mode${i}`, key: String(i + 1), shown: String(i + 1), text: "" })),
   { action: "box", key: "r", shown: "R", text: "select by a box" },
   { action: "lasso", key: "l", shown: "L", text: "select by a lasso" },

@@ -8,7 +8,7 @@ import type { Training } from "./wire";
 
 const [WIDTH, HEIGHT] = [180, 30];
 const WAIT = "edits wait for the end of the training";
-const HELD = "while something is selected its Gaussians stay as they are";
+const HELD = "while something is selected or hidden its Gaussians stay as they are";
 // What the server says when a page is out of date, and milliseconds until it is asked again after another failure.
 const AGAIN = "load the page again";
 const PATIENCE = 2000;
@@ -79,14 +79,14 @@ export class Live {
   private async step(): Promise<void> {
     const { page, server, first } = this;
     const { version } = page.data.header.server!;
-    const holds = page.editor.numSelected > 0;
+    const holds = page.editor.isHolding;
     const asked = { type: "follow" as const, scene: server.scene, version, holds };
     const { answer, payload } = await this.remote.ask(asked, { isQuiet: true });
     if (answer.type !== "training") return;
     this.show(answer);
     if (answer.is_other) return this.reload();
     // what has been selected meanwhile is of the Gaussians that are here
-    if (!answer.header || page.editor.numSelected) return;
+    if (!answer.header || page.editor.isHolding) return;
     const header = { ...answer.header, server: { ...server, version: answer.version } };
     const data = new RenewedData(first, header, await inflateBytes(payload));
     const answers = await page.answers.renew(data);
@@ -95,7 +95,7 @@ export class Live {
 
   private show(training: Training): void {
     const lines = [...training.lines];
-    if (this.page.editor.numSelected) lines.push(HELD);
+    if (this.page.editor.isHolding) lines.push(HELD);
     byId("training-lines").replaceChildren(...lines.map((line) => element("div", "", line)));
     byId<HTMLProgressElement>("training-share").value = training.share;
     const curves = [["loss", training.losses], ["PSNR", training.psnrs]] as const;

@@ -76,8 +76,9 @@ function open(page: Page): void {
     things.show();
     saving.show();
     const { question, pending } = answers;
-    const { numDeleted, numSelected } = editor;
-    caption.show(captionOf(shown, header, { question, pending, numDeleted, numSelected }), pending !== "");
+    const { numDeleted, numSelected, numHidden } = editor;
+    const named = { question, pending, numDeleted, numSelected, numHidden };
+    caption.show(captionOf(shown, header, named), pending !== "");
   });
   new Divider(header.comparison, (share) => {
     const { side } = page;
@@ -101,6 +102,9 @@ function open(page: Page): void {
       all: () => selecting.all(),
       none: () => selecting.none(),
       escape: () => void (gizmo.cancel() || toolbar.leave() || measure.clear() || selecting.none()),
+      conceal: () => editor.hide(),
+      alone: () => selecting.alone(),
+      reveal: () => editor.showAll(),
       frame: () => page.frame(),
       start: goToStart,
       ...toolbar.keys,

@@ -7,12 +7,13 @@ import { Names } from "./likely";
 import { type Region, boundsOf, inRegion, within } from "./regions";
 import { visibleIn } from "./visibility";
 import type { SceneData, Word } from "./data";
-import { Editor } from "./edits";
+import { type ByText, Editor } from "./edits";
 import { Picture } from "./picture";
+import { possibleRim } from "./rim";
 import { VOID } from "./scores";
 import { Scorer } from "./scorer";
 import { type How, answerOf, countAll, countAnswer, equalTo, rowsIn, selectable } from "./selection";
-import { type Mode, type Shown, type Side, firstShown, isAnswerMode } from "./shown";
+import { BEFORE, type Mode, type Shown, type Side, firstShown, isAnswerMode } from "./shown";
 import { extentOf } from "./statistics";
 import { describeThing } from "./things";
 import { Words } from "./words";
@@ -29,6 +30,9 @@ export class Page {
   readonly locked = new Set<number>();
   // Whether a region selects what is seen alone, or at all depths.
   isVisibleOnly = false;
+  // Whether the answer to a question is selected with its rim, and whether one is being searched for.
+  hasRim = true;
+  isTaking = false;
   // Of lengths that are shown: of one working unit, and their name after the number.
   units: { factor: number; unit: string };
   private names: Names;
@@ -146,9 +150,46 @@ export class Page {
     return selectable(this.shown, this.data.numGaussians, side, this.locked);
   }
 
-  take(found: Uint8Array, name: string, how = this.how): void {
+  // Takes what is found, of what may be selected; `text` are words that find it.
+  take(found: Uint8Array, name: string, how = this.how, text: ByText | null = null): void {
     const may = this.selectable();
-    this.editor.select(found.map((is, row) => is & may[row]), how, name);
+    const isWhole = found.every((is, row) => !is || may[row] === 1);
+    this.editor.select(found.map((is, row) => is & may[row]), how, name, isWhole ? text : null);
+  }
+
+  // Takes what the question selects, with its rim if that is wanted.
+  async takeAnswer(): Promise<void> {
+    const { answers, data, shown, side, how } = this;
+    const { asked, question } = answers;
+    const found = this.answer();
+    if (!asked) return this.take(found, `select ${question}`);
+    const [positives, negatives] = [asked.positives, asked.negatives].map((words) => words.map((word) => word.name));
+    const text = { positives, negatives, threshold: shown.threshold, rim: this.hasRim };
+    const whole = this.hasRim ? await this.withRim(found) : found;
+    // of Gaussians that have gone, or of a question that is no longer on screen
+    if (data !== this.data || asked !== answers.asked) return;
+    // what an edit has made is not there when a file of edits begins
+    const isOfRun = !data.header.comparison || side === BEFORE;
+    this.take(whole, `select ${question}`, how, isOfRun ? text : null);
+  }
+
+  private async withRim(selected: Uint8Array): Promise<Uint8Array> {
+    const { scores, threshold } = this.shown;
+    const there = this.there();
+    const question = { positions: this.picture.positions, there, selected, possible: possibleRim(scores!, threshold, there) };
+    this.isTaking = true;
+    this.named();
+    try {
+      return (await this.scorer!.ask({ kind: "rim", ...question })).found!;
+    } finally {
+      this.isTaking = false;
+      this.named();
+    }
+  }
+
+  // All that is there, hidden or not.
+  private there(): Uint8Array {
+    return selectable({ ...this.shown, things: null, hidden: null }, this.data.numGaussians, this.side, new Set());
   }
 
   // Takes what a region holds of what is drawn.
@@ -169,7 +210,7 @@ export class Page {
 
   // Gaussians of a thing that are there, locked or hidden as it may be.
   thing(id: number): Uint8Array {
-    const there = selectable({ ...this.shown, things: null }, this.data.numGaussians, this.side, new Set());
+    const there = this.there();
     return equalTo(this.shown.things!, id).map((is, row) => is & there[row]);
   }
 

@@ -61,7 +61,7 @@ export function paint(
   shown: Shown,
   { colorRange, side = BEFORE }: { colorRange: [number, number]; side?: Side },
 ): void {
-  const { mode, labels, sides, things, threshold, selected, deleted, tinted, selectedThing } = shown;
+  const { mode, labels, sides, things, threshold, selected, hidden, deleted, tinted, selectedThing } = shown;
   const scores = isAnswerMode(mode) ? shown.scores : null;
   const [isHeat, isHide] = [mode === "heat", mode === "hide"];
   const heat = words(Array.from({ length: LEVELS }, (_, i) => mapColor(shown.colorMap, i / (LEVELS - 1))), colorRange);
@@ -82,7 +82,7 @@ export function paint(
     const stored = from[at];
     let color = stored & COLOR;
     let isHidden = (sides !== null && (sides[row] & side) === 0) || (deleted !== null && deleted[row] === 1);
-    if (drawnThings !== null && !drawnThings[things![row]]) isHidden = true;
+    if ((hidden !== null && hidden[row]) || (drawnThings !== null && !drawnThings[things![row]])) isHidden = true;
     if (classes !== null) {
       const label = labels![row];
       color = classes[label];

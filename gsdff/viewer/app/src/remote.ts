@@ -5,7 +5,9 @@ import { Beside } from "./beside";
 import type { Header } from "./data";
 import { button, byId, press } from "./dom";
 import type { Page } from "./page";
+import type { Progress } from "./progress";
 import { SAME, sceneryOf, viewOf } from "./scenery";
+import type { Mode } from "./shown";
 import { type Answer, type Request, type Scenery, type View, Wire } from "./wire";
 
 // Milliseconds without a change after which a picture is asked for, and of waiting after which the page says so.
@@ -32,6 +34,9 @@ export class Remote {
   private isStale = false;
   // What the server was asked to draw last, by what it depends on.
   private sent = "";
+  // Name of what the exact picture shows, and the page's mode when it was asked for.
+  private drawnAs = "";
+  private askedMode: Mode | undefined;
   private rest = 0;
   private slow = 0;
   private isOther = false;
@@ -55,7 +60,7 @@ export class Remote {
     this.wire = new Wire(`${protocol === "https:" ? "wss" : "ws"}://${host}${pathname}`, {
       answer: (answer, payload) => void this.take(answer, payload),
       open: (isOpen) => this.toggle(isOpen),
-    });
+    }, server.most);
     page.picture.onChange = () => this.change();
     const draws = byId<HTMLInputElement>("server-draws");
     draws.checked = server.draws;
@@ -97,8 +102,10 @@ export class Remote {
     }
   }
 
-  // Drops the exact picture, which shows something else now, and asks for another one when nothing changes any more.
+  // Drops the exact picture, which shows something else now, and asks for another one when nothing changes any more. One
+  // of Gaussians that have changed a little stays meanwhile, and is called what it is.
   private change(): void {
+    if (this.isRenewing && !this.canvas.hidden) this.say(`drawn by server: ${this.drawnAs}, of an earlier state`);
     if (!this.page.picture.drawsSplats) {
       this.isStale = true;
       if (!this.isAwaited) this.drawNext();
@@ -138,6 +145,7 @@ export class Remote {
     const pictured = isSame ? { window: this.view() } : this.pictured();
     if (!pictured) return;
     this.sent = key;
+    this.askedMode = this.page.shown.mode;
     this.drawing = this.wire.ask({ type: "draw", ...pictured });
     [this.isDrawn, this.isAwaited, this.isStale] = [false, true, false];
     this.mark();
@@ -155,6 +163,19 @@ export class Remote {
       this.waiting.set(this.wire.ask(request), { resolve, reject, isQuiet, more });
       this.mark();
     });
+  }
+
+  // Has something made that takes long, with a bar in place of the busy mark.
+  async make(request: Request, progress: Progress): Promise<Taken> {
+    progress.begin();
+    const more = ({ answer }: Taken) => {
+      if (answer.type === "progressed") progress.show(answer.share);
+    };
+    try {
+      return await this.ask(request, { isQuiet: true, more });
+    } finally {
+      progress.end();
+    }
   }
 
   private async take(answer: Answer, payload: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -196,7 +217,8 @@ export class Remote {
     // it names what the page draws, which is covered
     byId("caption").hidden = this.mode !== null;
     this.isDrawn = answer.is_whole;
-    this.say(`drawn by server: ${this.beside.label(answer.mode)}${answer.is_whole ? "" : ", coarse"}`);
+    this.drawnAs = this.beside.label(answer.mode, this.askedMode);
+    this.say(`drawn by server: ${this.drawnAs}${answer.is_whole ? "" : ", coarse"}`);
   }
 
   // Asks for the next picture, if something has changed while one was made.

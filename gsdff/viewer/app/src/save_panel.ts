@@ -2,19 +2,24 @@
 
 import { button, byId, element } from "./dom";
 import type { Page } from "./page";
+import { Progress } from "./progress";
 import type { Remote } from "./remote";
 import { download } from "./saving";
 import { handEdits } from "./scenery";
-import { type Answer, type HandEdit, type Request, bitsOf } from "./wire";
+import { type Answer, type HandEdit, type Request, bitsOf, packRows } from "./wire";
 
 type Saved = Answer & { type: "saved" };
 
 export class SavePanel {
+  private readonly progress = new Progress("save");
+
   constructor(
     private readonly page: Page,
     private readonly remote: Remote,
   ) {
     byId("saves").hidden = false;
+    const { file, server } = page.data.header;
+    byId("saves-where").textContent = `by the server, ${file === null ? "into the run" : `beside ${file}`}: ${server!.folder}`;
     for (const made of document.querySelectorAll<HTMLButtonElement>("#saves > button")) {
       made.addEventListener("click", () => void this.save(made.value));
     }
@@ -28,6 +33,8 @@ export class SavePanel {
       return made;
     });
     root.replaceChildren(element("div", "", `saved ${path}`), element("div", "quiet", hint), ...buttons);
+    // on a phone it would be below the fold
+    root.scrollIntoView({ block: "nearest" });
   }
 
   private async fetch(pressed: HTMLButtonElement, saved: number, place: number): Promise<void> {
@@ -50,7 +57,8 @@ export class SavePanel {
     try {
       const request = this.request(kind);
       if (!request) throw new Error("the server cannot draw this");
-      const { answer } = await this.remote.ask(request);
+      // words that a page may be asked for are encoded one after another
+      const { answer } = await (kind === "page" ? this.remote.make(request, this.progress) : this.remote.ask(request));
       if (answer.type === "saved") this.offer(said, answer);
     } catch (error) {
       said.textContent = `not saved: ${(error as Error).message}`;
@@ -97,7 +105,7 @@ export class SavePanel {
   // The deletion of what is not shown; nothing where all is.
   private hidden(): HandEdit[] {
     const { data, picture } = this.page;
-    const rows = bitsOf(data.numGaussians, (row) => picture.isHidden(row));
-    return rows ? [{ operation: "delete", rows }] : [];
+    const rows = Uint8Array.from({ length: data.numGaussians }, (_, row) => (picture.isHidden(row) ? 1 : 0));
+    return rows.includes(1) ? [{ operation: "delete", rows: packRows(rows) }] : [];
   }
 }

@@ -1,7 +1,7 @@
 // Files saved to this computer: the picture, the edits, the selection.
 
 import { byId, formatCount } from "./dom";
-import { editArchive } from "./edit_file";
+import { editArchive, replayOf } from "./edit_file";
 import type { Page } from "./page";
 import { rowsIn } from "./selection";
 
@@ -42,8 +42,8 @@ export class Saving {
     byId("edits-note").textContent = !edits.length
       ? "no edits yet: delete, recolour or move something"
       : isOfRun
-        ? `${edits.length} edit${edits.length === 1 ? "" : "s"}; unpack, then: gsdff edit RUN --edits edits.toml`
-        : "edits of what only the edited scene has cannot be replayed on the run";
+        ? `${edits.length} edit${edits.length === 1 ? "" : "s"}; unpack, then: ${replayOf(data.header.file)}`
+        : `edits of what only the edited scene has cannot be replayed on ${data.header.file ?? "the run"}`;
     byId("selection-note").textContent = numSelected
       ? `indices of ${formatCount(numSelected)} Gaussians, as JSON`
       : "nothing is selected";

@@ -4,7 +4,7 @@ import { type PerspectiveCamera, Quaternion } from "three";
 import { mapColor } from "./colormaps";
 import type { Page } from "./page";
 import type { Mode } from "./shown";
-import { type HandEdit, type Scenery, type View, bitsOf } from "./wire";
+import { type HandEdit, type Scenery, type View, bitsOf, packRows } from "./wire";
 
 // Colours of scores that the server mixes others between.
 const COLORS = 9;
@@ -18,6 +18,12 @@ export const SAME: Partial<Record<Mode, string>> = {
   classes: "classes",
   things: "things",
 };
+
+// Name of a server's mode in the page: the page's own, where that draws the same.
+export function nameOf(mode: string, shown?: Mode): string {
+  if (shown && SAME[shown] === mode) return shown;
+  return Object.entries(SAME).find(([, other]) => other === mode)?.[0] ?? mode;
+}
 
 // The camera as gsdff has it: OpenCV axes, focal lengths and principal point from the projection.
 export function viewOf(camera: PerspectiveCamera, width: number, height: number): View {
@@ -69,7 +75,7 @@ export function sceneryOf({ data, picture, shown, answers, editor }: Page, own: 
 }
 
 export const handEdits = (edits: Page["editor"]["edits"]): HandEdit[] =>
-  edits.map(({ operation, rows, color, transform }) => {
-    const bits = bitsOf(rows.length, (row) => rows[row] === 1);
-    return transform ? { ...transform, rows: bits } : { operation, rows: bits, color };
+  edits.map(({ operation, rows, color, transform, text }) => {
+    const packed = packRows(rows);
+    return transform ? { ...transform, rows: packed } : { operation, rows: packed, color, text };
   });

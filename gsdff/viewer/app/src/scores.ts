@@ -34,7 +34,17 @@ export function factorsOf({ values, rows, columns, step }: Latents): Float32Arra
 function multiply({ values, rows, columns }: Latents, vector: Float32Array, first: number, count: number, out: Float64Array): void {
   out.fill(0, 0, count);
   let k = 0;
-  // four columns at a time: the sums are read and written less often
+  // eight columns at a time, or four: the sums are read and written less often
+  for (; k + 8 <= columns; k += 8) {
+    const [a, b, c, d, e, f, g, h] = vector.subarray(k, k + 8);
+    const from = k * rows + first;
+    const [second, third, fourth] = [from + rows, from + 2 * rows, from + 3 * rows];
+    const [fifth, sixth, seventh, eighth] = [from + 4 * rows, from + 5 * rows, from + 6 * rows, from + 7 * rows];
+    for (let i = 0; i < count; i++) {
+      const sum = out[i] + (a * values[from + i] + b * values[second + i] + c * values[third + i] + d * values[fourth + i]);
+      out[i] = sum + (e * values[fifth + i] + f * values[sixth + i] + g * values[seventh + i] + h * values[eighth + i]);
+    }
+  }
   for (; k + 4 <= columns; k += 4) {
     const [a, b, c, d] = [vector[k], vector[k + 1], vector[k + 2], vector[k + 3]];
     const from = k * rows + first;
@@ -62,6 +72,9 @@ export function exponential(x: number): number {
   return POWERS[step] * (1 + rest * (1 + rest * 0.5));
 }
 
+// What has been computed of the first `count` vectors: the sum of all, and weights by a vector's number.
+export type Shared = { count: number; total: Float64Array | null; weights: [number, Float32Array][] };
+
 // exp(cosine / temperature) of all Gaussians with vectors by their number; those of the last few are remembered.
 export class Similarities {
   // As `factorsOf` has them.
@@ -88,11 +101,37 @@ export class Similarities {
     return this.latents.rows;
   }
 
+  // What has been computed, of weights those of some vectors, for another object with the same latents.
+  share(ids: number[]): Shared {
+    const weights = [...this.remembered].filter(([id]) => ids.includes(id));
+    return { count: this.vectors.length, total: this.total, weights };
+  }
+
+  take({ total, weights }: Shared): void {
+    this.total ??= total;
+    for (const [id, values] of weights) this.remember(id, values);
+  }
+
+  // Number of vectors that a question would have to compute.
+  numMissing(positives: number[], negatives: number[]): number {
+    const all = () => this.vectors.map((_, id) => id);
+    const needed = (ids: number[]) => {
+      const others = this.others(ids);
+      return others.length >= ids.length || ids.length === 1 ? ids : this.total ? others : all();
+    };
+    const ids = new Set([...needed(positives), ...needed([...positives, ...negatives])]);
+    return [...ids].filter((id) => !this.remembered.has(id)).length;
+  }
+
+  private others(ids: number[]): number[] {
+    const isIn = new Set(ids);
+    return this.vectors.map((_, id) => id).filter((id) => !isIn.has(id));
+  }
+
   // Sum over vectors, to be read only; of most of them it is that of all without the others.
   sum(ids: number[]): Float32Array | Float64Array {
     if (ids.length === 1) return this.of(ids[0]);
-    const isIn = new Set(ids);
-    const others = this.vectors.map((_, id) => id).filter((id) => !isIn.has(id));
+    const others = this.others(ids);
     if (others.length >= ids.length) return this.accumulate(new Float64Array(this.numRows), ids, 1);
     const all = this.vectors.map((_, id) => id);
     this.total ??= this.accumulate(new Float64Array(this.numRows), all, 1);
@@ -117,11 +156,15 @@ export class Similarities {
 
   private of(id: number): Float32Array {
     const found = this.remembered.get(id) ?? this.compute(id);
-    // the one that was used last is the last to be forgotten
-    this.remembered.delete(id);
-    this.remembered.set(id, found);
-    if (this.remembered.size > MOST_REMEMBERED) this.remembered.delete(this.remembered.keys().next().value!);
+    this.remember(id, found);
     return found;
+  }
+
+  // The one that was used last is the last to be forgotten.
+  private remember(id: number, values: Float32Array): void {
+    this.remembered.delete(id);
+    this.remembered.set(id, values);
+    if (this.remembered.size > MOST_REMEMBERED) this.remembered.delete(this.remembered.keys().next().value!);
   }
 
   private compute(id: number): Float32Array {
@@ -159,6 +202,15 @@ export function relevancy(similarities: Similarities, positives: number[], negat
     for (let row = 0; row < numRows; row++) if (factors[row] > 0) scores[row] = above[row] / (above[row] + below[row]);
   }
   return scores;
+}
+
+export type Scored = { scores: Float32Array; threshold: number; range: [number, number] };
+
+// Scores with the threshold and the range of the first `numBefore` Gaussians, which are the run's own.
+export function score(similarities: Similarities, positives: number[], negatives: number[], numBefore: number): Scored {
+  const scores = relevancy(similarities, positives, negatives);
+  const own = scores.subarray(0, numBefore);
+  return { scores, threshold: suggestThreshold(own, similarities.factors), range: scoreRange(own) };
 }
 
 // Index of the best vector for every Gaussian, the first among equals.

@@ -35,10 +35,14 @@ export class SelectPanel {
     press("redo", () => editor.redo());
     press("delete", () => this.delete());
     press("keep", () => this.keep());
+    press("conceal", () => editor.hide());
+    press("alone", () => this.alone());
+    press("reveal", () => editor.showAll());
     press("all", () => this.all());
     press("none", () => this.none());
     press("invert", () => editor.invert(page.selectable()));
-    press("take-answer", () => page.take(page.answer(), `select ${page.answers.question}`));
+    press("take-answer", () => void page.takeAnswer());
+    byId("rim").addEventListener("change", () => (page.hasRim = byId<HTMLInputElement>("rim").checked));
     this.filter = new Filter(page);
     this.showHows = [...document.querySelectorAll<HTMLElement>(".how")].map((root) =>
       segments(root, HOWS, (how) => this.join(how), HOW_LABELS),
@@ -70,6 +74,10 @@ export class SelectPanel {
     this.page.editor.select(new Uint8Array(this.page.data.numGaussians), "new", "select none");
   }
 
+  alone(): void {
+    this.page.editor.isolate(this.page.selectable());
+  }
+
   // Deletes all that is not selected, of what may be.
   private keep(): void {
     const { page } = this;
@@ -78,11 +86,14 @@ export class SelectPanel {
   }
 
   show(): void {
-    const { editor, data, how, isVisibleOnly } = this.page;
+    const { editor, data, how, isTaking, isVisibleOnly } = this.page;
     const { numSelected } = editor;
     this.showHows.forEach((show) => show(how));
     this.showDepths(DEPTHS[isVisibleOnly ? 0 : 1]);
-    byId("take-answer").textContent = TAKE[how];
+    byId("take-answer").textContent = isTaking ? "looking for the rim …" : TAKE[how];
+    byId<HTMLButtonElement>("take-answer").disabled = isTaking;
+    // what is like a place has none: only words say what something else is
+    byId("rim-row").hidden = !this.page.shown.scores || !this.page.answers.asked;
     // before anything is selected there is nothing to join
     document.querySelector<HTMLElement>("#tab-search .how")!.hidden = !this.page.shown.scores || !numSelected;
     this.filter.show();
@@ -92,7 +103,8 @@ export class SelectPanel {
       ? `${count} of ${formatCount(data.numGaussians)} Gaussians selected`
       : "nothing is selected";
     byId("delete").textContent = numSelected ? `delete ${count}` : "delete";
-    for (const id of ["delete", "keep", "recolor"]) byId<HTMLButtonElement>(id).disabled = !numSelected;
+    for (const id of ["delete", "keep", "recolor", "conceal", "alone"]) byId<HTMLButtonElement>(id).disabled = !numSelected;
+    byId<HTMLButtonElement>("reveal").disabled = !editor.numHidden;
     for (const [id, name] of [["undo", editor.undoable], ["redo", editor.redoable]] as const) {
       byId<HTMLButtonElement>(id).disabled = name === null;
       byId(id).title = name === null ? `nothing to ${id}` : `${id} ${name}`;

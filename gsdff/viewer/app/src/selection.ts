@@ -30,19 +30,20 @@ export function answerOf(shown: Pick<Shown, "scores" | "threshold"> & Existing, 
   return found;
 }
 
-// What may be selected: all that is there, but for hidden and locked things.
+// What may be selected: all that is there, but for what is hidden and for locked things.
 export function selectable(
-  shown: Pick<Shown, "things" | "hiddenThings" | "isolatedThing"> & Existing,
+  shown: Pick<Shown, "things" | "hiddenThings" | "isolatedThing" | "hidden"> & Existing,
   numGaussians: number,
   side: Side,
   locked: ReadonlySet<number>,
 ): Uint8Array {
-  const { things, hiddenThings, isolatedThing } = shown;
+  const { things, hiddenThings, isolatedThing, hidden } = shown;
   const found = new Uint8Array(numGaussians);
   const isFree = (id: number) => (isolatedThing === null ? !hiddenThings.has(id) : id === isolatedThing) && !locked.has(id);
   const isConstrained = things !== null && (hiddenThings.size > 0 || isolatedThing !== null || locked.size > 0);
   for (let row = 0; row < numGaussians; row++) {
-    if (isThere(shown, row, side) && (!isConstrained || isFree(things![row]))) found[row] = 1;
+    if (hidden?.[row] || !isThere(shown, row, side)) continue;
+    if (!isConstrained || isFree(things![row])) found[row] = 1;
   }
   return found;
 }

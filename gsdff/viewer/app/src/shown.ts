@@ -36,10 +36,11 @@ export type Shown = {
   selectedThing: number | null;
   // Sides on which every Gaussian is; null without an edit.
   sides: Uint8Array | null;
-  // What is selected (1) and deleted (1) by hand, and the tint of every Gaussian by its number, 0 for none.
+  // What is selected (1), hidden (1) and deleted (1) by hand, and the tint of every Gaussian by its number, 0 for none.
   selected: Uint8Array | null;
+  hidden: Uint8Array | null;
   deleted: Uint8Array | null;
-  tinted: Uint8Array | null;
+  tinted: Uint16Array | null;
   tints: number[][];
   // What has been moved by hand, in order, and what is just being moved.
   moves: readonly Moved[];
@@ -70,6 +71,7 @@ export function firstShown(data: SceneData): Shown {
     selectedThing: null,
     sides: (data.column("sides")?.values as Uint8Array | undefined) ?? null,
     selected: null,
+    hidden: null,
     deleted: null,
     tinted: null,
     tints: [],

@@ -16,7 +16,13 @@ export type ThingHandlers = {
   recolor(id: number, color: number[]): void;
 };
 
-export const thingName = (thing: Thing) => thing.name ?? `thing ${thing.id}`;
+type Named = Pick<Thing, "id" | "name">;
+
+// What a thing is called among others; of several with one name by its number too, which `thing:12` searches for.
+export function thingName({ id, name }: Named, things: readonly Named[]): string {
+  if (name === null) return `thing ${id}`;
+  return things.some((other) => other.name === name && other.id !== id) ? `${name} ${id}` : name;
+}
 
 export function describeThing(thing: Thing): string {
   const score = thing.score === null ? "" : `, cosine ${thing.score.toFixed(2)}`;
@@ -29,7 +35,7 @@ export class ThingList {
 
   constructor(
     root: HTMLElement,
-    things: Thing[],
+    private readonly things: Thing[],
     private readonly shown: Shown,
     // Things whose Gaussians are not selected by hand.
     private readonly locked: Set<number>,
@@ -69,7 +75,7 @@ export class ThingList {
   private makeRow(thing: Thing): HTMLElement {
     const { shown, locked, handlers } = this;
     const { id } = thing;
-    const name = thingName(thing);
+    const name = thingName(thing, this.things);
     const row = element("div", "thing");
     row.dataset.id = String(id);
     row.title = describeThing(thing);

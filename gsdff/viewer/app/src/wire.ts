@@ -1,7 +1,9 @@
 // What the page and its server say to one another, as gsdff/viewer/wire/messages.py has it, and the socket for it.
 
+import { zlibSync } from "three/addons/libs/fflate.module.js";
 import type { Header } from "./data";
-import type { Edit } from "./edits";
+import { packSelection } from "./edit_file";
+import type { ByText, Edit } from "./edits";
 import type { Transform } from "./transform";
 
 // Camera in the working frame, of OpenCV axes; lengths are shares of the picture's sides.
@@ -37,8 +39,11 @@ export type Scenery = {
   version?: number;
 };
 
-// An edit of the Gaussians of these bits; places and lengths are those of the working frame.
-export type HandEdit = { operation: Edit["operation"]; rows: string; color?: number[] } & Partial<Omit<Transform, "operation">>;
+// Bits of an edit's Gaussians, deflated, in base64: no other bits may be mistaken for them.
+export type Packed = string & { readonly isDeflated: true };
+
+// An edit; places and lengths are those of the working frame.
+export type HandEdit = { operation: Edit["operation"]; rows: Packed; color?: number[]; text?: ByText } & Partial<Omit<Transform, "operation">>;
 
 export type Request =
   | { type: "encode"; texts: string[] }
@@ -111,19 +116,31 @@ export function bitsOf(count: number, holds: (row: number) => boolean): string {
     bytes[row >> 3] |= 128 >> (row & 7);
     any = true;
   }
-  if (!any) return "";
+  return any ? toBase64(bytes) : "";
+}
+
+function toBase64(bytes: Uint8Array): string {
   let letters = "";
   for (let at = 0; at < bytes.length; at += 8192) letters += String.fromCharCode(...bytes.subarray(at, at + 8192));
   return btoa(letters);
+}
+
+const packed = new WeakMap<Uint8Array, Packed>();
+
+// The bits of an edit's rows, which never change, deflated: of hundreds of edits each is of few Gaussians.
+export function packRows(rows: Uint8Array): Packed {
+  let found = packed.get(rows);
+  if (found === undefined) {
+    found = toBase64(zlibSync(packSelection(rows, rows.length))) as Packed;
+    packed.set(rows, found);
+  }
+  return found;
 }
 
 // The rows of bits, as 0 or 1 each.
 export function rowsOfBits(bytes: Uint8Array, count: number): Uint8Array {
   return Uint8Array.from({ length: count }, (_, row) => (bytes[row >> 3] >> (7 - (row & 7))) & 1);
 }
-
-// Edits of one request, as the server has it: it does not read one with more.
-const MOST_EDITS = 64;
 
 export class Wire {
   private socket: WebSocket | null = null;
@@ -132,6 +149,8 @@ export class Wire {
   constructor(
     private readonly url: string,
     private readonly listener: Listener,
+    // Of one request: the server reads none with more edits, and closes the connection over one that is longer.
+    private readonly most: { edits: number; bytes: number },
   ) {
     this.connect();
   }
@@ -144,11 +163,16 @@ export class Wire {
   ask(request: Request): number {
     const id = ++this.last;
     const { edits, scenery } = request as { edits?: HandEdit[]; scenery?: Scenery };
-    if ((edits ?? scenery?.edits ?? []).length > MOST_EDITS) {
-      const text = `it takes at most ${MOST_EDITS} edits; save them to this computer`;
-      queueMicrotask(() => this.listener.answer({ type: "failed", id, text }, new Uint8Array()));
-    } else this.socket?.send(JSON.stringify({ ...request, id }));
+    const text = JSON.stringify({ ...request, id });
+    if ((edits ?? scenery?.edits ?? []).length > this.most.edits) this.refuse(id, `it takes at most ${this.most.edits} edits`);
+    else if (new TextEncoder().encode(text).length > this.most.bytes) this.refuse(id, "these edits are too large for it");
+    else this.socket?.send(text);
     return id;
+  }
+
+  private refuse(id: number, reason: string): void {
+    const text = `${reason}; save them to this computer`;
+    queueMicrotask(() => this.listener.answer({ type: "failed", id, text }, new Uint8Array()));
   }
 
   private connect(): void {

@@ -1,6 +1,7 @@
 // Scores away from the page, so that it never stands still.
 
-import { type Latents, Similarities, classify, relevancy, scoreRange, suggestThreshold } from "./scores";
+import { withRim } from "./rim";
+import { type Latents, type Shared, Similarities, classify, score } from "./scores";
 
 export type Question =
   // thresholds and ranges are those of the first `numBefore` Gaussians; `warm` are vectors that will be asked for
@@ -9,7 +10,11 @@ export type Question =
   // other Gaussians, for the same vectors
   | { id: number; kind: "renew"; latents: Latents }
   | { id: number; kind: "relevancy"; positives: number[]; negatives: number[] }
-  | { id: number; kind: "classify"; classes: number[] };
+  // what has been computed so far, of weights those of some vectors
+  | { id: number; kind: "share"; vectors: number[] }
+  | { id: number; kind: "classify"; classes: number[] }
+  // a byte for each Gaussian: whether it is there, selected, and may be part of the rim
+  | { id: number; kind: "rim"; positions: Float32Array; there: Uint8Array; selected: Uint8Array; possible: Uint8Array };
 
 export type Answer = {
   id: number;
@@ -17,6 +22,9 @@ export type Answer = {
   threshold?: number;
   range?: [number, number];
   labels?: Uint8Array;
+  shared?: Shared;
+  // A selection with its rim.
+  found?: Uint8Array;
   // Why there is no answer.
   problem?: string;
   // Time that the answer took.
@@ -47,10 +55,13 @@ function answer(question: Question): Omit<Answer, "milliseconds"> {
     similarities.add(rowsOf(question.vectors, similarities.latents.columns));
     return { id };
   }
+  if (question.kind === "rim") {
+    const { positions, there, selected, possible } = question;
+    return { id, found: withRim(positions, there, selected, possible) };
+  }
   if (question.kind === "classify") return { id, labels: classify(similarities, question.classes) };
-  const scores = relevancy(similarities, question.positives, question.negatives);
-  const own = scores.subarray(0, numBefore);
-  return { id, scores, threshold: suggestThreshold(own, similarities.factors), range: scoreRange(own) };
+  if (question.kind === "share") return { id, shared: similarities.share(question.vectors) };
+  return { id, ...score(similarities, question.positives, question.negatives, numBefore) };
 }
 
 self.onmessage = (event: MessageEvent<Question>) => {
@@ -61,6 +72,6 @@ self.onmessage = (event: MessageEvent<Question>) => {
   } catch (error) {
     found = { id: event.data.id, problem: String(error) };
   }
-  const sent = [found.scores, found.labels].filter((values) => values !== undefined).map((values) => values.buffer);
+  const sent = [found.scores, found.labels, found.found].filter((values) => values !== undefined).map((values) => values.buffer);
   self.postMessage({ ...found, milliseconds: performance.now() - start }, { transfer: sent });
 };

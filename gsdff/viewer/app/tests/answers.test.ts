@@ -11,6 +11,7 @@ class Worker {
   readonly waiting: { resolve(answer: Answer): void; reject(reason: string): void }[] = [];
   renewed: unknown = null;
   renew = (data: unknown) => void (this.renewed = data);
+  score = () => this.ask();
   ask = () => new Promise<Answer>((resolve, reject) => this.waiting.push({ resolve, reject }));
   answer(number: number, value: number): void {
     this.waiting[number].resolve({ id: 0, milliseconds: 1, scores: Float32Array.of(value), threshold: 0.5, range: [0, 1] });

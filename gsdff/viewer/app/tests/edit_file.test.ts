@@ -30,9 +30,19 @@ test("a title cannot end the comment that holds it", () => {
 });
 
 test("the archive has the list and a selection for each edit", () => {
-  const files = unzipSync(editArchive([edit, { ...edit, operation: "recolor", color: [1, 0, 0] }], 10, { title: "demo", frame }));
+  const files = unzipSync(editArchive([edit, { ...edit, operation: "recolor", color: [1, 0, 0] }], 10, { title: "demo", frame, file: null }));
   expect(Object.keys(files)).toEqual(["edits.toml", "edits_1.safetensors", "edits_2.safetensors"]);
   expect(new TextDecoder().decode(files["edits.toml"])).toContain('color = "#ff0000"');
+});
+
+test("a deletion by text is its words, without a selection that another training would not have", () => {
+  const text = { positives: ["cup", 'a "mug"\\'], negatives: ["lamp"], threshold: 0.25, rim: true };
+  const files = unzipSync(editArchive([{ ...edit, text }, edit], 10, { title: "demo", frame, file: null }));
+  expect(Object.keys(files)).toEqual(["edits.toml", "edits_2.safetensors"]);
+  const list = editList([{ ...edit, text }, { ...edit, text: { ...text, negatives: [], threshold: 1, rim: false } }], "demo", frame);
+  expect(list).toContain('positives = ["cup", "a \\"mug\\"\\\\"]\nnegatives = ["lamp"]\nthreshold = 0.25\n\n');
+  expect(list).toContain("threshold = 1.0\nrim = false\n");
+  expect(list).not.toContain("selection");
 });
 
 test("what the handles did is written in the world of the photos' poses", () => {

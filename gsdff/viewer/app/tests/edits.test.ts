@@ -34,6 +34,78 @@ test("as many are deleted as were counted, and all come back", () => {
   expect([editor.numSelected, editor.numDeleted, shown.deleted]).toEqual([2, 0, null]);
 });
 
+const text = { positives: ["cup"], negatives: [], threshold: 0.5, rim: true };
+
+test("what words select is deleted by these words", () => {
+  editor.select(mask(0, 1), "new", "select cup", text);
+  editor.delete();
+  editor.select(mask(2), "add", "select cup", text);
+  editor.delete();
+  expect(editor.edits.map((edit) => edit.text)).toEqual([text, text]);
+});
+
+test("what words select is deleted by its Gaussians if anything else has changed the selection, or is deleted", () => {
+  editor.select(mask(0, 1), "new", "select cup", text);
+  editor.select(mask(1), "subtract", "brush");
+  editor.delete();
+  editor.select(mask(2), "new", "brush");
+  editor.select(mask(3), "add", "select cup", text);
+  editor.delete();
+  editor.select(mask(1), "new", "select cup", text);
+  editor.delete(mask(1, 4));
+  expect(editor.edits.map((edit) => "text" in edit)).toEqual([false, false, false]);
+});
+
+test("words are undone with the selection that they made", () => {
+  editor.select(mask(0, 1), "new", "select cup", text);
+  editor.select(mask(1), "subtract", "brush");
+  editor.undo();
+  editor.delete();
+  expect(editor.edits[0].text).toEqual(text);
+});
+
+test("more recolourings than a byte counts are all shown", () => {
+  for (let i = 0; i < 300; i++) editor.recolor([i % 2, 1, 0], mask(i % 5));
+  expect([editor.edits.length, shown.tints.length, Math.max(...shown.tinted!)]).toEqual([300, 300, 300]);
+});
+
+test("hiding, showing alone and showing all are steps but no edits", () => {
+  editor.select(mask(0, 1), "new", "box");
+  editor.hide();
+  expect([rowsIn(shown.hidden!), editor.numHidden, editor.numSelected]).toEqual([[0, 1], 2, 0]);
+  editor.select(mask(2), "new", "box");
+  editor.isolate(mask(2, 3, 4));
+  expect([rowsIn(shown.hidden!), rowsIn(shown.selected!)]).toEqual([[0, 1, 3, 4], [2]]);
+  editor.undo();
+  expect(rowsIn(shown.hidden!)).toEqual([0, 1]);
+  editor.showAll();
+  expect([shown.hidden, editor.undoable, editor.edits]).toEqual([null, "show all", []]);
+});
+
+test("with nothing selected, or nothing beside it, nothing is hidden", () => {
+  editor.hide();
+  editor.isolate(mask(0, 1));
+  editor.select(mask(0, 1), "new", "box");
+  editor.isolate(mask(0, 1));
+  expect([editor.numHidden, editor.undoable]).toEqual([0, "box"]);
+});
+
+test("what is deleted is no longer counted as hidden, until it is back", () => {
+  editor.select(mask(0, 1), "new", "box");
+  editor.hide();
+  editor.delete(mask(1, 2));
+  expect([editor.numHidden, editor.numDeleted]).toEqual([1, 2]);
+  editor.undo();
+  expect(editor.numHidden).toBe(2);
+});
+
+test("while edits wait, hiding does not", () => {
+  editor.select(mask(0), "new", "box");
+  editor.isFrozen = true;
+  editor.hide();
+  expect([editor.numHidden, editor.isHolding]).toEqual([1, true]);
+});
+
 test("a new step forgets what was undone, and a selection of the same is no step", () => {
   editor.select(mask(0), "new", "first");
   editor.undo();

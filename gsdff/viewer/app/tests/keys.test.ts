@@ -16,6 +16,10 @@ test("signs count with or without shift, letters alone without", () => {
   expect([pressed("f"), pressed("F", { shiftKey: true }), pressed("f", { altKey: true })]).toEqual(["frame", null, null]);
 });
 
+test("H hides as in SuperSplat, with shift all others, and U shows all", () => {
+  expect([pressed("h"), pressed("H", { shiftKey: true }), pressed("u")]).toEqual(["conceal", "alone", "reveal"]);
+});
+
 test("Backspace deletes as Del does", () => expect([pressed("Delete"), pressed("Backspace")]).toEqual(["delete", "delete"]));
 
 test("no key means two things", () => {

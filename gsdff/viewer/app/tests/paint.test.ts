@@ -21,6 +21,7 @@ const shown: Shown = {
   selectedThing: null,
   sides: null,
   selected: null,
+  hidden: null,
   deleted: null,
   tinted: null,
   tints: [],
@@ -81,8 +82,13 @@ describe("painting", () => {
     expect([3, 7].map((i) => painted({ mode: "classes", hiddenClasses: new Set([1]) })[i])).toEqual([0, 100]);
     expect([3, 7].map((i) => painted({ mode: "classes", hiddenClasses: new Set([0]) })[i])).toEqual([200, 100]);
   });
+  test("what is hidden by hand is not drawn, whatever the mode", () => {
+    const modes = ["colours", "heat", "classes", "things"] as const;
+    const drawn = modes.map((mode) => painted({ mode, hidden: Uint8Array.from([1, 0]) }));
+    expect(drawn.map((bytes) => [bytes[3], bytes[7]])).toEqual(modes.map(() => [0, 100]));
+  });
   test("a tint has the hue's channels and the Gaussian's luminance", () => {
-    const [r, g, b] = painted({ tinted: Uint8Array.from([1, 0]), tints: [[1, 1, 1]] });
+    const [r, g, b] = painted({ tinted: Uint16Array.from([1, 0]), tints: [[1, 1, 1]] });
     expect([r, g, b]).toEqual(Array(3).fill(Math.round(0.2126 * 10 + 0.7152 * 20 + 0.0722 * 30)));
   });
   test("heat runs from the lowest colour to the highest of the range", () => {

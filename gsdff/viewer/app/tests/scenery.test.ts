@@ -1,6 +1,6 @@
 import { PerspectiveCamera, Quaternion, Vector3 } from "three";
 import { expect, test } from "vitest";
-import { viewOf } from "../src/scenery";
+import { nameOf, viewOf } from "../src/scenery";
 
 // Place of a point in a picture by gsdff's conventions, as shares of its sides.
 function place(view: ReturnType<typeof viewOf>, point: Vector3): number[] {
@@ -23,4 +23,9 @@ test.each([false, true])("a view has every point where the page draws it, with t
     expect(x).toBeCloseTo((drawn.x + 1) / 2, 5);
     expect(y).toBeCloseTo((1 - drawn.y) / 2, 5);
   }
+});
+
+test("a server's mode has the page's name, and that of the page's mode which shows it", () => {
+  expect(["colour", "relevancy", "classes", "depth"].map((mode) => nameOf(mode))).toEqual(["colours", "heat", "classes", "depth"]);
+  expect([nameOf("colour", "isolate"), nameOf("depth", "isolate")]).toEqual(["isolate", "depth"]);
 });

@@ -88,3 +88,25 @@ test("what is on both sides of a question counts on both", () => {
   const scores = relevancy(similarities, [0], [0, 1]);
   expect(scores[0]).toBeCloseTo(Math.exp(10) / (2 * Math.exp(10) + 1), 6);
 });
+
+test("what one has computed another takes over, and answers the same to the bit", () => {
+  const many = Array.from({ length: 30 }, (_, i) => Float32Array.from([Math.cos(i), Math.sin(i)]));
+  const [one, other, apart] = [many, many, many].map((all) => new Similarities(latents, [...all]));
+  const ids = many.map((_, i) => i);
+  const others = ids.filter((id) => id !== 3);
+  relevancy(one, [3], others);
+  expect(other.numMissing([5], ids.filter((id) => id !== 5))).toBe(30);
+  other.take(one.share([3]));
+  expect([3, 5].map((word) => other.numMissing([word], ids.filter((id) => id !== word)))).toEqual([0, 1]);
+  expect(relevancy(other, [5], ids.filter((id) => id !== 5))).toEqual(relevancy(apart, [5], ids.filter((id) => id !== 5)));
+});
+
+test("of a few negatives only those that nobody has computed are missing", () => {
+  const many = Array.from({ length: 30 }, (_, i) => Float32Array.from([Math.cos(i), Math.sin(i)]));
+  const [one, other] = [new Similarities(latents, many), new Similarities(latents, many)];
+  relevancy(one, [9], [1, 2]);
+  expect(one.numMissing([8], [1, 2])).toBe(1);
+  other.take(one.share([9, 1, 2]));
+  expect([other.numMissing([8], [1, 2]), other.numMissing([9], [1, 4])]).toEqual([1, 1]);
+  expect(relevancy(other, [9], [1, 2])).toEqual(relevancy(one, [9], [1, 2]));
+});

@@ -25,13 +25,14 @@ describe("the answer", () => {
 });
 
 describe("what may be selected", () => {
-  const things = { ...all, things: bytes(1, 2, 0, 1), hiddenThings: new Set<number>(), isolatedThing: null };
+  const things = { ...all, things: bytes(1, 2, 0, 1), hiddenThings: new Set<number>(), isolatedThing: null, hidden: null };
   const may = (changes: object, locked: number[] = []) => rowsIn(selectable({ ...things, ...changes }, 4, BEFORE, new Set(locked)));
   test("is all, without hidden, locked and deleted things", () => {
     expect(may({})).toEqual([0, 1, 2, 3]);
     expect(may({ hiddenThings: new Set([1]) })).toEqual([1, 2]);
     expect(may({}, [2])).toEqual([0, 2, 3]);
     expect(may({ deleted: bytes(1, 0, 0, 0) })).toEqual([1, 2, 3]);
+    expect(may({ hidden: bytes(0, 0, 1, 1) })).toEqual([0, 1]);
   });
   test("is the isolated thing alone", () => expect(may({ isolatedThing: 1 })).toEqual([0, 3]));
 });
