@@ -220,7 +220,7 @@ def painter(here: Here) -> str:
 @row(
     "C4",
     "a threshold of NaN, an unknown mode, a camera at 1e300",
-    "test_what_no_page_says_is_refused_with_the_reason",
+    "test_what_is_no_request_is_refused",
     "test_a_picture_that_cannot_be_drawn_is_refused_in_words_and_the_next_one_comes",
 )
 def answered(here: Here) -> str:
