@@ -138,6 +138,9 @@ SCENES: dict[str, Callable[[Places], Scene]] = {
     "fox_small_few": lambda places: with_few(
         scene := load_scene(places.real("fox"), DataConfig(downscale=4)), scene.train_ids[::5]
     ),
+    "fox_small_20": lambda places: with_few(
+        scene := load_scene(places.real("fox"), DataConfig(downscale=4)), spread(scene.train_ids, 20)
+    ),
     "room_small": lambda places: load_scene(places.real("room_a"), DataConfig(downscale=2)),
     "fox_few": lambda places: with_few(scene := _fox(places), scene.train_ids[::5]),
     "room_few": lambda places: with_few(scene := _room(places), spread(scene.train_ids, 12)),

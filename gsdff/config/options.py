@@ -93,6 +93,9 @@ class Stage1Config:
     exposure: ExposureChoice = "auto"
     """Exposure and white balance that change from photo to photo: `affine` gives every photo a map of its colours,
     `auto` does so if photos differ in brightness from what the others show there, `off` never."""
+    few_photos: bool = False
+    """Hold back from fitting a few photos alone: leave out some Gaussians in every step, and let fade what no photo
+    needs. For about ten photos or fewer; with twenty it does harm."""
     refine_poses: bool = False
     """Move the training photos' cameras along with the Gaussians, for poses that are a little off."""
 

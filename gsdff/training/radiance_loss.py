@@ -14,6 +14,7 @@ from gsdff.render import render_rgb
 from gsdff.scene import Scene
 from gsdff.training.densify import Densifier, Optimizers, Params
 from gsdff.training.exposure import Exposure
+from gsdff.training.few_photos import FewPhotos
 from gsdff.training.mcmc import Relocation
 from gsdff.training.pace import Pace
 from gsdff.training.parts import choose_strategy
@@ -38,6 +39,7 @@ class RadianceTerm:
         self.poses = PoseRefinement(
             scene, config.stage1.steps, pace, data.device, is_on=config.stage1.refine_poses and config.stage1.steps > 0
         )
+        self.few_photos = FewPhotos(config.stage1)
         self._meta: dict[str, Any] = {}
         self.num_bands = 0
         """Number of higher bands of the harmonics that the last picture had."""
@@ -55,6 +57,7 @@ class RadianceTerm:
             background=background,
             absgrad=stage1.absgrad,
             adds_gradients=True,
+            opacity_factors=self.few_photos.draw(gaussians, step),
         )
         self.num_bands = (min(bands, gaussians.sh_degree) + 1) ** 2 - 1
         target = view.target if background is None else view.over(background)
@@ -62,7 +65,9 @@ class RadianceTerm:
         image = image_loss(self.exposure.apply(rendered.image, view_id), target, stage1.ssim_weight, view.mask)
         self._meta = rendered.meta
         self.densifier.before_backward(rendered.meta)
-        loss = image.loss + self.densifier.prior(gaussians) if step < stage1.steps else image.loss
+        loss = image.loss
+        if step < stage1.steps:
+            loss = loss + self.densifier.prior(gaussians) + self.few_photos.prior(gaussians)
         return loss, {"l1": image.l1, "ssim": image.ssim, "mse": image.mse}
 
     def after_step(self, params: Params, optimizers: Optimizers, before: int, step: int) -> None:
