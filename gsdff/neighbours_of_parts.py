@@ -7,6 +7,7 @@ points near one are also searched for in the slabs beyond it, and of those only 
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -44,11 +45,10 @@ def nearest_over_ranks(points: Float[Tensor, "P 3"], count: int) -> Neighbourhoo
     own = home.give(points).double()
     starts = find_starts(len(own))
     start = starts[ranks.rank]
-    found = nearest_neighbours(own, count)
-    num = min(count, starts[-1] - 1)
-    distances = own.new_full((len(own), num), torch.inf)
-    ids = torch.full((len(own), num), -1)
-    distances[:, : found[0].shape[1]], ids[:, : found[1].shape[1]] = found[0], found[1] + start
+    distances, ids = nearest_neighbours(own, count)
+    ids = ids + start  # not in place, as results may be remembered
+    if lacking := min(count, starts[-1] - 1) - ids.shape[1]:  # a slab of few points
+        distances, ids = F.pad(distances, (0, lacking), value=torch.inf), F.pad(ids, (0, lacking), value=-1)
     _search_beyond(own, axis, start, distances, ids)
     ids, halo = find_halo(ids, starts)
     return Neighbourhood(distances.to(points).to(device), ids.to(device), Spread(home, halo).to(device))

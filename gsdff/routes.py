@@ -90,8 +90,9 @@ def find_halo(ids: Int64[Tensor, "N k"], starts: Sequence[int]) -> tuple[Int64[T
     """
     start, stop = starts[this_job().rank : this_job().rank + 2]
     is_beyond = (ids < start) | (ids >= stop)
-    beyond = ids[is_beyond].unique()
-    numbers = torch.where(is_beyond, stop - start + torch.searchsorted(beyond, ids), ids - start)
+    beyond, places = ids[is_beyond].unique(return_inverse=True)
+    numbers = ids - start
+    numbers[is_beyond] = stop - start + places
     return numbers, Route.of_wanted(beyond, starts)
 
 
