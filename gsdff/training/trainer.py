@@ -70,7 +70,7 @@ class Trainer:
         self.terms: list[Term] = [self.radiance]
         self.is_part = shares_gaussians(config)
         """Whether `gaussians` are this rank's part of the scene."""
-        if self.is_part:  # a copy, as a view would keep all of the scene in memory
+        if self.is_part and not initial.is_part:  # a copy, as a view would keep all of the scene in memory
             initial = initial.map(lambda tensor: tensor[own_rows(len(tensor))].clone())
         self._set_gaussians(initial)
 

@@ -35,7 +35,9 @@ from gsdff.run_folder import RunFolder
 from gsdff.smoothing import build_graph, diffuse
 from gsdff.things.store import load_things
 from gsdff.training.graph_file import build_or_load_graph
+from gsdff.training.initialise import initial_gaussians
 from gsdff.training.pace import Pace
+from gsdff.training.parts import own_rows
 from gsdff.training.trainer import Trainer
 
 SIGMAS = {"sigma_space": 1.0, "sigma_color": 0.5, "sigma_feature": 1.0}
@@ -48,10 +50,11 @@ SETTINGS = {
 }
 
 
-def compare_graphs(ranks, device, num, split):
+def compare_graphs(ranks, device, num, split, size=1):
     """Errors of diffused features and their gradients in parts that are cut at `split`; rows of this rank's graph."""
     generator = torch.Generator().manual_seed(4)
     whole = tiny_gaussians(num, sh_degree=0)
+    whole.means *= size
     features, cotangent = (torch.randn(num, 6, generator=generator) for _ in range(2))
     features[::7] = 0
     rows = slice(*[0, split, num][ranks.rank :][:2])
@@ -131,6 +134,18 @@ def make_masks(folder):
     return MaskConfig("precomputed", folder, min_area=1)
 
 
+def compare_initial(ranks):
+    """Whether this rank's initial Gaussians have the bits of the same rows of all, of some and of all points."""
+    scene, found = tiny_scene(), []
+    for most in (25, 100):
+        config = replace(CONFIG, stage1=replace(CONFIG.stage1, max_gaussians=most))
+        whole, part = (initial_gaussians(replace(config, shard=shard), scene) for shard in ("none", "gaussians"))
+        own = whole.map(lambda tensor: tensor[own_rows(len(tensor))])
+        found.append(all(torch.equal(a, b) for (_, a), (_, b) in zip(own.items(), part.items(), strict=True)))
+        found.append(len(part) < 0.6 * len(whole))
+    return found
+
+
 def start(config, device, initial, folder):
     """A trainer at the start of stage 2."""
     run = RunFolder(folder / config.shard)
@@ -167,6 +182,8 @@ if __name__ == "__main__":
                 f"{num}, cut at {split}": compare_graphs(ranks, device, num, split)
                 for num, split in ((3000, 1000), (40, 40), (12, 3))
             },
+            "at one place": compare_graphs(ranks, device, 12, 3, size=0),
+            "initial": compare_initial(ranks),
             "features": {name: compare_features(ranks, device, folder / name, name) for name in SETTINGS},
         }
         (folder / f"rank_{ranks.rank}.json").write_text(json.dumps(report))

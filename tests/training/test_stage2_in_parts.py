@@ -21,6 +21,11 @@ def test_the_graph_of_parts_diffuses_what_that_of_the_whole_does(reports):
             assert gradients < 1e-6, name
 
 
+def test_gaussians_at_one_place_are_all_at_home_on_one_rank(reports):
+    assert sorted(report["at one place"]["home"] for report in reports) == [0, 12]
+    assert all(max(report["at one place"]["errors"]) < 1e-6 for report in reports)
+
+
 def test_a_rank_has_its_share_of_the_graph_and_copies_of_the_neighbours_beyond_its_slab(reports):
     graphs = [report["graphs"]["3000, cut at 1000"] for report in reports]
     assert sum(graph["home"] for graph in graphs) == 3000
@@ -31,6 +36,11 @@ def test_a_rank_has_its_share_of_the_graph_and_copies_of_the_neighbours_beyond_i
 def test_a_scene_of_fewer_gaussians_than_neighbours_has_all_of_them_as_neighbours(reports):
     for report in reports:
         assert report["graphs"]["12, cut at 3"]["weights"][1] == 11
+
+
+def test_parts_start_from_the_gaussians_that_the_whole_starts_from(reports):
+    for report in reports:
+        assert all(report["initial"])
 
 
 @pytest.mark.parametrize("name", ["the default", "rendered masks", "things"])
