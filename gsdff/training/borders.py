@@ -117,7 +117,7 @@ class BorderTerm:
     @cached_property
     def _num_things(self) -> int:
         """Number of all things, which is the same on all ranks, and so are the vectors drawn for them."""
-        return max(int(owner.max()) for owner in self.owners)
+        return int(torch.cat([*self.owners, self.instance_ids]).max())
 
     def _render(self, gaussians: Gaussians, values: Float[Tensor, "N D"], view_id: int) -> Float[Tensor, "H W D"]:
         """Renders values with gradients for geometry and opacity."""
