@@ -88,11 +88,37 @@ def _search(
 ) -> tuple[Float[Tensor, "Q k"], Int64[Tensor, "Q k"]]:
     places = points.detach().cpu().double().numpy()
     num = len(places)
-    tree, found = _tree_of(places), []
+    tree = _tree_of(places)
     # in the order of the tree's leaves, in which the next point is among what the cache still holds
     queries = tree.indices if of is None else tree.indices[of.cpu().numpy()[tree.indices]]
     num_others = min(count, max(num - 1, 0))
-    ranks = list(range(1, num_others + 2))  # given a list, scipy returns a table even for one column
+    distances, ids = _query(tree, places, queries, num_others + 1)
+    is_self = ids == queries[:, None]
+    # among many points at one place a point may not find itself; all it found are equally near then
+    is_self[~is_self.any(axis=1), -1] = True
+    order = queries.argsort()
+    others, other_ids = (found[~is_self].reshape(len(queries), num_others)[order] for found in (distances, ids))
+    return torch.from_numpy(others).to(points), torch.from_numpy(other_ids).to(points.device, torch.int64)
+
+
+def nearest_to(
+    points: Float[Tensor, "P 3"], places: Float[Tensor, "Q 3"], count: int
+) -> tuple[Float64[Tensor, "Q k"], Int64[Tensor, "Q k"]]:
+    """Distances and ids of the `count` points nearest to places that are none of them, on the CPU.
+
+    Beyond the number of points distances are infinite.
+    """
+    queries = places.detach().cpu().double().numpy()
+    tree = _tree_of(points.detach().cpu().double().numpy())
+    distances, ids = _query(tree, queries, np.arange(len(queries)), count)
+    return torch.from_numpy(distances), torch.from_numpy(ids).to(torch.int64)
+
+
+def _query(
+    tree: Any, places: Float64[np.ndarray, "P 3"], queries: Int64[np.ndarray, "Q"], count: int
+) -> tuple[Float64[np.ndarray, "Q k"], Int64[np.ndarray, "Q k"]]:
+    """The tree's points nearest to some of the places."""
+    found, ranks = [], list(range(1, count + 1))  # given a list, scipy returns a table even for one column
     with tqdm(total=len(queries), desc="neighbours", unit="point", leave=False, delay=1) as bar:
         for start in range(0, max(len(queries), 1), QUERIES_AT_A_TIME):
             some = queries[start : start + QUERIES_AT_A_TIME]
@@ -100,12 +126,7 @@ def _search(
             found.append(tree.query(places[some], k=ranks, workers=workers))
             bar.update(len(some))
     distances, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    is_self = ids == queries[:, None]
-    # among many points at one place a point may not find itself; all it found are equally near then
-    is_self[~is_self.any(axis=1), -1] = True
-    order = queries.argsort()
-    others, other_ids = (found[~is_self].reshape(len(queries), num_others)[order] for found in (distances, ids))
-    return torch.from_numpy(others).to(points), torch.from_numpy(other_ids).to(points.device, torch.int64)
+    return distances, ids
 
 
 def _tree_of(places: Float64[np.ndarray, "P 3"]) -> Any:

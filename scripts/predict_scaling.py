@@ -5,7 +5,8 @@
 
 Counted: the bytes of a Gaussian, of a splat that is exchanged, and of what a step reads and writes of them. Published:
 the cards' limits, and the time of a step from which that of a picture follows. Assumed: how near to its limits a card
-comes, and how much of a scene a photo shows. Nothing here is measured on a card.
+comes, and how much of a scene a photo shows. Measured on a CPU: neighbours beyond a slab, and the time and memory of
+their search. Nothing here is measured on a card.
 """
 
 import argparse
@@ -52,6 +53,14 @@ SPREAD = 0.2
 """Standard deviation of pictures' times, as a share of their mean: all cards wait for the slowest."""
 GSPLAT_SPEEDUP = 2
 """Speed of gsplat beside the original code, "up to 2x less training time" (gsplat 1.0)."""
+NEIGHBOURS, DIFFUSIONS = 16, 5
+"""Neighbours in the graph of the lift, and its steps."""
+BORDER = 1.46
+"""Neighbours beyond one side of a slab, of N Gaussians in a ball, in units of N^(2/3): bench_graph_parts.py, 400,000
+Gaussians, two ranks. Scenes are surfaces, which have fewer (garden.npz 0.51)."""
+SEARCH_S, SEARCH_BYTES = 5.5e-6, 590
+"""CPU seconds and bytes of main memory of the search for a Gaussian's neighbours: docs/scaling.md, "One machine", and
+the peak of 200,000."""
 PUBLISHED_GBS = 2039
 PICTURE_GB = 2.5
 """Memory of a picture of two megapixels, its gradients, SSIM and tile lists."""
@@ -175,6 +184,40 @@ def describe_steps(card: Card, capture: Capture) -> list[str]:
     return lines
 
 
+def count_halo(capture: Capture, world: int) -> float:
+    """Copies of other ranks' Gaussians that the rank with most of them holds while the lift is diffused."""
+    return min(2, world - 1) * BORDER * capture.gaussians ** (2 / 3)
+
+
+def describe_graph(card: Card, capture: Capture, latents: int) -> list[str]:
+    """Table of the graph and of stage 2, of parts."""
+    lines = [
+        f"Stage 2 in parts, {latents} latent channels. *While the lift is diffused* counts the graph of {NEIGHBOURS} "
+        "neighbours, the search is that of one core for each card:",
+        "",
+        "| cards | GB a card: step | while lifted | while the lift is diffused | halo, share of the part "
+        "| GB sent for the graph | search, CPU minutes | its GB of main memory |",
+        "| --- " * 8 + "|",
+    ]
+    for world in WORLDS[1:]:
+        held, halo, seen = capture.gaussians / world, count_halo(capture, world), capture.gaussians * capture.shown
+        step = predict(card, capture, world, sharded=True).memory_gb
+        step += (held * latents * STATES + 2 * seen * latents) * FLOAT / 1e9
+        kept = held * PARAMETERS * (STATES - 1)  # no gradients
+        # gradients, their sums and squares; one row of ones for the view of each rank
+        lifted = (kept + held * (2 * (latents + 1 + world) + 1)) * FLOAT / 1e9 + PICTURE_GB
+        # of the graph: ids of 8 bytes, distances, exponents, weights, means of 8 bytes; features before, then with the
+        # halo, and these normalised
+        graph = kept + held * (NEIGHBOURS * 7 + latents) + (held + halo) * 2 * latents
+        sent = held * (world - 1) / world * (7 + 2 * latents) + halo * ((DIFFUSIONS + 1) * latents + 5)
+        cells = [
+            f"{step:.0f}", f"{lifted * RESERVED:.0f}", f"{graph * FLOAT / 1e9 * RESERVED:.0f}", f"{halo / held:.0%}",
+            f"{sent * FLOAT / 1e9:.2f}", f"{held * SEARCH_S / 60:.1f}", f"{held * SEARCH_BYTES / 1e9:.1f}",
+        ]  # fmt: skip
+        lines.append(f"| {world} | " + " | ".join(cells) + " |")
+    return lines
+
+
 @dataclass(frozen=True)
 class Extraction:
     """Teacher maps of all photos, made once."""
@@ -212,8 +255,9 @@ def describe_extraction(capture: Capture, extraction: Extraction) -> list[str]:
 
 def describe() -> str:
     """All tables."""
-    capture = Capture()
-    return "\n".join([*describe_steps(H100, capture), "", *describe_extraction(capture, Extraction())])
+    capture, extraction = Capture(), Extraction()
+    tables = [describe_steps(H100, capture), describe_graph(H100, capture, extraction.latents)]
+    return "\n\n".join("\n".join(table) for table in [*tables, describe_extraction(capture, extraction)])
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ from gsdff.teachers import open_teacher
 from gsdff.teachers.store import open_store
 from gsdff.teachers.toy import ToyTeacher
 from gsdff.things import ThingPool, Things, draw_thing_map, spread_features
-from gsdff.training.feature_loss import build_smoothing_graph
+from gsdff.training.graph_file import build_smoothing_graph
 from gsdff.training.lift import FeatureTarget, Lifted, lift_features
 from gsdff.training.smoothing_losses import purity_weights
 from gsdff.training.teacher_targets import enlarge_target, make_target

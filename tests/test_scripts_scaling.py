@@ -31,6 +31,11 @@ def test_memory_of_a_card_falls_with_their_number_if_gaussians_are_shared_only(p
         assert (many.memory_gb < few.memory_gb / 2) == falls
 
 
+def test_a_slab_has_as_many_neighbours_beyond_it_however_many_cards_there_are(predict_scaling):
+    halos = [predict_scaling.count_halo(predict_scaling.Capture(gaussians=1e6), world) for world in (1, 2, 4, 64)]
+    assert halos == pytest.approx([0, 14_600, 29_200, 29_200])
+
+
 def test_what_is_sent_follows_the_scene_or_what_photos_show(predict_scaling):
     large, small = (predict_scaling.Capture(gaussians=50e6, shown=share) for share in (0.06, 0.03))
     steps = {

@@ -24,6 +24,7 @@ from gsdff.interrupts import answer_interrupts
 
 NAMES = "gsdff.names"
 """Name of the error handler for characters that cannot be encoded (`_print_name`)."""
+_PARAMETER = re.compile(r"`([\w.]+)`")
 HELP_OPTIONS = ("-h", "--help", "--help-all")
 
 T = TypeVar("T")
@@ -31,7 +32,10 @@ _END_AT_ONCE = Event()
 
 
 class _LogHandler(logging.Handler):
-    """Log lines on stderr, above a progress bar if there is one; parameters are printed as options."""
+    """Log lines on stderr, above a progress bar if there is one; parameters are printed as options.
+
+    A line with an attribute `hint` ends with it if the door has all options that it names.
+    """
 
     def __init__(self, flags: Mapping[str, str]):
         super().__init__()
@@ -41,7 +45,9 @@ class _LogHandler(logging.Handler):
         from tqdm import tqdm  # here, as an error before the first log line is to come at once
 
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        tqdm.write(prefix + name_flags(self.format(record), self.flags), file=sys.stderr)
+        hint = getattr(record, "hint", "")
+        ending = f"; {hint}" if hint and self.flags.keys() >= set(_PARAMETER.findall(hint)) else ""
+        tqdm.write(prefix + name_flags(self.format(record) + ending, self.flags), file=sys.stderr)
 
 
 def run_door(main: Callable[[], None], flags: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -112,7 +118,7 @@ def name_flags(message: str, flags: Mapping[str, str]) -> str:
     def name(match: re.Match[str]) -> str:
         return flags.get(match[1]) or _flags_elsewhere().get(match[1], match[0])
 
-    return re.sub(r"`([\w.]+)`", name, message)
+    return _PARAMETER.sub(name, message)
 
 
 @cache

@@ -254,8 +254,7 @@ class TrainConfig:
     by the square root of their number; otherwise all views together are one step, with the rates of one rank."""
     shard: Literal["none", "gaussians"] = "none"
     """With several ranks (torchrun), what each holds: the whole scene, or with `gaussians` a part of it, for scenes
-    larger than a card; ranks then exchange projected splats. In stage 2 every rank holds the whole scene after all,
-    unless `smoothing.graph.form` and `smoothing.things.form` are off and no masks are made of renderings."""
+    larger than a card; ranks then exchange projected splats, and features of neighbours across their parts."""
     origin: OriginChoice = "auto"
     """Point of the world that positions in scene.ply are relative to: `auto` is zero, or a point near the scene if its
     coordinates are too large for float32 (a map's), which the file states; `none` is zero; or X Y Z."""

@@ -266,9 +266,13 @@ def _default_negatives(
         )
     _log_once(
         f"{field.source}: compared with its other {len(others)} names, as it does not know "
-        f"{', '.join(DEFAULT_NEGATIVES)}; `negatives` with `only_negatives` chooses others"
+        f"{', '.join(DEFAULT_NEGATIVES)}",
+        "`only_negatives` leaves them out",
     )
     return others
 
 
-_log_once = cache(log.info)
+@cache
+def _log_once(message: str, hint: str) -> None:
+    """Logs a line; a door that has the hint's parameter adds the hint."""
+    log.info("%s", message, extra={"hint": hint})

@@ -78,7 +78,7 @@ def make_masks(
     error of the segmenter.
     """
     ranks = this_job()
-    views = ranks.share(views)
+    views, in_step = ranks.share(views), ranks.share_evenly(views)
     (folder / PREVIEW_FOLDER).mkdir(parents=True, exist_ok=True)
     num_made, num_segments, covered = 0, 0, 0.0
     used: set[Path] = set()
@@ -103,6 +103,8 @@ def make_masks(
                 _save(place, labels.numpy().astype(np.uint16), fingerprint)
         num_segments += len(labels[labels > 0].unique())
         covered += float((labels > 0).float().mean())
+    for view in in_step[len(views) :]:
+        image_of(view)  # as often as others, as ranks with a part of a scene each render together
     counts = ranks.gather((num_made, num_segments, covered, len(views)))
     num_made, num_segments, covered, num_views = (sum(column) for column in zip(*counts, strict=True))
     log.info(

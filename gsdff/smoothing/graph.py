@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Float64, Int32, Int64
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gsdff.gaussians import Gaussians
 from gsdff.neighbours import nearest_neighbours
+from gsdff.neighbours_of_parts import Neighbourhood, nearest_over_ranks
+from gsdff.routes import WHOLE, Spread
 
 _SMALLEST_WEIGHT = 1e-20  # smaller ones become 0, so that no sum of weights is too small to divide by
 
@@ -37,17 +40,29 @@ class _Matrix:
 
 @dataclass(frozen=True)
 class NeighbourGraph:
-    """Neighbours of every Gaussian and their weights. Does not follow the scene: rebuild it if Gaussians change."""
+    """Neighbours of every Gaussian and their weights. Does not follow the scene: rebuild it if Gaussians change.
+
+    If ranks hold a part of the scene each, this is the graph of the N Gaussians that are at home on this rank, and what
+    it diffuses goes there and back.
+    """
 
     ids: Int32[Tensor, "N k"]
-    """Neighbours of each Gaussian, nearest first."""
+    """Neighbours of each Gaussian, nearest first; numbers from N on are those of the halo."""
     weights: Float[Tensor, "N k"]
     """Weights w_ij, float32. If two Gaussians that were seen list each other, w_ij = w_ji."""
     self_weights: Float[Tensor, "N"]
     """Weights w_ii; w_ii + Σ_j w_ij is never 0."""
+    spread: Spread = WHOLE
+    """Where the Gaussians are at home, and the halo of their neighbours on other ranks."""
 
     def __len__(self) -> int:
-        return len(self.ids)
+        """Number of Gaussians that this rank holds."""
+        return len(self.ids) if self.spread.home is None else self.spread.home.num_rows
+
+    def to(self, device: torch.device) -> "NeighbourGraph":
+        """The graph of Gaussians on a device."""
+        tensors = (self.ids.to(device), self.weights.to(device), self.self_weights.to(device))
+        return NeighbourGraph(*tensors, self.spread.to(device))
 
     @cached_property
     def mean(self) -> _Matrix:
@@ -61,10 +76,13 @@ class NeighbourGraph:
     @cached_property
     def transposed_mean(self) -> _Matrix:
         """Its transpose Wᵀ D⁻¹: row j holds j's weights in the means, so that a gradient gathers and never scatters."""
-        num, count = self.ids.shape
+        (num, count), halo = self.ids.shape, self.spread.halo
+        num_beyond = 0 if halo is None else sum(halo.num_came)
         listed, entries = self.ids.flatten().sort(stable=True)
-        offsets = torch.searchsorted(listed, torch.arange(num + 1, device=listed.device, dtype=listed.dtype))
-        return _Matrix(self.mean.diagonal, offsets, (entries // max(count, 1)).int(), self.mean.values[entries])
+        rows = torch.arange(num + num_beyond + 1, device=listed.device, dtype=listed.dtype)
+        diagonal = F.pad(self.mean.diagonal, (0, num_beyond))
+        offsets = torch.searchsorted(listed, rows)
+        return _Matrix(diagonal, offsets, (entries // max(count, 1)).int(), self.mean.values[entries])
 
 
 @torch.no_grad()
@@ -107,30 +125,45 @@ def build_graph(
             )
         if not features.isfinite().all():
             raise ValueError("features must be finite")
-    distances, ids = nearest_neighbours(gaussians.means, neighbours)
-    reach = distances.mean(dim=1)
+    near = _find_neighbours(gaussians, neighbours)
+    distances, ids, spread = near.distances, near.ids, near.spread
+
+    def collect(values: Tensor) -> Tensor:
+        """Values of the Gaussians at home and of the halo."""
+        return spread.extend(spread.bring(values))
+
+    reach = spread.extend(distances.mean(dim=1))
     # neighbours that all lie at one place have a unit of 0; their distances are 0 then as well
-    unit = (reach[:, None] * reach[ids]).clamp_min(torch.finfo(reach.dtype).tiny)
+    unit = (reach[: len(ids), None] * reach[ids]).clamp_min(torch.finfo(reach.dtype).tiny)
     powers = distances.square() / unit / sigma_space**2
-    colors = gaussians.base_colors.clamp(0, 1)
-    powers += _squared_distances(colors, ids) / sigma_color**2
-    seen = torch.ones(num, dtype=torch.bool, device=ids.device)
+    powers += _squared_distances(collect(gaussians.base_colors.clamp(0, 1)), ids) / sigma_color**2
+    opacities = collect(gaussians.opacities)
+    seen = torch.ones_like(opacities, dtype=torch.bool)
     if features is not None:
+        features = collect(features)
         norms = features.norm(dim=1, keepdim=True)
         seen = norms[:, 0] > 0
         apart = _squared_distances(features / norms.where(seen[:, None], 1), ids)
-        powers += apart.where(seen[:, None], 0) / sigma_feature**2
-    root_opacity = gaussians.opacities.sqrt()
-    weights = root_opacity[:, None] * root_opacity[ids] * torch.exp(-powers / 2) * seen[ids]
-    self_weights = gaussians.opacities * seen
+        powers += apart.where(seen[: len(ids), None], 0) / sigma_feature**2
+    root_opacity = opacities.sqrt()
+    weights = root_opacity[: len(ids), None] * root_opacity[ids] * torch.exp(-powers / 2) * seen[ids]
+    self_weights = (opacities * seen)[: len(ids)]
     weights, self_weights = (w.float().where(w > _SMALLEST_WEIGHT, 0) for w in (weights, self_weights))
     self_weights[self_weights + weights.sum(dim=1) == 0] = 1
-    return NeighbourGraph(ids.int(), weights, self_weights)
+    return NeighbourGraph(ids.int(), weights, self_weights, spread)
 
 
-def _squared_distances(values: Float[Tensor, "N F"], ids: Int64[Tensor, "N k"]) -> Float[Tensor, "N k"]:
-    """Squared distances between each row and its neighbours', one column at a time: never N x k x F at once."""
-    columns = [(values - values[column]).square().sum(dim=1) for column in ids.unbind(dim=1)]
+def _find_neighbours(gaussians: Gaussians, count: int) -> Neighbourhood:
+    """Nearest Gaussians of each, of all ranks' if these are a part of a scene."""
+    if gaussians.is_part:
+        return nearest_over_ranks(gaussians.means, count)
+    return Neighbourhood(*nearest_neighbours(gaussians.means, count), WHOLE)
+
+
+def _squared_distances(values: Float[Tensor, "M F"], ids: Int64[Tensor, "N k"]) -> Float[Tensor, "N k"]:
+    """Squared distances between the first rows and their neighbours, one column at a time: never N x k x F at once."""
+    own = values[: len(ids)]
+    columns = [(own - values[column]).square().sum(dim=1) for column in ids.unbind(dim=1)]
     return torch.stack(columns, dim=1) if columns else values.new_zeros(ids.shape)
 
 
@@ -141,7 +174,7 @@ def diffuse(features: Float[Tensor, "N K"], graph: NeighbourGraph, steps: int) -
     neighbourhood. The gradient of a loss ‖z - diffuse(z)‖² acts on both ends of an edge, so an unseen Gaussian's
     residual reaches its neighbours; leave such rows out of the loss if that is not wanted. float32 on the CPU takes a
     compiled kernel, everything else torch; memory grows with N (k + K), and results do not depend on the number of
-    threads.
+    threads. If ranks hold a part of the scene each, all of them call it, each with the features of its own.
     """
     if features.ndim != 2 or len(features) != len(graph) or not features.is_floating_point():
         raise ValueError(
@@ -152,9 +185,10 @@ def diffuse(features: Float[Tensor, "N K"], graph: NeighbourGraph, steps: int) -
         raise ValueError(f"the features are on {features.device}, the graph on {graph.ids.device}: move the Gaussians")
     if steps < 0:
         raise ValueError(f"steps must be at least 0, got {steps}")
+    features = graph.spread.bring(features)
     for _step in range(steps):
-        features = _Step.apply(features, graph)
-    return features
+        features = _Step.apply(graph.spread.extend(features), graph)
+    return graph.spread.take(features)
 
 
 class _Step(torch.autograd.Function):
@@ -166,16 +200,17 @@ class _Step(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        return _multiply(ctx.graph.transposed_mean, grad), None
+        matrix = ctx.graph.transposed_mean
+        return _multiply(matrix, F.pad(grad, (0, 0, 0, len(matrix.diagonal) - len(grad)))), None
 
 
-def _multiply(matrix: _Matrix, z: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
+def _multiply(matrix: _Matrix, z: Float[Tensor, "M K"]) -> Float[Tensor, "N K"]:
     diagonal, columns, values = matrix.diagonal, matrix.columns, matrix.values
     if z.device.type == "cpu" and z.dtype == torch.float32:
         from gsdff.smoothing.graph_cpu import multiply  # loads numba
 
         return multiply(diagonal, matrix.offsets, columns, values, z)
-    sums = diagonal[:, None].to(z.dtype) * z
+    sums = diagonal[:, None].to(z.dtype) * z[: len(diagonal)]
     # every row's first entry, then every row's second: no row is written twice at once, so no atomics and one result
     for rows, entries in matrix.ranks:
         sums[rows] += values[entries, None].to(z.dtype) * z[columns[entries]]

@@ -13,13 +13,13 @@ def multiply(
     offsets: Int64[Tensor, "N+1"],
     columns: Int32[Tensor, "E"],
     values: Float64[Tensor, "E"],
-    z: Float[Tensor, "N K"],
+    z: Float[Tensor, "M K"],
 ) -> Float[Tensor, "N K"]:
     """The product of a sparse matrix (`graph._Matrix`) and a float32 one."""
     rows = z.detach().contiguous().numpy()
-    product = np.empty_like(rows)
+    product = np.empty((len(diagonal), rows.shape[1]), rows.dtype)
     fixed = (diagonal.numpy(), offsets.numpy(), columns.numpy(), values.numpy(), rows, product)
-    run_parts(_multiply_rows, [(*part, *fixed) for part in split_range(len(rows))])
+    run_parts(_multiply_rows, [(*part, *fixed) for part in split_range(len(product))])
     return torch.from_numpy(product)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
@@ -90,7 +89,7 @@ def _weigh(render: Render, camera: Camera, labels: Int32[Tensor, "H W"], view: i
     totals, entries = torch.zeros(num_gaussians, device=labels.device), []
     for start in range(0, len(present), CHANNELS):
         stop = min(start + CHANNELS, len(present))
-        one_hot = F.one_hot((index - start).clamp(-1, stop - start) + 1, stop - start + 2)[..., 1:-1].float()
+        one_hot = (index[..., None] == torch.arange(start, stop, device=index.device)).float()
         values = torch.zeros(num_gaussians, stop - start, device=labels.device, requires_grad=True)
         (gradient,) = torch.autograd.grad(render(values, camera), values, one_hot)
         totals += gradient.sum(dim=1)

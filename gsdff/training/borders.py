@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int32, Int64
@@ -13,6 +15,7 @@ from gsdff.config.smoothing import ThingsConfig
 from gsdff.gaussians import Gaussians
 from gsdff.ranks import this_job
 from gsdff.render import rasterization
+from gsdff.render.parts import render_part
 from gsdff.scene import Scene
 from gsdff.smoothing.view_filters import Segments
 from gsdff.things import (
@@ -24,10 +27,12 @@ from gsdff.things import (
     is_purer,
     recount_members,
 )
+from gsdff.training.parts import add_parts
 from gsdff.training.thing_targets import find_things
 
 log = logging.getLogger("gsdff")
 
+T = TypeVar("T")
 CODE = 8
 """Length of the random vector that stands for a thing; longer ones make the loss less noisy, and slower."""
 
@@ -47,17 +52,18 @@ def cut_borders(
     Gaussians, the things, and the Gaussian that each was a part of.
     """
     weights = weigh(gaussians)
-    things, visible = this_job().from_first(find_things(gaussians, weights, options)), weights.visible
+    things, visible = _agree(find_things(gaussians, weights, options), gaussians), weights.visible
     parents = torch.arange(len(gaussians))
     is_tried = torch.zeros(len(gaussians), dtype=torch.bool)
     for _ in range(options.borders.rounds):
-        is_straddling = this_job().from_first(find_straddling(things, visible) & ~is_tried)
-        if not is_straddling.any():
+        is_straddling = _agree(find_straddling(things, visible) & ~is_tried, gaussians)
+        num_straddling = add_parts(gaussians, int(is_straddling.sum()))
+        if not num_straddling:
             break
         trial = cut_along_longest(gaussians, is_straddling.to(gaussians.means.device))
         weights = weigh(trial.gaussians)
         after = recount_members(weights, things, trial.parents.cpu())
-        good = this_job().from_first(is_purer(things, after, trial, visible, weights.visible))
+        good = _agree(is_purer(things, after, trial, visible, weights.visible), gaussians)
         gaussians = cut_along_longest(gaussians, good.to(gaussians.means.device)).gaussians
         taken = (trial.is_child.cpu() & good[trial.parents.cpu()]).nonzero()[:, 0]
         things = replace(
@@ -68,9 +74,15 @@ def cut_borders(
         )
         visible = torch.cat([visible[~good], weights.visible[taken]])
         is_tried = torch.cat([(is_tried | is_straddling)[~good], torch.zeros(len(taken), dtype=torch.bool)])
-        log.info("borders: cut %d of %d Gaussians across them", int(good.sum()), int(is_straddling.sum()))
+        num_cut = add_parts(gaussians, int(good.sum()))
+        log.info("borders: cut %d of %d Gaussians across them", num_cut, num_straddling)
         parents = torch.cat([parents[~good], parents[trial.parents.cpu()[taken]]])
     return gaussians, things, parents
+
+
+def _agree(found: T, gaussians: Gaussians) -> T:
+    """What all ranks take to be so: the first one's answer about the whole scene, or each its own about its part."""
+    return found if gaussians.is_part else this_job().from_first(found)
 
 
 @dataclass(frozen=True)
@@ -95,17 +107,23 @@ class BorderTerm:
         device = gaussians.means.device
         owner = self.owners[self.scene.train_ids.index(view_id)]
         drawn = draw_thing_map([self.segments[view_id]], [owner])
-        num_things = int(max(owner.max(), self.instance_ids.max()))
-        codes = torch.randn(num_things + 1, CODE).to(device)
+        codes = torch.randn(self._num_things + 1, CODE).to(device)
         codes[0] = 0
         rendered = self._render(gaussians, codes[self.instance_ids.to(device).long()], view_id)
         error = (rendered - codes[drawn.long()]).square().mean(-1)
         loss = (error * (drawn > 0)).mean()
         return loss, {"border": loss}
 
+    @cached_property
+    def _num_things(self) -> int:
+        """Number of all things, which is the same on all ranks, and so are the vectors drawn for them."""
+        return int(torch.cat([*self.owners, self.instance_ids]).max())
+
     def _render(self, gaussians: Gaussians, values: Float[Tensor, "N D"], view_id: int) -> Float[Tensor, "H W D"]:
         """Renders values with gradients for geometry and opacity."""
         camera = self.scene.views[view_id].camera.to(gaussians.means.device)
+        if gaussians.is_part:
+            return render_part(gaussians, camera, values)[0]
         return rasterization(
             gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, values, camera.viewmat[None],
             camera.K[None], camera.width, camera.height, rasterize_mode=gaussians.rasterize_mode,

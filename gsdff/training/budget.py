@@ -86,7 +86,7 @@ def fit_schedule(config: TrainConfig, scene: Scene, device: torch.device, minute
     `dataset.downscale` changes. Raises `UserError` as `check_minutes` does.
     """
     check_minutes(config, minutes)
-    initial = initial_gaussians(config, scene)
+    initial = initial_gaussians(replace(config, shard="none"), scene)
     speed = measure_speed(config, scene, device, initial)
     found = choose(config, speed, len(initial), 60 * minutes)
     chosen = apply(config, found)

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,25 +12,23 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gsdff.config.options import TrainConfig
-from gsdff.config.smoothing import GraphConfig, needs_segments
+from gsdff.config.smoothing import needs_segments
 from gsdff.device import send
 from gsdff.errors import UserError
-from gsdff.files.checked import checksum
-from gsdff.files.reading import read_torch
-from gsdff.files.writing import whole_file
 from gsdff.gaussians import Gaussians
 from gsdff.io.runs import RunFolder
 from gsdff.latents import Basis
 from gsdff.ranks import this_job
 from gsdff.render import render_features
 from gsdff.scene import Scene
-from gsdff.smoothing import NeighbourGraph, build_graph, diffuse
+from gsdff.smoothing import diffuse
 from gsdff.teachers import open_teacher
 from gsdff.teachers.store import FeatureStore, open_store
 from gsdff.things import Things
+from gsdff.training.graph_file import build_or_load_graph, build_smoothing_graph
 from gsdff.training.lift import FeatureTarget, Lifted, keep_in_step, lift_features
 from gsdff.training.pace import Pace, is_due
-from gsdff.training.parts import add_parts, count_all
+from gsdff.training.parts import add_parts, count_all, share_of_mean
 from gsdff.training.smoothing_losses import (
     THINGS,
     GraphTerm,
@@ -49,9 +47,6 @@ from gsdff.training.view_data import ViewCache, ViewData
 from gsdff.training.view_masks import ViewSegments, check_masks
 
 log = logging.getLogger("gsdff")
-
-GRAPH_TENSORS = ("ids", "weights", "self_weights")
-"""Tensors of a graph, in the order of its checksum."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +168,8 @@ def prepare_features(
             gaussians, features, reliability, targets.things, things
         )
     if options.form == "consistency":
-        graph = _build_or_load_graph(folder.graph, options, gaussians, features)
-        terms.append(GraphTerm(graph, config.stage2.feature_weight * options.weight))
+        graph = build_or_load_graph(folder.graph, options, gaussians, features)
+        terms.append(GraphTerm(graph, config.stage2.feature_weight * options.weight, share_of_mean(gaussians)))
     return PreparedFeatures(features, reliability, terms)
 
 
@@ -264,18 +259,6 @@ def open_feature_term(config: TrainConfig, scene: Scene, targets: TeacherTargets
     )
 
 
-def build_smoothing_graph(gaussians: Gaussians, features: Float[Tensor, "N K"], config: GraphConfig) -> NeighbourGraph:
-    """Graph of neighbouring Gaussians with the options of the config; its edges are weighed by `features` too."""
-    return build_graph(
-        gaussians,
-        features=features,
-        neighbours=config.neighbours,
-        sigma_space=config.sigma,
-        sigma_color=config.sigma_color,
-        sigma_feature=config.sigma_feature,
-    )
-
-
 def _lift(gaussians: Gaussians, targets: Iterable[FeatureTarget], num_views: int) -> Lifted:
     """Lifts at the size of the photos: in a coarse rendering many Gaussians are too faint to get any feature."""
 
@@ -302,41 +285,3 @@ def _require_same_basis(path: Path, basis: Basis) -> None:
             f"{path}: belongs to other teacher maps or settings than the ones given now, so the features of this run "
             f"cannot be resumed; give it the same maps, or start a new run"
         )
-
-
-def _build_or_load_graph(
-    path: Path, config: GraphConfig, gaussians: Gaussians, features: Float[Tensor, "N K"] | None
-) -> NeighbourGraph:
-    """Graph of the lifted features, written to the run's folder; a resumed run, which lifts nothing, loads it."""
-    if features is None:
-        return _load_graph(path, gaussians)
-    graph = build_smoothing_graph(gaussians, features, config)
-    tensors = {"ids": graph.ids, "weights": graph.weights, "self_weights": graph.self_weights}
-    if not this_job().is_first:
-        return graph
-    with whole_file(path) as partial, partial.open("wb") as file:
-        torch.save({**tensors, "checksum": _checksum(tensors)}, file)
-    return graph
-
-
-def _load_graph(path: Path, gaussians: Gaussians) -> NeighbourGraph:
-    """Reads the graph of a run; raises `UserError` if it is damaged or of other Gaussians."""
-    remedy = "start stage 2 again with `stage1_from` and another `out`"
-    content = read_torch(path, "the graph of neighbours", remedy)
-    stored = {name: content.get(name) for name in GRAPH_TENSORS} if isinstance(content, dict) else {}
-    tensors = {name: tensor.detach() for name, tensor in stored.items() if isinstance(tensor, Tensor)}
-    found = [(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)) for tensor in tensors.values()]
-    num, shape = len(gaussians), found[0][1] if found else ()
-    if found != [("int32", shape), ("float32", shape), ("float32", (num,))] or len(shape) != 2 or shape[0] != num:
-        raise UserError(f"{path}: is no graph of {num} neighbouring Gaussians, its tensors are {found}; {remedy}")
-    ids, *weights = tensors.values()
-    is_usable = ids.numel() == 0 or 0 <= int(ids.min()) <= int(ids.max()) < num
-    is_usable &= all(bool(tensor.isfinite().all()) for tensor in weights)
-    # graphs of earlier versions have no checksum
-    if not is_usable or content.get("checksum", _checksum(tensors)) != _checksum(tensors):
-        raise UserError(f"{path}: cannot be read as the graph of neighbours (damaged, its checksum differs); {remedy}")
-    return NeighbourGraph(**{name: tensor.to(gaussians.means.device) for name, tensor in tensors.items()})
-
-
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    return checksum(" ".join(tensors), [tensor.cpu().numpy() for tensor in tensors.values()])

@@ -14,7 +14,9 @@ from gsdff.field.load import load
 from gsdff.field.placement import find_misplacement
 from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.neighbours import nearest_neighbours
+from gsdff.neighbours_of_parts import nearest_over_ranks
 from gsdff.scene import Scene
+from gsdff.training.parts import own_rows, shares_gaussians
 
 log = logging.getLogger("gsdff")
 
@@ -27,17 +29,20 @@ MIN_SCALE = 1e-7**0.5
 
 
 def initial_gaussians(config: TrainConfig, scene: Scene) -> Gaussians:
-    """Gaussians that stage 1 starts from, or stage 2 if `stage1_from` is given; in the working frame, on the CPU."""
+    """Gaussians that stage 1 starts from, or stage 2 if `stage1_from` is given; in the working frame, on the CPU.
+
+    Of points, those of this rank's part if ranks hold a part each; of a splat all, which the trainer cuts.
+    """
     if config.stage1_from is not None:
         return read_splat(config.stage1_from, scene)
     num = len(scene.points)
     if num < MIN_POINTS:
         raise UserError(f"{scene.root}: expected at least {MIN_POINTS} points to start from, got {num}")
     stage1 = config.stage1
-    gaussians = gaussians_from_points(scene.points, scene.point_colors, stage1.sh_degree, stage1.max_gaussians)
-    if len(gaussians) < num:
-        log.info("%d of %d points become Gaussians, as many as `stage1.max_gaussians`", len(gaussians), num)
-    return gaussians
+    if stage1.max_gaussians < num:
+        log.info("%d of %d points become Gaussians, as many as `stage1.max_gaussians`", stage1.max_gaussians, num)
+    limits, is_part = (stage1.sh_degree, stage1.max_gaussians), shares_gaussians(config)
+    return gaussians_from_points(scene.points, scene.point_colors, *limits, is_part=is_part)
 
 
 def read_splat(source: Path, scene: Scene) -> Gaussians:
@@ -61,31 +66,46 @@ def read_splat(source: Path, scene: Scene) -> Gaussians:
 
 
 def gaussians_from_points(
-    points: Float[Tensor, "P 3"], colors: UInt8[Tensor, "P 3"], sh_degree: int, max_gaussians: int
+    points: Float[Tensor, "P 3"],
+    colors: UInt8[Tensor, "P 3"],
+    sh_degree: int,
+    max_gaussians: int,
+    *,
+    is_part: bool = False,
 ) -> Gaussians:
     """Makes one Gaussian per point: round, of opacity 0.1, of the point's colour in all directions.
 
     The scale is the root mean square distance to the 3 nearest points (3DGS, `create_from_pcd`). If there are more than
-    `max_gaussians` points, some are left out evenly over the list. Needs at least 2 points.
+    `max_gaussians` points, some are left out evenly over the list. Needs at least 2 points. With `is_part` all ranks
+    call it with the same points, and each makes its part of the Gaussians.
     """
     if len(points) > max_gaussians:
         kept = torch.linspace(0, len(points) - 1, max_gaussians, dtype=torch.float64).round().long()
         points, colors = points[kept], colors[kept]
+    if is_part:
+        points, colors = (rows[own_rows(len(rows))] for rows in (points, colors))
     num = len(points)
     quats = torch.zeros(num, 4)
     quats[:, 0] = 1
     return Gaussians(
         means=points.clone(),
         quats=quats,
-        log_scales=neighbour_distances(points).clamp_min(MIN_SCALE).log()[:, None].repeat(1, 3),
+        log_scales=neighbour_distances(points, is_part=is_part).clamp_min(MIN_SCALE).log()[:, None].repeat(1, 3),
         logit_opacities=torch.full((num,), INITIAL_OPACITY).logit(),
         sh0=((colors.float() / 255 - 0.5) / SH_C0)[:, None],
         shN=torch.zeros(num, (sh_degree + 1) ** 2 - 1, 3),
+        is_part=is_part,
     )
 
 
-def neighbour_distances(points: Float[Tensor, "P 3"]) -> Float[Tensor, "P"]:
-    """Root mean square distance of every point to its 3 nearest others, or to all others if they are fewer."""
+def neighbour_distances(points: Float[Tensor, "P 3"], *, is_part: bool = False) -> Float[Tensor, "P"]:
+    """Root mean square distance of every point to its 3 nearest others, or to all others if they are fewer.
+
+    With `is_part` among the points of all ranks, each of which has some.
+    """
+    if is_part:
+        near = nearest_over_ranks(points.double(), NUM_NEIGHBOURS)
+        return near.spread.take(near.distances.square().mean(dim=1).sqrt().float())
     distances, _ = nearest_neighbours(points.double(), NUM_NEIGHBOURS)
     return distances.square().mean(dim=1).sqrt().float()
 

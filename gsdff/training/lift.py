@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -57,29 +58,32 @@ def lift_features(
     """Returns z_i = Σ_v Σ_p w_ip f_p / Σ_v Σ_p w_ip, w_ip being the blending weight of Gaussian i in pixel p of view v.
 
     Σ_p w_ip f_p is the gradient of ⟨render(z), f⟩ with respect to z_i, so one backward pass per view suffices; a
-    channel of ones appended to f gives Σ_p w_ip, and one of ‖f‖ the mean length. `render` must be linear in its
+    channel of ‖f‖ appended to f gives the mean length, and one of ones Σ_p w_ip. `render` must be linear in its
     features and is called at zero features; it returns a picture of the size of the target. Several ranks give targets
-    of different views, and get the features of all; with `adds_ranks` off their pictures are of different Gaussians,
-    so that sums are not added.
+    of different views, and get the features of all; with `adds_ranks` off each has Gaussians of its own, and a gradient
+    is the sum over the views of all ranks, in which ones take a channel of each rank, as they are squared view by view.
     """
     sums: Tensor | None = None
     squares = torch.zeros(())
+    num_together, place = (1, 0) if adds_ranks else (this_job().world_size, this_job().rank)
     for target in targets:
         weights = target.weights[..., None]
         lengths = target.latents.norm(dim=-1, keepdim=True)
-        cotangent = torch.cat([target.latents * weights, weights, lengths * weights], dim=-1)
+        ones = F.pad(weights, (place, num_together - 1 - place))
+        cotangent = torch.cat([target.latents * weights, lengths * weights, ones], dim=-1)
         features = cotangent.new_zeros(num_gaussians, cotangent.shape[-1], requires_grad=True)
         (gradient,) = torch.autograd.grad(render(features, target), features, cotangent)
         sums = gradient if sums is None else sums + gradient
-        squares = squares.to(gradient) + gradient[:, -2].square()
+        squares = squares.to(gradient) + gradient[:, -num_together:].square().sum(dim=1)
     assert sums is not None, "lifting needs at least one view"
     if adds_ranks:
         this_job().add_up([sums, squares])
-    weights, lengths = sums[:, -2], sums[:, -1]
+    latents, lengths = sums[:, : -num_together - 1], sums[:, -num_together - 1]
+    weights = sums[:, -num_together:].sum(dim=1)
     # Quotients of denormal sums would be noise; a Gaussian that faint counts as invisible.
     seen = weights > 1e-6
-    features = torch.where(seen[:, None], sums[:, :-2] / weights.clamp_min(1e-6)[:, None], 0.0)
-    agreement = torch.where(seen, sums[:, :-2].norm(dim=1) / lengths.clamp_min(1e-6), 0.0).clamp_max(1)
+    features = torch.where(seen[:, None], latents / weights.clamp_min(1e-6)[:, None], 0.0)
+    agreement = torch.where(seen, latents.norm(dim=1) / lengths.clamp_min(1e-6), 0.0).clamp_max(1)
     views = torch.where(seen, weights.square() / squares.clamp_min(1e-12), 0.0)
     return Lifted(features, torch.where(seen, weights, 0.0), agreement, views)
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from gsdff.config.options import TrainConfig
-from gsdff.config.smoothing import needs_segments
 from gsdff.gaussians import Gaussians
 from gsdff.io.checkpoint import save_part, save_parts, snapshot
 from gsdff.ranks import this_job
+from gsdff.routes import find_starts
 from gsdff.training.densify import CappedStrategy, HalvingStrategy, Optimizers, Params
 
 MOST_UNEVEN = 1.1
@@ -27,15 +27,7 @@ MOST_UNEVEN = 1.1
 
 def shares_gaussians(config: TrainConfig) -> bool:
     """Whether the ranks of this job hold a part of the scene each."""
-    has_use = config.stage1.steps > 0 or shares_features(config)
-    return config.shard == "gaussians" and this_job().world_size > 1 and has_use
-
-
-def shares_features(config: TrainConfig) -> bool:
-    """Whether stage 2 can be trained in parts: nothing looks at neighbouring Gaussians, or at pictures of one rank."""
-    smoothing = config.smoothing
-    makes_pictures = needs_segments(smoothing) and config.masks.source == "rendered"
-    return smoothing.graph.form == "off" and smoothing.things.form == "off" and not makes_pictures
+    return config.shard == "gaussians" and this_job().world_size > 1
 
 
 def choose_strategy(config: TrainConfig) -> Callable[..., CappedStrategy] | None:
@@ -59,6 +51,31 @@ def add_parts(gaussians: Gaussians, number: int) -> int:
 def count_all(gaussians: Gaussians) -> int:
     """Number of Gaussians of the scene; all ranks call it if they hold a part each."""
     return add_parts(gaussians, len(gaussians))
+
+
+def share_of_mean(gaussians: Gaussians) -> float:
+    """What a Gaussian counts in a mean over the scene, of which ranks then take the mean, as of the loss of a view."""
+    return (this_job().world_size if gaussians.is_part else 1) / count_all(gaussians)
+
+
+def join_rows(rows: Tensor) -> Tensor:
+    """The rows of all ranks, in their order, on the first rank; none on the others."""
+    return this_job().trade(rows, [len(rows)] + [0] * (this_job().world_size - 1))[0]
+
+
+def divide_rows(rows: Tensor, num_own: int) -> Tensor:
+    """This rank's rows of those that the first one has, `num_own` of them; others give an empty tensor of the kind."""
+    ranks = this_job()
+    sizes = ranks.gather(num_own)
+    counts = sizes if ranks.is_first else [0] * ranks.world_size
+    return ranks.trade(rows, counts)[0]
+
+
+def find_own_rows(gaussians: Gaussians) -> slice:
+    """Rows of the scene that these Gaussians are: those of this rank, or all."""
+    if not gaussians.is_part:
+        return slice(len(gaussians))
+    return slice(*find_starts(len(gaussians))[this_job().rank :][:2])
 
 
 def save_own_part(state: dict[str, Any], step: int, folder: Path) -> None:

@@ -145,10 +145,12 @@ class GraphTerm:
 
     graph: NeighbourGraph
     weight: float
+    share: float
+    """What a Gaussian counts in the mean over all of them."""
 
     def __call__(self, gaussians: Gaussians, view_id: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the mean over the Gaussians of Σ_k (z - G(z))², G one step of diffusion; logged as `smooth_graph`."""
         assert gaussians.features is not None, "the term belongs to stage 2"
         difference = gaussians.features - diffuse(gaussians.features, self.graph, 1)
-        error = difference.square().sum(-1).mean()
+        error = difference.square().sum() * self.share
         return error, {"smooth_graph": error}

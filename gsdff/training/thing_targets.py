@@ -14,6 +14,7 @@ from gsdff.config.smoothing import ThingsConfig
 from gsdff.gaussians import Gaussians
 from gsdff.io.runs import RunFolder
 from gsdff.latents import MIN_NORM
+from gsdff.ranks import this_job
 from gsdff.render import render_features
 from gsdff.scene import Scene
 from gsdff.smoothing.view_filters import Segments
@@ -31,8 +32,10 @@ from gsdff.things import (
 )
 from gsdff.things.store import load_things, save_things
 from gsdff.training.lift import FeatureTarget
+from gsdff.training.parts import count_all, find_own_rows, join_rows
 from gsdff.training.smoothing_losses import purity_weights
 from gsdff.training.teacher_targets import FilteredMaps, enlarge_target
+from gsdff.training.thing_parts import divide_things, join_things, join_weights, take_rows
 from gsdff.training.view_data import ViewCache
 
 log = logging.getLogger("gsdff")
@@ -43,9 +46,12 @@ LEAST = 0.01
 
 def weigh_masks(gaussians: Gaussians, scene: Scene, segments: Segments) -> MaskWeights:
     """Weights of the Gaussians in the masks of the training views."""
+    # ranks that hold a part each render one view together, and the picture of one of them counts
+    is_counted = this_job().is_first or not gaussians.is_part
 
     def render(values: Float[Tensor, "N D"], camera: Camera) -> Float[Tensor, "H W D"]:
-        return render_features(gaussians, camera.to(values.device), features=values).image
+        image = render_features(gaussians, camera.to(values.device), features=values).image
+        return image if is_counted else 0 * image
 
     def masks() -> Iterator[ViewMasks]:
         for view_id in tqdm(scene.train_ids, desc="things", unit="view", leave=False):
@@ -56,8 +62,19 @@ def weigh_masks(gaussians: Gaussians, scene: Scene, segments: Segments) -> MaskW
 
 
 def find_things(gaussians: Gaussians, weights: MaskWeights, options: ThingsConfig) -> Things:
-    """Joins the masks of the training views into things."""
-    joined = join_masks(weights, gaussians.means.detach(), JoinOptions(whole=options.whole, part=options.part))
+    """Joins the masks of the training views into things.
+
+    Those of parts are joined by the first rank, in the memory of its machine, and each rank gets what is of its part.
+    """
+    means = gaussians.means.detach()
+    if not gaussians.is_part:
+        return _join(weights, means, options)
+    weights, means = join_weights(weights), join_rows(means.cpu())
+    return divide_things(_join(weights, means, options) if this_job().is_first else None, len(gaussians))
+
+
+def _join(weights: MaskWeights, means: Float[Tensor, "N 3"], options: ThingsConfig) -> Things:
+    joined = join_masks(weights, means, JoinOptions(whole=options.whole, part=options.part))
     things = assign_things(weights, joined)
     in_things = float((things.instance_ids > 0).float().mean())
     log.info("things: %d, with %.0f %% of the Gaussians", len(things), 100 * in_things)
@@ -99,16 +116,20 @@ class ThingTargets:
         alike.
         """
         if lifted is None:
-            things = load_things(self.folder.things, len(gaussians))
+            things = load_things(self.folder.things, count_all(gaussians))
+            things = take_rows(things, find_own_rows(gaussians))
         else:
             if things is None:
                 weights = weigh_masks(gaussians, self.scene, self.segments)
                 things = find_things(gaussians, weights, self.options)
-            save_things(self.folder.things, things)
+            whole = join_things(things) if gaussians.is_part else things
+            if this_job().is_first:
+                save_things(self.folder.things, whole)
         pooled, is_known = self._pool(things, gaussians, reliability)
         if filtered is not None:
-            for number, view_id in enumerate(self.scene.train_ids):
+            for number, view_id in this_job().share([*enumerate(self.scene.train_ids)]):
                 filtered.save(self.scene.views[view_id], self._target(things, number, view_id, pooled, is_known))
+            this_job().wait()
         if lifted is None:
             return None
         options = self.options

@@ -1,6 +1,5 @@
 """The state of a training, and its step: stage 1 fits Gaussians to photos, stage 2 trains features with them."""
 
-import logging
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
@@ -13,7 +12,7 @@ from tqdm import tqdm
 from gsdff.config.file import to_table
 from gsdff.config.options import TrainConfig
 from gsdff.gaussians import Gaussians
-from gsdff.io.checkpoint import PART, load_newest
+from gsdff.io.checkpoint import PART
 from gsdff.io.checkpoint_parts import cut_state
 from gsdff.io.dataset_summary import summarize
 from gsdff.io.runs import RunFolder
@@ -25,15 +24,13 @@ from gsdff.training.borders import BorderTerm, cut_borders, cuts_borders
 from gsdff.training.densify import Optimizers, Params
 from gsdff.training.feature_loss import prepare_features
 from gsdff.training.pace import Pace, is_due, view_at
-from gsdff.training.parts import own_rows, shares_features, shares_gaussians
+from gsdff.training.parts import own_rows, shares_gaussians
 from gsdff.training.radiance_loss import RadianceTerm
 from gsdff.training.random_state import RandomState
 from gsdff.training.terms import Term
 from gsdff.training.thing_targets import weigh_masks
 from gsdff.training.view_data import ViewData
 from gsdff.training.view_masks import ViewSegments
-
-log = logging.getLogger("gsdff")
 
 COMPARE_EVERY = 200
 """Steps after which ranks compare their Gaussians."""
@@ -73,7 +70,7 @@ class Trainer:
         self.terms: list[Term] = [self.radiance]
         self.is_part = shares_gaussians(config)
         """Whether `gaussians` are this rank's part of the scene."""
-        if self.is_part:  # a copy, as a view would keep all of the scene in memory
+        if self.is_part and not initial.is_part:  # a copy, as a view would keep all of the scene in memory
             initial = initial.map(lambda tensor: tensor[own_rows(len(tensor))].clone())
         self._set_gaussians(initial)
 
@@ -112,8 +109,6 @@ class Trainer:
 
     def start_stage2(self, folder: RunFolder) -> None:
         """Adds features, lifted from the teacher unless they were loaded, and the terms that train them."""
-        if self.is_part and self.config.teacher.name != "none" and not shares_features(self.config):
-            self._join_parts(folder)
         self._leave_photos_moved()
         lift = self.gaussians.features is None
         with self.random.in_use():
@@ -188,13 +183,8 @@ class Trainer:
         A whole state is divided among ranks that hold a part each.
         """
         self.step = step
-        is_in_stage2 = step > self.config.stage1.steps or "features" in state["gaussians"]
-        self.is_part = shares_gaussians(self.config) and not (is_in_stage2 and not shares_features(self.config))
         if self.is_part and PART not in state:
             state = cut_state(state, own_rows(len(state["gaussians"]["means"])))
-        self._load(state)
-
-    def _load(self, state: dict[str, Any]) -> None:
         stored = Gaussians(**state["gaussians"])
         self.reliability = None if stored.reliability is None else stored.reliability.to(self.device)
         self._set_gaussians(replace(stored, reliability=None))
@@ -227,17 +217,6 @@ class Trainer:
 
     def _view_at(self, step: int) -> int:
         return view_at(self.pace.turn(step), self.scene.train_ids, self.config.seed)
-
-    def _join_parts(self, folder: RunFolder) -> None:
-        """Gives every rank the whole scene, which the run's newest checkpoint has."""
-        state = load_newest(folder.checkpoints)
-        assert state is not None and state["step"] == self.step, "stage 1 ends with a checkpoint"
-        log.info(
-            "every rank holds all Gaussians from now on, as stage 2 looks at neighbours (`smoothing.graph.form`, "
-            "`smoothing.things.form`) or makes masks of renderings"
-        )
-        self.is_part = False
-        self._load(state)
 
     def _follow_gradient(self, view_id: int) -> dict[str, Tensor]:
         """Changes the Gaussians along the gradient of the loss for a view; returns the scalars, with the loss."""

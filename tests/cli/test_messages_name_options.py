@@ -4,16 +4,23 @@ A message of a module may be printed by every command that imports it, directly 
 """
 
 import ast
+import logging
 import re
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from tiny_answers import write_asked_run
+from tiny_run import open_field
 
 import gsdff
 from gsdff.cli import name_flags
+from gsdff.cli.command_line import _LogHandler
 from gsdff.cli.doors import DOORS
+from gsdff.field import search as searching
+from gsdff.field.query import Query
+from gsdff.field.search import search
 
 ROOT = Path(gsdff.__file__).parent
 HELP_CALLS = ("arg", "TeacherKind", "SegmenterKind", "Door")
@@ -128,3 +135,26 @@ def test_names_that_only_python_has_are_no_options():
 )
 def test_an_option_that_a_command_lacks_is_named_with_the_command_that_has_it(door, message, printed):
     assert name_flags(message, import_module(f"gsdff.{door}").FLAGS) == printed
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_hint_follows_where_the_command_has_its_option_and_no_other_command_is_named(
+    door, tmp_path, generator, capsys
+):
+    """A search says what it compares with, in `gsdff edit` and `gsdff export` too."""
+    endings = {
+        "query": "; --only-negatives leaves them out",
+        "edit": "; only_negatives in a file of edits leaves them out",
+    }
+    handler, logger = _LogHandler(import_module(f"gsdff.{door}").FLAGS), logging.getLogger("gsdff")
+    searching._log_once.cache_clear()
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        search(open_field(write_asked_run(tmp_path, generator).folder), Query("chair"))
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "compared with" in line]
+    assert line.endswith(f"names, as it does not know object, things, stuff, texture{endings.get(door, '')}")

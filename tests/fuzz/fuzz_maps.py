@@ -244,9 +244,9 @@ def read_graph(folder: Path, random: Random) -> None:
     """The graph that a resumed run takes from its folder."""
     from fuzz_splats import make_gaussians
 
-    from gsdff.training.feature_loss import _build_or_load_graph
+    from gsdff.training.graph_file import build_or_load_graph
 
-    graph: NeighbourGraph = _build_or_load_graph(folder / "graph.pt", GraphConfig(), make_gaussians(4), None)
+    graph: NeighbourGraph = build_or_load_graph(folder / "graph.pt", GraphConfig(), make_gaussians(4), None)
     expect(graph.ids.shape == graph.weights.shape and len(graph.ids) == 4, "a graph of other Gaussians")
     expect(int(graph.ids.min()) >= 0 and int(graph.ids.max()) < 4, "neighbours that do not exist")
     expect(bool(graph.weights.isfinite().all() and graph.self_weights.isfinite().all()), "weights that are not finite")

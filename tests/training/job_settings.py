@@ -23,6 +23,11 @@ CONFIG = TrainConfig(
 def write_photos_and_maps(folder):
     """Writes the tiny dataset to `folder`/data and seeded maps of a teacher of 7 channels to `folder`/maps."""
     TinyDataset.write(folder / "data")
+    write_maps(folder)
+
+
+def write_maps(folder):
+    """Writes the maps alone."""
     (folder / "maps").mkdir()
     for i in range(6):
         features = torch.randn(7, 8, 10, generator=torch.Generator().manual_seed(i))

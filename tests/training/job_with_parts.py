@@ -118,7 +118,7 @@ def compare_trainings(ranks, device, growth):
 
 
 def compare_lifts(ranks, device):
-    """Differences between the features that parts and the whole get from five views, three of them rank 0's."""
+    """Differences between what parts and the whole get from five views, three of them rank 0's."""
     views, generator = tiny_scene().views, torch.Generator().manual_seed(9)
     targets = []
     for view in views[:5]:
@@ -132,8 +132,12 @@ def compare_lifts(ranks, device):
         yield from ranks.share(targets)
         ended.append(ranks.gather(ranks.rank))  # as all ranks wait for each other there
 
-    features = [_lift(scene, own_targets(), len(targets)).features.cpu() for scene in (whole, part)]
-    return {"error": error_of(features[1], features[0][own_rows(40)]), "ended": ended}
+    lifts = [_lift(scene, own_targets(), len(targets)) for scene in (whole, part)]
+    errors = {
+        name: error_of(getattr(lifts[1], name).cpu(), getattr(lifts[0], name)[own_rows(40)].cpu())
+        for name in ("features", "weights", "agreement", "views")
+    }
+    return {"errors": errors, "ended": ended}
 
 
 def try_small_things(ranks):
@@ -157,17 +161,18 @@ def try_small_things(ranks):
     }
 
 
-with contextlib.ExitStack() as stack:
-    if sys.argv[2] == "cuda":
-        from pretended.card import pretended_card
+if __name__ == "__main__":
+    with contextlib.ExitStack() as stack:
+        if sys.argv[2] == "cuda":
+            from pretended.card import pretended_card
 
-        stack.enter_context(pretended_card())
-    ranks = stack.enter_context(joined("cpu"))
-    device = torch.device(sys.argv[2])
-    report = {
-        "pictures": {split: compare_pictures(ranks, device, split) for split in (17, 40)},
-        "training": {growth: compare_trainings(ranks, device, growth) for growth in ("clones", "halves")},
-        "lift": compare_lifts(ranks, device),
-        "small": try_small_things(ranks),
-    }
-    (Path(sys.argv[1]) / f"rank_{ranks.rank}.json").write_text(json.dumps(report))
+            stack.enter_context(pretended_card())
+        ranks = stack.enter_context(joined("cpu"))
+        device = torch.device(sys.argv[2])
+        report = {
+            "pictures": {split: compare_pictures(ranks, device, split) for split in (17, 40)},
+            "training": {growth: compare_trainings(ranks, device, growth) for growth in ("clones", "halves")},
+            "lift": compare_lifts(ranks, device),
+            "small": try_small_things(ranks),
+        }
+        (Path(sys.argv[1]) / f"rank_{ranks.rank}.json").write_text(json.dumps(report))

@@ -22,7 +22,8 @@ from gsdff.io.runs import RunFolder
 from gsdff.masks.store import MaskStore
 from gsdff.render import render_features
 from gsdff.smoothing import build_graph, diffuse, gaussian_blur
-from gsdff.training.feature_loss import FeatureTerm, build_smoothing_graph
+from gsdff.training.feature_loss import FeatureTerm
+from gsdff.training.graph_file import build_smoothing_graph
 from gsdff.training.lift import FeatureTarget, lift_features
 from gsdff.training.smoothing_losses import GraphTerm, filter_target, open_filters, purity_weights
 from gsdff.training.teacher_targets import FilteredMaps, enlarge_target, make_target, take_strip

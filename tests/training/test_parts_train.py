@@ -24,7 +24,7 @@ def job(tmp_path_factory):
 
 
 def test_a_run_of_parts_ends_as_any_other(job):
-    for name, has_features in (("whole", True), ("plain", False), ("graph", True), ("begun", True)):
+    for name, has_features in (("whole", True), ("plain", False), ("begun", True)):
         run = job[0] / name
         path = list_checkpoints(run / "checkpoints")[-1]
         state = load_checkpoint(path)

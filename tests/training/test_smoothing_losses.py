@@ -20,7 +20,7 @@ from gsdff.config.smoothing import (
 )
 from gsdff.scene import Scene
 from gsdff.smoothing import NeighbourGraph, purity
-from gsdff.training.feature_loss import build_smoothing_graph
+from gsdff.training.graph_file import build_smoothing_graph
 from gsdff.training.lift import FeatureTarget
 from gsdff.training.smoothing_losses import (
     GraphTerm,
@@ -308,7 +308,7 @@ def test_the_graphs_term_by_hand(generator: torch.Generator) -> None:
     )
     gaussians = make_gaussians(3, generator)
     gaussians.features = torch.tensor([[1.0, 0.0], [0.0, 2.0], [9.0, 9.0]])
-    value, scalars = GraphTerm(graph, 0.5)(gaussians, 0, 0)
+    value, scalars = GraphTerm(graph, 0.5, 1 / 3)(gaussians, 0, 0)
     # z - G(z) = 3/4 (z_i - z_j): (9/16) (1 + 4) for two of three Gaussians; the third has no neighbour.
     assert float(value) == pytest.approx(2 * (9 / 16) * 5 / 3)
     assert scalars == {"smooth_graph": value}
@@ -318,7 +318,7 @@ def test_the_graphs_term_reaches_features_alone_and_has_the_gradient_of_its_matr
     gaussians = make_gaussians(12, generator, 4)
     graph = build_smoothing_graph(gaussians, gaussians.features, GraphConfig(neighbours=3))
     leaves = gaussians.map(lambda tensor: tensor.clone().requires_grad_())
-    GraphTerm(graph, 1.0)(leaves, 0, 0)[0].backward()
+    GraphTerm(graph, 1.0, 1 / 12)(leaves, 0, 0)[0].backward()
     assert {name for name, tensor in leaves.items() if tensor.grad is not None} == {"features"}
     mean = torch.diag(graph.self_weights.double())
     for i in range(12):
