@@ -42,7 +42,7 @@ class NeighbourGraph:
     ids: Int32[Tensor, "N k"]
     """Neighbours of each Gaussian, nearest first."""
     weights: Float[Tensor, "N k"]
-    """Weights w_ij, float32. If two Gaussians that were seen list each other, w_ij = w_ji."""
+    """Weights w_ij, float32. As built, w_ij = w_ji if two Gaussians that were seen list each other."""
     self_weights: Float[Tensor, "N"]
     """Weights w_ii; w_ii + Σ_j w_ij is never 0."""
 
@@ -65,6 +65,12 @@ class NeighbourGraph:
         listed, entries = self.ids.flatten().sort(stable=True)
         offsets = torch.searchsorted(listed, torch.arange(num + 1, device=listed.device, dtype=listed.dtype))
         return _Matrix(self.mean.diagonal, offsets, (entries // max(count, 1)).int(), self.mean.values[entries])
+
+    def weighed(self, weights: Float[Tensor, "N"]) -> "NeighbourGraph":
+        """The graph in which Gaussian j counts w_j times as much in all means; a mean of nothing stays as it is."""
+        own, others = self.self_weights * weights, self.weights * weights[self.ids.long()]
+        own = torch.where(own + others.sum(dim=1) < _SMALLEST_WEIGHT, 1.0, own)
+        return NeighbourGraph(self.ids, others, own)
 
 
 @torch.no_grad()

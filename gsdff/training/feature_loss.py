@@ -167,13 +167,14 @@ def prepare_features(
     terms: list[FeatureTerm | GraphTerm] = [open_feature_term(config, scene, targets)]
     options = config.smoothing.graph
     if options.form == "lift" and features is not None:
-        features = diffuse(features, build_smoothing_graph(gaussians, features, options), options.steps)
+        graph = build_smoothing_graph(gaussians, features, options, reliability)
+        features = diffuse(features, graph, options.steps)
     if config.smoothing.things.form != "off":
         features = ThingTargets(config.smoothing.things, scene, segments, targets.maps, folder).prepare(
             gaussians, features, reliability, targets.things, things
         )
     if options.form == "consistency":
-        graph = _build_or_load_graph(folder.graph, options, gaussians, features)
+        graph = _build_or_load_graph(folder.graph, options, gaussians, features, reliability)
         terms.append(GraphTerm(graph, config.stage2.feature_weight * options.weight))
     return PreparedFeatures(features, reliability, terms)
 
@@ -264,9 +265,14 @@ def open_feature_term(config: TrainConfig, scene: Scene, targets: TeacherTargets
     )
 
 
-def build_smoothing_graph(gaussians: Gaussians, features: Float[Tensor, "N K"], config: GraphConfig) -> NeighbourGraph:
+def build_smoothing_graph(
+    gaussians: Gaussians,
+    features: Float[Tensor, "N K"],
+    config: GraphConfig,
+    reliability: Float[Tensor, "N"] | None = None,
+) -> NeighbourGraph:
     """Graph of neighbouring Gaussians with the options of the config; its edges are weighed by `features` too."""
-    return build_graph(
+    graph = build_graph(
         gaussians,
         features=features,
         neighbours=config.neighbours,
@@ -274,6 +280,7 @@ def build_smoothing_graph(gaussians: Gaussians, features: Float[Tensor, "N K"], 
         sigma_color=config.sigma_color,
         sigma_feature=config.sigma_feature,
     )
+    return graph if reliability is None or config.reliability == 0 else graph.weighed(reliability**config.reliability)
 
 
 def _lift(gaussians: Gaussians, targets: Iterable[FeatureTarget], num_views: int) -> Lifted:
@@ -305,12 +312,16 @@ def _require_same_basis(path: Path, basis: Basis) -> None:
 
 
 def _build_or_load_graph(
-    path: Path, config: GraphConfig, gaussians: Gaussians, features: Float[Tensor, "N K"] | None
+    path: Path,
+    config: GraphConfig,
+    gaussians: Gaussians,
+    features: Float[Tensor, "N K"] | None,
+    reliability: Float[Tensor, "N"] | None,
 ) -> NeighbourGraph:
     """Graph of the lifted features, written to the run's folder; a resumed run, which lifts nothing, loads it."""
     if features is None:
         return _load_graph(path, gaussians)
-    graph = build_smoothing_graph(gaussians, features, config)
+    graph = build_smoothing_graph(gaussians, features, config, reliability)
     tensors = {"ids": graph.ids, "weights": graph.weights, "self_weights": graph.self_weights}
     if not this_job().is_first:
         return graph
