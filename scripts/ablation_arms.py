@@ -102,7 +102,7 @@ WITH_MASKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         merge(THINGS, {"smoothing": {"things": {"reliability": 0.0}}}),
         ("exact", "sam-like"),
     ),
-    "robust + graph by reliability + things (all together)": (merge(THINGS, RELIABLE), ("exact", "sam-like")),
+    "all together": (merge(THINGS, RELIABLE), ("exact", "sam-like")),
 }
 """Options and kinds of masks of the arms that need masks."""
 CORE = (
