@@ -15,6 +15,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,17 +112,22 @@ def open_study(options: Options) -> tuple[TrainConfig, Scene, Path]:
     return config, scene, home
 
 
+def seconds(device: torch.device) -> float:
+    """Seconds of this process on the CPU, which other jobs change little; of the clock on a card."""
+    return time.process_time() if device.type == "cpu" else now(device.type)
+
+
 def run_arm(arm: Arm, config: TrainConfig, scene: Scene, folder: Path, labels: Path | None) -> dict[str, Any]:
     """Trains one arm and scores it on the held-out views."""
     folder.mkdir(parents=True, exist_ok=True)
     device = torch.device(config.device)
     trainer = Trainer(config, scene, device, initial_gaussians(config, scene))
-    start = now(device.type)
+    start = seconds(device)
     trainer.start_stage2(RunFolder(folder))
-    ready = now(device.type)
+    ready = seconds(device)
     for _step in tqdm(range(config.stage2.steps), desc=arm.title, unit="step", leave=False):
         trainer.advance()
-    done = now(device.type)
+    done = seconds(device)
     run = LoadedRun(folder, config, trainer.gaussians.map(torch.detach), scene.frame, trainer.step)
     field = field_of_run(run, device, scene=scene)
     features = evaluate_features(field, folder / "evaluation", labels)

@@ -67,6 +67,7 @@ BASE = merge(_preset("naive"), {"stage2": {"freeze_radiance": True}})
 LIFT = {"stage2": {"steps": 0}}
 ROBUST = {"stage2": {"huber": 0.3}}
 GRAPH = {"smoothing": {"graph": {"form": "lift"}}}
+RELIABLE = {"smoothing": {"graph": {"form": "lift", "reliability": 1.0}}}
 LAMBDA = {"weight": 3.0}
 """Weight of the consistency losses."""
 BLUR = {"window": 11, "sigma": 3.0}
@@ -81,52 +82,33 @@ PLAIN = {
     "tv": _preset("tv"),
     "bilateral render": _preset("bilateral"),
     "bilateral consistency": _smooth("bilateral", "consistency", **LAMBDA),
-    "bilateral target": _smooth("bilateral", "target"),
-    "bilateral consistency, own guide": _smooth(
-        "bilateral", "consistency", **LAMBDA, guide="features", sigma_range=0.3
-    ),
     "lift + graph": merge(LIFT, GRAPH),
     "graph": GRAPH,
-    "graph consistency": {"smoothing": {"graph": {"form": "consistency", **LAMBDA}}},
     "paper: tv": _preset("paper_tv"),
     "paper: bilateral": _preset("paper_bilateral"),
     "robust + graph (default)": merge(ROBUST, GRAPH),
-    "robust + graph + bilateral render": merge(ROBUST, GRAPH, _preset("bilateral")),
+    "robust + graph by reliability": merge(ROBUST, RELIABLE),
 }
-WITH_MASKS = {
-    "tv inside segments": merge(_preset("tv"), {"smoothing": {"tv": {"segments": True}}}),
-    "sam render": _smooth("sam", "render", **ALIKE),
-    "sam consistency": _smooth("sam", "consistency", **LAMBDA, **ALIKE),
-    "sam target": _smooth("sam", "target", **ALIKE),
-    "sam consistency, segment mean": _smooth("sam", "consistency", **LAMBDA, window=0, purity=8.0),
-    "tv + sam consistency": merge(_preset("tv"), _smooth("sam", "consistency", **LAMBDA, **ALIKE)),
-    "paper: sam": _preset("paper_sam"),
-    "pooled teacher": _smooth("sam", "target", window=0, purity=0.0),
-    "pooled teacher, purity": POOLED,
-    "robust + graph + pooled, purity (best)": merge(ROBUST, GRAPH, POOLED),
-    "things": _preset("sam"),
-    "robust + graph + things": merge(ROBUST, GRAPH, _preset("sam")),
+THINGS = merge(ROBUST, GRAPH, _preset("sam"))
+WITH_MASKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "sam render": (_smooth("sam", "render", **ALIKE), ("exact",)),
+    "paper: sam": (_preset("paper_sam"), ("exact",)),
+    "pooled teacher": (_smooth("sam", "target", window=0, purity=0.0), ("exact",)),
+    "pooled teacher, purity": (POOLED, ("exact",)),
+    "robust + graph + pooled, purity": (merge(ROBUST, GRAPH, POOLED), MASKS),
+    "things": (_preset("sam"), ("exact", "sam-like")),
+    "robust + graph + things": (THINGS, MASKS),
+    "robust + graph + things without reliability": (
+        merge(THINGS, {"smoothing": {"things": {"reliability": 0.0}}}),
+        ("exact", "sam-like"),
+    ),
+    "all together": (merge(THINGS, RELIABLE), ("exact", "sam-like")),
 }
-SHIFTED = (
-    "sam render",
-    "sam consistency",
-    "sam target",
-    "pooled teacher",
-    "robust + graph + pooled, purity (best)",
-    "robust + graph + things",
-)
-"""Arms that are also run with shifted masks."""
-SAM_LIKE = ("robust + graph + pooled, purity (best)", "things", "robust + graph + things")
-"""Arms that are also run with SAM-like masks."""
-ALSO = {"shifted": SHIFTED, "sam-like": SAM_LIKE}
-"""Arms for which there are masks of these kinds; those of the other kinds are for all."""
+"""Options and kinds of masks of the arms that need masks."""
 CORE = (
-    "lift only", "naive", "gaussian consistency", "tv", "bilateral target", "lift + graph", "robust + graph (default)",
-    "robust + graph + bilateral render",
-    "sam render, exact masks", "sam consistency, exact masks", "sam target, exact masks",
-    "pooled teacher, exact masks", "robust + graph + pooled, purity (best), exact masks",
-    "robust + graph + things, exact masks",
-    "sam consistency, felzenszwalb masks", "robust + graph + pooled, purity (best), felzenszwalb masks",
+    "naive", "robust + graph (default)", "robust + graph by reliability",
+    "robust + graph + pooled, purity, exact masks",
+    "robust + graph + things, exact masks", "robust + graph + things, sam-like masks",
 )  # fmt: skip
 """Arms with all seeds and all levels of noise."""
 
@@ -134,9 +116,7 @@ CORE = (
 def all_arms() -> list[Arm]:
     """All arms: first those without masks, then the others with each kind of masks."""
     arms = [Arm(name, options) for name, options in PLAIN.items()]
-    for name, options in WITH_MASKS.items():
-        arms += [Arm(name, options, masks) for masks in MASKS if name in ALSO.get(masks, WITH_MASKS)]
-    return arms
+    return arms + [Arm(name, options, masks) for name, (options, kinds) in WITH_MASKS.items() for masks in kinds]
 
 
 def configure(arm: Arm, base: TrainConfig, masks_folder: Path) -> TrainConfig:

@@ -20,6 +20,8 @@ from gsdff.scene import Scene, picture_name
 
 FOLDER = "smoothness"
 """Folder of the study, inside the documents' folder."""
+EARLIER = "earlier"
+"""Folder in it for runs on a preset before; of these only the paper's arms are on the page."""
 COLUMNS = {
     "cosine": ("cosine to teacher", 4),
     "clean_error": ("error to clean field", 4),
@@ -36,13 +38,10 @@ SHOWN = {
     "naive": "naive",
     "tv": "tv",
     "robust + graph (default)": "default",
-    "robust + graph + bilateral render": "+ bilateral render",
     "sam render, exact masks": "sam render",
-    "sam consistency, exact masks": "sam consistency",
-    "sam target, exact masks": "sam target",
     "pooled teacher, exact masks": "pooled teacher",
-    "robust + graph + pooled, purity (best), exact masks": "best, exact masks",
-    "robust + graph + pooled, purity (best), felzenszwalb masks": "best, felzenszwalb",
+    "robust + graph + pooled, purity, felzenszwalb masks": "pooled, felzenszwalb",
+    "robust + graph + pooled, purity, exact masks": "pooled, exact masks",
     "robust + graph + things, sam-like masks": "things, SAM-like masks",
     "robust + graph + things, exact masks": "things, exact masks",
 }
@@ -173,7 +172,8 @@ def write_page(docs: Path) -> None:
     order = ["demo", "room_a", "camvid"]
     pages = sorted(folder.glob("*.json"), key=lambda path: [*order, path.stem].index(path.stem))
     parts += [path.with_suffix(".md").read_text().rstrip() for path in pages]
-    parts += ["## The paper's rows beside ours", paper_table([path.with_suffix(".csv") for path in pages])]
+    earlier = sorted((folder / EARLIER).glob("*.csv"))
+    parts += ["## The paper's rows beside ours", paper_table([path.with_suffix(".csv") for path in pages] + earlier)]
     (docs / "smoothness.md").write_text("\n\n".join(parts) + "\n")
 
 
@@ -189,7 +189,8 @@ def paper_table(tables: Sequence[Path]) -> str:
         with table.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["level"] == "1.0"]
         if {arm for *_, arm in PAPER.values()} <= {row["arm"] for row in rows}:
-            lines[0] += [f"{table.stem}: {COLUMNS[column][0]}" for column in OURS]
+            name = f"{EARLIER}/{table.stem}" if table.parent.name == EARLIER else table.stem
+            lines[0] += [f"{name}: {COLUMNS[column][0]}" for column in OURS]
             for line, (*_, arm) in zip(lines[1:], PAPER.values(), strict=True):
                 group = [{name: float(row[name]) for name in OURS} for row in rows if row["arm"] == arm]
                 line += [show(group, column) for column in OURS]

@@ -41,7 +41,7 @@ from gsdff.masks.precomputed import PrecomputedSegmenter
 from gsdff.metrics import confusion_matrix, label_scores
 from gsdff.render import render_features
 from gsdff.scene import VOID, Scene, View
-from gsdff.smoothing import NeighbourGraph, diffuse
+from gsdff.smoothing import diffuse
 from gsdff.teachers import open_teacher
 from gsdff.teachers.store import open_store
 from gsdff.teachers.toy import ToyTeacher
@@ -154,10 +154,7 @@ class Measured:
         """The lift diffused over neighbouring Gaussians, each of which counts by its weight."""
         options = GraphConfig()
         graph = build_smoothing_graph(self.gaussians, self.lifted.features, options)
-        if weights is not None:
-            own, others = graph.self_weights * weights, graph.weights * weights[graph.ids.long()]
-            own = torch.where(own + others.sum(1) < 1e-20, 1.0, own)  # what nothing counts for stays as it is
-            graph = NeighbourGraph(graph.ids, others, own)
+        graph = graph if weights is None else graph.weighed(weights)
         return diffuse(self.lifted.features, graph, options.steps)
 
     @torch.no_grad()

@@ -92,14 +92,14 @@ def test_a_tiny_study_goes_through_and_is_not_made_again(tmp_path):
     call(*train, "--stage1.steps", 30, "--dataset.random-points", 500, "--out", stage1)
     options = ["--data", data, "--stage1", stage1, "--steps", 3, "--seeds", 2, "--levels", 1]
     options += ["--runs", tmp_path / "runs", "--docs", tmp_path / "docs"]
-    options += ["--arms", "naive", "sam consistency, exact", "pooled, purity (best), exact"]
+    options += ["--arms", "naive", "sam render, exact", "pooled, purity, exact"]
     call(SCRIPT, *options)
     page = (tmp_path / "docs" / "smoothness.md").read_text()
-    rows = re.findall(r"^\| (naive|sam cons.*?|robust.*?) \|", page, re.M)
-    assert rows == ["naive", "sam consistency, exact masks", "robust + graph + pooled, purity (best), exact masks"]
+    rows = re.findall(r"^\| (naive|sam render.*?|robust.*?) \|", page, re.M)
+    assert rows == ["naive", "sam render, exact masks", "robust + graph + pooled, purity, exact masks"]
     assert " ± " in page and (tmp_path / "docs" / "smoothness" / "demo.png").is_file()
     results = sorted((tmp_path / "runs" / "demo").glob("*/result.json"))
-    assert len(results) == 2 * 3 + 2  # "sam consistency, exact" is in "tv + sam consistency, exact" too, which has one
+    assert len(results) == 2 * 3
     before = [path.stat().st_mtime_ns for path in results]
     call(SCRIPT, *options)
     assert [path.stat().st_mtime_ns for path in results] == before

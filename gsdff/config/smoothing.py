@@ -213,9 +213,12 @@ class GraphConfig:
     """Standard deviation in colour, for values in [0, 1]."""
     sigma_feature: float = 0.3
     """Standard deviation in features, for features of length 1."""
+    reliability: float = 0.0
+    """Exponent by which a Gaussian counts for the agreement of the views on it, in its own mean and its neighbours';
+    0 leaves it out."""
 
     def __post_init__(self) -> None:
-        check_at_least(0, self, "weight")
+        check_at_least(0, self, "weight", "reliability")
         check_at_least(1, self, "steps", "neighbours", most=1000)
         for key in ("sigma", "sigma_color", "sigma_feature"):
             check(self, key, getattr(self, key) > 0, "more than 0")  # infinity switches the factor off

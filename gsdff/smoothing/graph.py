@@ -49,7 +49,7 @@ class NeighbourGraph:
     ids: Int32[Tensor, "N k"]
     """Neighbours of each Gaussian, nearest first; numbers from N on are those of the halo."""
     weights: Float[Tensor, "N k"]
-    """Weights w_ij, float32. If two Gaussians that were seen list each other, w_ij = w_ji."""
+    """Weights w_ij, float32. As built, w_ij = w_ji if two Gaussians that were seen list each other."""
     self_weights: Float[Tensor, "N"]
     """Weights w_ii; w_ii + Σ_j w_ij is never 0."""
     spread: Spread = WHOLE
@@ -83,6 +83,13 @@ class NeighbourGraph:
         diagonal = F.pad(self.mean.diagonal, (0, num_beyond))
         offsets = torch.searchsorted(listed, rows)
         return _Matrix(diagonal, offsets, (entries // max(count, 1)).int(), self.mean.values[entries])
+
+    def weighed(self, weights: Float[Tensor, "N"]) -> "NeighbourGraph":
+        """The graph in which Gaussian j counts w_j times as much in all means; a mean of nothing stays as it is."""
+        weights = self.spread.extend(self.spread.bring(weights))
+        own, others = self.self_weights * weights[: len(self.ids)], self.weights * weights[self.ids.long()]
+        own = torch.where(own + others.sum(dim=1) < _SMALLEST_WEIGHT, 1.0, own)
+        return NeighbourGraph(self.ids, others, own, self.spread)
 
 
 @torch.no_grad()

@@ -162,13 +162,14 @@ def prepare_features(
     terms: list[FeatureTerm | GraphTerm] = [open_feature_term(config, scene, targets)]
     options = config.smoothing.graph
     if options.form == "lift" and features is not None:
-        features = diffuse(features, build_smoothing_graph(gaussians, features, options), options.steps)
+        graph = build_smoothing_graph(gaussians, features, options, reliability)
+        features = diffuse(features, graph, options.steps)
     if config.smoothing.things.form != "off":
         features = ThingTargets(config.smoothing.things, scene, segments, targets.maps, folder).prepare(
             gaussians, features, reliability, targets.things, things
         )
     if options.form == "consistency":
-        graph = build_or_load_graph(folder.graph, options, gaussians, features)
+        graph = build_or_load_graph(folder.graph, options, gaussians, features, reliability)
         terms.append(GraphTerm(graph, config.stage2.feature_weight * options.weight, share_of_mean(gaussians)))
     return PreparedFeatures(features, reliability, terms)
 

@@ -23,9 +23,14 @@ GRAPH_TENSORS = ("ids", "weights", "self_weights")
 """Tensors of a graph, in the order of its checksum; one of parts also has `homes`."""
 
 
-def build_smoothing_graph(gaussians: Gaussians, features: Float[Tensor, "N K"], config: GraphConfig) -> NeighbourGraph:
+def build_smoothing_graph(
+    gaussians: Gaussians,
+    features: Float[Tensor, "N K"],
+    config: GraphConfig,
+    reliability: Float[Tensor, "N"] | None = None,
+) -> NeighbourGraph:
     """Graph of neighbouring Gaussians with the options of the config; its edges are weighed by `features` too."""
-    return build_graph(
+    graph = build_graph(
         gaussians,
         features=features,
         neighbours=config.neighbours,
@@ -33,10 +38,15 @@ def build_smoothing_graph(gaussians: Gaussians, features: Float[Tensor, "N K"], 
         sigma_color=config.sigma_color,
         sigma_feature=config.sigma_feature,
     )
+    return graph if reliability is None or config.reliability == 0 else graph.weighed(reliability**config.reliability)
 
 
 def build_or_load_graph(
-    path: Path, config: GraphConfig, gaussians: Gaussians, features: Float[Tensor, "N K"] | None
+    path: Path,
+    config: GraphConfig,
+    gaussians: Gaussians,
+    features: Float[Tensor, "N K"] | None,
+    reliability: Float[Tensor, "N"] | None = None,
 ) -> NeighbourGraph:
     """Graph of the lifted features, written to the run's folder; a resumed run, which lifts nothing, loads it."""
     if features is None:
@@ -44,7 +54,7 @@ def build_or_load_graph(
         ids, weights, self_weights = (tensors[name] for name in GRAPH_TENSORS)
         graph = _spread(tensors, gaussians) if gaussians.is_part else NeighbourGraph(ids, weights, self_weights)
         return graph.to(gaussians.means.device)
-    graph = build_smoothing_graph(gaussians, features, config)
+    graph = build_smoothing_graph(gaussians, features, config, reliability)
     tensors = _join(graph) if gaussians.is_part else {name: getattr(graph, name) for name in GRAPH_TENSORS}
     if not this_job().is_first:
         return graph

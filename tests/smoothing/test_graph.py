@@ -82,6 +82,20 @@ def test_three_gaussians_get_the_weights_and_means_found_by_hand():
     torch.testing.assert_close(diffuse(features, graph, 1)[0], first)
 
 
+def test_in_a_weighed_graph_a_gaussian_counts_by_its_weight_in_all_means(generator):
+    gaussians, features = cloud(generator, 30, 5)
+    graph = build_graph(gaussians, neighbours=6, features=features, **SIGMAS)
+    weights = torch.rand(30, generator=generator)
+    ids, edges = graph.ids.long(), graph.weights * weights[graph.ids.long()]
+    own = graph.self_weights * weights
+    expected = own[:, None] * features + (edges[..., None] * features[ids]).sum(1)
+    expected /= (own + edges.sum(1))[:, None]
+    torch.testing.assert_close(diffuse(features, graph.weighed(weights), 1), expected)
+    assert not torch.allclose(expected, diffuse(features, graph, 1))
+    torch.testing.assert_close(diffuse(features, graph.weighed(torch.full((30,), 0.3)), 2), diffuse(features, graph, 2))
+    assert torch.equal(diffuse(features, graph.weighed(torch.zeros(30)), 2), features)  # a mean of nothing
+
+
 @pytest.mark.parametrize("guided", [True, False])
 @pytest.mark.parametrize(("num", "num_channels"), [(2, 1), (30, 5), (24, 33)])
 def test_both_implementations_and_their_gradients_are_those_of_the_loop_over_pairs(

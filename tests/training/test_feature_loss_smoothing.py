@@ -165,6 +165,19 @@ def test_the_graph_smooths_the_lift_and_fills_in_what_no_view_has_seen(ready: Di
     assert [type(term) for term in terms] == [FeatureTerm] and not RunFolder(ready.run).graph.exists()
 
 
+def test_diffusion_counts_a_gaussian_by_the_agreement_of_the_views_on_it_if_that_is_asked_for(
+    ready: Distillation,
+) -> None:
+    lifted = ready.prepare_all()
+    options = GraphConfig("lift", steps=1, neighbours=4, sigma=2.0, sigma_color=0.5, sigma_feature=3.0)
+    alike, _ = ready.prepare(smoothing=SmoothingConfig(graph=options))
+    found, _ = ready.prepare(smoothing=SmoothingConfig(graph=replace(options, reliability=2.0)))
+    graph = build_smoothing_graph(ready.gaussians, lifted.features, options).weighed(lifted.reliability.square())
+    expected = diffuse(lifted.features, graph, 1)
+    torch.testing.assert_close(found, expected)
+    assert (found - alike).abs().max() > 1e-4
+
+
 def test_consistency_over_the_graph_is_a_term_of_its_own_that_a_resumed_run_finds_again(ready: Distillation) -> None:
     stage2 = replace(ready.config.stage2, feature_weight=0.5)
     smoothing = SmoothingConfig(graph=GraphConfig("consistency", weight=3.0, neighbours=4, sigma_feature=3.0))
