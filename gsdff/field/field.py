@@ -120,7 +120,7 @@ class Field(FieldBase):
     def select(self, gaussians: Gaussians, selector: Selector) -> Selection:
         """Those of the Gaussians that a selector means; threshold and click are of this field, before edits.
 
-        With their rim if the selector says so (`find_with_rim`).
+        With their rim (`Selection.with_rim`) if the selector says so.
         """
         return RepeatedSearch(self)(gaussians, selector)
 

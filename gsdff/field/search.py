@@ -165,7 +165,8 @@ class RepeatedSearch:
     def __call__(self, gaussians: Gaussians, selector: Selector) -> Selection:
         """Those of the Gaussians that a selector means; threshold and click are of the field, before edits.
 
-        With their rim if the selector says so (`find_with_rim`).
+        With their rim (`Selection.with_rim`) if the selector says so, except for cosines: a low cosine does not say that
+        something else is shown.
         """
         click = selector.click
         query = Query(
@@ -186,16 +187,6 @@ class RepeatedSearch:
         assert gaussians.features is not None, "they are what has been searched"
         self.prepared[query] = replace(prepared, known=(gaussians.features, hit.scores))
         return _add_rim(hit, prepared) if selector.rim else hit.selection
-
-
-def find_with_rim(field: FieldBase, gaussians: Gaussians, prepared: PreparedQuery, *, rim: bool) -> Selection:
-    """Gaussians that fit a query: the field's own, or those that edits made of them.
-
-    With their rim (`Selection.with_rim`) if wanted, except for cosines: a low cosine does not say that something else
-    is shown.
-    """
-    hit = find(replace(field, gaussians=gaussians), prepared)
-    return _add_rim(hit, prepared) if rim else hit.selection
 
 
 def _add_rim(hit: Hit, prepared: PreparedQuery) -> Selection:
