@@ -165,8 +165,8 @@ class RepeatedSearch:
     def __call__(self, gaussians: Gaussians, selector: Selector) -> Selection:
         """Those of the Gaussians that a selector means; threshold and click are of the field, before edits.
 
-        With their rim (`Selection.with_rim`) if the selector says so, except for cosines: a low cosine does not say that
-        something else is shown.
+        With their rim (`Selection.with_rim`) if the selector says so, except for cosines: a low cosine does not say
+        that something else is shown.
         """
         click = selector.click
         query = Query(
