@@ -57,13 +57,14 @@ def compare_graphs(ranks, device, num, split, size=1):
     whole.means *= size
     features, cotangent = (torch.randn(num, 6, generator=generator) for _ in range(2))
     features[::7] = 0
+    reliability = torch.rand(num, generator=generator)
     rows = slice(*[0, split, num][ranks.rank :][:2])
     found = []
     for gaussians, own in ((whole, slice(num)), (whole.map(lambda tensor: tensor[rows]), rows)):
         gaussians = replace(gaussians.to(device), is_part=own == rows)
         z = features[own].clone().to(device).requires_grad_()
         graph = build_graph(gaussians, features=z.detach(), **SIGMAS)
-        diffused = diffuse(z, graph, 3)
+        diffused = diffuse(z, graph, 3) + diffuse(z, graph.weighed(reliability[own].to(device)), 1)
         diffused.backward(cotangent[own].to(device))
         found.append((diffused.detach().cpu(), z.grad.cpu()))
     errors = [error_of(part, all_[rows]) if part.numel() else 0 for all_, part in zip(*found, strict=True)]
