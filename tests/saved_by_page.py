@@ -1,5 +1,6 @@
 """Saves what a page of the viewer saves, without the page."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,13 @@ from gsdff.viewer.wire.messages import HandEdit, SaveEdits, SaveScene
 
 
 def bits_of(mask: Bool[Tensor, "N"]) -> bytes:
-    """Gaussians of a mask, as messages name them."""
+    """Gaussians of a mask, as messages name a selection."""
     return np.packbits(mask.cpu().numpy()).tobytes()
+
+
+def rows_of(mask: Bool[Tensor, "N"]) -> bytes:
+    """Gaussians of a mask, as messages name those of an edit."""
+    return zlib.compress(bits_of(mask))
 
 
 def save_scene(shared: SharedScene, *edits: HandEdit, selected: Bool[Tensor, "N"] | None = None) -> Path:

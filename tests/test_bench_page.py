@@ -33,7 +33,7 @@ def test_the_page_of_a_scene_with_its_copies_is_measured(tmp_path, generator):
     rows = dict(re.findall(r"^\| (.+?) +\| (.+?) +\|$", done.stdout, re.MULTILINE))
     assert rows["Gaussians"] == "180"
     for what in ("query of a new word", "the same while the picture is drawn"):
-        assert re.fullmatch(r"\d+ ms, \d+ of them in the worker, \d+ of CPU", rows[what]), what
+        assert re.fullmatch(r"\d+ ms, \d+ of them for the scores, \d+ of CPU", rows[what]), what
     for what in (
         "threshold",
         "mode",

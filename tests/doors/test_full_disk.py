@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from dying import killed_at
-from saved_by_page import bits_of, save_scene
+from saved_by_page import rows_of, save_scene
 from tiny_answers import write_asked_run
 from tiny_run import open_field
 
@@ -57,7 +57,7 @@ def some(field, version):
 def save_viewed(field, version, folder):
     shared = open_shared_scene(field)
     shared.folder = folder
-    save_scene(shared, HandEdit("delete", bits_of(some(field, version).mask)))
+    save_scene(shared, HandEdit("delete", rows_of(some(field, version).mask)))
 
 
 def segment(field, version, folder):

@@ -134,7 +134,7 @@ def write_old(folder: Path) -> None:
 
 def save_from_page() -> None:
     """The edits and the scene of a page, as its buttons save them."""
-    from saved_by_page import bits_of, save_edits, save_scene
+    from saved_by_page import rows_of, save_edits, save_scene
 
     from gsdff import load
     from gsdff.viewer.shared_scene import open_shared_scene
@@ -142,7 +142,7 @@ def save_from_page() -> None:
 
     field = load("run", device="cpu")
     shared = open_shared_scene(field)
-    green = HandEdit("recolor", bits_of(field.query("lamp", threshold=0.0).selection.mask), color=(0.0, 1.0, 0.0))
+    green = HandEdit("recolor", rows_of(field.query("lamp", threshold=0.0).selection.mask), color=(0.0, 1.0, 0.0))
     save_edits(shared, green)
     save_scene(shared, green)
 

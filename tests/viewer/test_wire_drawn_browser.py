@@ -49,6 +49,7 @@ def sent(page: Any) -> list[dict[str, Any]]:
 
 def test_the_picture_is_the_servers_from_the_first_to_the_last_step_of_a_move(server, page):
     wait_for_drawn(page, "drawn by server: colours")
+    page.evaluate("window.sent = []")
     first = shot(page)
     assert difference(first, expected(server, "colour")) < 0.005 < first[ROWS, CLEAR].std()
     page.mouse.move(600, 200)
