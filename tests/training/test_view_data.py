@@ -75,7 +75,7 @@ def test_on_a_card_the_next_view_is_made_ahead_by_another_thread_and_only_while_
     assert cache[4].tolist() == [4.0] * 4 and made.pop() == (4, True)
     data.fetch(5)
     assert cache[6].tolist() == [6.0] * 6 and cache[5].tolist() == [5.0] * 5
-    assert made[-1] == (5, True)  # what was made ahead has been dropped
+    assert (5, True) in made  # what was made ahead has been dropped, however late its thread came to it
     data.fetch(9)
     with pytest.raises(UserError, match="no such view"):
         cache[9]
