@@ -6,8 +6,21 @@ from typing import Any
 
 import pytest
 import torch
-from app_window import CLEAR, ROWS, ask, difference, expected, open_app, shot, wait_for_answer, wait_for_drawn
+from app_window import (
+    CLEAR,
+    HEIGHT,
+    ROWS,
+    WIDTH,
+    ask,
+    difference,
+    expected,
+    open_app,
+    shot,
+    wait_for_answer,
+    wait_for_drawn,
+)  # fmt: skip
 from app_wire import serve_shared, wait_until
+from page_window import load
 from tiny_viewer import TinyViewer, write_tiny_viewer
 
 from gsdff.viewer import shared_scene
@@ -95,3 +108,63 @@ def test_no_splat_is_sorted_until_the_browser_is_told_to_draw_in_one_colour_from
     page.evaluate("document.getElementById('exact').hidden = true")
     page.wait_for_timeout(500)
     assert difference(shot(page), exact) < 0.05 < shot(page)[ROWS, CLEAR].std()
+
+
+def slide(page: Any, share: float) -> None:
+    """Moves the slider of the near plane."""
+    page.locator("#near-plane").evaluate(
+        "(e, share) => { e.value = share; e.dispatchEvent(new Event('input')); }", share
+    )
+
+
+def test_what_a_plane_has_cut_off_is_drawn_again_when_it_is_taken_back(server, page):
+    wait_for_drawn(page, "drawn by server: colours")
+    whole = shot(page)
+    slide(page, 0.8)
+    wait_until(lambda: sent(page) and sent(page)[-1].get("scenery", {}).get("hidden"))
+    page.wait_for_timeout(400)
+    wait_for_drawn(page, "drawn by server: colours")
+    assert difference(shot(page), whole) > 0.01
+    slide(page, 0)
+    page.wait_for_timeout(400)
+    wait_for_drawn(page, "drawn by server: colours")
+    assert not sent(page)[-1]["scenery"]["hidden"] and difference(shot(page), whole) < 0.005
+
+
+def test_a_camera_that_the_server_refuses_is_said_and_the_next_picture_comes(server, page):
+    wait_for_drawn(page, "drawn by server: colours")
+    pose = page.evaluate("window.gsdff.pose()")
+    page.evaluate("window.gsdff.orbit.place([1e7, 0, 0, 0, 0, 0])")
+    page.get_by_text("the server cannot: message: Expected").wait_for()
+    page.evaluate("(pose) => window.gsdff.orbit.place(pose)", pose)
+    wait_for_drawn(page, "drawn by server: colours")
+
+
+def test_who_draws_may_change_while_a_picture_is_under_way(server, page):
+    page.click("#tabs button[value=view]")
+    for _ in range(4):
+        page.evaluate("""() => {
+          const box = document.getElementById("server-draws"), { gsdff } = window;
+          box.click();
+          gsdff.picture.ask();
+        }""")
+        page.wait_for_timeout(45)  # a picture has been asked for, at least by a browser that draws
+    assert page.is_checked("#server-draws")
+    move = "(x) => { const p = window.gsdff.pose(); p[0] += x; window.gsdff.orbit.place(p); }"
+    page.evaluate(move, 0.2)
+    page.wait_for_timeout(400)
+    wait_for_drawn(page, "drawn by server: colours")
+    assert difference(shot(page), expected(server, "colour")) < 0.005
+
+
+def test_a_page_that_is_opened_behind_others_is_drawn_when_it_is_looked_at(browser, server):
+    context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
+    context.add_init_script("Object.defineProperty(document, 'hidden', { get: () => !window.isSeen })")
+    page = context.new_page()
+    errors = load(page, server.url)
+    page.wait_for_timeout(500)
+    assert page.locator("#exact").is_hidden()
+    page.evaluate("window.isSeen = true; document.dispatchEvent(new Event('visibilitychange'))")
+    wait_for_drawn(page, "drawn by server: colours")
+    context.close()
+    assert errors == []

@@ -131,10 +131,11 @@ def test_a_message_that_is_too_large_ends_its_own_page_alone(server, page, caplo
 
 
 def test_nonsense_is_answered_and_the_page_goes_on(page):
-    for data in ("nonsense", b"\x00", '{"type": "encode", "id": 1, "texts": 5}'):
+    numbered = '{"type": "encode", "id": 7, "texts": 5}'
+    for data, number in (("nonsense", None), (b"\x00", None), ('{"id": -1}', None), (numbered, 7)):
         page.socket.send(data)
         answer, _ = page.receive()
-        assert answer["type"] == "failed" and answer["id"] is None and answer["text"].startswith("message: ")
+        assert answer["type"] == "failed" and answer["id"] == number and answer["text"].startswith("message: ")
     assert page.ask("encode", texts=["chair"])["type"] == "vectors"
 
 

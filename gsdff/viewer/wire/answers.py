@@ -27,7 +27,8 @@ from gsdff.viewer.picking import Point, latents_at
 from gsdff.viewer.rendering import ALL_ROWS, available_modes, render_mode
 from gsdff.viewer.shared_scene import SharedScene
 from gsdff.viewer.visible_scene import VisibleScene
-from gsdff.viewer.wire.messages import HandEdits, Modify, Scenery, read_bits
+from gsdff.viewer.wire.bits import read_bits
+from gsdff.viewer.wire.messages import HandEdits, Modify, Scenery
 
 log = logging.getLogger("gsdff")
 

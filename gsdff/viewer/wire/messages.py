@@ -4,7 +4,6 @@ Any program can pose as a page. What does not fit here is answered with `Failed`
 """
 
 import math
-import zlib
 from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
@@ -26,6 +25,7 @@ from gsdff.field.query import MAX_CLASSES, MOST_SCORE
 from gsdff.selection import Selection
 from gsdff.viewer.rendering import MAX_SIDE, bounded_size
 from gsdff.viewer.shared_scene import make_camera
+from gsdff.viewer.wire.bits import read_rows
 from gsdff.words import LONGEST
 
 FARTHEST = 1e6
@@ -363,33 +363,20 @@ def read_request(data: str | bytes) -> Request:
         raise UserError(f"message: {error}") from error
 
 
+class _Numbered(Struct):
+    """Any request, as far as its answer is concerned."""
+
+    id: Number
+
+
+def read_number(data: str | bytes) -> int | None:
+    """Number of a message that is no request, by which a page knows the answer; None if it has none."""
+    try:
+        return msgspec.json.decode(data, type=_Numbered).id
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
 def most_bytes(num_gaussians: int) -> int:
     """Length of the largest message of a page with so many Gaussians: bits of selections and more, in base64."""
     return BASE_BYTES + MOST_SELECTIONS * 4 * -(-num_gaussians // 8 // 3)
-
-
-def read_rows(deflated: bytes, num_gaussians: int) -> Bool[Tensor, "N"]:
-    """Gaussians of a mask, as `read_bits`, from its bits deflated by zlib; raises `UserError` for anything else."""
-    if not deflated:
-        return read_bits(b"", num_gaussians)
-    expected, reader = -(-num_gaussians // 8), zlib.decompressobj()
-    try:
-        bits = reader.decompress(deflated, expected + 1)  # whatever it would inflate to
-    except zlib.error as error:
-        raise UserError(f"message: rows: expected deflated bits, got {error}") from error
-    if not reader.eof or reader.unused_data:
-        raise UserError(f"message: rows: expected {expected} bytes, deflated, for {num_gaussians:,} Gaussians")
-    return read_bits(bits, num_gaussians)
-
-
-def read_bits(bits: bytes, num_gaussians: int) -> Bool[Tensor, "N"]:
-    """Gaussians of a mask, first bit first (numpy's packbits), on the CPU; none for no bits.
-
-    Raises `UserError` for bits of another number of Gaussians.
-    """
-    expected = -(-num_gaussians // 8)
-    if not bits:
-        return torch.zeros(num_gaussians, dtype=torch.bool)
-    if len(bits) != expected:
-        raise UserError(f"message: expected {expected} bytes for {num_gaussians:,} Gaussians, got {len(bits)}")
-    return torch.from_numpy(np.unpackbits(np.frombuffer(bits, np.uint8), count=num_gaussians).astype(bool))

@@ -114,7 +114,7 @@ class Done(Struct, frozen=True, tag="done", tag_field="type"):
 
 
 class Failed(Struct, frozen=True, tag="failed", tag_field="type"):
-    """Answer to a request that could not be met; `id` is None for what is no request."""
+    """Answer to a request that could not be met; `id` is None for what has no number."""
 
     id: int | None
     text: str

@@ -20,7 +20,8 @@ from gsdff.selection import Selection
 from gsdff.viewer.page.document import PageOptions, write_page
 from gsdff.viewer.shared_scene import SharedScene
 from gsdff.viewer.wire.answers import Answers
-from gsdff.viewer.wire.messages import HandEdits, SaveEdits, SavePage, SaveScene, SaveSelection, read_bits
+from gsdff.viewer.wire.bits import read_bits
+from gsdff.viewer.wire.messages import HandEdits, SaveEdits, SavePage, SaveScene, SaveSelection
 
 PART_BYTES = 4 << 20
 """Bytes of a file that are sent at a time."""

@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -50,8 +51,8 @@ class AppServer:
         """Answers for pages that are opened from now on."""
         self.tabs: set[AppTab] = set()
         self._make_page = make_page
-        self._pages: dict[str, Page] = {}
-        """The last ones, by what they ask for their columns by."""
+        self._pages: deque[Page] = deque(maxlen=MOST_PAGES)
+        """The last that were sent, which ask for their columns next."""
         self._connections: WeakSet[ServerConnection] = WeakSet()
         """All that are open, of pages and of browsers that have asked for nothing yet."""
         self._left = threading.Condition()
@@ -111,14 +112,12 @@ class AppServer:
             return None
         query = request.path.partition("?")[2]
         if query:
-            page = self._pages.get(query)
+            page = next((page for page in tuple(self._pages) if columns_query(page) == query), None)
             if page is None:
                 return connection.respond(HTTPStatus.NOT_FOUND, "gsdff: this page is out of date; load it again\n")
             return _answer("application/octet-stream", page.columns)
         page = self._make_page()
-        while len(self._pages) >= MOST_PAGES:
-            del self._pages[next(iter(self._pages))]
-        self._pages[columns_query(page)] = page
+        self._pages.append(page)
         return _answer("text/html; charset=utf-8", page.served().encode())
 
     def _talk(self, connection: ServerConnection) -> None:

@@ -21,7 +21,17 @@ from gsdff.viewer.rendering import bounded_size, split_view, to_numpy
 from gsdff.viewer.visible_scene import VisibleScene
 from gsdff.viewer.wire.actions import LONG, Actions, sceneries
 from gsdff.viewer.wire.answers import Answers, PageEdits
-from gsdff.viewer.wire.messages import Draw, Encode, Follow, Request, SavePicture, Scenery, Stop, read_request
+from gsdff.viewer.wire.messages import (
+    Draw,
+    Encode,
+    Follow,
+    Request,
+    SavePicture,
+    Scenery,
+    Stop,
+    read_number,
+    read_request,
+)
 from gsdff.viewer.wire.replies import Done, Failed, Hello, Pictured, write_answer
 
 MOST_WAITING = 16
@@ -82,7 +92,7 @@ class AppTab:
         try:
             request = read_request(data)
         except UserError as error:
-            self._reply(Failed(None, str(error)))
+            self._reply(Failed(read_number(data), str(error)))
             return
         match request:
             case Draw():

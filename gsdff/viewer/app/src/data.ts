@@ -140,6 +140,9 @@ function decode(base64: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+// Columns that are not of the Gaussians.
+const LASTING = ["vectors", "cameras"];
+
 // Other Gaussians of a scene, with what stays as it was: words, cameras, the start view.
 export class RenewedData extends SceneData {
   constructor(
@@ -151,7 +154,7 @@ export class RenewedData extends SceneData {
   }
 
   override column(name: string): ReturnType<SceneData["column"]> {
-    return super.column(name) ?? this.first.column(name);
+    return super.column(name) ?? (LASTING.includes(name) ? this.first.column(name) : null);
   }
 }
 

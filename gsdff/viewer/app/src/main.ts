@@ -14,6 +14,7 @@ import { ThingsPanel } from "./layers";
 import { Measure } from "./measure";
 import { Page } from "./page";
 import { Panels } from "./panels";
+import { timeLeft } from "./progress";
 import { Saving } from "./saving";
 import { Search } from "./search";
 import { type ServerParts, openServerParts } from "./server_parts";
@@ -131,9 +132,8 @@ declare global {
 function loading(): (share: number) => void {
   const started = performance.now();
   return (share) => {
-    const left = ((performance.now() - started) / 1000) * (1 / share - 1);
-    const rest = left > 1 ? `, about ${Math.round(left)} s left` : "";
-    byId("loading").textContent = `opening the scene … ${Math.floor(100 * share)} %${rest}`;
+    const left = timeLeft(share, performance.now() - started);
+    byId("loading").textContent = [`opening the scene … ${Math.floor(100 * share)} %`, left].filter(Boolean).join(", ");
   };
 }
 

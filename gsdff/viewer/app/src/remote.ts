@@ -62,6 +62,10 @@ export class Remote {
       open: (isOpen) => this.toggle(isOpen),
     }, server.most);
     page.picture.onChange = () => this.change();
+    // while nobody sees the page nothing is drawn
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && (this.drawing === null || this.isStale)) this.change();
+    });
     const draws = byId<HTMLInputElement>("server-draws");
     draws.checked = server.draws;
     draws.addEventListener("change", () => {
@@ -115,8 +119,7 @@ export class Remote {
       this.uncover();
       this.say("drawn by browser");
     }
-    this.drawing = null;
-    this.isDrawn = true;
+    [this.drawing, this.isAwaited, this.isDrawn] = [null, false, true];
     window.clearTimeout(this.rest);
     this.rest = window.setTimeout(() => this.draw(), REST);
     this.mark();
@@ -139,7 +142,7 @@ export class Remote {
     if (!this.isOpen || document.hidden) return;
     const { picture } = this.page;
     const [near, far] = picture.planes;
-    const key = [picture.revision, this.mode, this.beside.chosen].join();
+    const key = [picture.revision, near, far, this.mode, this.beside.chosen].join();
     // what lies between the planes follows the camera
     const isSame = key === this.sent && near === 0 && far === Infinity;
     const pictured = isSame ? { window: this.view() } : this.pictured();
