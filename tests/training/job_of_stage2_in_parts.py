@@ -116,7 +116,7 @@ def compare_features(ranks, device, folder, name):
             for shard in ("none", "gaussians")
         ]
         report["graphs"] = error_of(*(diffuse(features, graph, 1).cpu() for graph in graphs))
-        files = [torch.load(RunFolder(folder / shard).graph) for shard in ("none", "gaussians")]
+        files = [torch.load(RunFolder(folder / shard).graph, weights_only=True) for shard in ("none", "gaussians")]
         report["files"] = [error_of(*(file[key].double() for file in files)) for key in ("ids", "weights")]
     if smoothing.things.form != "off":
         things = [load_things(RunFolder(folder / shard).things, len(everything)) for shard in ("none", "gaussians")]

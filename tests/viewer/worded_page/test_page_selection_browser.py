@@ -2,37 +2,18 @@
 
 import io
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from page_hand import BOX, HEIGHT, WIDTH, download, drag, export_worded_run, selected, undo_all
-from page_window import open_page, wait_until
+from page_hand import BOX, download, drag, selected
+from page_window import wait_until
 from tiny_words import WORDS
 
 from gsdff.editing.edit import Edit
 from gsdff.editing.operations.delete import Delete
 from gsdff.editing.toml_file import read_edits
-from gsdff.field.field import Field
-
-
-@pytest.fixture(scope="module")
-def field(tmp_path_factory: pytest.TempPathFactory) -> Field:
-    return export_worded_run(tmp_path_factory.mktemp("selection"))
-
-
-@pytest.fixture(scope="module")
-def page(browser: Any, field: Field) -> Iterator[Any]:
-    page, errors = open_page(browser, field, viewport={"width": WIDTH, "height": HEIGHT})
-    yield page
-    assert errors == []
-
-
-@pytest.fixture(autouse=True)
-def _first_state(page: Any) -> None:
-    undo_all(page)
 
 
 def drawn(page: Any, count: int) -> set[int]:

@@ -3,8 +3,6 @@
 import io
 import json
 import zipfile
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,37 +15,14 @@ from page_hand import (
     WIDTH,
     download,
     drag,
-    export_worded_run,
     in_box,
     places,
     selected,
-    undo_all,
 )
 from page_window import open_page, settled, wait_until
 from PIL import Image
 
 from gsdff.editing.toml_file import read_edits
-from gsdff.field.field import Field
-
-
-@pytest.fixture(scope="module")
-def field(tmp_path_factory: pytest.TempPathFactory) -> Field:
-    """A run with words and two things, exported as scene.html."""
-    return export_worded_run(tmp_path_factory.mktemp("tools"))
-
-
-@pytest.fixture(scope="module")
-def page(browser: Any, field: Field) -> Iterator[Any]:
-    """The page on a desk; fails if it has logged an error."""
-    page, errors = open_page(browser, field, viewport={"width": WIDTH, "height": HEIGHT})
-    yield page
-    assert errors == []
-
-
-@pytest.fixture(autouse=True)
-def _first_state(page: Any) -> None:
-    undo_all(page)
-
 
 # --- selecting
 

@@ -2,7 +2,6 @@
 
 import io
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,11 @@ from page_hand import (
     AFTER_FRAMES,
     BOX,
     CLEAR,
-    HEIGHT,
-    WIDTH,
     download,
     drag,
-    export_worded_run,
     in_box,
     places,
     selected,
-    undo_all,
 )
 from page_window import open_page, settled
 from PIL import Image
@@ -29,25 +24,6 @@ from gsdff.editing.toml_file import read_edits
 from gsdff.field.field import Field
 from gsdff.rotation import quats_to_matrices
 from gsdff.viewer.page.packing import _decode_rotations
-
-
-@pytest.fixture(scope="module")
-def field(tmp_path_factory: pytest.TempPathFactory) -> Field:
-    """A run with words and two things, exported as scene.html."""
-    return export_worded_run(tmp_path_factory.mktemp("handles"))
-
-
-@pytest.fixture(scope="module")
-def page(browser: Any, field: Field) -> Iterator[Any]:
-    """The page on a desk; fails if it has logged an error."""
-    page, errors = open_page(browser, field, viewport={"width": WIDTH, "height": HEIGHT})
-    yield page
-    assert errors == []
-
-
-@pytest.fixture(autouse=True)
-def _first_state(page: Any) -> None:
-    undo_all(page)
 
 
 def grip(page: Any, name: str) -> tuple[float, float]:
