@@ -1,13 +1,11 @@
 """Projection of 3D Gaussians to 2D ones (EWA splatting; 3DGS eq. 5), forward and hand-written backward, in numba.
 
 With M = R(quat) diag(scale), W = R_view M and the pinhole Jacobian J (of the centre, clamped to 1.3 times the field of
-view), U = J W gives the 2D covariance U U^T + eps2d I. Per Gaussian everything fits in registers, so the arithmetic is
-float64 at no cost and the stored results are float32.
+view), U = J W gives the 2D covariance U U^T + eps2d I. Vectors and rows of matrices are tuples of float64, so that a Gaussian
+stays in registers: with small arrays in their place, the backward pass took six times as long. Stored results are float32.
 """
 
 import math
-
-import numpy as np
 
 from gsdff.kernels import kernel
 
@@ -15,61 +13,100 @@ ALPHA_THRESHOLD = 1 / 255
 """A Gaussian contributes where its alpha is at least this (8-bit images cannot show less)."""
 
 
-@kernel
-def _rotation(quat, matrix):
-    """Rotation matrix of a wxyz quaternion of any norm; returns the norm."""
+@kernel(forceinline=True)
+def _dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@kernel(forceinline=True)
+def _scaled(factor, a):
+    return factor * a[0], factor * a[1], factor * a[2]
+
+
+@kernel(forceinline=True)
+def _product(a, b):
+    """The elementwise product."""
+    return a[0] * b[0], a[1] * b[1], a[2] * b[2]
+
+
+@kernel(forceinline=True)
+def _combined(factors, rows):
+    """A row times a matrix of three rows."""
+    p, q, r = factors
+    a, b, c = rows
+    return p * a[0] + q * b[0] + r * c[0], p * a[1] + q * b[1] + r * c[1], p * a[2] + q * b[2] + r * c[2]
+
+
+@kernel(forceinline=True)
+def row_of_3(array, n):
+    """Row n of an array [N, 3]."""
+    return float(array[n, 0]), float(array[n, 1]), float(array[n, 2])
+
+
+@kernel(forceinline=True)
+def row_of_4(array, n):
+    """Row n of an array [N, 4]."""
+    return float(array[n, 0]), float(array[n, 1]), float(array[n, 2]), float(array[n, 3])
+
+
+@kernel(forceinline=True)
+def open_view(viewmat, K, size):
+    """A camera as the kernels want it: rows of its rotation, translation, focal lengths, centre, width and height."""
+    rows = row_of_3(viewmat, 0), row_of_3(viewmat, 1), row_of_3(viewmat, 2)
+    shift = viewmat[0, 3], viewmat[1, 3], viewmat[2, 3]
+    return rows, shift, (K[0, 0], K[1, 1]), (K[0, 2], K[1, 2]), size
+
+
+@kernel(forceinline=True)
+def _rotation(quat):
+    """Rows of the rotation matrix of a wxyz quaternion of any norm, and the norm."""
     norm = math.sqrt(quat[0] ** 2.0 + quat[1] ** 2.0 + quat[2] ** 2.0 + quat[3] ** 2.0)
     w, x, y, z = quat[0] / norm, quat[1] / norm, quat[2] / norm, quat[3] / norm
-    matrix[0, 0], matrix[0, 1], matrix[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
-    matrix[1, 0], matrix[1, 1], matrix[1, 2] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
-    matrix[2, 0], matrix[2, 1], matrix[2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
-    return norm
-
-
-@kernel
-def _to_camera(viewmat, mean):
-    """The centre in camera coordinates."""
-    x, y, z = float(mean[0]), float(mean[1]), float(mean[2])
-    return (
-        viewmat[0, 0] * x + viewmat[0, 1] * y + viewmat[0, 2] * z + viewmat[0, 3],
-        viewmat[1, 0] * x + viewmat[1, 1] * y + viewmat[1, 2] * z + viewmat[1, 3],
-        viewmat[2, 0] * x + viewmat[2, 1] * y + viewmat[2, 2] * z + viewmat[2, 3],
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
     )
+    return rows, norm
 
 
-@kernel
+@kernel(forceinline=True)
+def _to_camera(view, mean):
+    """The centre in camera coordinates."""
+    rows, shift = view[0], view[1]
+    return _dot(rows[0], mean) + shift[0], _dot(rows[1], mean) + shift[1], _dot(rows[2], mean) + shift[2]
+
+
+@kernel(forceinline=True)
 def _clamped(ratio, focal, centre, side):
     """x/z or y/z kept within 1.3 fields of view, where the linearised projection still means something."""
     margin = 0.15 * side / focal
     return min(max(ratio, -(centre / focal + margin)), (side - centre) / focal + margin)
 
 
-@kernel
-def _project_covariance(viewmat, K, width, height, centre, quat, scale, R, W, U):
-    """Fills R = R(quat), W = R_view R diag(scale) and U = J W; returns the quaternion's norm and clamped x/z, y/z."""
-    norm = _rotation(quat, R)
-    for i in range(3):
-        for j in range(3):
-            W[i, j] = (viewmat[i, 0] * R[0, j] + viewmat[i, 1] * R[1, j] + viewmat[i, 2] * R[2, j]) * scale[j]
+@kernel(forceinline=True)
+def _project_axes(view, centre, R, scale):
+    """Rows of W = R_view R diag(scale) and of U = J W, and clamped x/z, y/z."""
+    rows, _, focal, middle, size = view
+    w0 = _product(_combined(rows[0], R), scale)
+    w1 = _product(_combined(rows[1], R), scale)
+    w2 = _product(_combined(rows[2], R), scale)
     x, y, z = centre
-    across = _clamped(x / z, K[0, 0], K[0, 2], width)
-    down = _clamped(y / z, K[1, 1], K[1, 2], height)
-    for j in range(3):
-        U[0, j] = K[0, 0] / z * (W[0, j] - across * W[2, j])
-        U[1, j] = K[1, 1] / z * (W[1, j] - down * W[2, j])
-    return norm, across, down
+    across = _clamped(x / z, focal[0], middle[0], size[0])
+    down = _clamped(y / z, focal[1], middle[1], size[1])
+    fx, fy = focal[0] / z, focal[1] / z
+    u0 = fx * (w0[0] - across * w2[0]), fx * (w0[1] - across * w2[1]), fx * (w0[2] - across * w2[2])
+    u1 = fy * (w1[0] - down * w2[0]), fy * (w1[1] - down * w2[1]), fy * (w1[2] - down * w2[2])
+    return (w0, w1, w2), (u0, u1), across, down
 
 
-@kernel
+@kernel(forceinline=True)
 def _covariance(U, eps2d):
     """(xx, xy, yy, determinant, determinant before the blur); the latter as a cross product, which cannot cancel."""
-    xx = U[0, 0] ** 2 + U[0, 1] ** 2 + U[0, 2] ** 2
-    yy = U[1, 0] ** 2 + U[1, 1] ** 2 + U[1, 2] ** 2
-    xy = U[0, 0] * U[1, 0] + U[0, 1] * U[1, 1] + U[0, 2] * U[1, 2]
-    cross_x = U[0, 1] * U[1, 2] - U[0, 2] * U[1, 1]
-    cross_y = U[0, 2] * U[1, 0] - U[0, 0] * U[1, 2]
-    cross_z = U[0, 0] * U[1, 1] - U[0, 1] * U[1, 0]
-    sharp = cross_x**2 + cross_y**2 + cross_z**2
+    u, v = U
+    xx, yy, xy = _dot(u, u), _dot(v, v), _dot(u, v)
+    cross = u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
+    sharp = _dot(cross, cross)
     return xx + eps2d, xy, yy + eps2d, sharp + eps2d * (xx + yy) + eps2d**2, sharp
 
 
@@ -83,12 +120,14 @@ def project(begin, end, means, quats, scales, opacities, viewmat, K, size, limit
     width, height = size
     near, far, eps2d, radius_clip = limits
     means2d, depths, conics, compensations, radii = outputs
-    R, W, U = np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3))
+    view = open_view(viewmat, K, size)
     for n in range(begin, end):
-        x, y, z = _to_camera(viewmat, means[n])
+        centre = _to_camera(view, row_of_3(means, n))
+        x, y, z = centre
         if not (near <= z <= far):
             continue
-        _project_covariance(viewmat, K, width, height, (x, y, z), quats[n], scales[n], R, W, U)
+        R, _ = _rotation(row_of_4(quats, n))
+        _, U, _, _ = _project_axes(view, centre, R, row_of_3(scales, n))
         xx, xy, yy, determinant, sharp = _covariance(U, eps2d)
         compensation = math.sqrt(sharp / determinant) if antialiased else 1.0
         opacity = opacities[n] * compensation
@@ -114,110 +153,107 @@ def project_backward(begin, end, means, quats, scales, viewmat, K, size, eps2d, 
     grads: of means2d [N, 2], depths [N], conics [N, 3], compensations [N]. outputs: of means [N, 3], quats [N, 4],
     scales [N, 3], and of the camera's viewmat [4, 4] (float64, added to; [0, 4] if it is not needed).
     """
+    grad_means2d, grad_depths, grad_conics, grad_compensations = grads
     grad_means, grad_quats, grad_scales, grad_viewmat = outputs
-    space = make_space()
+    view = open_view(viewmat, K, size)
     for n in range(begin, end):
         if radii[n, 0] == 0 or radii[n, 1] == 0:
             continue
-        shape = means[n], quats[n], scales[n]
-        here = grad_means[n], grad_quats[n], grad_scales[n], grad_viewmat
-        differentiate_projection(n, shape, viewmat, K, size, eps2d, antialiased, grads, space, here)
+        given = (
+            (grad_means2d[n, 0], grad_means2d[n, 1]),
+            grad_depths[n],
+            row_of_3(grad_conics, n),
+            grad_compensations[n] if antialiased else 0.0,
+        )
+        shape = row_of_3(means, n), row_of_4(quats, n), row_of_3(scales, n)
+        d_mean, d_quat, d_scale, d_centre, dW = differentiate_projection(shape, view, eps2d, given)
+        grad_means[n, 0], grad_means[n, 1], grad_means[n, 2] = d_mean
+        grad_quats[n, 0], grad_quats[n, 1], grad_quats[n, 2], grad_quats[n, 3] = d_quat
+        grad_scales[n, 0], grad_scales[n, 1], grad_scales[n, 2] = d_scale
+        if len(grad_viewmat):
+            _grad_pose(shape, d_centre, dW, grad_viewmat)
 
 
 @kernel(forceinline=True)
-def make_space():
-    """Matrices that `differentiate_projection` works in: R, W, U, dU, dW, dR."""
-    return (
-        np.empty((3, 3)), np.empty((3, 3)), np.empty((2, 3)), np.empty((2, 3)), np.empty((3, 3)), np.empty((3, 3)),
-    )  # fmt: skip
+def differentiate_projection(shape, view, eps2d, given):
+    """Gradients of a Gaussian (mean, quat, scale) from those of its 2D mean, depth, conic and compensation.
 
-
-@kernel
-def differentiate_projection(n, shape, viewmat, K, size, eps2d, antialiased, grads, space, outputs):
-    """Writes the gradients of Gaussian n, given its (mean, quat, scale), to rows of 3, 4 and 3 numbers.
-
-    `grads` and the last of `outputs` as for `project_backward`.
+    Returns those of mean, quat and scale, and of the centre in camera coordinates and W.
     """
-    width, height = size
-    grad_means2d, grad_depths, grad_conics, grad_compensations = grads
-    grad_mean, grad_quat, grad_scale, grad_viewmat = outputs
     mean, quat, scale = shape
-    R, W, U, dU, dW, dR = space
-    x, y, z = _to_camera(viewmat, mean)
-    norm, across, down = _project_covariance(viewmat, K, width, height, (x, y, z), quat, scale, R, W, U)
-    _grad_factor(U, eps2d, grad_conics[n], grad_compensations[n] if antialiased else 0.0, dU)
-    fx, fy = K[0, 0] / z, K[1, 1] / z
+    rows, _, focal, _, _ = view
+    d_mean2d, d_depth, d_conic, d_compensation = given
+    centre = _to_camera(view, mean)
+    x, y, z = centre
+    R, norm = _rotation(quat)
+    W, U, across, down = _project_axes(view, centre, R, scale)
+    dU = _grad_factor(U, eps2d, d_conic, d_compensation)
     # U[0] = fx/z (W[0] - across W[2]) and the like for U[1]
-    d_across = d_down = along_x = along_y = 0.0
-    for j in range(3):
-        dW[0, j], dW[1, j] = fx * dU[0, j], fy * dU[1, j]
-        dW[2, j] = -across * dW[0, j] - down * dW[1, j]
-        d_across -= dW[0, j] * W[2, j]
-        d_down -= dW[1, j] * W[2, j]
-        along_x += dU[0, j] * U[0, j]
-        along_y += dU[1, j] * U[1, j]
-    d_across = d_across if across == x / z else 0.0
-    d_down = d_down if down == y / z else 0.0
-    d_across += K[0, 0] * grad_means2d[n, 0]
-    d_down += K[1, 1] * grad_means2d[n, 1]
-    dx, dy = d_across / z, d_down / z
-    dz = grad_depths[n] - (d_across * x + d_down * y) / z**2 - (along_x + along_y) / z
-    for j in range(3):
-        grad_mean[j] = viewmat[0, j] * dx + viewmat[1, j] * dy + viewmat[2, j] * dz
-    if len(grad_viewmat):
-        _grad_pose(mean, R, scale, dW, (dx, dy, dz), grad_viewmat)
-    for j in range(3):
-        for i in range(3):
-            dR[i, j] = viewmat[0, i] * dW[0, j] + viewmat[1, i] * dW[1, j] + viewmat[2, i] * dW[2, j]
-        grad_scale[j] = dR[0, j] * R[0, j] + dR[1, j] * R[1, j] + dR[2, j] * R[2, j]
-        for i in range(3):
-            dR[i, j] *= scale[j]
-    _grad_quat(quat, norm, dR, grad_quat)
+    dw0, dw1 = _scaled(focal[0] / z, dU[0]), _scaled(focal[1] / z, dU[1])
+    dw2 = -across * dw0[0] - down * dw1[0], -across * dw0[1] - down * dw1[1], -across * dw0[2] - down * dw1[2]
+    dW = dw0, dw1, dw2
+    d_across = -_dot(dw0, W[2]) if across == x / z else 0.0
+    d_down = -_dot(dw1, W[2]) if down == y / z else 0.0
+    d_across += focal[0] * d_mean2d[0]
+    d_down += focal[1] * d_mean2d[1]
+    along = _dot(dU[0], U[0]) + _dot(dU[1], U[1])
+    d_centre = d_across / z, d_down / z, d_depth - (d_across * x + d_down * y) / z**2 - along / z
+    d_mean = _combined(d_centre, rows)
+    dr0 = _combined((rows[0][0], rows[1][0], rows[2][0]), dW)
+    dr1 = _combined((rows[0][1], rows[1][1], rows[2][1]), dW)
+    dr2 = _combined((rows[0][2], rows[1][2], rows[2][2]), dW)
+    d_scale = (
+        dr0[0] * R[0][0] + dr1[0] * R[1][0] + dr2[0] * R[2][0],
+        dr0[1] * R[0][1] + dr1[1] * R[1][1] + dr2[1] * R[2][1],
+        dr0[2] * R[0][2] + dr1[2] * R[1][2] + dr2[2] * R[2][2],
+    )
+    d_quat = _grad_quat(quat, norm, (_product(dr0, scale), _product(dr1, scale), _product(dr2, scale)))
+    return d_mean, d_quat, d_scale, d_centre, dW
 
 
-@kernel
-def _grad_factor(U, eps2d, grad_conic, grad_compensation, dU):
+@kernel(forceinline=True)
+def _grad_factor(U, eps2d, d_conic, d_compensation):
     """dL/dU from dL/dconic and dL/dcompensation: with S = U U^T + eps2d I and X = S^-1, dL/dS = -X G X."""
     xx, xy, yy, determinant, sharp = _covariance(U, eps2d)
     a, b, c = yy / determinant, -xy / determinant, xx / determinant
-    ga, gb, gc = float(grad_conic[0]), 0.5 * grad_conic[1], float(grad_conic[2])
+    ga, gb, gc = d_conic[0], 0.5 * d_conic[1], d_conic[2]
     pa, pb, qa, qb = a * ga + b * gb, a * gb + b * gc, b * ga + c * gb, b * gb + c * gc
     sxx, sxy, syy = -(pa * a + pb * b), -(pa * b + pb * c), -(qa * b + qb * c)
-    if grad_compensation != 0.0:
+    if d_compensation != 0.0:
         # compensation^2 = det(U U^T) / det(S), whose derivative by S is (1 - compensation^2) X - eps2d det(X) I
         ratio = sharp / determinant
-        outer = 0.5 * grad_compensation / (math.sqrt(ratio) + 1e-6)
+        outer = 0.5 * d_compensation / (math.sqrt(ratio) + 1e-6)
         sxx += outer * ((1 - ratio) * a - eps2d / determinant)
         sxy += outer * (1 - ratio) * b
         syy += outer * ((1 - ratio) * c - eps2d / determinant)
-    for j in range(3):
-        dU[0, j] = 2 * (sxx * U[0, j] + sxy * U[1, j])
-        dU[1, j] = 2 * (sxy * U[0, j] + syy * U[1, j])
+    u, v = U
+    du = 2 * (sxx * u[0] + sxy * v[0]), 2 * (sxx * u[1] + sxy * v[1]), 2 * (sxx * u[2] + sxy * v[2])
+    dv = 2 * (sxy * u[0] + syy * v[0]), 2 * (sxy * u[1] + syy * v[1]), 2 * (sxy * u[2] + syy * v[2])
+    return du, dv
 
 
-@kernel
-def _grad_pose(mean, R, scale, dW, d_centre, grad_viewmat):
+@kernel(forceinline=True)
+def _grad_pose(shape, d_centre, dW, grad_viewmat):
     """Adds a Gaussian's share of dL/dviewmat: the centre is R_view mean + t, and W = R_view R diag(scale)."""
+    mean, quat, scale = shape
+    R, _ = _rotation(quat)
     for i in range(3):
+        through = _product(dW[i], scale)
         for j in range(3):
-            through_shape = 0.0
-            for k in range(3):
-                through_shape += dW[i, k] * R[j, k] * scale[k]
-            grad_viewmat[i, j] += d_centre[i] * mean[j] + through_shape
+            grad_viewmat[i, j] += d_centre[i] * mean[j] + _dot(through, R[j])
         grad_viewmat[i, 3] += d_centre[i]
 
 
-@kernel
-def _grad_quat(quat, norm, dR, grad):
+@kernel(forceinline=True)
+def _grad_quat(quat, norm, dR):
     """dL/dquat from dL/dR, through the normalisation."""
     w, x, y, z = quat[0] / norm, quat[1] / norm, quat[2] / norm, quat[3] / norm
     # sums and differences across the diagonal
-    yz, zx, xy = dR[2, 1] + dR[1, 2], dR[0, 2] + dR[2, 0], dR[1, 0] + dR[0, 1]
-    turn_x, turn_y, turn_z = dR[2, 1] - dR[1, 2], dR[0, 2] - dR[2, 0], dR[1, 0] - dR[0, 1]
+    yz, zx, xy = dR[2][1] + dR[1][2], dR[0][2] + dR[2][0], dR[1][0] + dR[0][1]
+    turn_x, turn_y, turn_z = dR[2][1] - dR[1][2], dR[0][2] - dR[2][0], dR[1][0] - dR[0][1]
     dw = 2 * (x * turn_x + y * turn_y + z * turn_z)
-    dx = 2 * (w * turn_x - 2 * x * (dR[1, 1] + dR[2, 2]) + y * xy + z * zx)
-    dy = 2 * (w * turn_y - 2 * y * (dR[0, 0] + dR[2, 2]) + x * xy + z * yz)
-    dz = 2 * (w * turn_z - 2 * z * (dR[0, 0] + dR[1, 1]) + x * zx + y * yz)
+    dx = 2 * (w * turn_x - 2 * x * (dR[1][1] + dR[2][2]) + y * xy + z * zx)
+    dy = 2 * (w * turn_y - 2 * y * (dR[0][0] + dR[2][2]) + x * xy + z * yz)
+    dz = 2 * (w * turn_z - 2 * z * (dR[0][0] + dR[1][1]) + x * zx + y * yz)
     along = w * dw + x * dx + y * dy + z * dz
-    grad[0], grad[1] = (dw - along * w) / norm, (dx - along * x) / norm
-    grad[2], grad[3] = (dy - along * y) / norm, (dz - along * z) / norm
+    return (dw - along * w) / norm, (dx - along * x) / norm, (dy - along * y) / norm, (dz - along * z) / norm

@@ -13,7 +13,7 @@ from gsdff.cameras import Camera
 from gsdff.gaussians import Gaussians
 from gsdff.kernels import kernel, run_parts, split_range
 from gsdff.render.harmonics import basis, direction, slopes
-from gsdff.render.project import differentiate_projection, make_space, project
+from gsdff.render.project import differentiate_projection, open_view, project, row_of_3, row_of_4
 
 ATTRIBUTES = ("means", "quats", "log_scales", "logit_opacities", "sh0", "shN")
 
@@ -110,9 +110,7 @@ def differentiate_stored(begin, end, shape, view, seen, incoming, outputs, bands
     grad_means2d, grad_conics, grad_opacities, grad_colors = incoming
     out_means, out_quats, out_scales, out_opacities = outputs
     out_sh0, out_shN = bands
-    space, no_pose = make_space(), np.empty((0, 4))
-    mean, quat, scale = np.empty(3), np.empty(4), np.empty(3)
-    no_depths, through_blur = np.zeros(1), np.empty(1)
+    camera = open_view(pose, K, size)
     Y, dY = np.empty(16), np.zeros((16, 3))
     for n in range(begin, end):
         if radii[n, 0] == 0 or radii[n, 1] == 0:
@@ -121,11 +119,10 @@ def differentiate_stored(begin, end, shape, view, seen, incoming, outputs, bands
         given = abs(grad_opacity) + abs(grad_colors[n, 0]) + abs(grad_colors[n, 1]) + abs(grad_colors[n, 2])
         if given == 0 and grad_conics[n, 0] == 0 and grad_conics[n, 2] == 0:
             continue  # hidden behind others
-        through_blur[0] = grad_opacity * opacity
-        grads = grad_means2d[n : n + 1], no_depths, grad_conics[n : n + 1], through_blur
-        row = means[n], quats[n], scales[n]
-        outs = mean, quat, scale, no_pose
-        differentiate_projection(0, row, pose, K, size, eps2d, antialiased, grads, space, outs)
+        through_blur = grad_opacity * opacity if antialiased else 0.0
+        here = (grad_means2d[n, 0], grad_means2d[n, 1]), 0.0, row_of_3(grad_conics, n), through_blur
+        stored = row_of_3(means, n), row_of_4(quats, n), row_of_3(scales, n)
+        mean, quat, scale, _, _ = differentiate_projection(stored, camera, eps2d, here)
         x, y, z, length = direction(means[n], position)
         basis(x, y, z, degree, Y)
         slopes(x, y, z, degree, dY)
@@ -148,9 +145,12 @@ def differentiate_stored(begin, end, shape, view, seen, incoming, outputs, bands
         out_means[n, 0] += mean[0] + (dx - along * x) / length
         out_means[n, 1] += mean[1] + (dy - along * y) / length
         out_means[n, 2] += mean[2] + (dz - along * z) / length
-        for j in range(4):
-            out_quats[n, j] += quat[j]
-        for j in range(3):
-            out_scales[n, j] += scale[j] * scales[n, j]
+        out_quats[n, 0] += quat[0]
+        out_quats[n, 1] += quat[1]
+        out_quats[n, 2] += quat[2]
+        out_quats[n, 3] += quat[3]
+        out_scales[n, 0] += scale[0] * scales[n, 0]
+        out_scales[n, 1] += scale[1] * scales[n, 1]
+        out_scales[n, 2] += scale[2] * scales[n, 2]
         factor = compensations[n] if antialiased else 1.0
         out_opacities[n] += grad_opacity * factor * opacity * (1 - opacity)
