@@ -1,8 +1,8 @@
 """Projection of 3D Gaussians to 2D ones (EWA splatting; 3DGS eq. 5), forward and hand-written backward, in numba.
 
 With M = R(quat) diag(scale), W = R_view M and the pinhole Jacobian J (of the centre, clamped to 1.3 times the field of
-view), U = J W gives the 2D covariance U U^T + eps2d I. Vectors and rows of matrices are tuples of float64, so that a Gaussian
-stays in registers: with small arrays in their place, the backward pass took six times as long. Stored results are float32.
+view), U = J W gives the 2D covariance U U^T + eps2d I. Vectors and rows of matrices are tuples of float64, which stay
+in registers: with small arrays in their place the backward pass takes six times as long. Stored results are float32.
 """
 
 import math
