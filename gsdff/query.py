@@ -14,7 +14,7 @@ from gsdff.errors import UserError
 from gsdff.field.query import Box, OneGaussian, PictureFile, Pixel, Query, Space
 from gsdff.files.places import check_place
 from gsdff.files.writing import check_paths
-from gsdff.words import thing_number
+from gsdff.words import read_thing
 
 log = logging.getLogger("gsdff")
 
@@ -89,7 +89,7 @@ def main() -> None:
     """Searches as the command line says."""
     arguments = read_options(QueryArguments, "query")
     check_paths({"run": arguments.run, "data": arguments.data, "image": arguments.image})
-    texts = tuple(text for text in arguments.text if thing_number(text) is None)
+    texts = tuple(text for text in arguments.text if not read_thing(text))
     words = {"`text`": texts, "`negative`": arguments.negative, "`classes`": arguments.classes}
     check_words(arguments.run, words, data=arguments.data)
     query = read_query(arguments)

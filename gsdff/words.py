@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from gsdff.errors import UserError, nearest, shown
 
@@ -13,8 +13,17 @@ MOST = 10_000
 """Most texts in one list."""
 LISTED = 30
 """Most names that a message lists."""
-THING = re.compile(r"thing:\s*(\d{1,9})")
-"""A text that is a thing by its number, not a word."""
+_THING = re.compile(r"thing:\s*(\d{1,9})(?:\.(\d{1,9}))?")
+
+
+class ThingNumber(NamedTuple):
+    """A thing by its number, or one of its parts."""
+
+    number: int
+    part: int | None = None
+
+    def __str__(self) -> str:
+        return f"thing:{self.number}" + ("" if self.part is None else f".{self.part}")
 
 
 def fold(name: str) -> str:
@@ -36,10 +45,10 @@ def as_words(words: str | Iterable[str], name: str) -> tuple[str, ...]:
     return texts
 
 
-def thing_number(text: str) -> int | None:
-    """Number of the thing that a text such as "thing:12" names; None for words."""
-    match = THING.fullmatch(text.strip())
-    return None if match is None else int(match[1])
+def read_thing(text: str) -> ThingNumber | None:
+    """The thing that a text such as "thing:12" names, or the part that "thing:12.2" does; None for words."""
+    match = _THING.fullmatch(text.strip())
+    return None if match is None else ThingNumber(int(match[1]), None if match[2] is None else int(match[2]))
 
 
 def is_text(value: object) -> bool:

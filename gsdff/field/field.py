@@ -35,7 +35,7 @@ from gsdff.origin import OriginChoice
 from gsdff.run_folder import refuse_source
 from gsdff.scene import View
 from gsdff.selection import Selection
-from gsdff.words import as_words
+from gsdff.words import ThingNumber, as_words
 
 log = logging.getLogger("gsdff")
 
@@ -93,7 +93,8 @@ class Field(FieldBase):
     ) -> Hit:
         """Scores and selection for texts, of which any may fit, for an example, or for a `Query`.
 
-        A thing by its number, "thing:12", has memberships as scores, and is itself the selection.
+        A thing by its number, "thing:12", or a part of it, "thing:12.2", has memberships as scores, and is itself the
+        selection.
         Without `view` every Gaussian is scored. With one every pixel is: rendered features in `space` 2d (default), or
         scores of Gaussians drawn in the view in 3d. `options` are the other fields of `gsdff.Query`: threshold, method,
         prompts, temperature, only_negatives, classes. Raises `UserError` for words that the field does not know.
@@ -140,9 +141,12 @@ class Field(FieldBase):
         things = read_things(self)
         return things.instance_ids.to(self.device) if view is None else draw_things(self, things, self.find_view(view))
 
-    def select_thing(self, number: int, *, rim: bool = False) -> Selection:
-        """The Gaussians of a thing by its number in `objects`, with or without its rim; edits take "thing:12"."""
-        return select_thing(self, number, rim=rim)
+    def select_thing(self, number: int, *, part: int | None = None, rim: bool = False) -> Selection:
+        """The Gaussians of a thing by its number in `objects`, with or without its rim, or those of one of its parts.
+
+        Edits take "thing:12", and "thing:12.2" for its second part. Raises `UserError` for numbers that there are not.
+        """
+        return select_thing(self, ThingNumber(number, part), rim=rim)
 
     # --- edits
 

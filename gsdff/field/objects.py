@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int32, Integer
+from jaxtyping import Bool, Float, Int32, Integer
 from torch import Tensor
 from tqdm import tqdm
 
@@ -18,7 +18,7 @@ from gsdff.scene import View
 from gsdff.selection import Selection
 from gsdff.things import Things
 from gsdff.things.store import load_things
-from gsdff.words import THING
+from gsdff.words import ThingNumber, read_thing
 
 RIM_SHARE = 0.15
 """Share of a Gaussian in a thing from which it goes with the thing that is taken from its surroundings: of the demo's
@@ -73,32 +73,44 @@ def read_things(field: FieldBase) -> Things:
     return load_things(RunFolder(field.run.folder).things, len(field.gaussians))
 
 
-def select_thing(field: FieldBase, number: int, *, rim: bool = False) -> Selection:
+def find_members(things: Things, named: ThingNumber) -> Bool[Tensor, "N"]:
+    """The Gaussians of a thing, or of one part of it; raises `UserError` for a number that there is not."""
+    if not 1 <= named.number <= len(things):
+        raise UserError(f"{named}: expected a thing from 1 to {len(things)} (`gsdff objects` lists them)")
+    is_of = things.instance_ids == named.number
+    if named.part is None:
+        return is_of
+    num_parts = int(things.parts[is_of].max()) if is_of.any() else 0
+    if not 1 <= named.part <= num_parts:
+        raise UserError(f"{named}: expected a part from 1 to {num_parts} of thing:{named.number}")
+    return is_of & (things.parts == named.part)
+
+
+def select_thing(field: FieldBase, named: ThingNumber, *, rim: bool = False) -> Selection:
     """The Gaussians of a thing, with `rim` those on its border that are more its neighbours' too.
 
-    Raises `UserError` for a number that there is not.
+    A part has no rim, since only things have a share of every Gaussian. Raises `UserError` for a number that there is
+    not.
     """
     things = read_things(field)
-    if not 1 <= number <= len(things):
-        raise UserError(f"thing:{number}: expected a thing from 1 to {len(things)} (`gsdff objects` lists them)")
-    is_of = things.instance_ids == number
-    if rim:
+    is_of = find_members(things, named)
+    if rim and named.part is None:
         assert field.run is not None, "a field with things has a run"
         is_cut = field.run.config.smoothing.things.borders.rounds > 0
         least = CUT_RIM_SHARE if is_cut else RIM_SHARE
-        is_of = is_of | ((things.members == number) & (things.shares >= least)).any(1)
+        is_of = is_of | ((things.members == named.number) & (things.shares >= least)).any(1)
     return Selection(is_of.to(field.device))
 
 
 def replace_things(field: FieldBase, edit: Edit) -> Edit:
     """The edit with things by their numbers ("thing:12") replaced by the selection of their Gaussians."""
-    found = [THING.fullmatch(text.strip()) for text in edit.positives]
+    found = [read_thing(text) for text in edit.positives]
     if not any(found):
         return edit
     if not all(found):
         raise UserError(f"{edit}: expected texts or things by number, got both; make two edits of it")
     rim = edit.rim and edit.takes_apart
-    masks = [select_thing(field, int(match[1]), rim=rim).mask for match in found if match is not None]
+    masks = [select_thing(field, named, rim=rim).mask for named in found if named is not None]
     options = {"negatives": None, "threshold": None, "temperature": None, "only_negatives": False}
     return replace(edit, target=Selection(torch.stack(masks).any(0)), **options)
 

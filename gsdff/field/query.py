@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from gsdff.config.checks import COLDEST, HOTTEST
 from gsdff.errors import UserError, shown
-from gsdff.words import as_words, describe_names, fold, thing_number
+from gsdff.words import ThingNumber, as_words, describe_names, fold, read_thing
 
 Method = Literal["relevancy", "lerf", "cosine", "argmax"]
 Space = Literal["2d", "3d"]
@@ -147,7 +147,7 @@ class Query:
             self.like is None or isinstance(self.like, Example),
             f"`like`: expected an example such as Pixel(view, x, y), got {shown(self.like)}",
         )
-        if any(thing_number(name) is not None for name in (*self.positives, *self.negatives, *self.classes)):
+        if any(read_thing(name) for name in (*self.positives, *self.negatives, *self.classes)):
             self._check_things()
         elif self.classes or self.method == "argmax":
             self._check_classes()
@@ -155,9 +155,9 @@ class Query:
             self._check_single()
 
     @property
-    def things(self) -> tuple[int, ...]:
+    def things(self) -> tuple[ThingNumber, ...]:
         """Numbers of the things that are searched for; () for a search by words or by an example."""
-        return tuple(number for name in self.positives if (number := thing_number(name)) is not None)
+        return tuple(thing for name in self.positives if (thing := read_thing(name)))
 
     @property
     def chosen_method(self) -> Method:

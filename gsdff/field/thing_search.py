@@ -7,15 +7,11 @@ import torch
 
 from gsdff.field.base import FieldBase
 from gsdff.field.hit import Hit
-from gsdff.field.objects import draw_things, read_things, select_thing
+from gsdff.field.objects import draw_things, find_members, read_things
 from gsdff.field.query import Query
 from gsdff.scene import View
-from gsdff.selection import Selection
-
-
-def select_things(field: FieldBase, numbers: Sequence[int]) -> Selection:
-    """The Gaussians of some things; raises `UserError` for a number that there is not."""
-    return Selection(torch.stack([select_thing(field, number).mask for number in numbers]).any(0))
+from gsdff.things import Things
+from gsdff.words import ThingNumber
 
 
 @torch.no_grad()
@@ -25,11 +21,26 @@ def find_things(field: FieldBase, query: Query, view: View | None = None) -> Hit
     With a view its pixels: scores are blended memberships, and a pixel is selected if most of what it shows is of one
     of the things (`draw_things`). Raises `UserError` if the run has no things, or none of such a number.
     """
-    things, numbers = read_things(field), torch.tensor(query.things)
-    selection = select_things(field, query.things)
+    things = read_things(field)
+    selected = torch.stack([find_members(things, named) for named in query.things]).any(0)
+    things = leave_parts_out(things, query.things, selected)
+    numbers = torch.tensor([named.number for named in query.things])
     scores = (things.shares * torch.isin(things.members, numbers)).sum(1).clamp(0, 1).to(field.device)
-    hit = Hit(field, query, "3d", scores, torch.ones_like(selection.mask), selection.mask)
+    selected = selected.to(field.device)
+    hit = Hit(field, query, "3d", scores, torch.ones_like(selected), selected)
     if view is None:
         return hit
     drawn = draw_things(field, things, view)
     return replace(hit.in_view(view), selected=torch.isin(drawn, numbers.to(drawn)), space="2d")
+
+
+def leave_parts_out(things: Things, wanted: Sequence[ThingNumber], selected: torch.Tensor) -> Things:
+    """The things without the memberships [N, m] in parts that are not wanted, where a part of a thing is.
+
+    A Gaussian that is more another thing's is of no part.
+    """
+    whole = torch.tensor([named.number for named in wanted if named.part is None])
+    parted = torch.tensor([named.number for named in wanted if named.part is not None])
+    is_out = torch.isin(things.members, parted) & ~torch.isin(things.members, whole)
+    is_out[:, 0] &= ~selected
+    return replace(things, members=things.members.masked_fill(is_out, 0), shares=things.shares.masked_fill(is_out, 0))

@@ -82,6 +82,8 @@ def test_a_thing_is_the_target_of_an_edit_and_of_a_selection(field: Field) -> No
     assert field.select_thing(2).mask.nonzero()[:, 0].tolist() == [*range(20, 32)]
     assert len(field.edit(Delete("thing:2"))) == 28
     assert len(field.edit(Delete(("thing:1", "thing: 2")))) == 8
+    assert field.select_thing(1, part=2).mask.nonzero()[:, 0].tolist() == [*range(5)]
+    assert len(field.edit(Delete("thing:1.2"))) == 35
     with pytest.raises(UserError, match=r"thing:3: expected a thing from 1 to 2"):
         field.edit(Delete("thing:3"))
     with pytest.raises(UserError, match="got both"):

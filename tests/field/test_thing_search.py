@@ -12,6 +12,8 @@ from gsdff import query
 from gsdff.errors import UserError
 from gsdff.export import ExportArguments, export_run
 from gsdff.field.search import prepare
+from gsdff.run_folder import RunFolder
+from gsdff.things.store import load_things, save_things
 
 
 @pytest.fixture
@@ -46,6 +48,37 @@ def test_in_a_view_the_thing_is_what_its_label_map_shows(field):
     assert torch.equal(drawn.scores, field.query("thing:3").in_view(0).scores)
 
 
+@pytest.fixture
+def parted(run):
+    """The field, whose first thing has its Gaussians 0 to 7 as a second part."""
+    path = RunFolder(run.folder).things
+    things = load_things(path, len(INSTANCES))
+    things.parts[:8] = 2
+    save_things(path, things)
+    return open_field(run.folder)
+
+
+def test_a_part_of_a_thing_is_searched_for_by_its_number_behind_a_dot(parted):
+    hit = parted.query("thing:1.2")
+    assert hit.selected.nonzero()[:, 0].tolist() == list(range(8))
+    torch.testing.assert_close(hit.scores, torch.tensor([0.8] * 8 + [0.0] * 52))
+    other, whole = parted.query("thing:1.1").selected, parted.query("thing:1").selected
+    assert torch.equal(hit.selected | other, whole) and not (hit.selected & other).any()
+    mixed = parted.query(["thing:1.2", "thing:2"])
+    assert mixed.selected.nonzero()[:, 0].tolist() == [*range(8), *range(20, 30)]
+    torch.testing.assert_close(mixed.scores, torch.tensor([1.0] * 8 + [0.2] * 12 + [0.8] * 10 + [0.0] * 30))
+    everything = parted.query(["thing:1.2", "thing:1"])
+    assert torch.equal(everything.scores, parted.query("thing:1").scores)
+
+
+def test_parts_share_the_pixels_of_their_thing_in_a_view(parted):
+    whole = parted.query("thing:1", view=0).selected
+    parts = [parted.query(f"thing:1.{part}", view=0).selected for part in (1, 2)]
+    assert all(part.any() for part in parts)
+    # where both parts are drawn, neither may have most of a pixel
+    assert not (parts[0] & parts[1]).any() and not ((parts[0] | parts[1]) & ~whole).any()
+
+
 def test_the_things_of_gaussians_are_their_numbers(field):
     assert field.instance_ids().tolist() == INSTANCES
 
@@ -72,6 +105,8 @@ def test_the_command_writes_pictures_and_the_selection_of_a_thing(call, run, tmp
     ("options", "message"),
     [
         ({"what": "thing:4"}, r"thing:4: expected a thing from 1 to 3 \(`gsdff objects` lists them\)"),
+        ({"what": "thing:2.0"}, "thing:2.0: expected a part from 1 to 1 of thing:2"),
+        ({"what": "thing:2.2"}, "thing:2.2: expected a part from 1 to 1 of thing:2"),
         ({"what": ["thing:1", "chair"]}, "expected texts or things by number"),
         ({"what": "chair", "negatives": "thing:1"}, "expected texts or things by number"),
         ({"what": "thing:1", "negatives": "chair"}, "leave `negatives` and `classes` out"),
