@@ -14,7 +14,6 @@ process, its worker included. Prints a table with the load. Needs Python's playw
 import gsdff  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
 
 import os
-import shutil
 import tempfile
 import time
 from dataclasses import dataclass
@@ -24,18 +23,15 @@ from typing import Annotated, Any
 
 import torch
 import tyro
+from chromium import open_browser
 from study_tools import markdown_table
 
 from gsdff.cli import run_door
 from gsdff.editing.operations.transform import Duplicate
-from gsdff.errors import UserError
 from gsdff.field.load import load
 from gsdff.selection import Selection
 from gsdff.viewer.page import write_page
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SOFTWARE_GL = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-MEMORY = ("--enable-precise-memory-info",)
 PATIENCE = 600_000
 """Milliseconds that a page of a million Gaussians may take to open on a machine that is busy."""
 SPACING = 4.0
@@ -71,19 +67,9 @@ class Options:
 def main() -> None:
     """Prints a table."""
     options = tyro.cli(Options, description=Options.__doc__)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        raise UserError("needs playwright: pip install playwright") from None
-    found = [path for path in map(shutil.which, BROWSERS) if path]
-    if not found:
-        raise UserError(f"needs a browser: one of {', '.join(BROWSERS)}")
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, open_browser("--enable-precise-memory-info") as browser:
         page_file = Path(folder) / "page.html"
-        rows = [*export(options, page_file)]
-        browser = playwright.chromium.launch(executable_path=found[0], args=[*SOFTWARE_GL, *MEMORY])
-        rows += measure(browser, page_file, options)
-        browser.close()
+        rows = [*export(options, page_file), *measure(browser, page_file, options)]
     print(markdown_table(["what", "figure"], [list(row) for row in rows]))
 
 

@@ -38,6 +38,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
+from chromium import find_browser, open_browser
 from jaxtyping import Bool, Float
 from PIL import Image
 from study_tools import markdown_table
@@ -63,8 +64,6 @@ PAGES = ROOT / "scripts" / "third_party"
 WIDTH, HEIGHT = 640, 480
 """Size of the browser's window."""
 PANEL_WIDTH = 224
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 CHANGED = 0.1
 """Least change of a channel of a pixel, in [0, 1], that counts as visible."""
@@ -146,7 +145,7 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__.partition("\n\n")[0])
     if unknown := [name for name in options.tools if name not in TOOLS]:
         raise UserError(f"--tools {unknown[0]}: expected some of {', '.join(TOOLS)}")
-    browser_path = find_programs()
+    require_programs()
     scene = load(options.run, device="cpu").scene
     name = options.view if options.view is not None else (scene.test_ids or [0])[0]
     camera = check_camera(find_view(scene, name).camera).resized(WIDTH, HEIGHT)
@@ -155,7 +154,7 @@ def main() -> None:
     expected = {kind: expect(kind, files, scene.frame) for kind in files}
     gone = changed(draw(expected["labelled"], camera), draw(expected["deleted"], camera))
     rows, pictures = [], {"gsdff": draw(expected["edited"], camera)}
-    with serve(options.folder) as address, start_browser(browser_path) as browser:
+    with serve(options.folder) as address, open_browser(*QUIET) as browser:
         chromium = browser.version
         for tool in (TOOLS[name] for name in options.tools):
             title = f"{tool.title} {installed_version(tool, options.folder)}"
@@ -186,17 +185,15 @@ def report(
         raise UserError(f"{len(failed)} of {len(rows)} files did not open as written; the table says which")
 
 
-def find_programs() -> str:
-    """Finds the browser; raises one `UserError` that names all missing programs."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+def require_programs() -> None:
+    """Raises one `UserError` that names all programs that are missing."""
     missing = [name for name in ("node", "npm") if shutil.which(name) is None]
-    missing += [] if browser else ["Chromium or Chrome"]
+    missing += [] if find_browser() else ["Chromium or Chrome"]
     advice = ["on Debian and Ubuntu `sudo apt install nodejs npm chromium`"] if missing else []
     if find_spec("playwright") is None:
         missing, advice = [*missing, "Python's playwright"], [*advice, "`pip install playwright`"]
     if missing:
         raise UserError(f"missing: {', '.join(missing)}; {', '.join(advice)}")
-    return browser
 
 
 def install(folder: Path) -> None:
@@ -326,17 +323,6 @@ def serve(folder: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@contextmanager
-def start_browser(path: str) -> Iterator["Browser"]:
-    """Starts a browser without a window that draws WebGL in software."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*SOFTWARE_GL, *QUIET])
-        yield browser
-        browser.close()
 
 
 def open_page(browser: "Browser", url: str, timeout: float) -> Shown | str:

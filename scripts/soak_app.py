@@ -13,7 +13,6 @@ two tenths left out, and by more than `GROWTH` and `SLACK` together. Needs Pytho
 
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from statistics import fmean
 from typing import Annotated, Any
 
 import tyro
-from bench_page import BROWSERS, SOFTWARE_GL
+from chromium import open_browser
 from study_tools import markdown_table
 
 from gsdff.cli import run_door
@@ -59,22 +58,13 @@ class Options:
 def main() -> None:
     """Prints what was done, memory over time, and what is wrong."""
     options = tyro.cli(Options, description=Options.__doc__)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        raise UserError("needs playwright: pip install playwright") from None
-    found = [path for path in map(shutil.which, BROWSERS) if path]
-    if not found:
-        raise UserError(f"needs a browser: one of {', '.join(BROWSERS)}")
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
         log = Path(folder) / "stderr"
         command = [sys.executable, "-m", "gsdff.view", str(options.run)]
         with log.open("w") as stderr:
             server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
         try:
-            browser = playwright.chromium.launch(executable_path=found[0], args=list(SOFTWARE_GL))
             problems = soak(browser, server, log, options)
-            browser.close()
         finally:
             server.terminate()
             server.wait()
