@@ -15,8 +15,6 @@ from gsdff.training.pace import Pace
 RATES = (0.1, 0.0002)
 """Learning rates of Adam at the start and at the end of stage 1, in pixels by which the scene's points move in a photo;
 low at the end, so that the scene can settle."""
-START = 0.2
-"""Share of stage 1 before poses move: a scene that is no picture yet would move them away."""
 DAMPING = 0.01
 """What is added to the squares of pixels, as a share of their mean: a turn and a shift may move all points alike."""
 MOST_POINTS = 2000
@@ -39,7 +37,7 @@ class PoseRefinement:
         self.steps = steps
         """Number of steps of stage 1."""
         self.pace = pace
-        self.rates, self.start = RATES, START
+        self.rates, self.start = RATES, 0.0
         self._rows = {view_id: row for row, view_id in enumerate(scene.train_ids)}
         self.numbers = torch.zeros(len(self._rows), 6, device=device, requires_grad=is_on)
         """Motions in pixels, in the basis of `_bases`."""
