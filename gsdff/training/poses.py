@@ -12,7 +12,7 @@ from gsdff.cameras import Camera
 from gsdff.scene import Scene
 from gsdff.training.pace import Pace
 
-RATES = (0.02, 0.0004)
+RATES = (0.1, 0.0002)
 """Learning rates of Adam at the start and at the end of stage 1, in pixels by which the scene's points move in a photo;
 low at the end, so that the scene can settle."""
 DAMPING = 0.01
