@@ -42,6 +42,11 @@ class PoseRefinement:
         self.numbers = torch.zeros(len(self._rows), 6, device=device, requires_grad=is_on)
         """Motions in pixels, in the basis of `_bases`."""
         self._optimizer = pace.make_adam(self.numbers, self.rates[0], 1e-15)
+        if is_on:
+            self._measure(scene, device)
+
+    def _measure(self, scene: Scene, device: torch.device | str) -> None:
+        """Finds the motions that are a pixel each, and those that all cameras make alike."""
         cameras = [scene.views[view_id].camera for view_id in scene.train_ids]
         points = scene.points[:: 1 + len(scene.points) // MOST_POINTS]
         bases = torch.stack([pixel_basis(camera, points) for camera in cameras])
