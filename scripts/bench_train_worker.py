@@ -35,13 +35,18 @@ def nested(options: dict[str, object]) -> dict:
     return table
 
 
+def config_for(scene: str, seed: int, options: dict[str, object]) -> TrainConfig:
+    """Stage 1 of the preset for the CPU, with options by dotted names."""
+    config = lay_over(read_config(find_preset("cpu"), TrainConfig()), nested(options), "options")
+    if scene in WHITE:
+        config = lay_over(config, {"dataset": {"background": "white"}}, "options")
+    return lay_over(config, {"seed": seed, "teacher": {"name": "none"}}, "options")
+
+
 def main() -> None:
     """Trains and answers until the input ends."""
     job = json.loads(sys.stdin.readline())
-    config = lay_over(read_config(find_preset("cpu"), TrainConfig()), nested(job["options"]), "options")
-    if job["scene"] in WHITE:
-        config = lay_over(config, {"dataset": {"background": "white"}}, "options")
-    config = lay_over(config, {"seed": job["seed"], "teacher": {"name": "none"}}, "options")
+    config = config_for(job["scene"], job["seed"], job["options"])
     scene = SCENES[job["scene"]](Places(Path(job["scenes"]), Path(job["work"])))
     trainer = Trainer(config, scene, torch.device("cpu"), initial_gaussians(config, scene))
     print(json.dumps({"ready": str(Path(gsdff.__file__).parent), "steps": trainer.total_steps}), flush=True)

@@ -22,7 +22,7 @@ SURROUNDINGS = (
 )  # fmt: skip
 """Classes of the built-in scene that are left out around the table."""
 CUBE_SIDE = 0.8
-"""Largest coordinate of the table, in a cube of random points whose half side is 1.3 (NeRF-synthetic's)."""
+"""Largest coordinate of the table; that of NeRF-synthetic's scenes is about 1."""
 
 
 class Places:

@@ -31,7 +31,7 @@ class DataConfig:
     background: Literal["black", "white", "random"] = "black"
     """Colour behind transparent pixels and behind the last Gaussian; `random` draws a new one in every step."""
     random_points: int = 20_000
-    """Number of initial points drawn at random if the scene has no point cloud."""
+    """Number of initial points drawn at random, where photos agree, if the scene has no point cloud."""
     poses: PosesChoice = "auto"
     """Poses of photos that EXIF turns are those of the photo as `stored`, which is COLMAP's convention, or as EXIF has
     `turned` it; `auto` finds out by sizes, the points' colours and which way is up, or assumes `stored`."""
@@ -97,7 +97,8 @@ class Stage1Config:
     """Hold back from fitting a few photos alone: leave out some Gaussians in every step, and let fade what no photo
     needs. For about ten photos or fewer; with twenty it does harm."""
     refine_poses: bool = False
-    """Move the training photos' cameras along with the Gaussians, for poses that are a little off."""
+    """Move the training photos' cameras along with the Gaussians, for poses that are a little off; a short training
+    looks for them first."""
 
     def __post_init__(self) -> None:
         check_at_least(0, self, "steps", "reset_every", "grow_grad2d")

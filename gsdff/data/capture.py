@@ -77,8 +77,6 @@ class Capture:
     point_colors: UInt8[np.ndarray, "P 3"]
     held_out: frozenset[str] | None = None
     """Names of the test views, if the dataset has a split of its own."""
-    cube: float | None = None
-    """Half the side of the cube around the origin that holds the scene, if the format guarantees one."""
 
 
 def report_missing(missing: list[str], total: int, source: Path) -> None:

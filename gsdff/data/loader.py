@@ -15,15 +15,15 @@ from torch import Tensor
 from gsdff.cameras import WorldFrame
 from gsdff.config.options import DataConfig
 from gsdff.data import colmap, transforms
+from gsdff.data.agreed_points import points_where_photos_agree
 from gsdff.data.capture import Capture, Shot, images_folder, list_photos, original_of
 from gsdff.data.develop import develop
 from gsdff.data.photo_masks import MaskFinder
-from gsdff.data.points import UNKNOWN_COLOR, random_in_cube, random_in_view
 from gsdff.data.ranges import in_range
 from gsdff.errors import UserError, command
 from gsdff.files.finder import subfolders
 from gsdff.files.writing import VIDEO_SUFFIXES
-from gsdff.scene import Scene, View
+from gsdff.scene import Scene
 
 logger = logging.getLogger("gsdff")
 
@@ -69,14 +69,11 @@ def load_scene(path: Path, dataset: DataConfig) -> Scene:
     if capture.held_out is not None:
         held_out = tuple(i for i, shot in enumerate(shots) if shot.name in capture.held_out)
     views = develop(capture, frame, dataset)
-    points, colors = frame.points_to_working(torch.from_numpy(capture.points)), capture.point_colors
-    if len(points) == 0:
-        points, colors = draw_points(capture, frame, views, dataset.random_points)
     scene = Scene(
         root=capture.root,
         views=views,
-        points=points,
-        point_colors=torch.from_numpy(colors),
+        points=frame.points_to_working(torch.from_numpy(capture.points)),
+        point_colors=torch.from_numpy(capture.point_colors),
         frame=frame,
         held_out=held_out,
     )
@@ -87,6 +84,9 @@ def load_scene(path: Path, dataset: DataConfig) -> Scene:
             f"{capture.source}: the masks leave no pixel to learn; are they inverted? Black is left out, but white in "
             "instant-ngp's; or switch `dataset.masks` off"
         )
+    if len(scene.points) == 0:
+        points, colors = draw_points(capture, scene, dataset)
+        scene = replace(scene, points=points, point_colors=colors)
     return scene
 
 
@@ -159,19 +159,13 @@ def is_video(path: Path) -> bool:
 
 
 def draw_points(
-    capture: Capture, frame: WorldFrame, views: list[View], num_points: int
-) -> tuple[Float[Tensor, "P 3"], UInt8[np.ndarray, "P 3"]]:
-    """Draws random grey points where the scene may be, in the working frame, always the same for the same cameras."""
-    hint = command("prepare", "--poses", capture.root)
+    capture: Capture, scene: Scene, dataset: DataConfig
+) -> tuple[Float[Tensor, "P 3"], UInt8[Tensor, "P 3"]]:
+    """Draws random points where training photos agree, in the working frame; the same for the same photos."""
+    num_points, hint = dataset.random_points, command("prepare", "--poses", capture.root)
     logger.info("%s: no points, starting from %d random ones; `%s` finds some", capture.source, num_points, hint)
-    if capture.cube:
-        points = frame.points_to_working(torch.from_numpy(random_in_cube(num_points, capture.cube)))
-    else:
-        viewmats = np.stack([view.camera.viewmat.double().numpy() for view in views])
-        Ks = np.stack([view.camera.K.double().numpy() for view in views])
-        sizes = np.array([(view.camera.width, view.camera.height) for view in views])
-        points = torch.from_numpy(random_in_view(num_points, viewmats, Ks, sizes)).float()
-    return points, np.full((num_points, 3), UNKNOWN_COLOR, np.uint8)
+    background = torch.tensor(dataset.solid_background)
+    return points_where_photos_agree([scene.views[i] for i in scene.train_ids], num_points, background)
 
 
 def attach_masks(capture: Capture) -> list[Shot]:

@@ -1,10 +1,10 @@
-"""Initial points of a scene: a coloured point cloud from a PLY, or random points where the cameras look."""
+"""Initial points of a scene: a coloured point cloud from a PLY; and how far away its cameras look."""
 
 import logging
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Integer, Shaped, UInt8
+from jaxtyping import Float64, Shaped, UInt8
 
 from gsdff.errors import UserError
 from gsdff.files.reading import read_bytes
@@ -149,34 +149,6 @@ def read_rows(body: bytes, count: int, dtype: np.dtype) -> np.ndarray:
         raise ValueError(f"a vertex has fewer than {len(names)} values")
     types = [(name, np.int64 if dtype[name].kind in "iu" else np.float64) for name in names]
     return np.array(rows, types)
-
-
-def random_in_cube(num_points: int, half_side: float, seed: int = 0) -> Float64[np.ndarray, "P 3"]:
-    """Uniformly distributed points in a cube around the origin, as 3DGS starts NeRF-synthetic scenes."""
-    return np.random.default_rng(seed).uniform(-half_side, half_side, (num_points, 3))
-
-
-def random_in_view(
-    num_points: int,
-    viewmats: Float64[np.ndarray, "C 4 4"],
-    Ks: Float64[np.ndarray, "C 3 3"],
-    sizes: Integer[np.ndarray, "C 2"],
-    seed: int = 0,
-) -> Float64[np.ndarray, "P 3"]:
-    """Points along the rays of random pixels of random cameras, so that each is in view of at least one.
-
-    Depths are log-uniform between a quarter and four times the distance at which the cameras look (`viewing_distance`),
-    so that cameras around an object put most points around it and some behind it. `sizes` is (width,
-    height) in pixels.
-    """
-    rng = np.random.default_rng(seed)
-    camera_ids = rng.integers(len(viewmats), size=num_points)
-    pixels = rng.uniform(size=(num_points, 2)) * sizes[camera_ids]
-    depths = viewing_distance(viewmats) * 4.0 ** rng.uniform(-1, 1, num_points)
-    Ks, viewmats = Ks[camera_ids], viewmats[camera_ids]
-    rays = np.stack([*((pixels - Ks[:, :2, 2]) / Ks[:, [0, 1], [0, 1]]).T, np.ones(num_points)], axis=1)
-    in_camera = rays * depths[:, None] - viewmats[:, :3, 3]
-    return np.einsum("pji,pj->pi", viewmats[:, :3, :3], in_camera)
 
 
 def viewing_distance(viewmats: Float64[np.ndarray, "C 4 4"]) -> float:

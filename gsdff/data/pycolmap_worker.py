@@ -4,9 +4,11 @@ Run by `gsdff.data.worker` as `python pycolmap_worker.py TASK REQUEST.json FOLDE
 (written last) and, beside it, raw arrays or a model. Imports nothing of gsdff, so it starts at once.
 """
 
+import copy
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,10 @@ import pycolmap
 
 ROWS_AT_A_TIME = 256
 GOOD_SHARE = 0.99
+FEWEST_FOR_CENTRE = 20
+"""Fewest photos of every camera with which principal points are refined."""
+CENTRE_DEVIATION = 0.002
+"""Largest standard deviation of a principal point that is kept, as a share of the photo's longer side."""
 
 
 def rectify(request: dict, folder: Path) -> list[dict]:
@@ -90,7 +96,41 @@ def reconstruct(request: dict, folder: Path) -> dict:
     models = pycolmap.incremental_mapping(database, photos, folder / "models", options)
     if not models:
         return {"model": None}
-    return answer_of(max(models.values(), key=lambda model: (model.num_reg_images(), model.num_points3D())), folder)
+    best = max(models.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()))
+    return answer_of(with_refined_centres(best), folder)
+
+
+def with_refined_centres(model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+    """The model with principal points of their own, if its photos tell them; otherwise the model as it is.
+
+    A turn of all cameras looks much like a shift of the principal point, unless they are many and look from all sides:
+    whether they do is told by the standard deviation of the point, for errors of a pixel in where features are found.
+    """
+    counts = Counter(image.camera_id for image in model.images.values() if image.has_pose)
+    if not counts or min(counts.values()) < FEWEST_FOR_CENTRE:
+        return model
+    refined, config = copy.deepcopy(model), pycolmap.BundleAdjustmentConfig()
+    for image_id in refined.reg_image_ids():
+        config.add_image(image_id)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    options = pycolmap.BundleAdjustmentOptions()
+    options.refine_principal_point, options.print_summary = True, False
+    adjuster = pycolmap.create_default_ceres_bundle_adjuster(options, config, refined)
+    adjuster.solve()
+    wanted = pycolmap.BACovarianceOptions()
+    wanted.params = pycolmap.BACovarianceOptionsParams.ALL
+    found = pycolmap.estimate_ba_covariance(wanted, refined, adjuster)
+    if found is None:
+        return model
+    for camera_id in counts:
+        camera = refined.cameras[camera_id]
+        covariance = found.get_other_params_cov(camera.params)
+        if covariance is None:
+            return model
+        deviations = np.sqrt(np.diag(covariance))[list(camera.principal_point_idxs())]
+        if not deviations.max() <= CENTRE_DEVIATION * max(camera.width, camera.height):
+            return model
+    return refined
 
 
 def triangulate(request: dict, folder: Path) -> dict:

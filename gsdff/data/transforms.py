@@ -25,7 +25,6 @@ from gsdff.files.finder import Finder
 from gsdff.files.reading import exists, read_json
 from gsdff.stored_photo import is_transposed
 
-BLENDER_CUBE = 1.3  # half side of the cube in which 3DGS draws NeRF-synthetic's initial points
 UNSUPPORTED = ("ftheta_p0", "latlong", "orthographic", "equirectangular", "quadrilateral_hyperbolic")
 PINHOLES = ("SIMPLE_PINHOLE", "PINHOLE")
 PERSPECTIVES = (*PINHOLES, "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "PERSPECTIVE")
@@ -84,10 +83,8 @@ def read(source: Path, downscale: int, allow_outside: bool = False) -> Capture:
     root, above = source.parent, source.parent.parent
     shared = load_json(source)
     frames = list_frames(source, shared)
-    cube = None
     if source.name == "transforms_train.json":
         frames += held_out_frames(source)
-        cube = BLENDER_CUBE if "fl_x" not in shared else None
     else:
         frames = apply_filenames(frames, shared)
     # instant-ngp writes ../images if its output is in a folder of its own; the whole disk is never the folder above
@@ -110,7 +107,7 @@ def read(source: Path, downscale: int, allow_outside: bool = False) -> Capture:
     report_scales(source, scales)
     report_lost_split(source, frames, held_out)
     points = point_cloud(place, shared)
-    return Capture(source, root, shots, *points, frozenset(held_out) or None, cube)
+    return Capture(source, root, shots, *points, frozenset(held_out) or None)
 
 
 def frame_mask(frame: Frame, place: Place, finder: Finder) -> MaskFile | None:

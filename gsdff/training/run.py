@@ -38,6 +38,7 @@ from gsdff.training.initialise import initial_gaussians
 from gsdff.training.logger import TrainingLogger, last_line
 from gsdff.training.loop import train
 from gsdff.training.parts import shares_gaussians
+from gsdff.training.pose_search import find_poses
 from gsdff.training.rank_checks import check_ranks, check_shared, check_step
 from gsdff.training.resume import check_same_data, check_same_options
 from gsdff.training.trainer import Trainer
@@ -182,6 +183,8 @@ def _run(
     trainer = Trainer(config, scene, device, initial_gaussians(config, scene))
     if config.stage1_from is not None:
         _take_over_photos(trainer, RunFolder(config.stage1_from))
+    if state is None:
+        find_poses(trainer)
     with ExitStack() as page:
         with TrainingLogger(config, scene, folder, state["step"] if state else 0, trainer.total_steps) as logger:
             if state is not None:

@@ -15,7 +15,8 @@ from gsdff.ranks import Ranks
 from gsdff.render import render_rgb
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.pace import Pace
-from gsdff.training.poses import PoseRefinement, rigid_motion
+from gsdff.training.pose_search import find_poses
+from gsdff.training.poses import PoseRefinement, pixel_basis, rigid_motion
 from gsdff.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -36,6 +37,21 @@ def disturbed(scene, angle, shift, generator):
         camera = views[view_id].camera
         views[view_id] = replace(views[view_id], camera=replace(camera, viewmat=motion @ camera.viewmat))
     return replace(scene, views=views)
+
+
+def as_motion(matrix):
+    """A small rotation vector and the shift of a rigid matrix."""
+    skew = (matrix[:3, :3] - matrix[:3, :3].T) / 2
+    return torch.stack([skew[2, 1], skew[0, 2], skew[1, 0], *matrix[:3, 3]])
+
+
+def in_pixels(scene, motions):
+    """A refinement that has found these motions."""
+    refinement = PoseRefinement(scene, 100, ALONE, CPU, is_on=True)
+    bases = torch.stack([pixel_basis(scene.views[view_id].camera, scene.points) for view_id in scene.train_ids])
+    with torch.no_grad():
+        refinement.numbers.copy_((torch.linalg.inv(bases) @ motions.double()[:, :, None])[..., 0])
+    return refinement
 
 
 def test_a_motion_is_rigid_and_turns_by_its_angle(generator):
@@ -69,15 +85,52 @@ def test_what_moves_all_cameras_like_the_world_is_taken_out(mode):
         moved[:3, :3] = R @ turn.T
         moved[:3, 3] = -moved[:3, :3] @ centre
         matrix = moved @ torch.linalg.inv(viewmat)
-        skew = (matrix[:3, :3] - matrix[:3, :3].T) / 2  # of a small angle
-        motions.append(torch.stack([skew[2, 1], skew[0, 2], skew[1, 0], *matrix[:3, 3]]))
-    refinement = PoseRefinement(scene, 100, ALONE, CPU, is_on=True)
-    with torch.no_grad():
-        refinement.motions.copy_(torch.stack(motions))
+        motions.append(as_motion(matrix))
+    refinement = in_pixels(scene, torch.stack(motions))
     left = refinement.moved(scene)
     for view_id in scene.train_ids:
         apart = left.views[view_id].camera.viewmat - scene.views[view_id].camera.viewmat
         assert float(apart.abs().max()) < 0.01 * amount  # of second order
+
+
+@pytest.mark.parametrize("column", range(6))
+def test_every_motion_of_the_basis_is_a_pixel_or_less_whatever_mix_of_turn_and_shift(column):
+    scene = tiny_scene()
+    camera, points = scene.views[0].camera, scene.points.double()
+    motion = 1e-4 * pixel_basis(camera, scene.points)[:, column]
+
+    def project(viewmat):
+        x, y, depth = ((points @ viewmat[:3, :3].T + viewmat[:3, 3]) @ camera.K.double().T).unbind(-1)
+        return torch.stack([x / depth, y / depth], dim=-1)
+
+    viewmat = camera.viewmat.double()
+    before, after = project(viewmat), project(rigid_motion(motion) @ viewmat)
+    size = torch.tensor([camera.width, camera.height])
+    inside = ((before > 0) & (before < size)).all(dim=-1)
+    distance = 1e4 * float((after - before)[inside].square().sum(dim=-1).mean().sqrt())
+    assert 0.01 < distance < 1.001
+
+
+def test_a_camera_that_sees_no_point_turns_by_a_pixel():
+    camera = tiny_scene().views[0].camera
+    basis = pixel_basis(camera, torch.zeros(0, 3))
+    torch.testing.assert_close(basis, torch.eye(6, dtype=torch.float64) / float(camera.K[0, 0]))
+
+
+def test_poses_are_looked_for_without_a_step_that_counts(generator):
+    config, scene = config_of(40, refine_poses=True), disturbed(tiny_scene(), 0.01, 0.01, generator)
+    trainer, other = trainer_of(config, scene), trainer_of(config, scene)
+    find_poses(trainer)
+    assert bool((trainer.radiance.poses.numbers != 0).any())
+    assert trainer.step == 0 and torch.equal(trainer.random.cpu, other.random.cpu)
+    for (_, one), (_, same) in zip(trainer.gaussians.items(), other.gaussians.items(), strict=True):
+        assert torch.equal(one, same)
+
+
+def test_no_poses_are_looked_for_unless_asked_for():
+    trainer = trainer_of(config_of(40), tiny_scene())
+    find_poses(trainer)
+    assert not trainer.radiance.poses.numbers.any()
 
 
 def test_cameras_that_are_off_come_back(generator):
@@ -93,8 +146,11 @@ def test_cameras_that_are_off_come_back(generator):
     found = trainer.radiance.poses.moved(off)
 
     def distance(scene):
+        """Pixels that photos are off by, but for what moves all alike, which they cannot tell."""
         pairs = [(scene.views[i].camera.viewmat, exact.views[i].camera.viewmat) for i in exact.train_ids]
-        return sum(float((one - other).norm()) for one, other in pairs) / len(pairs)
+        apart = in_pixels(exact, torch.stack([as_motion(one @ torch.linalg.inv(other)) for one, other in pairs]))
+        bases = torch.stack([pixel_basis(exact.views[i].camera, exact.points) for i in exact.train_ids]).float()
+        return float((torch.linalg.inv(bases) @ apart.motions.detach()[:, :, None]).norm(dim=1).mean())
 
     assert distance(found) < 0.5 * distance(off)
 
@@ -113,16 +169,16 @@ def test_a_checkpoint_keeps_the_poses(generator):
     for trainer in (begun, other):
         for _ in range(18):
             trainer.advance()
-    assert torch.equal(begun.radiance.poses.motions, other.radiance.poses.motions)
+    assert torch.equal(begun.radiance.poses.numbers, other.radiance.poses.numbers)
     assert torch.equal(begun.gaussians.means, other.gaussians.means)
-    assert bool((begun.radiance.poses.motions != 0).any())
+    assert bool((begun.radiance.poses.numbers != 0).any())
 
 
 def test_by_default_poses_stay():
     trainer = trainer_of(config_of(20), tiny_scene())
     for _ in range(20):
         trainer.advance()
-    assert not trainer.radiance.poses.motions.any() and not trainer.has_moved_photos
+    assert not trainer.radiance.poses.numbers.any() and not trainer.has_moved_photos
 
 
 def test_moved_photos_go_through_their_file(tmp_path, generator):

@@ -1,0 +1,125 @@
+"""Points for posed photos without any: on rays of random pixels, at the depth at which other photos look alike."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+from torch.nn.functional import grid_sample, interpolate
+
+from gsdff.data.points import viewing_distance
+from gsdff.scene import View
+
+NUM_DEPTHS = 64
+"""Number of depths that are compared, in equal ratios, each ray with a random start."""
+DEPTH_RANGE = 4.0
+"""Largest depth over the distance at which the cameras look, and that over the least one."""
+NUM_NEIGHBOURS = 6
+"""Number of photos that are compared with the one of a ray, the nearest ones."""
+NUM_ALIKE = 3
+"""Number of those that have to look alike: the others may be hidden there, or not show it."""
+LONGEST_SIDE = 240
+"""Pixels of a photo as it is compared."""
+PATCH = 2
+"""Half side of what is compared around a pixel, in those pixels; every second one of them is."""
+RAYS_AT_A_TIME = 2000
+UNSEEN = 1.0
+"""Difference from a photo that does not show a point."""
+TIE = 0.004
+"""Difference of colours that says nothing: among depths so alike any is taken."""
+
+
+def points_where_photos_agree(
+    views: list[View], num_points: int, background: Float[Tensor, "3"], seed: int = 0
+) -> tuple[Float[Tensor, "P 3"], UInt8[Tensor, "P 3"]]:
+    """Points in the views' world, and their colours; the same for the same photos.
+
+    Depths lie between a quarter and four times the distance at which the cameras look. What is flat in colour agrees
+    at many depths, and gets any of them. No point is taken of what masks leave out, is transparent, or has just the
+    colour of the `background`, if there is anything else. Plane sweeping (Collins 1996), for random pixels.
+    """
+    photos = [_Photo.of(view) for view in views]
+    centres = torch.stack([view.camera.position for view in views])
+    order: Int64[Tensor, "V V"] = torch.cdist(centres, centres).fill_diagonal_(-1).argsort(dim=1)
+    generator = torch.Generator().manual_seed(seed)
+    distance = viewing_distance(torch.stack([photo.matrix for photo in photos]).double().numpy())
+    counts = torch.bincount(torch.randint(len(views), (num_points,), generator=generator), minlength=len(views))
+    points, colors = [], []
+    for view, photo, ids, count in zip(views, photos, order.tolist(), counts.tolist(), strict=True):
+        neighbours = [photos[i] for i in ids[1 : 1 + NUM_NEIGHBOURS]]
+        for pixels in _draw_pixels(view, photo, count, background, generator).split(RAYS_AT_A_TIME):
+            steps = (torch.arange(NUM_DEPTHS) + torch.rand(len(pixels), 1, generator=generator)) / NUM_DEPTHS
+            depths = distance * DEPTH_RANGE ** (2 * steps - 1)
+            apart = TIE * torch.rand(depths.shape, generator=generator)
+            if neighbours:
+                each = torch.stack([_differences(photo, other, pixels, depths) for other in neighbours])
+                apart += each.sort(dim=0).values[:NUM_ALIKE].mean(dim=0)
+            best = depths.gather(1, apart.argmin(dim=1, keepdim=True))
+            points.append(photo.to_world(pixels, best)[:, 0])
+            colors.append(photo.sample(pixels[:, None])[:, 0])
+    return torch.cat(points), (255 * torch.cat(colors)).round().clamp(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """A photo at the size at which it is compared, with its camera."""
+
+    image: Float[Tensor, "3 h w"]
+    K: Float[Tensor, "3 3"]
+    matrix: Float[Tensor, "4 4"]
+
+    @staticmethod
+    def of(view: View) -> "_Photo":
+        image = view.target.permute(2, 0, 1)[None]
+        factor = min(1.0, LONGEST_SIDE / max(image.shape[2:]))
+        height, width = (max(1, round(factor * side)) for side in image.shape[2:])
+        image = interpolate(image, size=(height, width), mode="area")[0]
+        return _Photo(image, view.camera.resized(width, height).K, view.camera.viewmat)
+
+    @property
+    def size(self) -> Int64[Tensor, "2"]:
+        """Width and height."""
+        return torch.tensor([self.image.shape[2], self.image.shape[1]])
+
+    def to_world(self, pixels: Float[Tensor, "R 2"], depths: Float[Tensor, "R D"]) -> Float[Tensor, "R D 3"]:
+        """Points at depths on the rays of pixels."""
+        flat = (pixels - self.K[:2, 2]) / self.K.diagonal()[:2]
+        rays = torch.cat([flat, torch.ones(len(flat), 1)], dim=1)
+        return (rays[:, None] * depths[..., None] - self.matrix[:3, 3]) @ self.matrix[:3, :3]
+
+    def sample(self, pixels: Float[Tensor, "R D 2"]) -> Float[Tensor, "R D 3"]:
+        """Colours at places in the photo, bilinear."""
+        where = (pixels / self.size * 2 - 1)[None]
+        found = grid_sample(self.image[None], where, padding_mode="border", align_corners=False)
+        return found[0].permute(1, 2, 0)
+
+
+def _draw_pixels(
+    view: View, photo: _Photo, count: int, background: Float[Tensor, "3"], generator: torch.Generator
+) -> Float[Tensor, "count 2"]:
+    """Random places in a reduced photo, in its pixels, on what is to be learned."""
+    height, width = view.image.shape[:2]
+    usable = torch.ones(height, width, dtype=torch.bool) if view.mask is None else view.mask
+    if view.alpha is not None:
+        usable = usable & (view.alpha > 0)
+    usable = usable & (view.image != (255 * background).round()).any(dim=-1)
+    rows, columns = torch.nonzero(usable if usable.any() else torch.ones_like(usable)).unbind(1)
+    drawn = torch.randint(len(rows), (count,), generator=generator)
+    places = torch.stack([columns[drawn], rows[drawn]], dim=1) + torch.rand(count, 2, generator=generator)
+    return places * (photo.size / torch.tensor([width, height]))
+
+
+def _differences(
+    photo: _Photo, other: _Photo, pixels: Float[Tensor, "R 2"], depths: Float[Tensor, "R D"]
+) -> Float[Tensor, "R D"]:
+    """Mean difference of colours around pixels from what the other photo shows at each depth."""
+    offsets = [(x, y) for x in range(-PATCH, PATCH + 1, 2) for y in range(-PATCH, PATCH + 1, 2)]
+    total = torch.zeros_like(depths)
+    for offset in offsets:
+        moved = pixels + torch.tensor(offset)
+        seen = photo.to_world(moved, depths) @ other.matrix[:3, :3].T + other.matrix[:3, 3]
+        places = (seen @ other.K.T)[..., :2] / seen[..., 2:].clamp_min(1e-6)
+        is_shown = (seen[..., 2] > 0) & ((places > 0) & (places < other.size)).all(dim=-1)
+        apart = (other.sample(places) - photo.sample(moved[:, None])).abs().mean(dim=-1)
+        total += torch.where(is_shown, apart, UNSEEN)
+    return total / len(offsets)
