@@ -103,9 +103,15 @@ class PoseRefinement:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a `state_dict` of a run on the same photos."""
+        if not self.is_on:
+            return
+        if "motions" in state:  # an earlier version's, in radians and units; its moments are of no use
+            numbers = torch.linalg.solve(self._bases, state["motions"].to(self._bases)[..., None])[..., 0]
+        else:
+            numbers = state["numbers"]
+            self._optimizer.load_state_dict(state["optimizer"])
         with torch.no_grad():
-            self.numbers.copy_(state["numbers"])
-        self._optimizer.load_state_dict(state["optimizer"])
+            self.numbers.copy_(numbers)
 
 
 def rigid_motion(motion: Float[Tensor, "6"]) -> Float[Tensor, "4 4"]:
