@@ -96,7 +96,8 @@ class Stage1Config:
     `auto` does so if photos differ in brightness from what the others show there, `off` never."""
     few_photos: FewPhotosChoice = "auto"
     """Hold back from fitting a few photos alone, by their depths by stereo, where they agree: more points to start
-    from, and views from between the cameras. `auto` does so if half of the points lie in fewer than ten photos."""
+    from, and views from between the cameras. `auto` does so if half of the points lie in fewer than ten photos. Neither
+    does if hardly any depth is found."""
     refine_poses: bool = False
     """Move the training photos' cameras along with the Gaussians, for poses that are a little off."""
 

@@ -20,7 +20,7 @@ from gsdff.gaussians import Gaussians
 from gsdff.losses import image_loss
 from gsdff.render import render_rgb
 from gsdff.scene import Scene
-from gsdff.training.stereo import Depths, PointPixels, find_partners, measure_depths, rays
+from gsdff.training.stereo import Depths, PointPixels, find_partners, measure_depths, rays, some_points
 
 log = logging.getLogger("gsdff")
 
@@ -28,6 +28,8 @@ FEW = 10
 """Photos that half of the points lie in: photos are few if they are fewer."""
 MOST_PHOTOS = 100
 """Training photos up to which `auto` looks: depths of more take longer than they are worth."""
+LEAST_KNOWN = 0.15
+"""Share of the pixels of half the photos, at least, whose depth must be known: with less, many of those are wrong."""
 FOUND_SHARE, MOST_FOUND = 0.4, 20_000
 """Points that are added, at most: a share of `max_gaussians`, and a number."""
 LEAST_TOGETHER = 4
@@ -44,27 +46,33 @@ LEAST_COVERED = 0.5
 
 def has_few_photos(scene: Scene) -> bool:
     """Whether half of the points lie within the pictures of fewer than `FEW` training photos."""
-    if len(scene.train_ids) > MOST_PHOTOS or len(scene.train_ids) < 2:
+    points = some_points(scene)
+    if not len(points) or not 1 < len(scene.train_ids) <= MOST_PHOTOS:
         return False
-    counts = sum(PointPixels.of(scene.points, scene.views[view_id].camera).inside.long() for view_id in scene.train_ids)
-    return bool(torch.as_tensor(counts).float().median() < FEW)
+    inside = [PointPixels.of(points, scene.views[view_id].camera).inside for view_id in scene.train_ids]
+    return bool(torch.stack(inside).sum(0).median() < FEW)
 
 
-def holds_back(config: TrainConfig, scene: Scene) -> bool:
-    """Whether stage 1 is held back: as `few_photos` says, but never where ranks hold parts of a scene."""
+def trusted_depths(config: TrainConfig, scene: Scene) -> Depths:
+    """Depths that stage 1 is held back by, as `few_photos` says; none if photos are many, or show them hardly anywhere.
+
+    None either where ranks hold parts of a scene, which are made for many photos.
+    """
     choice = config.stage1.few_photos
     if choice == "off" or not config.stage1.steps or config.shard != "none":
-        return False
-    return choice == "on" or has_few_photos(scene)
+        return {}
+    if choice == "auto" and not has_few_photos(scene):
+        return {}
+    depths = measure_depths(scene)
+    shares = torch.tensor([float((depth > 0).float().mean()) for depth in depths.values()])
+    return depths if len(shares) and shares.median() >= LEAST_KNOWN else {}
 
 
 def find_points(config: TrainConfig, scene: Scene) -> tuple[Float[Tensor, "F 3"], UInt8[Tensor, "F 3"]]:
     """Points at the measured depths, evenly in space, and their colours; none unless training is held back."""
-    if not holds_back(config, scene):
+    if not (depths := trusted_depths(config, scene)):
         return scene.points[:0], scene.point_colors[:0]
-    depths = measure_depths(scene)
-    found = [lay_out(scene, depths, view_id) for view_id in depths]
-    points, colors = (torch.cat(parts) for parts in zip(*found, strict=True)) if found else (torch.zeros(0, 3),) * 2
+    points, colors = (torch.cat(parts) for parts in zip(*(lay_out(scene, depths, n) for n in depths), strict=True))
     points, colors = thin(points, colors, min(MOST_FOUND, int(FOUND_SHARE * config.stage1.max_gaussians)))
     log.info("few photos: %d points added by stereo (`stage1.few_photos`)", len(points))
     return points, (255 * colors).round().to(torch.uint8)
@@ -86,8 +94,6 @@ def thin(
     points: Float[Tensor, "P 3"], colors: Float[Tensor, "P 3"], most: int
 ) -> tuple[Float[Tensor, "F 3"], Float[Tensor, "F 3"]]:
     """Means of points and colours in cubic cells, the smallest that leave at most so many; without lonely points."""
-    if not len(points):
-        return points, colors
     corner, span = points.amin(0), float((points.amax(0) - points.amin(0)).max())
     small, large = 1e-5 * span, 1.01 * span
     while large > 1.02 * small:
@@ -161,15 +167,15 @@ class FewPhotos:
     """Compares renderings with photos from between the cameras, in stage 1 of a scene that is held back."""
 
     def __init__(self, config: TrainConfig, scene: Scene, device: torch.device | str):
-        self.is_on = holds_back(config, scene)
-        self._config = config.stage1
+        self._config = config
         self._scene = scene
         self._device = device
 
     @cached_property
-    def _pictures(self) -> list[Between]:
-        """Pictures from between each photo and its best partners, in the order of their ids."""
-        depths = measure_depths(self._scene)
+    def pictures(self) -> list[Between]:
+        """Pictures from between each photo and its best partners, made when first needed; none for other scenes."""
+        if not (depths := trusted_depths(self._config, self._scene)):
+            return []
         pairs = {
             tuple(sorted((view_id, other)))
             for view_id, ids in find_partners(self._scene).items()
@@ -180,11 +186,10 @@ class FewPhotos:
 
     def compare(self, gaussians: Gaussians, step: int, sh_degree: int, background: Float[Tensor, "3"] | None) -> Tensor:
         """Term of the loss; zero in most steps, and where training is not held back."""
-        if not self.is_on or step >= self._config.steps or step % EVERY or not self._pictures:
+        if step >= self._config.stage1.steps or step % EVERY or not self.pictures:
             return gaussians.means.new_zeros(())
-        turn = torch.randint(len(self._pictures), ())
-        picture = self._pictures[int(turn)]
+        picture = self.pictures[int(torch.randint(len(self.pictures), ()))]
         options = {"sh_degree": sh_degree, "background": background, "adds_gradients": True}
         rendered = render_rgb(gaussians, picture.camera, **options)
         target = picture.image.float() / 255
-        return WEIGHT * image_loss(rendered.image, target, self._config.ssim_weight, picture.mask).loss
+        return WEIGHT * image_loss(rendered.image, target, self._config.stage1.ssim_weight, picture.mask).loss

@@ -14,12 +14,15 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from tqdm import tqdm
 
 from gsdff.cameras import Camera
 from gsdff.scene import Scene, View
 
 MOST_PIXELS = 65_000
 """Photos are reduced to at most so many pixels."""
+MOST_POINTS = 20_000
+"""The scene's points that are looked at, at most, to see which photos show the same."""
 PARTNERS, LEAST_SHARED = 4, 30.0
 """Photos that one is compared with, at most, and points that each must share with it, weighed by their angles."""
 BEST_ANGLE, MOST_ANGLE = 8.0, 45.0
@@ -110,14 +113,19 @@ def measure_depths(scene: Scene) -> Depths:
 def _measure(scene: Scene) -> Depths:
     photos = {view_id: GreyPhoto.of(scene.views[view_id]) for view_id in scene.train_ids}
     partners = {view_id: ids for view_id, ids in find_partners(scene).items() if ids}
-    found = {
-        view_id: sweep(photos[view_id], [photos[other] for other in ids], *depth_range(scene, photos[view_id].camera))
-        for view_id, ids in partners.items()
-    }
+    found = {}
+    for view_id, ids in tqdm(partners.items(), desc="stereo", unit="photo", leave=False, delay=1):
+        limits = depth_range(scene, photos[view_id].camera)
+        found[view_id] = sweep(photos[view_id], [photos[other] for other in ids], *limits)
     depths = {view_id: depth for view_id, (depth, _) in found.items()}
     sure = {view_id: is_sure & confirmed(photos, depths, view_id) for view_id, (_, is_sure) in found.items()}
     seen = {view_id: torch.where(sure[view_id], depths[view_id], 0) for view_id in found}
     return {view_id: torch.where(contradicted(photos, seen, view_id), 0, seen[view_id]) for view_id in found}
+
+
+def some_points(scene: Scene) -> Float[Tensor, "P 3"]:
+    """The scene's points, or some of them, evenly over the list."""
+    return scene.points[:: -(-len(scene.points) // MOST_POINTS) or 1]
 
 
 def find_partners(scene: Scene) -> dict[int, list[int]]:
@@ -125,7 +133,7 @@ def find_partners(scene: Scene) -> dict[int, list[int]]:
 
     What hides points is not known, so that they count in every photo whose picture they fall into.
     """
-    ids, points = scene.train_ids, scene.points
+    ids, points = scene.train_ids, some_points(scene)
     seen = {view_id: PointPixels.of(points, scene.views[view_id].camera).inside for view_id in ids}
     to_camera = {view_id: F.normalize(scene.views[view_id].camera.position - points, dim=1) for view_id in ids}
     shared = {view_id: dict.fromkeys(ids, 0.0) for view_id in ids}

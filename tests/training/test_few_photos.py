@@ -8,7 +8,15 @@ from stereo_scene import BOARD, WALL, make_camera, photo_from, stereo_scene
 
 from gsdff.config.options import Stage1Config, TeacherConfig, TrainConfig
 from gsdff.io.checkpoint import snapshot
-from gsdff.training.few_photos import FewPhotos, find_points, has_few_photos, look_between, middle_camera, thin
+from gsdff.training.few_photos import (
+    FewPhotos,
+    find_points,
+    has_few_photos,
+    look_between,
+    middle_camera,
+    thin,
+    trusted_depths,
+)
 from gsdff.training.initialise import initial_gaussians
 from gsdff.training.stereo import measure_depths
 from gsdff.training.trainer import Trainer
@@ -97,7 +105,16 @@ def test_where_nothing_is_held_back_no_number_is_drawn_and_training_is_as_it_was
 @pytest.mark.parametrize("changes", [{"shard": "gaussians"}, {"stage1": Stage1Config(steps=0, few_photos="on")}])
 def test_parts_of_a_scene_and_scenes_without_a_first_stage_are_not_held_back(changes):
     config = replace(make_config("on"), **changes)
-    assert not FewPhotos(config, stereo_scene(), CPU).is_on
+    assert not FewPhotos(config, stereo_scene(), CPU).pictures
+
+
+def test_depths_that_are_hardly_known_anywhere_are_not_trusted(monkeypatch):
+    config, scene = make_config("on"), stereo_scene()
+    depths = measure_depths(scene)
+    assert trusted_depths(config, scene) is depths
+    sparse = {view_id: torch.where(torch.rand(depth.shape) < 0.1, depth, 0) for view_id, depth in depths.items()}
+    monkeypatch.setattr("gsdff.training.few_photos.measure_depths", lambda _: sparse)
+    assert not trusted_depths(config, scene)
 
 
 def test_photos_without_a_pattern_are_trained_without_points_or_views_from_between():
