@@ -15,6 +15,7 @@ from gsdff.data import load_scene
 from gsdff.data.demo import copy_demo_scene
 from gsdff.errors import UserError
 from gsdff.files.writing import whole_file
+from gsdff.neighbours import nearest_to
 from gsdff.scene import Scene
 
 SURROUNDINGS = (
@@ -71,6 +72,19 @@ def with_few(scene: Scene, kept: list[int]) -> Scene:
     ids = sorted([*scene.test_ids, *kept])
     held_out = tuple(ids.index(view_id) for view_id in scene.test_ids)
     return replace(scene, views=[scene.views[view_id] for view_id in ids], held_out=held_out)
+
+
+def with_own_points(scene: Scene, source: Path) -> Scene:
+    """The scene with those of a COLMAP scene's points alone that two of its training photos have matched."""
+    import pycolmap
+
+    model = pycolmap.Reconstruction(str(source / "sparse" / "0"))
+    names = {scene.views[view_id].name for view_id in scene.train_ids}
+    kept = {image_id for image_id, image in model.images.items() if image.name in names}
+    tracks = [(point.xyz, {element.image_id for element in point.track.elements}) for point in model.points3D.values()]
+    places = torch.tensor(np.array([place for place, seen_by in tracks if len(seen_by & kept) > 1]))
+    rows = nearest_to(scene.points, scene.frame.points_to_working(places), 1)[1].unique()
+    return replace(scene, points=scene.points[rows], point_colors=scene.point_colors[rows])
 
 
 def spread(ids: list[int], count: int) -> list[int]:
@@ -139,8 +153,17 @@ SCENES: dict[str, Callable[[Places], Scene]] = {
     "fox_small_few": lambda places: with_few(
         scene := load_scene(places.real("fox"), DataConfig(downscale=4)), scene.train_ids[::5]
     ),
+    "fox_small_9": lambda places: with_own_points(SCENES["fox_small_few"](places), places.real("fox")),
+    "fox_small_12": lambda places: with_own_points(
+        with_few(scene := load_scene(places.real("fox"), DataConfig(downscale=4)), spread(scene.train_ids, 12)),
+        places.real("fox"),
+    ),
     "fox_small_20": lambda places: with_few(
         scene := load_scene(places.real("fox"), DataConfig(downscale=4)), spread(scene.train_ids, 20)
+    ),
+    "demo_few": lambda places: with_few(scene := load_scene(places.demo(), DataConfig()), spread(scene.train_ids, 9)),
+    "room_small_few": lambda places: with_few(
+        scene := load_scene(places.real("room_a"), DataConfig(downscale=2)), spread(scene.train_ids, 12)
     ),
     "room_small": lambda places: load_scene(places.real("room_a"), DataConfig(downscale=2)),
     "fox_few": lambda places: with_few(scene := _fox(places), scene.train_ids[::5]),
@@ -162,7 +185,7 @@ SCENES: dict[str, Callable[[Places], Scene]] = {
         cut_out(places.demo(), places.work / "demo_cut_out"), DataConfig(background="white")
     ),
 }
-"""Scenes by their names: `few` has a few of the training photos, `poses` random points, `triangulated` points found for
-those poses, `cut_out` random ones on white."""
+"""Scenes by their names: `few` or a number have a few of the training photos, `poses` random points, `triangulated`
+points found for those poses, `cut_out` random ones on white."""
 WHITE = frozenset({"demo_cut_out"})
 """Scenes over white."""

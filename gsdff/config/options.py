@@ -20,6 +20,7 @@ from gsdff.run_folder import DEMO
 
 PosesChoice = Literal["auto", "stored", "turned"]
 ExposureChoice = Literal["auto", "affine", "off"]
+FewPhotosChoice = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,10 @@ class Stage1Config:
     exposure: ExposureChoice = "auto"
     """Exposure and white balance that change from photo to photo: `affine` gives every photo a map of its colours,
     `auto` does so if photos differ in brightness from what the others show there, `off` never."""
-    few_photos: bool = False
-    """Hold back from fitting a few photos alone: leave out some Gaussians in every step, and let fade what no photo
-    needs. For about ten photos or fewer; with twenty it does harm."""
+    few_photos: FewPhotosChoice = "auto"
+    """Hold back from fitting a few photos alone, by their depths by stereo, where they agree: more points to start
+    from, and views from between the cameras. `auto` does so if half of the points lie in fewer than ten photos. Neither
+    does if hardly any depth is found."""
     refine_poses: bool = False
     """Move the training photos' cameras along with the Gaussians, for poses that are a little off; a short training
     looks for them first."""

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
+from tqdm import tqdm
 
 from gsdff.data.points import viewing_distance
 from gsdff.scene import View
@@ -18,6 +19,8 @@ NUM_NEIGHBOURS = 6
 """Number of photos that are compared with the one of a ray, the nearest ones."""
 NUM_ALIKE = 3
 """Number of those that have to look alike: the others may be hidden there, or not show it."""
+MOST_PHOTOS = 300
+"""Number of photos that are looked at, evenly over the list: reduced, they take half a megabyte each."""
 LONGEST_SIDE = 240
 """Pixels of a photo as it is compared."""
 PATCH = 2
@@ -38,6 +41,7 @@ def points_where_photos_agree(
     at many depths, and gets any of them. No point is taken of what masks leave out, is transparent, or has just the
     colour of the `background`, if there is anything else. Plane sweeping (Collins 1996), for random pixels.
     """
+    views = views[:: -(-len(views) // MOST_PHOTOS)]
     photos = [_Photo.of(view) for view in views]
     centres = torch.stack([view.camera.position for view in views])
     order: Int64[Tensor, "V V"] = torch.cdist(centres, centres).fill_diagonal_(-1).argsort(dim=1)
@@ -45,7 +49,8 @@ def points_where_photos_agree(
     distance = viewing_distance(torch.stack([photo.matrix for photo in photos]).double().numpy())
     counts = torch.bincount(torch.randint(len(views), (num_points,), generator=generator), minlength=len(views))
     points, colors = [], []
-    for view, photo, ids, count in zip(views, photos, order.tolist(), counts.tolist(), strict=True):
+    each_photo = zip(views, photos, order.tolist(), counts.tolist(), strict=True)
+    for view, photo, ids, count in tqdm(each_photo, "points", len(views), unit="photo", leave=False, delay=1):
         neighbours = [photos[i] for i in ids[1 : 1 + NUM_NEIGHBOURS]]
         for pixels in _draw_pixels(view, photo, count, background, generator).split(RAYS_AT_A_TIME):
             steps = (torch.arange(NUM_DEPTHS) + torch.rand(len(pixels), 1, generator=generator)) / NUM_DEPTHS

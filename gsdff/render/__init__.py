@@ -125,11 +125,8 @@ def render_rgb(
     background: Float[Tensor, "3"] | None = None,
     absgrad: bool = False,
     adds_gradients: bool = False,
-    opacity_factors: Float[Tensor, "N"] | None = None,
 ) -> Rendered:
     """Renders colours (not clamped to 1) from one camera; `sh_degree` None uses all stored bands.
-
-    `opacity_factors` are multiplied to the opacities, which may become more than 1; parts of a scene take none.
 
     `adds_gradients` lets the backward pass add to `.grad` of the attributes itself, if they are parameters on the CPU:
     faster, but `torch.autograd.grad` does not see them. A pose that needs a gradient goes the ordinary way.
@@ -142,18 +139,17 @@ def render_rgb(
     if gaussians.is_part:
         from gsdff.render.parts import render_part
 
-        assert opacity_factors is None, "of parts nothing is left out"
         return Rendered(*render_part(gaussians, camera, gaussians.sh, **options))
     if adds_gradients and gaussians.are_parameters_on_cpu and not camera.viewmat.requires_grad:
         from gsdff.render.cpu import render_stored
 
-        renders, alphas, meta = render_stored(gaussians, camera, opacity_factors=opacity_factors, **options)
+        renders, alphas, meta = render_stored(gaussians, camera, **options)
         return Rendered(renders[0], alphas[0], meta)
     renders, alphas, meta = rasterization(
         gaussians.means,
         gaussians.quats,
         gaussians.scales,
-        gaussians.opacities if opacity_factors is None else gaussians.opacities * opacity_factors,
+        gaussians.opacities,
         gaussians.sh,
         camera.viewmat[None],
         camera.K[None],

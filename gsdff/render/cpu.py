@@ -1,6 +1,6 @@
 """The CPU rasteriser: three differentiable steps (project, colour, blend) around the numba kernels."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -220,14 +220,11 @@ def render_stored(
     sh_degree: int,
     background: Tensor | None,
     absgrad: bool,
-    opacity_factors: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, dict]:
     """`rasterization_cpu` of one camera for parameters as they are stored; adds their gradients to `.grad` in place."""
     antialiased = gaussians.rasterize_mode == "antialiased"
     settings = ProjectionSettings(camera.width, camera.height, antialiased=antialiased)
     projected = Projected(*ProjectStored.apply(gaussians.means, gaussians, camera, sh_degree, settings))
-    if opacity_factors is not None:
-        projected = replace(projected, opacities=projected.opacities * opacity_factors)
     return _blend(projected, settings, None if background is None else background[None], absgrad)
 
 

@@ -16,6 +16,7 @@ from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.neighbours import nearest_neighbours
 from gsdff.neighbours_of_parts import nearest_over_ranks
 from gsdff.scene import Scene
+from gsdff.training.few_photos import find_points
 from gsdff.training.parts import own_rows, shares_gaussians
 
 log = logging.getLogger("gsdff")
@@ -35,14 +36,15 @@ def initial_gaussians(config: TrainConfig, scene: Scene) -> Gaussians:
     """
     if config.stage1_from is not None:
         return read_splat(config.stage1_from, scene)
-    num = len(scene.points)
-    if num < MIN_POINTS:
-        raise UserError(f"{scene.root}: expected at least {MIN_POINTS} points to start from, got {num}")
-    stage1 = config.stage1
+    if len(scene.points) < MIN_POINTS:
+        raise UserError(f"{scene.root}: expected at least {MIN_POINTS} points to start from, got {len(scene.points)}")
+    found, found_colors = find_points(config, scene)
+    points, colors = torch.cat([found, scene.points]), torch.cat([found_colors, scene.point_colors])
+    num, stage1 = len(points), config.stage1
     if stage1.max_gaussians < num:
         log.info("%d of %d points become Gaussians, as many as `stage1.max_gaussians`", stage1.max_gaussians, num)
     limits, is_part = (stage1.sh_degree, stage1.max_gaussians), shares_gaussians(config)
-    return gaussians_from_points(scene.points, scene.point_colors, *limits, is_part=is_part)
+    return gaussians_from_points(points, colors, *limits, is_part=is_part)
 
 
 def read_splat(source: Path, scene: Scene) -> Gaussians:

@@ -39,7 +39,7 @@ class RadianceTerm:
         self.poses = PoseRefinement(
             scene, config.stage1.steps, pace, data.device, is_on=config.stage1.refine_poses and config.stage1.steps > 0
         )
-        self.few_photos = FewPhotos(config.stage1)
+        self.few_photos = FewPhotos(config, scene, data.device)
         self._meta: dict[str, Any] = {}
         self.num_bands = 0
         """Number of higher bands of the harmonics that the last picture had."""
@@ -50,16 +50,16 @@ class RadianceTerm:
         view = self.views[view_id]
         background = self._draw_background()
         bands = stage1.sh_degree if step >= stage1.steps else min(step // stage1.sh_interval, stage1.sh_degree)
+        bands = min(bands, gaussians.sh_degree)
         rendered = render_rgb(
             gaussians,
             self.poses.move(view.camera, view_id) if step < stage1.steps else view.camera,
-            sh_degree=min(bands, gaussians.sh_degree),
+            sh_degree=bands,
             background=background,
             absgrad=stage1.absgrad,
             adds_gradients=True,
-            opacity_factors=self.few_photos.draw(gaussians, step),
         )
-        self.num_bands = (min(bands, gaussians.sh_degree) + 1) ** 2 - 1
+        self.num_bands = (bands + 1) ** 2 - 1
         target = view.target if background is None else view.over(background)
         self.exposure.observe(rendered.image, target, view.mask, view_id, step)
         image = image_loss(self.exposure.apply(rendered.image, view_id), target, stage1.ssim_weight, view.mask)
@@ -67,7 +67,8 @@ class RadianceTerm:
         self.densifier.before_backward(rendered.meta)
         loss = image.loss
         if step < stage1.steps:
-            loss = loss + self.densifier.prior(gaussians) + self.few_photos.prior(gaussians)
+            between = self.few_photos.compare(gaussians, step, bands, background)
+            loss = loss + self.densifier.prior(gaussians) + between
         return loss, {"l1": image.l1, "ssim": image.ssim, "mse": image.mse}
 
     def after_step(self, params: Params, optimizers: Optimizers, before: int, step: int) -> None:

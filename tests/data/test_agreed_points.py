@@ -75,6 +75,14 @@ def test_a_photo_without_anything_to_learn_gives_points_all_the_same(generator):
     assert len(points) == 9 and bool(points.isfinite().all())
 
 
+def test_of_many_photos_some_are_looked_at_from_end_to_end(generator, monkeypatch):
+    monkeypatch.setattr("gsdff.data.agreed_points.MOST_PHOTOS", 3)
+    views = walls(generator, num=7)
+    points, colors = points_where_photos_agree(views, 50, BLACK)
+    some, same = points_where_photos_agree(views[::3], 50, BLACK)
+    assert torch.equal(points, some) and torch.equal(colors, same)
+
+
 def test_held_out_photos_are_not_looked_at(monkeypatch):
     scene, seen = replace(tiny_scene(), held_out=(1,)), []
 

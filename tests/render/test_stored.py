@@ -57,24 +57,6 @@ def test_picture_and_gradients_are_those_of_the_general_way(mode, degree):
         torch.testing.assert_close(here.grad, there.grad, rtol=1e-4, atol=1e-5 * scale, msg=name)
 
 
-@pytest.mark.parametrize("mode", ["classic", "antialiased"])
-def test_factors_on_the_opacities_are_those_of_the_general_way(mode):
-    factors = torch.where(torch.rand(400, generator=torch.Generator().manual_seed(3)) < 0.3, 1e-4, 1.25)
-    pairs = []
-    for adds_gradients in (False, True):
-        gaussians = make_gaussians()
-        gaussians.rasterize_mode = mode
-        pairs.append((gaussians, backward(gaussians, adds_gradients=adds_gradients, opacity_factors=factors)))
-    (expected, general), (found, own) = pairs
-    torch.testing.assert_close(own.image, general.image, rtol=0, atol=1e-6)
-    left_out = render_rgb(found.map(lambda tensor: tensor[factors < 1]), CAMERA).alpha
-    assert left_out.max() > 0.1 and not torch.equal(own.alpha, render_rgb(found, CAMERA).alpha)
-    for (name, here), (_, there) in zip(found.items(), expected.items(), strict=True):
-        scale = float(there.grad.abs().max())
-        torch.testing.assert_close(here.grad, there.grad, rtol=1e-4, atol=1e-5 * scale, msg=name)
-        assert not here.grad[factors < 1].any()  # no pixel has seen them
-
-
 def test_gradients_add_up_over_two_pictures():
     together, apart = make_gaussians(), [make_gaussians(), make_gaussians()]
     for seed in (1, 2):

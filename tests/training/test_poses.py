@@ -174,6 +174,18 @@ def test_a_checkpoint_keeps_the_poses(generator):
     assert bool((begun.radiance.poses.numbers != 0).any())
 
 
+def test_poses_of_an_earlier_versions_checkpoint_go_on_in_pixels(generator):
+    scene = tiny_scene()
+    earlier = 0.01 * torch.randn(len(scene.train_ids), 6, generator=generator)
+    found = in_pixels(scene, earlier)
+    refined, fixed = (PoseRefinement(scene, 100, ALONE, CPU, is_on=is_on) for is_on in (True, False))
+    for refinement in (refined, fixed):
+        refinement.load_state_dict({"motions": earlier, "optimizer": {}})
+    assert (refined.motions != 0).any()
+    torch.testing.assert_close(refined.motions, found.motions, rtol=1e-3, atol=1e-6)
+    assert (fixed.numbers == 0).all()
+
+
 def test_by_default_poses_stay():
     trainer = trainer_of(config_of(20), tiny_scene())
     for _ in range(20):
