@@ -13,6 +13,7 @@ from gsdff.editing.operations.delete import Delete
 from gsdff.editing.operations.transform import Move, Rotate, Scale
 from gsdff.errors import UserError
 from gsdff.selection import Selection
+from gsdff.viewer.wire.bits import read_bits, read_rows
 from gsdff.viewer.wire.messages import (
     MOST_EDITS,
     MOST_SELECTIONS,
@@ -20,9 +21,7 @@ from gsdff.viewer.wire.messages import (
     Encode,
     SaveEdits,
     most_bytes,
-    read_bits,
     read_request,
-    read_rows,
 )
 from gsdff.viewer.wire.replies import Pictured, write_answer
 
