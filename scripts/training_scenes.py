@@ -15,7 +15,6 @@ from gsdff.data import load_scene
 from gsdff.data.demo import copy_demo_scene
 from gsdff.errors import UserError
 from gsdff.files.writing import whole_file
-from gsdff.neighbours import nearest_to
 from gsdff.scene import Scene
 
 SURROUNDINGS = (
@@ -77,6 +76,8 @@ def with_few(scene: Scene, kept: list[int]) -> Scene:
 def with_own_points(scene: Scene, source: Path) -> Scene:
     """The scene with those of a COLMAP scene's points alone that two of its training photos have matched."""
     import pycolmap
+
+    from gsdff.neighbours import nearest_to  # earlier commits have none
 
     model = pycolmap.Reconstruction(str(source / "sparse" / "0"))
     names = {scene.views[view_id].name for view_id in scene.train_ids}
