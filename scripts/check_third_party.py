@@ -64,7 +64,13 @@ PAGES = ROOT / "scripts" / "third_party"
 WIDTH, HEIGHT = 640, 480
 """Size of the browser's window."""
 PANEL_WIDTH = 224
-QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+QUIET = (
+    "--ignore-gpu-blocklist",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
 CHANGED = 0.1
 """Least change of a channel of a pixel, in [0, 1], that counts as visible."""
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from gsdff.field.base import FieldBase
 from gsdff.field.hit import Hit
@@ -34,10 +36,10 @@ def find_things(field: FieldBase, query: Query, view: View | None = None) -> Hit
     return replace(hit.in_view(view), selected=torch.isin(drawn, numbers.to(drawn)), space="2d")
 
 
-def leave_parts_out(things: Things, wanted: Sequence[ThingNumber], selected: torch.Tensor) -> Things:
-    """The things without the memberships [N, m] in parts that are not wanted, where a part of a thing is.
+def leave_parts_out(things: Things, wanted: Sequence[ThingNumber], selected: Bool[Tensor, "N"]) -> Things:
+    """Things without memberships in those parts that are not wanted, of the things of which a part is.
 
-    A Gaussian that is more another thing's is of no part.
+    `selected` are the Gaussians of what is wanted. One that is more another thing's is of no part.
     """
     whole = torch.tensor([named.number for named in wanted if named.part is None])
     parted = torch.tensor([named.number for named in wanted if named.part is not None])
