@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from gsdff.device import send
@@ -51,6 +51,21 @@ class Camera:
         K[1, 2] -= top
         return replace(self, K=K, width=width, height=height)
 
+    def rays(self) -> Float[Tensor, "H W 3"]:
+        """Directions in the world through the centres of all pixels, as long as one unit of depth."""
+        rows, columns = (torch.arange(side, device=self.K.device) + 0.5 for side in (self.height, self.width))
+        y, x = torch.meshgrid(
+            (rows - self.K[1, 2]) / self.K[1, 1], (columns - self.K[0, 2]) / self.K[0, 0], indexing="ij"
+        )
+        return torch.stack([x, y, torch.ones_like(x)], -1) @ self.viewmat[:3, :3]
+
+    def project(self, points: Float[Tensor, "*S 3"]) -> "Projections":
+        """Places in the picture that points of the world fall on."""
+        x, y, depths = ((points @ self.viewmat[:3, :3].T + self.viewmat[:3, 3]) @ self.K.T).unbind(-1)
+        inside = (depths > 0) & (x > 0) & (y > 0) & (x < self.width * depths) & (y < self.height * depths)
+        places = torch.stack([x, y], -1) / depths[..., None]
+        return Projections(torch.where(inside[..., None], places, 0), depths, inside)
+
     def to(self, device: torch.device | str) -> "Camera":
         """The same camera with its tensors on `device`, where they are sent once: the result is the same object."""
         name = str(device)
@@ -62,6 +77,23 @@ class Camera:
     def _sent(self) -> "dict[str, Camera]":
         """This camera on the devices that it has been sent to."""
         return {}
+
+
+@dataclass(frozen=True, eq=False)
+class Projections:
+    """Places in a camera's picture that points fall on."""
+
+    places: Float[Tensor, "*S 2"]
+    """Columns and rows, with pixel centres at +0.5; 0 for points outside."""
+    depths: Float[Tensor, "*S"]
+    """Depths of the points along the optical axis."""
+    inside: Bool[Tensor, "*S"]
+    """Whether a point is in front of the camera and within its picture."""
+
+    def take(self, picture: Tensor) -> Tensor:
+        """Values of a picture [H, W, ...] at these places; those of its first pixel for points outside."""
+        columns, rows = self.places.long().unbind(-1)
+        return picture[rows.clamp_max(len(picture) - 1), columns.clamp_max(picture.shape[1] - 1)]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from gsdff.cameras import Camera, WorldFrame
 from gsdff.scene import Scene, View
-from gsdff.training.stereo import rays
 
 WIDTH, HEIGHT, FOCAL = 64, 48, 60.0
 WALL, BOARD, HALF_SIDE = 4.0, 3.0, 0.5
@@ -34,14 +33,14 @@ def make_camera(x: float, y: float = 0.0) -> Camera:
 
 def depth_from(camera: Camera) -> Float[Tensor, "H W"]:
     """Exact depth of every pixel."""
-    hit = camera.position + BOARD * rays(camera)
+    hit = camera.position + BOARD * camera.rays()
     return torch.where((hit[..., :2].abs() < HALF_SIDE).all(-1), BOARD, WALL)
 
 
 def photo_from(camera: Camera) -> Float[Tensor, "H W 3"]:
     """What a camera sees."""
     depth = depth_from(camera)
-    places = (camera.position + depth[..., None] * rays(camera))[..., :2]
+    places = (camera.position + depth[..., None] * camera.rays())[..., :2]
     return torch.where(depth[..., None] == BOARD, pattern(places, 1), pattern(places, 2))
 
 

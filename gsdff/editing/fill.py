@@ -125,17 +125,17 @@ def continue_plane(grid: Grid, views: Sequence[HoleView], rest: Gaussians) -> Ga
     num_through = torch.zeros_like(counts)
     is_in_hole = counts.bool()
     for view in views:
-        found = view.find(cells)
+        found = view.camera.project(cells)
         slack = SLACK * found.depths + 1.5 * grid.spacing
-        depths, in_hole = view.depth[found.rows, found.columns], view.hole[found.rows, found.columns]
-        is_open = found.are_inside & (depths > found.depths - slack)
+        depths, in_hole = found.take(view.depth), found.take(view.hole)
+        is_open = found.inside & (depths > found.depths - slack)
         is_surface = is_open & ~in_hole & (depths < found.depths + slack)
         num_through += is_open & ~in_hole & ~is_surface
         is_in_hole |= is_open & in_hole
         if is_surface.any():
             colors, features = render_rgb(rest, view.camera), render_features(rest, view.camera, features=latents)
             values = torch.cat([colors.image.clamp(0, 1), features.image], -1)
-            sums[is_surface] += values[found.rows[is_surface], found.columns[is_surface]]
+            sums[is_surface] += found.take(values)[is_surface]
             counts += is_surface
     shape = grid.num_rows, grid.num_columns
     means = (sums / counts.clamp_min(1)[:, None]).reshape(*shape, -1)

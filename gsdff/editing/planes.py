@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gsdff.cameras import Camera
@@ -60,18 +60,6 @@ class ThingBox:
 
 
 @dataclass(frozen=True, eq=False)
-class Pixels:
-    """Pixels that points of the world fall on in one view."""
-
-    rows: Int[Tensor, "P"]
-    columns: Int[Tensor, "P"]
-    depths: Float[Tensor, "P"]
-    """Depths of the points along the optical axis."""
-    are_inside: Bool[Tensor, "P"]
-    """Whether a point is in the picture; row and column are 0 if not."""
-
-
-@dataclass(frozen=True, eq=False)
 class HoleView:
     """One training view of the scene without the thing."""
 
@@ -90,10 +78,7 @@ class HoleView:
 
     def rays(self, pixels: Bool[Tensor, "H W"]) -> Float[Tensor, "P 3"]:
         """Directions in the world through the centres of pixels, as long as one unit of depth."""
-        rows, columns = pixels.nonzero(as_tuple=True)
-        K, rotation = self.camera.K, self.camera.viewmat[:3, :3]
-        x, y = (columns + 0.5 - K[0, 2]) / K[0, 0], (rows + 0.5 - K[1, 2]) / K[1, 1]
-        return torch.stack([x, y, torch.ones_like(x)], -1) @ rotation
+        return self.camera.rays()[pixels]
 
     def points(self, pixels: Bool[Tensor, "H W"]) -> Float[Tensor, "P 3"]:
         """Points of the scene that these pixels show."""
@@ -108,14 +93,6 @@ class HoleView:
         down = points[(rows + STEP).clamp_max(last_row), columns] - points[(rows - STEP).clamp_min(0), columns]
         right = points[rows, (columns + STEP).clamp_max(last_column)] - points[rows, (columns - STEP).clamp_min(0)]
         return F.normalize(torch.linalg.cross(down, right), dim=-1)  # x is right, y down, z away from the camera
-
-    def find(self, points: Float[Tensor, "P 3"]) -> Pixels:
-        """The pixels of points."""
-        camera = self.camera
-        x, y, z = ((points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]) @ camera.K.T).unbind(-1)
-        columns, rows = (x / z).floor(), (y / z).floor()
-        inside = (z > 0) & (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)
-        return Pixels(rows.where(inside, 0).long(), columns.where(inside, 0).long(), z, inside)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from gsdff.gaussians import Gaussians
 from gsdff.losses import image_loss
 from gsdff.render import render_rgb
 from gsdff.scene import Scene
-from gsdff.training.stereo import Depths, PointPixels, find_partners, measure_depths, rays, some_points
+from gsdff.training.stereo import Depths, find_partners, measure_depths, some_points
 
 log = logging.getLogger("gsdff")
 
@@ -49,7 +49,7 @@ def has_few_photos(scene: Scene) -> bool:
     points = some_points(scene)
     if not len(points) or not 1 < len(scene.train_ids) <= MOST_PHOTOS:
         return False
-    inside = [PointPixels.of(points, scene.views[view_id].camera).inside for view_id in scene.train_ids]
+    inside = [scene.views[view_id].camera.project(points).inside for view_id in scene.train_ids]
     return bool(torch.stack(inside).sum(0).median() < FEW)
 
 
@@ -86,7 +86,7 @@ def lay_out(scene: Scene, depths: Depths, view_id: int) -> tuple[Float[Tensor, "
     columns = torch.arange(view.camera.width) * depth.shape[1] // view.camera.width
     depth = depth[rows][:, columns]
     is_known = depth > 0
-    points = view.camera.position + (rays(view.camera) * depth[..., None])[is_known]
+    points = view.camera.position + (view.camera.rays() * depth[..., None])[is_known]
     return points, view.target[is_known]
 
 
@@ -129,7 +129,7 @@ def look_between(scene: Scene, depths: Depths, first: int, second: int) -> Betwe
     camera = middle_camera(scene.views[first].camera, scene.views[second].camera)
     parts = [lay_out(scene, depths, view_id) for view_id in (first, second)]
     points, colors = (torch.cat(part) for part in zip(*parts, strict=True))
-    pixels = PointPixels.of(points, camera)
+    pixels = camera.project(points)
     places, near, colors = pixels.places[pixels.inside] - 0.5, pixels.depths[pixels.inside], colors[pixels.inside]
     taps = [_tap(places, step, camera) for step in ((0, 0), (1, 0), (0, 1), (1, 1))]
     nearest = torch.full((camera.height * camera.width,), torch.inf)

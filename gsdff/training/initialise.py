@@ -114,8 +114,4 @@ def neighbour_distances(points: Float[Tensor, "P 3"], *, is_part: bool = False) 
 
 def _is_in_view(gaussians: Gaussians, scene: Scene, view_id: int) -> bool:
     """Whether any centre projects into the image, in front of the camera."""
-    camera = scene.views[view_id].camera
-    points = gaussians.means @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
-    x, y, depth = (points @ camera.K.T).unbind(-1)
-    inside = (x > 0) & (y > 0) & (x < camera.width * depth) & (y < camera.height * depth)
-    return bool((inside & (depth > 0)).any())
+    return bool(scene.views[view_id].camera.project(gaussians.means).inside.any())

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from tqdm import tqdm
 
-from gsdff.cameras import Camera
+from gsdff.cameras import Camera, Projections
 from gsdff.scene import Scene, View
 
 MOST_PIXELS = 65_000
@@ -67,37 +67,6 @@ class GreyPhoto:
         return GreyPhoto(view.camera.resized(size[1], size[0]), grey, share > 1 - 1e-4)
 
 
-@dataclass(frozen=True, eq=False)
-class PointPixels:
-    """Pixels of one camera that points fall into."""
-
-    places: Float[Tensor, "*S 2"]
-    """Columns and rows, with pixel centres at +0.5."""
-    depths: Float[Tensor, "*S"]
-    inside: Bool[Tensor, "*S"]
-    """Points in front of the camera and within its picture."""
-
-    @staticmethod
-    def of(points: Float[Tensor, "*S 3"], camera: Camera) -> "PointPixels":
-        """The pixels of points."""
-        x, y, depths = ((points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]) @ camera.K.T).unbind(-1)
-        inside = (depths > 0) & (x > 0) & (y > 0) & (x < camera.width * depths) & (y < camera.height * depths)
-        places = torch.stack([x, y], -1) / depths[..., None]
-        return PointPixels(torch.where(inside[..., None], places, 0), depths, inside)
-
-    def take(self, picture: Tensor) -> Tensor:
-        """Values of a picture [H, W, ...] at these pixels; those of its first pixel for points outside."""
-        columns, rows = self.places.long().unbind(-1)
-        return picture[rows.clamp_max(len(picture) - 1), columns.clamp_max(picture.shape[1] - 1)]
-
-
-def rays(camera: Camera) -> Float[Tensor, "H W 3"]:
-    """Directions in the world through the centres of all pixels, as long as one unit of depth."""
-    rows, columns = torch.meshgrid(torch.arange(camera.height), torch.arange(camera.width), indexing="ij")
-    x, y = (columns + 0.5 - camera.K[0, 2]) / camera.K[0, 0], (rows + 0.5 - camera.K[1, 2]) / camera.K[1, 1]
-    return torch.stack([x, y, torch.ones_like(x)], -1) @ camera.viewmat[:3, :3]
-
-
 _newest: list[tuple[weakref.ref[Scene], Depths]] = []
 """Depths of the scene that they were measured of last: its first Gaussians and its training both need them."""
 
@@ -134,7 +103,7 @@ def find_partners(scene: Scene) -> dict[int, list[int]]:
     What hides points is not known, so that they count in every photo whose picture they fall into.
     """
     ids, points = scene.train_ids, some_points(scene)
-    seen = {view_id: PointPixels.of(points, scene.views[view_id].camera).inside for view_id in ids}
+    seen = {view_id: scene.views[view_id].camera.project(points).inside for view_id in ids}
     to_camera = {view_id: F.normalize(scene.views[view_id].camera.position - points, dim=1) for view_id in ids}
     shared = {view_id: dict.fromkeys(ids, 0.0) for view_id in ids}
     for place, first in enumerate(ids):
@@ -150,7 +119,7 @@ def find_partners(scene: Scene) -> dict[int, list[int]]:
 
 def depth_range(scene: Scene, camera: Camera) -> tuple[float, float]:
     """Nearest and farthest depth to look at: somewhat beyond those of the scene's points in the picture."""
-    pixels = PointPixels.of(scene.points, camera)
+    pixels = camera.project(scene.points)
     near, far = pixels.depths[pixels.inside].quantile(torch.tensor([0.005, 0.995])).tolist()
     return 0.8 * near, 1.25 * far
 
@@ -161,7 +130,7 @@ def sweep(
     """Depth of every pixel, and whether its window has contrast and is found again in others at that depth."""
     inverse = torch.linspace(1 / far, 1 / near, PLANES)
     mean, deviation = _window_moments(photo.grey)
-    directions, position = rays(photo.camera), photo.camera.position
+    directions, position = photo.camera.rays(), photo.camera.position
     volume = torch.empty(PLANES, *photo.grey.shape)
     for plane in range(PLANES):
         points = position + directions / inverse[plane]
@@ -194,7 +163,7 @@ def _correlate(
     points: Float[Tensor, "h w 3"],
 ) -> Float[Tensor, "h w"]:
     """Normalised correlation of a photo's windows with what another shows at these points; -1 outside of it."""
-    pixels, camera = PointPixels.of(points, partner.camera), partner.camera
+    pixels, camera = partner.camera.project(points), partner.camera
     grid = 2 * pixels.places / torch.tensor([camera.width, camera.height]) - 1
     other = F.grid_sample(partner.grey[None, None], grid[None], align_corners=False, padding_mode="border")[0, 0]
     other_mean, square, product = _window_means(torch.stack([other, other.square(), other * photo.grey]))
@@ -246,9 +215,9 @@ def contradicted(photos: Mapping[int, GreyPhoto], depths: Depths, view_id: int) 
     return is_wrong
 
 
-def _seen_by_others(photos: Mapping[int, GreyPhoto], depths: Depths, view_id: int) -> list[tuple[PointPixels, Tensor]]:
+def _seen_by_others(photos: Mapping[int, GreyPhoto], depths: Depths, view_id: int) -> list[tuple[Projections, Tensor]]:
     """Pixels of a photo's points in all other photos, and the depths that these have there."""
     camera = photos[view_id].camera
-    points = camera.position + rays(camera) * depths[view_id][..., None]
-    others = [(PointPixels.of(points, photos[other].camera), depths[other]) for other in depths if other != view_id]
+    points = camera.position + camera.rays() * depths[view_id][..., None]
+    others = [(photos[other].camera.project(points), depths[other]) for other in depths if other != view_id]
     return [(pixels, pixels.take(measured)) for pixels, measured in others]

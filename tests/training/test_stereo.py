@@ -8,12 +8,10 @@ from stereo_scene import BOARD, HEIGHT, WALL, WIDTH, depth_from, make_camera, st
 from gsdff.scene import Scene
 from gsdff.training.stereo import (
     GreyPhoto,
-    PointPixels,
     confirmed,
     contradicted,
     find_partners,
     measure_depths,
-    rays,
 )
 
 
@@ -82,11 +80,11 @@ def test_a_depth_needs_another_photo_that_has_it_and_none_that_looks_through_it(
 
 def test_points_on_a_pixels_ray_fall_into_that_pixel():
     camera = make_camera(0.3, -0.2)
-    pixels = PointPixels.of(camera.position + 2.5 * rays(camera), camera)
+    pixels = camera.project(camera.position + 2.5 * camera.rays())
     rows, columns = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
     torch.testing.assert_close(pixels.places, torch.stack([columns, rows], -1) + 0.5, rtol=0, atol=1e-3)
     assert pixels.inside.all()
-    assert not PointPixels.of(camera.position - rays(camera), camera).inside.any()
+    assert not camera.project(camera.position - camera.rays()).inside.any()
 
 
 def test_large_photos_are_reduced_and_keep_their_view():
