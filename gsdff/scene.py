@@ -102,6 +102,8 @@ class Scene:
     frame: WorldFrame
     held_out: tuple[int, ...] | None = None
     """Indices of the dataset's own test views; None if it has no split, so that every 8th view is held out."""
+    has_own_points: bool = True
+    """Whether the points are the dataset's; those of one without any are drawn where its photos agree."""
 
     def __post_init__(self) -> None:
         """Notes in every view which of its names mean another photo too; raises `UserError` if all of them do."""

@@ -89,6 +89,10 @@ class Stage1Config:
     disturbs faint ones (3DGS-MCMC), without `grow_grad2d` and `reset_every`."""
     max_gaussians: int = 5_000_000
     """Upper limit on the number of Gaussians; those with the largest gradients are halved first."""
+    prune_opacity: float = 0.005
+    """Opacity below which a Gaussian is removed, or put elsewhere, in every round of refinement."""
+    agreed_points: float = 0.0
+    """Points to start from besides the dataset's own, where training photos agree, as a share of `max_gaussians`."""
     rasterize_mode: Literal["classic", "antialiased"] = "classic"
     """Way of rasterising; `antialiased` keeps the energy of Gaussians smaller than a pixel (Mip-Splatting)."""
     exposure: ExposureChoice = "auto"
@@ -106,7 +110,8 @@ class Stage1Config:
         check_at_least(0, self, "steps", "reset_every", "grow_grad2d")
         check_at_least(1, self, "sh_interval", "refine_every", "max_gaussians")
         check(self, "sh_degree", 0 <= self.sh_degree <= 3, "0 to 3")
-        check_share(self, "ssim_weight", "final_rates")
+        check_share(self, "ssim_weight", "final_rates", "agreed_points")
+        check(self, "prune_opacity", 0 <= self.prune_opacity <= 0.1, "0 to 0.1")
 
 
 @dataclass(frozen=True)

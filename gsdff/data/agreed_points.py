@@ -23,23 +23,26 @@ MOST_PHOTOS = 300
 """Number of photos that are looked at, evenly over the list: reduced, they take half a megabyte each."""
 LONGEST_SIDE = 240
 """Pixels of a photo as it is compared."""
-PATCH = 2
-"""Half side of what is compared around a pixel, in those pixels; every second one of them is."""
+PATCH = ((0, 0), (-2, -2), (-2, 2), (2, -2), (2, 2))
+"""Pixels that are compared, from the one of a ray."""
 RAYS_AT_A_TIME = 2000
 UNSEEN = 1.0
 """Difference from a photo that does not show a point."""
 TIE = 0.004
 """Difference of colours that says nothing: among depths so alike any is taken."""
+MOST_APART = 0.2
+"""Difference from which a point tells nothing: too few other photos show it, whose colours seldom differ as much."""
 
 
 def points_where_photos_agree(
-    views: list[View], num_points: int, background: Float[Tensor, "3"], seed: int = 0
+    views: list[View], num_points: int, background: Float[Tensor, "3"], seed: int = 0, *, only_shared: bool = False
 ) -> tuple[Float[Tensor, "P 3"], UInt8[Tensor, "P 3"]]:
     """Points in the views' world, and their colours; the same for the same photos.
 
     Depths lie between a quarter and four times the distance at which the cameras look. What is flat in colour agrees
     at many depths, and gets any of them. No point is taken of what masks leave out, is transparent, or has just the
-    colour of the `background`, if there is anything else. Plane sweeping (Collins 1996), for random pixels.
+    colour of the `background`, if there is anything else. With `only_shared` those that too few other photos show are
+    left out. Plane sweeping (Collins 1996), for random pixels.
     """
     views = views[:: -(-len(views) // MOST_PHOTOS)]
     photos = [_Photo.of(view) for view in views]
@@ -48,7 +51,7 @@ def points_where_photos_agree(
     generator = torch.Generator().manual_seed(seed)
     distance = viewing_distance(torch.stack([photo.matrix for photo in photos]).double().numpy())
     counts = torch.bincount(torch.randint(len(views), (num_points,), generator=generator), minlength=len(views))
-    points, colors = [], []
+    points, colors, is_shared = [], [], []
     each_photo = zip(views, photos, order.tolist(), counts.tolist(), strict=True)
     for view, photo, ids, count in tqdm(each_photo, "points", len(views), unit="photo", leave=False, delay=1):
         neighbours = [photos[i] for i in ids[1 : 1 + NUM_NEIGHBOURS]]
@@ -59,10 +62,12 @@ def points_where_photos_agree(
             if neighbours:
                 each = torch.stack([_differences(photo, other, pixels, depths) for other in neighbours])
                 apart += each.sort(dim=0).values[:NUM_ALIKE].mean(dim=0)
-            best = depths.gather(1, apart.argmin(dim=1, keepdim=True))
-            points.append(photo.to_world(pixels, best)[:, 0])
-            colors.append(photo.sample(pixels[:, None])[:, 0])
-    return torch.cat(points), (255 * torch.cat(colors)).round().clamp(0, 255).to(torch.uint8)
+            least, best = apart.min(dim=1, keepdim=True)
+            points.append(photo.position + photo.rays(pixels) * depths.gather(1, best))
+            colors.append(photo.colors(pixels)[..., 0].T)
+            is_shared.append(least[:, 0] < MOST_APART)
+    kept = torch.cat(is_shared) | (not only_shared)
+    return torch.cat(points)[kept], (255 * torch.cat(colors)[kept]).round().clamp(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -86,17 +91,23 @@ class _Photo:
         """Width and height."""
         return torch.tensor([self.image.shape[2], self.image.shape[1]])
 
-    def to_world(self, pixels: Float[Tensor, "R 2"], depths: Float[Tensor, "R D"]) -> Float[Tensor, "R D 3"]:
-        """Points at depths on the rays of pixels."""
-        flat = (pixels - self.K[:2, 2]) / self.K.diagonal()[:2]
-        rays = torch.cat([flat, torch.ones(len(flat), 1)], dim=1)
-        return (rays[:, None] * depths[..., None] - self.matrix[:3, 3]) @ self.matrix[:3, :3]
+    @property
+    def position(self) -> Float[Tensor, "3"]:
+        """Centre of the camera in the world."""
+        return -self.matrix[:3, :3].T @ self.matrix[:3, 3]
 
-    def sample(self, pixels: Float[Tensor, "R D 2"]) -> Float[Tensor, "R D 3"]:
-        """Colours at places in the photo, bilinear."""
-        where = (pixels / self.size * 2 - 1)[None]
-        found = grid_sample(self.image[None], where, padding_mode="border", align_corners=False)
-        return found[0].permute(1, 2, 0)
+    def rays(self, pixels: Float[Tensor, "R 2"]) -> Float[Tensor, "R 3"]:
+        """Directions in the world from the camera through pixels, of depth 1."""
+        flat = (pixels - self.K[:2, 2]) / self.K.diagonal()[:2]
+        return torch.cat([flat, torch.ones(len(flat), 1)], dim=1) @ self.matrix[:3, :3]
+
+    def sample(self, places: Float[Tensor, "R D 2"]) -> Float[Tensor, "3 R D"]:
+        """Colours at places in the photo, bilinear; these are -1 at its left or top border and 1 at the other."""
+        return grid_sample(self.image[None], places[None], padding_mode="border", align_corners=False)[0]
+
+    def colors(self, pixels: Float[Tensor, "R 2"]) -> Float[Tensor, "3 R 1"]:
+        """Colours at pixels."""
+        return self.sample((pixels / self.size * 2 - 1)[:, None])
 
 
 def _draw_pixels(
@@ -118,13 +129,16 @@ def _differences(
     photo: _Photo, other: _Photo, pixels: Float[Tensor, "R 2"], depths: Float[Tensor, "R D"]
 ) -> Float[Tensor, "R D"]:
     """Mean difference of colours around pixels from what the other photo shows at each depth."""
-    offsets = [(x, y) for x in range(-PATCH, PATCH + 1, 2) for y in range(-PATCH, PATCH + 1, 2)]
+    turn, start = (
+        other.K @ other.matrix[:3, :3],
+        other.K @ (other.matrix[:3, :3] @ photo.position + other.matrix[:3, 3]),
+    )
     total = torch.zeros_like(depths)
-    for offset in offsets:
+    for offset in PATCH:
         moved = pixels + torch.tensor(offset)
-        seen = photo.to_world(moved, depths) @ other.matrix[:3, :3].T + other.matrix[:3, 3]
-        places = (seen @ other.K.T)[..., :2] / seen[..., 2:].clamp_min(1e-6)
-        is_shown = (seen[..., 2] > 0) & ((places > 0) & (places < other.size)).all(dim=-1)
-        apart = (other.sample(places) - photo.sample(moved[:, None])).abs().mean(dim=-1)
-        total += torch.where(is_shown, apart, UNSEEN)
-    return total / len(offsets)
+        x, y, z = ((photo.rays(moved) @ turn.T)[..., None] * depths[:, None] + start[:, None]).unbind(1)
+        scale = 2 / z.clamp_min(1e-6)
+        places = torch.stack([x * scale / other.size[0] - 1, y * scale / other.size[1] - 1], dim=-1)
+        apart = (other.sample(places) - photo.colors(moved)).abs().mean(dim=0)
+        total += torch.where((z > 0) & (places.abs().amax(dim=-1) < 1), apart, UNSEEN)
+    return total / len(PATCH)

@@ -86,7 +86,7 @@ def load_scene(path: Path, dataset: DataConfig) -> Scene:
         )
     if len(scene.points) == 0:
         points, colors = draw_points(capture, scene, dataset)
-        scene = replace(scene, points=points, point_colors=colors)
+        scene = replace(scene, points=points, point_colors=colors, has_own_points=False)
     return scene
 
 

@@ -115,6 +115,7 @@ class Densifier:
             kind = HalvingStrategy if config.strategy == "halves" else CappedStrategy
         self.strategy = kind(
             grow_grad2d=config.grow_grad2d,
+            prune_opa=config.prune_opacity,
             refine_start_iter=config.refine_start,
             refine_stop_iter=min(config.refine_stop, config.steps),
             refine_every=config.refine_every,

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from gsdff.config.options import TrainConfig
+from gsdff.data.agreed_points import points_where_photos_agree
 from gsdff.errors import UserError
 from gsdff.field.load import load
 from gsdff.field.placement import find_misplacement
@@ -38,13 +39,29 @@ def initial_gaussians(config: TrainConfig, scene: Scene) -> Gaussians:
         return read_splat(config.stage1_from, scene)
     if len(scene.points) < MIN_POINTS:
         raise UserError(f"{scene.root}: expected at least {MIN_POINTS} points to start from, got {len(scene.points)}")
-    found, found_colors = find_points(config, scene)
+    found, found_colors = find_more_points(config, scene)
     points, colors = torch.cat([found, scene.points]), torch.cat([found_colors, scene.point_colors])
     num, stage1 = len(points), config.stage1
     if stage1.max_gaussians < num:
         log.info("%d of %d points become Gaussians, as many as `stage1.max_gaussians`", stage1.max_gaussians, num)
     limits, is_part = (stage1.sh_degree, stage1.max_gaussians), shares_gaussians(config)
     return gaussians_from_points(points, colors, *limits, is_part=is_part)
+
+
+def find_more_points(config: TrainConfig, scene: Scene) -> tuple[Float[Tensor, "F 3"], UInt8[Tensor, "F 3"]]:
+    """Points that photos tell of besides the scene's own, and their colours; possibly none.
+
+    By stereo if photos are few, otherwise where they agree, as the option `agreed_points` says.
+    """
+    found = find_points(config, scene)
+    most = config.stage1.max_gaussians
+    num = min(int(config.stage1.agreed_points * most), most - len(scene.points))
+    if len(found[0]) or num <= 0 or not (config.stage1.steps and scene.has_own_points):
+        return found
+    views, background = [scene.views[i] for i in scene.train_ids], torch.tensor(config.dataset.solid_background)
+    found = points_where_photos_agree(views, num, background, only_shared=True)
+    log.info("%d points added where photos agree (`stage1.agreed_points`)", len(found[0]))
+    return found
 
 
 def read_splat(source: Path, scene: Scene) -> Gaussians:

@@ -159,6 +159,7 @@ FILTERS = ("sam", "bilateral", "gaussian")
 NAN = float("nan")
 OUT_OF_RANGE = [
     ("dataset.downscale", 0), ("stage1.steps", -3), ("stage1.sh_degree", 4), ("stage1.ssim_weight", 1.5),
+    ("stage1.prune_opacity", 0.2), ("stage1.agreed_points", -0.1),
     ("stage1.refine_every", 0), ("rates.log_scales", -1.0), ("rates.means", NAN), ("checkpoint_every", 0),
     ("teacher.batch", 0), ("teacher.size", 16), ("teacher.toy.channels", 1), ("teacher.toy.blur", -0.1),
     ("teacher.toy.noise", NAN), ("teacher.toy.mistakes", 1.1), ("features.energy", 0.0), ("features.energy", 1.5),

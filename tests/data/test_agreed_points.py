@@ -75,6 +75,16 @@ def test_a_photo_without_anything_to_learn_gives_points_all_the_same(generator):
     assert len(points) == 9 and bool(points.isfinite().all())
 
 
+def test_what_no_other_photo_shows_gives_no_point(generator):
+    views = walls(generator)
+    away = replace(views[0].camera, viewmat=views[0].camera.viewmat * torch.tensor([[-1.0], [1], [-1], [1]]))
+    views.append(replace(views[0], camera=away))
+    points, _ = points_where_photos_agree(views, 400, BLACK)
+    shared, _ = points_where_photos_agree(views, 400, BLACK, only_shared=True)
+    assert len(points) == 400 and bool((points[:, 2] < 0).any())
+    assert 300 < len(shared) < 400 and bool((shared[:, 2] > 0).all())
+
+
 def test_of_many_photos_some_are_looked_at_from_end_to_end(generator, monkeypatch):
     monkeypatch.setattr("gsdff.data.agreed_points.MOST_PHOTOS", 3)
     views = walls(generator, num=7)

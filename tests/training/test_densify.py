@@ -119,6 +119,12 @@ def test_at_the_cap_only_what_fades_is_replaced():
     assert params["means"][:, 0].tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize(("limit", "kept"), [(0.005, [0, 1, 2]), (0.05, [0, 2])])
+def test_gaussians_fade_below_the_opacity_that_is_asked_for(limit, kept):
+    params, _, _ = refine([0.1, 0.1, 0.1], opacities=[0.5, 0.02, 0.06], prune_opacity=limit, strategy="clones")
+    assert params["means"][:, 0].tolist() == kept
+
+
 def test_above_the_cap_pruning_goes_on():
     params, _, _ = refine([5.0, 5.0, 5.0], opacities=[0.5, 0.5, 0.001], max_gaussians=2)
     assert params["means"][:, 0].tolist() == [0, 1]

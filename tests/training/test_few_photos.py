@@ -57,6 +57,27 @@ def test_found_points_lie_on_the_surfaces_in_their_colours():
     assert len(initial_gaussians(config, scene)) == len(points) + len(scene.points)
 
 
+def test_points_where_many_photos_agree_are_added_as_far_as_there_is_room():
+    scene = stereo_scene(12)
+    config = make_config("off")
+
+    def start(most, share=0.5, scene=scene):
+        stage1 = replace(config.stage1, max_gaussians=most, agreed_points=share)
+        return len(initial_gaussians(replace(config, stage1=stage1), scene))
+
+    own = len(scene.points)
+    assert start(8 * own, 0.0) == own and own + 3 * own < start(8 * own) <= own + 4 * own
+    assert start(own + 10) <= own + 10 and start(own) == own
+    assert start(8 * own, scene=replace(scene, has_own_points=False)) == own
+
+
+def test_few_photos_start_from_points_by_stereo_alone():
+    config, scene = make_config(), stereo_scene()
+    by_stereo = initial_gaussians(config, scene)
+    both = replace(config, stage1=replace(config.stage1, agreed_points=0.5))
+    assert torch.equal(initial_gaussians(both, scene).means, by_stereo.means)
+
+
 def test_lonely_points_are_left_out_and_crowds_are_thinned_to_their_means():
     crowd = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0)).clamp(-2, 2)
     lonely = torch.tensor([[50.0, 0.0, 0.0]])
