@@ -92,7 +92,8 @@ class Stage1Config:
     prune_opacity: float = 0.005
     """Opacity below which a Gaussian is removed, or put elsewhere, in every round of refinement."""
     agreed_points: float = 0.0
-    """Points to start from besides the dataset's own, where training photos agree, as a share of `max_gaussians`."""
+    """Points to start from besides the dataset's own, where training photos agree, as a share of `max_gaussians`; only
+    if there are at least 30."""
     rasterize_mode: Literal["classic", "antialiased"] = "classic"
     """Way of rasterising; `antialiased` keeps the energy of Gaussians smaller than a pixel (Mip-Splatting)."""
     exposure: ExposureChoice = "auto"

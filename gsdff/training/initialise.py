@@ -17,7 +17,7 @@ from gsdff.gaussians import SH_C0, Gaussians
 from gsdff.neighbours import nearest_neighbours
 from gsdff.neighbours_of_parts import nearest_over_ranks
 from gsdff.scene import Scene
-from gsdff.training.few_photos import find_points
+from gsdff.training.few_photos import find_points, has_few_photos
 from gsdff.training.parts import own_rows, shares_gaussians
 
 log = logging.getLogger("gsdff")
@@ -28,6 +28,8 @@ NUM_NEIGHBOURS = 3
 MIN_POINTS = NUM_NEIGHBOURS + 1
 MIN_SCALE = 1e-7**0.5
 """Least initial scale, for points at the same place: 3DGS keeps squared distances above 1e-7."""
+LEAST_PHOTOS = 30
+"""Training photos from which points are added where they agree: fewer agree by chance too often (docs/training.md)."""
 
 
 def initial_gaussians(config: TrainConfig, scene: Scene) -> Gaussians:
@@ -51,12 +53,12 @@ def initial_gaussians(config: TrainConfig, scene: Scene) -> Gaussians:
 def find_more_points(config: TrainConfig, scene: Scene) -> tuple[Float[Tensor, "F 3"], UInt8[Tensor, "F 3"]]:
     """Points that photos tell of besides the scene's own, and their colours; possibly none.
 
-    By stereo if photos are few, otherwise where they agree, as the option `agreed_points` says.
+    By stereo if photos are few; where they agree if they are many, as the option `agreed_points` says.
     """
-    found = find_points(config, scene)
-    most = config.stage1.max_gaussians
+    found, most = find_points(config, scene), config.stage1.max_gaussians
     num = min(int(config.stage1.agreed_points * most), most - len(scene.points))
-    if len(found[0]) or num <= 0 or not (config.stage1.steps and scene.has_own_points):
+    is_for_many = len(scene.train_ids) >= LEAST_PHOTOS and not has_few_photos(scene)
+    if len(found[0]) or num <= 0 or not (is_for_many and config.stage1.steps and scene.has_own_points):
         return found
     views, background = [scene.views[i] for i in scene.train_ids], torch.tensor(config.dataset.solid_background)
     found = points_where_photos_agree(views, num, background, only_shared=True)

@@ -58,7 +58,7 @@ def test_found_points_lie_on_the_surfaces_in_their_colours():
 
 
 def test_points_where_many_photos_agree_are_added_as_far_as_there_is_room():
-    scene = stereo_scene(12)
+    scene = stereo_scene(31)
     config = make_config("off")
 
     def start(most, share=0.5, scene=scene):
@@ -68,7 +68,7 @@ def test_points_where_many_photos_agree_are_added_as_far_as_there_is_room():
     own = len(scene.points)
     assert start(8 * own, 0.0) == own and own + 3 * own < start(8 * own) <= own + 4 * own
     assert start(own + 10) <= own + 10 and start(own) == own
-    assert start(8 * own, scene=replace(scene, has_own_points=False)) == own
+    assert start(8 * own, scene=replace(scene, has_own_points=False)) == start(8 * own, scene=stereo_scene(30)) == own
 
 
 def test_few_photos_start_from_points_by_stereo_alone():
