@@ -90,7 +90,7 @@ class Stage1Config:
     max_gaussians: int = 5_000_000
     """Upper limit on the number of Gaussians; those with the largest gradients are halved first."""
     prune_opacity: float = 0.005
-    """Opacity below which a Gaussian is removed, or put elsewhere, in every round of refinement."""
+    """Opacity below which a Gaussian is removed in every round of refinement; `mcmc` moves those below 0.005."""
     agreed_points: float = 0.0
     """Points to start from besides the dataset's own, where training photos agree, as a share of `max_gaussians`; only
     if there are at least 30."""

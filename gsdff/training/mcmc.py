@@ -20,7 +20,7 @@ from gsdff.training.growth import lengthen
 from gsdff.training.pace import is_due
 
 MIN_OPACITY = 0.005
-"""Least opacity of a copy."""
+"""Opacity at or below which a Gaussian has faded."""
 MOST_COPIES = 51
 """Copies that one Gaussian may have at a time."""
 LEAST_GROWTH = 1.05
@@ -88,7 +88,7 @@ class Relocation:
 
     def _move_faded(self, params: Params, optimizers: Optimizers) -> None:
         opacities = params["logit_opacities"].sigmoid()
-        is_faded = opacities <= self.config.prune_opacity
+        is_faded = opacities <= MIN_OPACITY
         faded = is_faded.nonzero()[:, 0]
         chosen = draw(torch.where(is_faded, 0, opacities), len(faded))
         if not len(chosen):

@@ -48,12 +48,6 @@ def test_what_has_faded_moves_to_what_is_seen_and_the_number_never_falls():
         assert (moments[moved] == 0).all() and (moments[~moved] != 0).all() and len(moments) == 4
 
 
-def test_gaussians_are_moved_below_the_opacity_that_is_asked_for():
-    params, _ = relocate(3, [0.04, 0.9, 0.06], max_gaussians=3, prune_opacity=0.05)
-    places = params["means"][:, 0].round().tolist()
-    assert places[1:] == [1, 2] and places[0] in (1, 2)
-
-
 def test_the_limit_is_reached_by_the_last_refinement():
     params, optimizers = make_params(10)
     relocation = Relocation(Stage1Config(**OPTIONS, max_gaussians=50), scene_extent=1.0, means_rate=1.0)
