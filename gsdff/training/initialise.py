@@ -53,12 +53,14 @@ def initial_gaussians(config: TrainConfig, scene: Scene) -> Gaussians:
 def find_more_points(config: TrainConfig, scene: Scene) -> tuple[Float[Tensor, "F 3"], UInt8[Tensor, "F 3"]]:
     """Points that photos tell of besides the scene's own, and their colours; possibly none.
 
-    By stereo if photos are few; where they agree if they are many, as the option `agreed_points` says.
+    By stereo if photos are few; where they agree if they are many, as the option `agreed_points` says. Not if poses are
+    still to be found, for then photos agree at wrong places.
     """
-    found, most = find_points(config, scene), config.stage1.max_gaussians
-    num = min(int(config.stage1.agreed_points * most), most - len(scene.points))
+    found, stage1 = find_points(config, scene), config.stage1
+    num = min(int(stage1.agreed_points * stage1.max_gaussians), stage1.max_gaussians - len(scene.points))
     is_for_many = len(scene.train_ids) >= LEAST_PHOTOS and not has_few_photos(scene)
-    if len(found[0]) or num <= 0 or not (is_for_many and config.stage1.steps and scene.has_own_points):
+    can_agree = stage1.steps and scene.has_own_points and not stage1.refine_poses
+    if len(found[0]) or num <= 0 or not (is_for_many and can_agree):
         return found
     views, background = [scene.views[i] for i in scene.train_ids], torch.tensor(config.dataset.solid_background)
     found = points_where_photos_agree(views, num, background, only_shared=True)

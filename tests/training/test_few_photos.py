@@ -61,13 +61,13 @@ def test_points_where_many_photos_agree_are_added_as_far_as_there_is_room():
     scene = stereo_scene(31)
     config = make_config("off")
 
-    def start(most, share=0.5, scene=scene):
-        stage1 = replace(config.stage1, max_gaussians=most, agreed_points=share)
+    def start(most, share=0.5, scene=scene, **options):
+        stage1 = replace(config.stage1, max_gaussians=most, agreed_points=share, **options)
         return len(initial_gaussians(replace(config, stage1=stage1), scene))
 
     own = len(scene.points)
     assert start(8 * own, 0.0) == own and own + 3 * own < start(8 * own) <= own + 4 * own
-    assert start(own + 10) <= own + 10 and start(own) == own
+    assert start(own + 10) <= own + 10 and start(own) == start(8 * own, refine_poses=True) == own
     assert start(8 * own, scene=replace(scene, has_own_points=False)) == start(8 * own, scene=stereo_scene(30)) == own
 
 
