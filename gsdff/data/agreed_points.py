@@ -1,4 +1,4 @@
-"""Points for posed photos without any: on rays of random pixels, at the depth at which other photos look alike."""
+"""Points that posed photos tell of: on rays of random pixels, at the depth at which other photos look alike."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,10 @@ def points_where_photos_agree(
     order: Int64[Tensor, "V V"] = torch.cdist(centres, centres).fill_diagonal_(-1).argsort(dim=1)
     generator = torch.Generator().manual_seed(seed)
     distance = viewing_distance(torch.stack([photo.matrix for photo in photos]).double().numpy())
-    counts = torch.bincount(torch.randint(len(views), (num_points,), generator=generator), minlength=len(views))
+    useful = torch.tensor([view.mask is None or bool(view.mask.any()) for view in views])
+    useful = (useful if useful.any() else ~useful).nonzero()[:, 0]
+    drawn = useful[torch.randint(len(useful), (num_points,), generator=generator)]
+    counts = torch.bincount(drawn, minlength=len(views))
     points, colors, is_shared = [], [], []
     each_photo = zip(views, photos, order.tolist(), counts.tolist(), strict=True)
     for view, photo, ids, count in tqdm(each_photo, "points", len(views), unit="photo", leave=False, delay=1):

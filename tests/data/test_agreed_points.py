@@ -69,6 +69,13 @@ def test_no_point_is_taken_of_what_a_mask_leaves_out_is_transparent_or_backgroun
         assert bool((x / depth >= 32 - 1e-3).all())
 
 
+def test_a_photo_that_a_mask_covers_altogether_gives_no_point_if_another_does(generator):
+    first, *others = walls(generator, num=3)
+    covered = replace(first, image=torch.full_like(first.image, 255), mask=torch.zeros(64, 64, dtype=torch.bool))
+    points, colors = points_where_photos_agree([covered, *others], 60, BLACK)
+    assert len(points) == 60 and not bool((colors == 255).all(dim=1).any())
+
+
 def test_a_photo_without_anything_to_learn_gives_points_all_the_same(generator):
     (view,) = walls(generator, num=1)
     points, _ = points_where_photos_agree([replace(view, mask=torch.zeros(64, 64, dtype=torch.bool))], 9, BLACK)
